@@ -1,0 +1,119 @@
+"""One clear error for every argument that does not fit."""
+
+from torch import Tensor
+
+Axes = tuple[str, ...]
+Arguments = dict[str, tuple[Tensor, Axes]]
+
+
+def check_arguments(call: str, arguments: Arguments) -> None:
+    """Hold every tensor to its axes, and all tensors to each other.
+
+    Args:
+        call: Public function that is running, for the error message.
+        arguments: Name -> (tensor, names of its axes). Axes of one name must have one size.
+
+    Raises:
+        ValueError: an argument is no tensor, not real floating point, has the wrong number of
+            axes, an empty axis, or disagrees with another one on an axis or the device.
+    """
+    owner: dict[str, str] = {}
+    size: dict[str, int] = {}
+    first = next(iter(arguments))
+    for name, (tensor, axes) in arguments.items():
+        if not isinstance(tensor, Tensor):
+            kind = type(tensor).__name__
+            raise ValueError(f"{call}: {name} must be a torch.Tensor {_axes(axes)}, got {kind}.")
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f"{call}: {name} must be real floating point (float32, float16, bfloat16 or "
+                f"float64), got {tensor.dtype}. Convert it, for example with {name}.float()."
+            )
+        if tensor.dim() != len(axes):
+            raise ValueError(
+                f"{call}: {name} must have {len(axes)} axes {_axes(axes)}, "
+                f"got shape {tuple(tensor.shape)}."
+            )
+        for axis, length in zip(axes, tensor.shape, strict=True):
+            if axis not in owner:
+                if length == 0 and axis != "batch":
+                    raise ValueError(
+                        f"{call}: {name} has {axis} = 0; it must be at least 1. "
+                        f"{_described(name, tensor, axes)}."
+                    )
+                owner[axis], size[axis] = name, length
+            elif size[axis] != length:
+                other = owner[axis]
+                raise ValueError(
+                    f"{call}: {other} and {name} disagree on {axis}: {size[axis]} and {length}. "
+                    f"{_described(other, *arguments[other])}, {_described(name, tensor, axes)}."
+                )
+        device = arguments[first][0].device
+        if tensor.device != device:
+            raise ValueError(
+                f"{call}: {first} and {name} are on different devices: {device} and "
+                f"{tensor.device}. Move them to one device first."
+            )
+
+
+def check_scan(
+    call: str,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+) -> list[Tensor]:
+    """Check the arguments of a selective scan and return its tensors, u first.
+
+    Raises:
+        ValueError: an argument does not fit; the message names it and says what would.
+    """
+    tokens = ("batch", "d_inner", "seqlen")
+    arguments: Arguments = {
+        "u": (u, tokens),
+        "delta": (delta, tokens),
+        "A": (A, ("d_inner", "d_state")),
+        "B": (B, _selection_axes(call, "B", B)),
+        "C": (C, _selection_axes(call, "C", C)),
+    }
+    if D is not None:
+        arguments["D"] = (D, ("d_inner",))
+    if z is not None:
+        arguments["z"] = (z, tokens)
+    if delta_bias is not None:
+        arguments["delta_bias"] = (delta_bias, ("d_inner",))
+    if initial_state is not None:
+        arguments["initial_state"] = (initial_state, ("batch", "d_inner", "d_state"))
+    check_arguments(call, arguments)
+    for name, tensor in (("B", B), ("C", C)):
+        if tensor.dim() == 4 and u.shape[1] % tensor.shape[1]:
+            raise ValueError(
+                f"{call}: the groups of {name} must divide d_inner: {tensor.shape[1]} groups and "
+                f"d_inner = {u.shape[1]}. Channel d reads group d // (d_inner // groups)."
+            )
+    return [tensor for tensor, _ in arguments.values()]
+
+
+def _selection_axes(call: str, name: str, tensor: Tensor) -> Axes:
+    """Axes of B or C: one for all channels, or one per group of channels."""
+    if isinstance(tensor, Tensor) and tensor.dim() == 2:
+        raise ValueError(
+            f"{call}: {name} has shape {tuple(tensor.shape)}: a constant {name} (d_inner, d_state) "
+            f"is not supported. Give one for every token: (batch, d_state, seqlen)."
+        )
+    grouped = isinstance(tensor, Tensor) and tensor.dim() == 4
+    # each of B and C may have its own number of groups
+    return ("batch", *([f"groups of {name}"] if grouped else []), "d_state", "seqlen")
+
+
+def _axes(axes: Axes) -> str:
+    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
+
+
+def _described(name: str, tensor: Tensor, axes: Axes) -> str:
+    return f"{name} is {_axes(axes)} = {tuple(tensor.shape)}"

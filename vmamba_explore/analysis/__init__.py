@@ -1,0 +1,1 @@
+"""Numbers computed from a trace. Nothing here draws."""

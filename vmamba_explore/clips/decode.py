@@ -1,0 +1,290 @@
+"""Read a clip from a video file: decord where it is known to be right, PyAV everywhere else.
+
+PyAV first lists the packets of the file (nothing is decoded): this gives the frames the file
+really has, their times, and a clear reason when it is no video. decord 0.6 then fetches the wanted
+frames at random; it is skipped for trimmed files (it would count the frames that were cut away)
+and for containers other than MP4 and Matroska (it mixes up their frames or times).
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import av
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from torch import from_numpy
+from torch.nn.functional import interpolate
+
+from vmamba_explore.clips.clip import Clip, ClipError
+from vmamba_explore.clips.sampling import at_least, frame_indices
+
+DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+CUT_OFF_SECONDS = 1.0  # a Matroska file whose packets end this long before its duration was cut
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A readable video file: its name in messages, and its frames in display order."""
+
+    path: str
+    name: str
+    stream: int
+    pts: list[int] | None  # time stamps; None: unreliable, count frames from the first one
+    seconds: np.ndarray
+    decord: bool  # whether decord's frame numbers can be trusted
+
+
+def load_clip(
+    path: str | os.PathLike[str],
+    num_frames: int = 16,
+    stride: int | None = 2,
+    start: int | None = None,
+    img_size: int | None = 224,
+) -> Clip:
+    """Read frames from a video file, shaped as a model wants them.
+
+    A source shorter than the clip repeats its last frame; `Clip.repeated` counts how often.
+
+    Args:
+        path: A video file that FFmpeg can read (MP4, MOV, MKV, WebM, AVI, ...).
+        num_frames: Frames in the clip, >= 1.
+        stride: Source frames from one clip frame to the next, >= 1. None spreads the clip evenly
+            from `start` to the end of the source.
+        start: First frame, as a frame number of the source counted from 0 (not seconds). None
+            centers the clip in the source.
+        img_size: Side of the square the frames are resized (short side, antialiased bilinear) and
+            center-cropped to, pixels. None keeps the size of the source.
+    Returns:
+        The clip. Its seconds count from the moment a player would start to show the file.
+    Raises:
+        ClipError: the file is missing, empty, cut off, damaged where the clip lies, has no
+            pictures, or is no video. A clip that ends before the damage is read.
+        ValueError: num_frames, stride, start or img_size is out of its range.
+    """
+    if img_size is not None:
+        img_size = at_least(1, "img_size", img_size)
+    filename = os.fsdecode(path)
+    _check_file(filename)
+    with _quiet():
+        try:
+            source = _list_frames(filename)
+            if source.pts is None:
+                source = _count_frames(source)
+            clip = _sample(source, num_frames, stride, start, img_size)
+            if clip is None:  # the packets promised other frames than they hold
+                clip = _sample(_count_frames(source), num_frames, stride, start, img_size)
+        except av.error.FFmpegError as error:
+            reason = error.strerror or type(error).__name__
+            raise ClipError(f"{filename}: {_why_unreadable(filename, reason)}.") from None
+    if clip is None:
+        raise ClipError(f"{filename}: it shows other frames each time it is read.")
+    return clip
+
+
+def _check_file(filename: str) -> None:
+    if not os.path.lexists(filename):
+        raise ClipError(f"{filename}: no such file (looked from {os.getcwd()}).")
+    if os.path.isdir(filename):
+        raise ClipError(f"{filename}: a directory; give one video file inside it.")
+    if not os.path.isfile(filename):
+        raise ClipError(f"{filename}: not a regular file, or a link that leads nowhere.")
+    if os.path.getsize(filename) == 0:
+        raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
+
+
+def _why_unreadable(filename: str, reason: str) -> str:
+    if os.access(filename, os.R_OK):
+        with open(filename, "rb") as file:
+            if file.read(8)[4:] == b"ftyp":
+                return f"an MP4 file that was cut off ({reason}); download or copy it again"
+    return f"not a video that can be read ({reason})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep FFmpeg's messages off stderr: what matters in them becomes a ClipError."""
+    level = av.logging.get_level()
+    av.logging.set_level(None)
+    try:
+        yield
+    finally:
+        av.logging.set_level(level)
+
+
+def _list_frames(filename: str) -> _Source:
+    """List the frames of a file from its packets; none is decoded."""
+    path = os.path.abspath(filename)  # never taken for a URL
+    with av.open(path, metadata_errors="ignore") as container:
+        stream = _video_stream(container, filename)
+        begin, duration = _seconds(container.start_time), _seconds(container.duration)
+        shown, hidden, end, corrupt = [], 0, 0.0, False
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            corrupt = corrupt or packet.is_corrupt
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index == stream.index:
+                hidden += packet.is_discard  # cut away by an edit list
+                if not packet.is_discard:
+                    shown.append(packet.pts)
+        kind = container.format.name
+        early = "matroska" in kind and end < duration - CUT_OFF_SECONDS
+    if corrupt or early:
+        raise ClipError(
+            f"{filename}: cut off after {min(end, duration):.2f} of {duration:.2f} s; "
+            "download or copy it again."
+        )
+    if not shown:
+        raise ClipError(f"{filename}: its video stream has no frame.")
+    pts = sorted(time for time in shown if time is not None)
+    reliable = len(set(pts)) == len(shown)
+    return _Source(
+        path=path,
+        name=filename,
+        stream=stream.index,
+        pts=pts if reliable else None,
+        seconds=np.array(pts, np.float64) * float(stream.time_base or 0) - begin,
+        decord=reliable and not hidden and kind in DECORD_CONTAINERS,
+    )
+
+
+def _video_stream(container: InputContainer, filename: str) -> VideoStream:
+    """Return the stream a player would show; cover pictures and text art are none."""
+    cover = Disposition.attached_pic
+    pictures = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if container.format.name == "tty":
+        raise ClipError(f"{filename}: a text file, not a video.")
+    if not pictures:
+        sounds = len(container.streams.audio)
+        streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
+        raise ClipError(
+            f"{filename}: no video stream ({streams}, {_seconds(container.duration):.1f} s); "
+            "give a file with pictures."
+        )
+    best = container.streams.best("video")
+    return next((stream for stream in pictures if stream == best), pictures[0])
+
+
+def _seconds(av_time: int | None) -> float:
+    return (av_time or 0) / av.time_base
+
+
+def _count_frames(source: _Source) -> _Source:
+    """List the frames of a file by decoding them all: slow, and right where packets mislead."""
+    source = replace(source, pts=None, decord=False)
+    seconds = []
+    with av.open(source.path, metadata_errors="ignore") as container:
+        begin = _seconds(container.start_time)
+        rate = container.streams.video[0].guessed_rate or 25
+        for number, frame in _decoded(container, source):
+            seconds.append(number / float(rate) if frame.time is None else frame.time - begin)
+    if not seconds:
+        raise ClipError(f"{source.name}: none of its frames can be decoded.")
+    return replace(source, seconds=np.array(seconds))
+
+
+def _sample(
+    source: _Source,
+    num_frames: int,
+    stride: int | None,
+    start: int | None,
+    img_size: int | None,
+) -> Clip | None:
+    """Choose and read the frames; None if the file does not hold the frames it lists."""
+    indices, repeated = frame_indices(len(source.seconds), num_frames, stride, start)
+    frames = _read(source, np.unique(indices).tolist(), img_size)
+    if frames is None:
+        return None
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise ClipError(f"{source.name}: its frames change size; img_size=224 makes them equal.")
+    return Clip(
+        frames=np.stack([frames[index] for index in indices.tolist()]),
+        seconds=source.seconds[indices],
+        source=os.path.basename(source.path),
+        indices=indices,
+        repeated=repeated,
+    )
+
+
+def _read(
+    source: _Source, wanted: list[int], img_size: int | None
+) -> dict[int, np.ndarray] | None:
+    """Read the frames with these numbers; None if some are not there."""
+    if source.decord:
+        try:
+            return _read_with_decord(source, wanted, img_size)
+        except Exception as error:  # decord's reasons say little, PyAV will find the true one
+            logger.debug("%s: decord is missing or failed: %s", source.name, error)
+    return _read_with_av(source, wanted, img_size)
+
+
+def _read_with_decord(
+    source: _Source, wanted: list[int], img_size: int | None
+) -> dict[int, np.ndarray]:
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    reader = decord.VideoReader(source.path, ctx=decord.cpu(0), num_threads=1)
+    if len(reader) != len(source.seconds):
+        raise RuntimeError(f"{len(reader)} frames instead of {len(source.seconds)}")
+    return {number: _fit(reader[number].asnumpy(), img_size) for number in wanted}
+
+
+def _read_with_av(
+    source: _Source, wanted: list[int], img_size: int | None
+) -> dict[int, np.ndarray] | None:
+    frames: dict[int, np.ndarray] = {}
+    with av.open(source.path, metadata_errors="ignore") as container:
+        if source.pts is not None and wanted[0] > 0:
+            stream = container.streams[source.stream]
+            container.seek(source.pts[wanted[0]], stream=stream)
+        for number, frame in _decoded(container, source):
+            if number in wanted:
+                turns = round(frame.rotation / 90) % 4
+                pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+                frames[number] = _fit(pixels, img_size)
+                if len(frames) == len(wanted):
+                    return frames
+    return None
+
+
+def _decoded(
+    container: InputContainer, source: _Source
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decode the frames that follow, each with its number in the source."""
+    numbers = {time: number for number, time in enumerate(source.pts or [])}
+    stream = container.streams[source.stream]
+    stream.thread_type = "AUTO"
+    number = -1
+    try:
+        for frame in container.decode(stream):
+            number = number + 1 if source.pts is None else numbers.get(frame.pts, -1)
+            yield number, frame
+    except av.error.FFmpegError as error:
+        where = f"after frame {number}" if number >= 0 else "where the clip begins"
+        raise ClipError(
+            f"{source.name}: damaged {where} ({error.strerror}); choose a clip that ends before, "
+            "or repair the file (ffmpeg -i FILE -c:v libx264 repaired.mp4)."
+        ) from None
+
+
+def _fit(pixels: np.ndarray, img_size: int | None) -> np.ndarray:
+    """Resize the short side (antialiased bilinear) and crop the middle; uint8 (H, W, 3)."""
+    if img_size is None:
+        return pixels
+    height, width, _ = pixels.shape
+    short = min(height, width)
+    size = [max(img_size, round(side * img_size / short)) for side in (height, width)]
+    image = from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    image = interpolate(image, size, mode="bilinear", antialias=True)
+    top, left = ((side - img_size) // 2 for side in size)
+    return image[0, :, top : top + img_size, left : left + img_size].permute(1, 2, 0).numpy()

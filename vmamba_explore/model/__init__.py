@@ -1,0 +1,1 @@
+"""The model: configuration, selective SSM, mixer, VideoMamba, checkpoints."""

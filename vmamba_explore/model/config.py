@@ -1,0 +1,240 @@
+"""What a VideoMamba is, as pure data: sizes, variants, presets, and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from vmamba_explore.tokens import BACKWARD_ORDERS, BackwardOrder, ClsPosition, TokenGrid
+
+PosEmbed = Literal[
+    "temporal_expanding",
+    "token_interpolation",
+    "embedding_interpolation",
+    "random",
+    "sinusoidal",
+    "none",
+    "spatial",
+    "spatial_temporal",
+]
+DirectionMerge = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True)
+class MacCount:
+    """Multiply-accumulates of one clip.
+
+    Args:
+        paper: `in_proj`, `out_proj` and the tokenizer only, as the VideoMamba paper counts.
+        total: Every linear and convolution layer.
+        state_updates: Hidden-state elements computed by the scans of all layers and directions.
+    """
+
+    paper: int
+    total: int
+    state_updates: int
+
+
+@dataclass(frozen=True)
+class VideoMambaConfig:
+    """Everything that fixes the shape of a VideoMamba; no tensor is made here.
+
+    Args:
+        num_frames: Frames of a clip.
+        img_size: Height and width of a frame, pixels.
+        patch_size: Height and width of a tubelet, pixels.
+        tubelet_size: Length of a tubelet, frames.
+        in_channels: Color channels.
+        num_classes: Length of the logits.
+        d_model: Width of the residual stream.
+        depth: Number of blocks.
+        d_state: States per channel.
+        d_conv: Width of the causal convolution, tokens.
+        expand: `d_inner / d_model`.
+        dt_rank: Rank of the step-size projection; None means `ceil(d_model / 16)`.
+        backward_order: How the backward scan reads the clip; None leaves the forward scan alone.
+        direction_merge: Whether the directions' outputs are added ("sum") or halved too ("mean").
+        cls_position: Class token in "front" or in the "middle"; None means mean pooling.
+        pos_embed: Position embedding. A table over all video tokens, learnable, starting from an
+            image table in one of four ways ("temporal_expanding", "token_interpolation",
+            "embedding_interpolation", "random"), or fixed ("sinusoidal"), or "none"; the sister
+            models' table over one frame and the class token ("spatial"), with a second one over
+            token frames ("spatial_temporal").
+        norm_eps: Epsilon of every RMSNorm.
+    Raises:
+        ValueError: a value out of range, or two that do not go together.
+    Source:
+        Park et al. 2024, arXiv:2407.08476; sister models arXiv:2403.06977 and arXiv:2401.09417.
+    """
+
+    num_frames: int = 16
+    img_size: int = 224
+    patch_size: int = 16
+    tubelet_size: int = 2
+    in_channels: int = 3
+    num_classes: int = 400
+    d_model: int = 384
+    depth: int = 24
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    dt_rank: int | None = None
+    backward_order: BackwardOrder | None = "spatiotemporal"
+    direction_merge: DirectionMerge = "sum"
+    cls_position: ClsPosition | None = "front"
+    pos_embed: PosEmbed = "temporal_expanding"
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.dt_rank is None:
+            object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("int", "int | None") and (not isinstance(value, int) or value < 1):
+                raise ValueError(
+                    f"VideoMambaConfig: {field.name} must be an integer of at least 1, "
+                    f"got {value!r}."
+                )
+        for name, choices in {
+            "backward_order": (None, *BACKWARD_ORDERS),
+            "direction_merge": get_args(DirectionMerge),
+            "cls_position": (None, *get_args(ClsPosition)),
+            "pos_embed": get_args(PosEmbed),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"VideoMambaConfig: {name} must be one of {', '.join(map(repr, choices))}, "
+                    f"got {getattr(self, name)!r}."
+                )
+        for size, step in (("num_frames", "tubelet_size"), ("img_size", "patch_size")):
+            if getattr(self, size) % getattr(self, step):
+                raise ValueError(
+                    f"VideoMambaConfig: {size}={getattr(self, size)} is not a multiple of "
+                    f"{step}={getattr(self, step)}."
+                )
+        if self.backward_order in ("spatial", "temporal") and self.cls_position == "middle":
+            raise ValueError(
+                f"VideoMambaConfig: backward_order={self.backward_order!r} is not defined with "
+                "cls_position='middle'; use 'spatiotemporal', or cls_position='front' or None."
+            )
+        if self.pos_embed == "spatial" and self.grid.frames > 1:
+            raise ValueError(
+                "VideoMambaConfig: pos_embed='spatial' has no table over time and needs one token "
+                f"frame, got {self.grid.frames}; use 'spatial_temporal'."
+            )
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> VideoMambaConfig:
+        """A published configuration by name, with the fields in `changes` replaced.
+
+        Args:
+            name: One of `PRESETS`: kaist_small, kaist_tiny, opengvlab_tiny, opengvlab_small,
+                opengvlab_middle, vim_small, toy.
+        Raises:
+            ValueError: unknown name or field.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"No preset {name!r}. Presets: {', '.join(PRESETS)}.")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for field in changes:
+            if field not in known:
+                raise ValueError(f"VideoMambaConfig has no field {field!r}: {', '.join(known)}.")
+        return cls(**{**PRESETS[name], **changes})
+
+    @property
+    def d_inner(self) -> int:
+        """Channels of the scan."""
+        return self.expand * self.d_model
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """("forward", "backward"), or ("forward",) without a backward scan."""
+        return ("forward",) if self.backward_order is None else ("forward", "backward")
+
+    @property
+    def grid(self) -> TokenGrid:
+        """Where the tokens stand."""
+        side = self.img_size // self.patch_size
+        return TokenGrid(self.num_frames // self.tubelet_size, side, side, self.cls_position)
+
+    @property
+    def pos_embed_shape(self) -> tuple[int, int] | None:
+        """(tokens, d_model) of the learnable `pos_embed` table, None where nothing is learnt."""
+        if self.pos_embed in ("none", "sinusoidal"):
+            return None
+        if self.pos_embed in ("spatial", "spatial_temporal"):
+            has_cls = self.cls_position is not None
+            return self.grid.rows * self.grid.cols + has_cls, self.d_model
+        return self.grid.num_patches, self.d_model
+
+    def num_parameters(self) -> int:
+        """Learnable numbers in the whole model."""
+        tubelet = self.in_channels * self.tubelet_size * self.patch_size**2
+        embedding = (tubelet + 1) * self.d_model + (self.cls_position is not None) * self.d_model
+        if self.pos_embed_shape is not None:
+            embedding += math.prod(self.pos_embed_shape)
+        if self.pos_embed == "spatial_temporal":
+            embedding += self.grid.frames * self.d_model
+        head = self.d_model + (self.d_model + 1) * self.num_classes
+        # biases of conv1d and dt_proj, A_log, D
+        ssm = sum(self._ssm_macs_per_token()) + (3 + self.d_state) * self.d_inner
+        block = self.d_model + 3 * self.d_model * self.d_inner + len(self.directions) * ssm
+        return embedding + self.depth * block + head
+
+    def macs(self) -> MacCount:
+        """Multiply-accumulates of one clip, counted two ways."""
+        tokenizer = self.in_channels * self.num_frames * self.img_size**2 * self.d_model
+        projections = self.depth * self.grid.seqlen * 3 * self.d_model * self.d_inner
+        scans = self.depth * len(self.directions) * self.grid.seqlen
+        head = self.d_model * self.num_classes
+        paper = tokenizer + projections
+        return MacCount(
+            paper=paper,
+            total=paper + scans * sum(self._ssm_macs_per_token()) + head,
+            state_updates=scans * self.d_inner * self.d_state,
+        )
+
+    def state_bytes(self) -> int:
+        """Bytes of every hidden state of one clip (all layers and directions, float32)."""
+        return 4 * self.macs().state_updates
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def _ssm_macs_per_token(self) -> tuple[int, int, int]:
+        """conv1d, x_proj and dt_proj of one direction (as many weights as products per token)."""
+        rank = self.dt_rank or 0
+        return (
+            self.d_inner * self.d_conv,
+            self.d_inner * (rank + 2 * self.d_state),
+            self.d_inner * rank,
+        )
+
+
+_OPENGVLAB: dict[str, Any] = {"tubelet_size": 1, "pos_embed": "spatial_temporal"}
+PRESETS: dict[str, dict[str, Any]] = {
+    "kaist_small": {},
+    "kaist_tiny": {"d_model": 192},
+    "opengvlab_tiny": {**_OPENGVLAB, "num_frames": 8, "d_model": 192},
+    "opengvlab_small": {**_OPENGVLAB, "num_frames": 8, "d_model": 384},
+    "opengvlab_middle": {**_OPENGVLAB, "num_frames": 8, "d_model": 576, "depth": 32},
+    "vim_small": {
+        "num_frames": 1,
+        "tubelet_size": 1,
+        "num_classes": 1000,
+        "cls_position": "middle",
+        "direction_merge": "mean",
+        "pos_embed": "spatial",
+    },
+    "toy": {
+        "num_frames": 4,
+        "img_size": 32,
+        "num_classes": 5,
+        "d_model": 32,
+        "depth": 2,
+        "d_state": 4,
+    },
+}

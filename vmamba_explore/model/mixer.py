@@ -1,0 +1,66 @@
+"""The bidirectional Mamba mixer and the residual block around it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vmamba_explore.hooks import HookPoint
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.ssm import SelectiveSSM
+
+
+class BidirectionalMixer(nn.Module):
+    """Mix the tokens of a clip with a forward and a backward selective scan.
+
+    ::
+
+        [x, z] = in_proj(hidden)
+        out    = out_proj((ssm_forward(x) + ssm_backward(x)) * SiLU(z))     halved where "mean"
+
+    Args:
+        config: Sizes, directions, and how they are merged.
+    Source:
+        Zhu et al. 2024 (Vim), arXiv:2401.09417, algorithm 1; Park et al. 2024, arXiv:2407.08476.
+    """
+
+    def __init__(self, config: VideoMambaConfig) -> None:
+        super().__init__()
+        self.scale = 0.5 if config.direction_merge == "mean" else 1.0
+        self.in_proj = nn.Linear(config.d_model, 2 * config.d_inner, bias=False)
+        self.ssm_forward = SelectiveSSM(config, "forward")
+        self.ssm_backward = (
+            SelectiveSSM(config, "backward") if "backward" in config.directions else None
+        )
+        self.out_proj = nn.Linear(config.d_inner, config.d_model, bias=False)
+        self.hook_z = HookPoint("batch", "d_inner", "seqlen")
+        self.hook_out = HookPoint("batch", "seqlen", "d_model")
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (batch, seqlen, d_model) to the same shape, natural clip order."""
+        # channel-first views of token-major memory: no copy
+        x, z = self.in_proj(hidden).mT.chunk(2, dim=1)
+        z = self.hook_z(z)
+        y = self.ssm_forward(x)
+        if self.ssm_backward is not None:
+            y = y + self.ssm_backward(x)
+        gated = y * F.silu(z)
+        if self.scale != 1.0:
+            gated = gated * self.scale
+        return self.hook_out(self.out_proj(gated.mT))
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: input + mixer(RMSNorm(input)), the residual kept in float32."""
+
+    def __init__(self, config: VideoMambaConfig) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.mixer = BidirectionalMixer(config)
+        self.hook_block_input = HookPoint("batch", "seqlen", "d_model")
+
+    def forward(self, residual: Tensor) -> Tensor:
+        """Map (batch, seqlen, d_model) to the same shape."""
+        residual = self.hook_block_input(residual)
+        hidden = self.norm(residual.to(self.norm.weight.dtype))
+        return residual + self.mixer(hidden).float()

@@ -1,0 +1,64 @@
+"""Position embeddings: four ways from an image table to a clip table, and a fixed one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vmamba_explore.model.config import VideoMambaConfig
+
+
+def expand_pos_embed(image_table: Tensor, num_frames: int, how: str) -> Tensor:
+    """Make a table over all video tokens from a table over the patches of one image.
+
+    Args:
+        image_table: (n_h * n_w, d_model).
+        num_frames: Token frames n_t.
+        how: "temporal_expanding" repeats the whole table for every frame (the paper's choice);
+            "token_interpolation" stretches it along the token axis; "embedding_interpolation"
+            stretches each row to n_t * d_model numbers and cuts these into frames; "random"
+            draws a new one with the same spread.
+    Returns:
+        (n_t * n_h * n_w, d_model), time-major.
+    Raises:
+        ValueError: an unknown way.
+    Source:
+        Park et al. 2024, arXiv:2407.08476, section 4.2.
+    """
+    patches, d_model = image_table.shape
+    if how == "temporal_expanding":
+        return image_table.repeat(num_frames, 1)
+    if how == "token_interpolation":
+        rows = image_table.T.unsqueeze(0)
+        return F.interpolate(rows, size=num_frames * patches, mode="linear")[0].T.contiguous()
+    if how == "embedding_interpolation":
+        wide = F.interpolate(image_table.unsqueeze(0), size=num_frames * d_model, mode="linear")[0]
+        return wide.view(patches, num_frames, d_model).transpose(0, 1).reshape(-1, d_model)
+    if how == "random":
+        return torch.randn(num_frames * patches, d_model) * image_table.std()
+    raise ValueError(
+        "expand_pos_embed: how must be 'temporal_expanding', 'token_interpolation', "
+        f"'embedding_interpolation' or 'random', got {how!r}."
+    )
+
+
+def initial_pos_embed(config: VideoMambaConfig) -> Tensor:
+    """Draw the learnable table a new model starts with, `config.pos_embed_shape`."""
+    if config.pos_embed in ("spatial", "spatial_temporal"):
+        assert config.pos_embed_shape is not None
+        return torch.randn(config.pos_embed_shape) * 0.02
+    image_table = torch.randn(config.grid.rows * config.grid.cols, config.d_model) * 0.02
+    return expand_pos_embed(image_table, config.grid.frames, config.pos_embed)
+
+
+def sinusoidal_table(num_tokens: int, d_model: int) -> Tensor:
+    """Sine and cosine of the token's place at geometrically spaced rates, (num_tokens, d_model).
+
+    Source:
+        Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
+    """
+    place = torch.arange(num_tokens, dtype=torch.float64).unsqueeze(1)
+    channel = torch.arange(d_model)
+    angle = place / 10_000 ** (2 * (channel // 2) / d_model)
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).float()

@@ -1,0 +1,158 @@
+"""VideoMamba: tubelets, position embedding, bidirectional Mamba blocks, one linear head."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vmamba_explore.hooks import name_hooks
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.mixer import Block
+from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
+
+
+class PatchEmbed(nn.Module):
+    """Cut clips into non-overlapping tubelets and project each to one token.
+
+    Source:
+        Park et al. 2024, arXiv:2407.08476, section 3.
+    """
+
+    def __init__(self, config: VideoMambaConfig) -> None:
+        super().__init__()
+        tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(config.in_channels, config.d_model, tubelet, stride=tubelet)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (batch, channels, num_frames, H, W) to (batch, num_patches, d_model)."""
+        return rearrange(self.proj(clips), "b d t h w -> b (t h w) d")
+
+
+class VideoMamba(nn.Module):
+    """Classify clips with a bidirectional spatio-temporal state-space model.
+
+    Args:
+        config: What to build; `VideoMambaConfig.preset(...)` knows the published sizes.
+
+    `model(clips)` maps clips (batch, channels, num_frames, H, W), float, normalised as
+    `Clip.tensor()` does, to logits (batch, num_classes).
+
+    Raises:
+        ValueError: clips of another shape than the configuration's; the message names the axis.
+    Source:
+        Park, Kim, Ko, Kim and Kim 2024, arXiv:2407.08476. With `cls_position="middle"` and
+        `direction_merge="mean"` it is Vim (arXiv:2401.09417); with
+        `pos_embed="spatial_temporal"` it is OpenGVLab's VideoMamba (arXiv:2403.06977).
+    """
+
+    def __init__(self, config: VideoMambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grid = config.grid
+        self.class_names: tuple[str, ...] | None = None
+        d_model = config.d_model
+        self.patch_embed = PatchEmbed(config)
+        self.cls_token = (
+            nn.Parameter(torch.zeros(1, 1, d_model)) if config.cls_position is not None else None
+        )
+        if config.pos_embed == "sinusoidal":
+            table = sinusoidal_table(self.grid.num_patches, d_model)
+            self.register_buffer("pos_embed", table.unsqueeze(0), persistent=False)
+        elif config.pos_embed_shape is None:
+            self.pos_embed = None
+        else:
+            self.pos_embed = nn.Parameter(initial_pos_embed(config).unsqueeze(0))
+        if config.pos_embed == "spatial_temporal":
+            self.temporal_pos_embedding = nn.Parameter(torch.zeros(1, self.grid.frames, d_model))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm_f = nn.RMSNorm(d_model, eps=config.norm_eps)
+        self.head = nn.Linear(d_model, config.num_classes)
+        self._init_weights()
+        name_hooks(self)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map clips (batch, channels, num_frames, H, W) to logits (batch, num_classes)."""
+        residual = self.embed(clips)
+        for layer in self.layers:
+            residual = layer(residual)
+        return self.read_out(residual)
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """Turn clips into tokens with their positions, (batch, seqlen, d_model), float32."""
+        self._check(clips)
+        video = self.patch_embed(clips.to(self.head.weight.dtype))
+        position, cls_position = self._positions()
+        if position is not None:
+            video = video + position
+        if self.cls_token is None:
+            return video.float()
+        cls_token = self.cls_token if cls_position is None else self.cls_token + cls_position
+        return self.grid.insert_cls(video, cls_token.expand(len(video), -1, -1)).float()
+
+    def read_out(self, residual: Tensor) -> Tensor:
+        """Give the logits (batch, num_classes) of the last block's output.
+
+        The class token, or the mean of all tokens where there is none, through the last RMSNorm.
+        """
+        dtype = self.head.weight.dtype
+        cls_index = self.grid.cls_index
+        if cls_index is not None:
+            return self.head(self.norm_f(residual[:, cls_index].to(dtype)))
+        return self.head(self.norm_f(residual.to(dtype)).mean(dim=1))
+
+    def _positions(self) -> tuple[Tensor | None, Tensor | None]:
+        """The embeddings of the video tokens (1, num_patches, d_model) and the class token."""
+        if self.config.pos_embed not in ("spatial", "spatial_temporal"):
+            return self.pos_embed, None
+        spatial, cls_row = self.pos_embed, None
+        if self.cls_token is not None:
+            middle = self.grid.rows * self.grid.cols // 2
+            row = middle if self.config.cls_position == "middle" else 0
+            cls_row = spatial[:, row : row + 1]
+            spatial = torch.cat([spatial[:, :row], spatial[:, row + 1 :]], dim=1)
+        if self.config.pos_embed == "spatial":
+            return spatial, cls_row
+        both = self.temporal_pos_embedding.unsqueeze(2) + spatial.unsqueeze(1)
+        return both.flatten(1, 2), cls_row
+
+    def _check(self, clips: Tensor) -> None:
+        config = self.config
+        names = ("channels", "num_frames", "height", "width")
+        wanted = (config.in_channels, config.num_frames, config.img_size, config.img_size)
+        if clips.ndim != 5:
+            raise ValueError(
+                f"VideoMamba: clips has {clips.ndim} axes, shape {tuple(clips.shape)}; expected "
+                "(batch, channels, num_frames, height, width). "
+                "For one clip use clip.tensor().unsqueeze(0)."
+            )
+        for name, size, want in zip(names, clips.shape[1:], wanted, strict=True):
+            if size != want:
+                raise ValueError(
+                    f"VideoMamba: clips has {name} {size}, this model expects {want}. clips is "
+                    f"{tuple(clips.shape)}; load_clip(path, num_frames={config.num_frames}, "
+                    f"img_size={config.img_size}) gives the right shape."
+                )
+        if not clips.is_floating_point():
+            raise ValueError(
+                f"VideoMamba: clips is {clips.dtype}, expected normalised floats as "
+                "Clip.tensor() gives them."
+            )
+
+    def _init_weights(self) -> None:
+        """Draw the weights as Vim does: the last projections of the blocks scaled by depth."""
+        fan_in = self.patch_embed.proj.weight[0].numel()
+        nn.init.trunc_normal_(self.patch_embed.proj.weight, std=fan_in**-0.5)
+        nn.init.zeros_(self.patch_embed.proj.bias)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        if self.cls_token is not None:
+            nn.init.trunc_normal_(self.cls_token, std=0.02)
+        for layer in self.layers:
+            mixer = layer.mixer
+            nn.init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
+            with torch.no_grad():
+                mixer.out_proj.weight /= math.sqrt(self.config.depth)

@@ -1,0 +1,27 @@
+"""Where the bundled files are: clips, the demo model, labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir() -> Path:
+    """The folder of bundled files: `data/` of a checkout, else the one inside the package."""
+    checkout = _PACKAGE.parent
+    return checkout / "data" if (checkout / "pyproject.toml").is_file() else _PACKAGE / "data"
+
+
+def path(name: str) -> Path:
+    """Find one bundled file or folder, e.g. `path("clips/right.mp4")`.
+
+    Raises:
+        FileNotFoundError: no such file; the message lists what its folder holds.
+    """
+    found = data_dir() / name
+    if not found.exists():
+        folder = found.parent if found.parent.is_dir() else data_dir()
+        held = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "nothing"
+        raise FileNotFoundError(f"No bundled file {name!r}. {folder} holds: {held}.")
+    return found

@@ -1,0 +1,197 @@
+"""A recording of one run: tensors by hook name, labelled arrays by what they mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from vmamba_explore.model.config import VideoMambaConfig
+
+_PER_BLOCK = {"block_input": "hook_block_input", "z": "mixer.hook_z", "out": "mixer.hook_out"}
+_PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", "y")
+QUANTITIES = (*_PER_BLOCK, *_PER_DIRECTION)
+_DIMS = {"d_model": "channel", "d_inner": "channel", "d_state": "state"}
+
+
+class Trace(Mapping[str, Tensor]):
+    """What passed the hook points of a model in one run, always in natural clip order.
+
+    `trace[name]` is the tensor under a hook name; `trace.sel(...)` gives a labelled array.
+
+    Args:
+        values: Recorded tensors by hook name.
+        axes: The names of each tensor's axes.
+        config: The model's configuration.
+        seconds: For each clip the time of every frame, seconds; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        axes: Mapping[str, tuple[str, ...]],
+        config: VideoMambaConfig,
+        seconds: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        self._values = dict(values)
+        self._axes = dict(axes)
+        self.config = config
+        self.grid = config.grid
+        self.seconds = seconds
+
+    @property
+    def names(self) -> list[str]:
+        """The recorded hook names, from input to output."""
+        return list(self._values)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all recorded values."""
+        return sum(value.numel() * value.element_size() for value in self._values.values())
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._values:
+            close = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
+            hint = f" Closest recorded: {close[0]!r}." if close else ""
+            raise KeyError(f"{name!r} was not recorded.{hint} trace.names lists what was.")
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        layers, grid = sorted({place[0] for place in self._places()}), self.grid
+        return (
+            f"Trace of {len(self)} values, {self.nbytes / 2**20:.1f} MiB, layers {layers}, tokens "
+            f"{grid.frames} x {grid.rows} x {grid.cols} (frame, row, col), class token "
+            f"{grid.cls_position}"
+        )
+
+    def sel(
+        self,
+        layer: int | None = None,
+        direction: str | None = None,
+        quantity: str = "delta",
+        clip: int = 0,
+        token: Literal["cls"] | None = None,
+    ) -> xr.DataArray:
+        """Take one quantity as a labelled array.
+
+        Args:
+            layer: Block number, from 0; None stacks every recorded block on a dim `layer`.
+            direction: "forward" or "backward"; None stacks the recorded ones on a dim
+                `direction`. Not for block_input, z and out, which have no direction.
+            quantity: One of block_input, u, z, delta, B, C, A_bar, h, y, out.
+            clip: Which clip of the batch.
+            token: None for the video tokens, "cls" for the class token.
+        Returns:
+            A read-only float32 copy with dims among layer, direction, frame, row, col, channel,
+            state, in this order. `frame` counts token frames (one tubelet each) and has the
+            coordinates `clip_frame` (the tubelet's first frame) and `seconds` (NaN where the
+            clip's times are not known).
+        Raises:
+            KeyError: the quantity was not recorded there; the message says what was.
+            ValueError: an unknown quantity or direction, or no class token.
+        """
+        if quantity not in QUANTITIES:
+            raise ValueError(
+                f"trace.sel: no quantity {quantity!r}. Quantities: {', '.join(QUANTITIES)}."
+            )
+        if direction not in (None, "forward", "backward"):
+            raise ValueError(
+                f"trace.sel: direction must be 'forward', 'backward' or None, got {direction!r}."
+            )
+        if direction is not None and quantity in _PER_BLOCK:
+            raise ValueError(
+                f"trace.sel: {quantity!r} belongs to both directions; leave direction out."
+            )
+        if token not in (None, "cls") or (token == "cls" and self.grid.cls_index is None):
+            raise ValueError(
+                f"trace.sel: token={token!r}; this model's class token is "
+                f"{self.grid.cls_position!r}. Use None for the video tokens, 'cls' for the "
+                "class token where there is one."
+            )
+        places = [
+            place
+            for place in self._places(quantity)
+            if layer in (None, place[0]) and direction in (None, place[1])
+        ]
+        if not places:
+            recorded = sorted({(n, d) for n, d in self._places(quantity)}, key=str)
+            raise KeyError(
+                f"{quantity!r} of layer {layer}, direction {direction} was not recorded; it was "
+                f"recorded at {recorded or 'no layer'}. Record it with names_filter="
+                f"'*.{_hook(quantity, None).rpartition('.')[2]}'."
+            )
+        layers = sorted({place[0] for place in places})
+        directions = [d for d in ("forward", "backward", None) if d in {p[1] for p in places}]
+        rows = []
+        for n in layers:
+            found = [self._array(n, d, quantity, clip, token) for d in directions]
+            rows.append(found[0] if len(found) == 1 else xr.concat(found, "direction"))
+        array = rows[0] if layer is not None else xr.concat(rows, "layer")
+        if direction is None and "direction" not in array.dims and directions != [None]:
+            array = array.expand_dims("direction", axis=int(layer is None))
+        if layer is None:
+            array = array.assign_coords(layer=layers)
+        if "direction" in array.dims:
+            array = array.assign_coords(direction=directions)
+        array.values.flags.writeable = False
+        return array
+
+    def _array(
+        self, layer: int, direction: str | None, quantity: str, clip: int, token: str | None
+    ) -> xr.DataArray:
+        name = f"layers.{layer}.{_hook(quantity, direction)}"
+        value, axes = self[name], self._axes[name]
+        if not 0 <= clip < value.shape[0]:
+            raise KeyError(f"trace.sel: clip {clip} is outside this batch of {value.shape[0]}.")
+        video, cls = self.grid.split(value[clip].detach().float(), axes.index("seqlen") - 1)
+        dims = [_DIMS[axis] for axis in axes if axis in _DIMS]
+        coords: dict[str, object] = {}
+        if token == "cls":
+            assert cls is not None
+            values = cls
+        else:
+            place = axes.index("seqlen") - 1
+            values = video.movedim((place, place + 1, place + 2), (0, 1, 2))
+            dims = ["frame", "row", "col", *dims]
+            coords = self._frame_coords(clip)
+        # a copy: the recording stays as it was, whatever is done to the array
+        copy = values.cpu().contiguous().clone().numpy()
+        return xr.DataArray(copy, coords, dims, name=quantity, attrs={"quantity": quantity})
+
+    def _frame_coords(self, clip: int) -> dict[str, object]:
+        clip_frame = np.arange(self.grid.frames) * self.config.tubelet_size
+        seconds = np.full(self.grid.frames, np.nan)
+        if self.seconds is not None:
+            seconds = np.asarray(self.seconds[clip], dtype=np.float64)[clip_frame]
+        return {
+            "frame": np.arange(self.grid.frames),
+            "clip_frame": ("frame", clip_frame),
+            "seconds": ("frame", seconds),
+        }
+
+    def _places(self, quantity: str | None = None) -> list[tuple[int, str | None]]:
+        """(layer, direction) of every recorded value, or of those of one quantity."""
+        places = []
+        for name in self._values:
+            _, layer, hook = name.split(".", 2)
+            direction = hook.split(".")[1].removeprefix("ssm_") if ".ssm_" in hook else None
+            if quantity is None or hook == _hook(quantity, direction):
+                places.append((int(layer), direction))
+        return places
+
+
+def _hook(quantity: str, direction: str | None) -> str:
+    """The hook point of a quantity, below `layers.{n}.`."""
+    if quantity in _PER_BLOCK:
+        return _PER_BLOCK[quantity]
+    return f"mixer.ssm_{direction}.hook_{quantity}"

@@ -1,0 +1,108 @@
+"""Figures of the clip itself: its frames, and what a model says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from vmamba_explore.clips import Clip
+from vmamba_explore.view.colors import with_unit
+from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.pictures import Overlay, thumbnail
+
+PER_ROW = 8
+
+
+def frames(
+    clip: Clip,
+    overlay: xr.DataArray | None = None,
+    *,
+    name: str = "overlay",
+    opacity: float = 0.55,
+    max_frames: int = 16,
+) -> go.Figure:
+    """Show the frames the model saw as a filmstrip with their times.
+
+    Args:
+        clip: The clip.
+        overlay: A map to lay over the frames, dims frame, row, col: the player's still twin.
+        name: What the overlay shows.
+        opacity: Of the overlay, 0 to 1.
+        max_frames: Longer clips are thinned evenly to this many pictures.
+    """
+    shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int))
+    heat = None if overlay is None else Overlay.from_map(name, overlay, clip.num_frames)
+    height, width = clip.frames.shape[1:3]
+    step_x, step_y = 1.06, height / width + 0.26
+    lines = -(-len(shown) // PER_ROW)
+    figure = new_figure(f"{clip.source}: the frames the model sees", height=0)
+    x, y, captions, hover = [], [], [], []
+    for place, frame in enumerate(shown):
+        left, top = place % PER_ROW * step_x, place // PER_ROW * step_y
+        picture = clip.frames[frame] if heat is None else heat.over(clip, frame, opacity)
+        figure.add_layout_image(
+            source=thumbnail(picture),
+            xref="x", yref="y", x=left, y=top, sizex=1, sizey=height / width,
+            sizing="stretch", layer="below",
+        )  # fmt: skip
+        repeat = "repeats the last frame" if frame >= clip.num_frames - clip.repeated else ""
+        x.append(left + 0.5)
+        y.append(top + height / width + 0.1)
+        captions.append(f"{frame} · {clip.seconds[frame]:.2f} s" + (" ↺" if repeat else ""))
+        hover.append(f"frame {frame}, source frame {clip.indices[frame]} {repeat}")
+    figure.add_scatter(
+        x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text",
+        showlegend=False,
+    )  # fmt: skip
+    across = min(PER_ROW, len(shown)) * step_x
+    figure.update_xaxes(range=[0, across], visible=False)
+    figure.update_yaxes(range=[lines * step_y, 0], visible=False)
+    right = 24
+    if heat is not None:
+        right = 110
+        figure.add_scatter(  # carries the legend, draws nothing
+            x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
+            marker={"color": [heat.scale.low], "coloraxis": "coloraxis"},
+        )  # fmt: skip
+        figure.update_layout(coloraxis=color_axis(heat.scale, with_unit(name, heat.unit)))
+    unit = (figure.layout.width - 16 - right) / (PER_ROW * step_x)
+    figure.update_xaxes(range=[0, PER_ROW * step_x])
+    figure.update_layout(
+        height=round(lines * step_y * unit) + 56, margin={"l": 16, "r": right, "t": 48, "b": 8}
+    )
+    return figure
+
+
+def class_scores(
+    logits: Float[Tensor, " num_classes"],
+    class_names: Sequence[str] | None = None,
+    top: int = 5,
+) -> go.Figure:
+    """Show the most probable classes of one clip as bars.
+
+    Args:
+        logits: Class scores of one clip, before softmax.
+        class_names: One name per class; None numbers them.
+        top: How many classes to show.
+    """
+    probabilities = logits.detach().float().softmax(0)
+    order = probabilities.argsort(descending=True)[:top].tolist()
+    names = [text(class_names[i]) if class_names else f"class {i}" for i in order]
+    percent = [100 * float(probabilities[i]) for i in order]
+    figure = new_figure("What the model says", height=110 + 30 * len(order))
+    figure.add_bar(
+        x=percent, y=list(range(len(order))), orientation="h", marker_color="#4d6a8a",
+        text=[f"{value:.1f} %" for value in percent], textposition="outside", cliponaxis=False,
+        customdata=names, hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="probability (%)", range=[0, 108], tickvals=[0, 25, 50, 75, 100])
+    figure.update_yaxes(
+        title="class", tickvals=list(range(len(order))), ticktext=names, autorange="reversed",
+        automargin=True,
+    )  # fmt: skip
+    return figure

@@ -1,0 +1,113 @@
+"""What all figures share: the page they are drawn on, the color bar, tiles side by side."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import xarray as xr
+
+from vmamba_explore.view.colors import Scale
+
+WIDTH = 960
+"""Pixels; fits a notebook's column."""
+
+_AXIS = {"showgrid": False, "zeroline": False, "title": {"standoff": 8}}
+_TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#222222"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "title": {"x": 0.012, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 14}},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
+
+
+def text(words: object) -> str:
+    """Return words for a figure such that any HTML in them shows as text."""
+    return html.escape(str(words), quote=False)
+
+
+def new_figure(title: str, height: float, **margin: int) -> go.Figure:
+    """Return an empty figure in the house style, `WIDTH` pixels wide.
+
+    Args:
+        title: Any text.
+        height: Pixels.
+        margin: Any of l, r, t, b, pixels.
+    """
+    margin = {"l": 72, "r": 24, "t": 56, "b": 56, **margin}
+    figure = go.Figure()
+    figure.update_layout(
+        template=_TEMPLATE, title=text(title), width=WIDTH, height=round(height), margin=margin
+    )
+    return figure
+
+
+def color_axis(scale: Scale, label: str) -> dict[str, object]:
+    """Return a color axis with the scale's limits, its table, and a labelled legend."""
+    last = len(scale.stops) - 1
+    return {
+        "cmin": scale.low,
+        "cmax": scale.high,
+        "colorscale": [[i / last, color] for i, color in enumerate(scale.stops)],
+        "colorbar": {
+            "title": {"text": text(label), "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "x": 1.01,
+            "nticks": 6,
+        },
+    }
+
+
+def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:
+    """Return the title of a time axis and one label per frame: seconds where they are known."""
+    if "seconds" in values.coords:
+        seconds = np.atleast_1d(values["seconds"].values)
+        return "start of the token frame (s)", [f"{value:.2f}" for value in seconds]
+    return "token frame (number)", [str(value) for value in np.atleast_1d(values["frame"].values)]
+
+
+def every(step: int, *lists: Sequence) -> list[Sequence]:
+    """Keep every `step`-th entry of each list, so that axis labels do not collide."""
+    return [entries[:: max(1, step)] for entries in lists]
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Equal tiles on one canvas, one missing cell between them.
+
+    Attributes:
+        values: float32 (canvas rows, canvas cols).
+        places: int16 (canvas rows, canvas cols, 4): tile row, tile col, row, col of each cell.
+        x: Canvas x of each tile column's center.
+        y: Canvas y of each tile row's center.
+    """
+
+    values: npt.NDArray[np.float32]
+    places: npt.NDArray[np.int16]
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+
+
+def mosaic(tiles: npt.NDArray[np.floating]) -> Mosaic:
+    """Lay out tiles (tile rows, tile cols, rows, cols), so that one trace draws all of them."""
+    tile_rows, tile_cols, rows, cols = tiles.shape
+    top, left = np.arange(tile_rows) * (rows + 1), np.arange(tile_cols) * (cols + 1)
+    values = np.full((top[-1] + rows, left[-1] + cols), np.nan, np.float32)
+    places = np.zeros((*values.shape, 4), np.int16)
+    for i, y in enumerate(top):
+        for j, x in enumerate(left):
+            here = slice(y, y + rows), slice(x, x + cols)
+            values[here] = tiles[i, j]
+            places[here][..., :2] = i, j
+            places[here][..., 2:] = np.moveaxis(np.mgrid[:rows, :cols], 0, -1)
+    return Mosaic(values, places, left + (cols - 1) / 2, top + (rows - 1) / 2)

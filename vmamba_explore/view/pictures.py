@@ -1,0 +1,103 @@
+"""Frames as encoded pictures, and maps laid over them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from PIL import Image
+
+from vmamba_explore.clips import Clip
+from vmamba_explore.view.colors import MISSING, Scale, color_table, scale_of
+
+EXACT_SIDE = 128
+"""Frames up to this many pixels a side are encoded without loss (PNG), larger ones as JPEG."""
+
+
+def encode(frame: npt.NDArray[np.uint8]) -> bytes:
+    """Return one frame, uint8 (height, width, 3), as PNG where small and as JPEG otherwise."""
+    buffer = io.BytesIO()
+    if max(frame.shape[:2]) <= EXACT_SIDE:
+        Image.fromarray(frame).save(buffer, "PNG", optimize=True)
+    else:
+        Image.fromarray(frame).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def thumbnail(frame: npt.NDArray[np.uint8], side: int = 112) -> str:
+    """Return a small JPEG of a frame, uint8 (height, width, 3), as a data URI for a figure."""
+    image = Image.fromarray(frame)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A map over a clip's frames, ready to draw: levels of one scale that spans the whole clip.
+
+    Attributes:
+        name: What the map shows.
+        unit: Unit of its values; empty where there is none.
+        scale: Values that the first and the last color stand for.
+        levels: uint8 (frames, rows, cols), 0 to 254, or `MISSING`.
+        token_frame: int64 (num_frames,): the map's frame that covers each frame of the clip.
+    """
+
+    name: str
+    unit: str
+    scale: Scale
+    levels: npt.NDArray[np.uint8]
+    token_frame: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_map(cls, name: str, values: xr.DataArray, num_frames: int) -> Overlay:
+        """Scale one map for a clip.
+
+        Args:
+            name: What the map shows, for the legend.
+            values: Dims frame, row, col in any order. The coordinate `clip_frame`, where there
+                is one, gives the first clip frame of each of its frames; otherwise its frames
+                share the clip evenly. `attrs["unit"]` goes into the legend.
+            num_frames: Frames of the clip.
+
+        Raises:
+            ValueError: the dims are not frame, row and col, or one of them is empty.
+        """
+        if set(values.dims) != {"frame", "row", "col"} or 0 in values.shape:
+            raise ValueError(
+                f"overlay {name!r}: got dims {dict(values.sizes)}, expected frame, row and col, "
+                'none empty. Reduce the others first, for example with .mean("channel").'
+            )
+        values = values.transpose("frame", "row", "col")
+        if "clip_frame" in values.coords:
+            starts = values["clip_frame"].values
+        else:
+            starts = np.arange(values.sizes["frame"]) * num_frames / values.sizes["frame"]
+        clip_frames = np.arange(num_frames)
+        token_frame = np.searchsorted(starts, clip_frames, side="right") - 1
+        scale = scale_of(values.values)
+        return cls(
+            name=name,
+            unit=str(values.attrs.get("unit", "")),
+            scale=scale,
+            levels=scale.levels(values.values),
+            token_frame=np.maximum(token_frame, 0).astype(np.int64),
+        )
+
+    def over(self, clip: Clip, frame: int, opacity: float) -> npt.NDArray[np.uint8]:
+        """Return one frame of the clip, uint8 (height, width, 3), with the map blended in."""
+        picture = clip.frames[frame]
+        height, width = picture.shape[:2]
+        levels = self.levels[self.token_frame[frame]]
+        rows = np.arange(height) * levels.shape[0] // height
+        cols = np.arange(width) * levels.shape[1] // width
+        levels = levels[rows][:, cols]
+        table = np.vstack([color_table(self.scale.signed), np.zeros((1, 3), np.uint8)])
+        blended = (1 - opacity) * picture + opacity * table[levels]
+        return np.where((levels == MISSING)[..., None], picture, blended).round().astype(np.uint8)
