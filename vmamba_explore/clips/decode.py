@@ -2,15 +2,18 @@
 
 PyAV first lists the packets of the file (nothing is decoded): this gives the frames the file
 really has, their times, and a clear reason when it is no video. decord 0.6 then fetches the wanted
-frames at random; it is skipped for trimmed files (it would count the frames that were cut away)
-and for containers other than MP4 and Matroska (it mixes up their frames or times).
+frames at random. It is skipped where it would return wrong frames without a word: in trimmed files
+(it counts the frames that were cut away), in open GOPs (common in H.265) and in containers other
+than MP4 and Matroska.
 """
 
 import logging
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import av
 import av.logging
@@ -38,6 +41,7 @@ class _Source:
     name: str
     stream: int
     pts: list[int] | None  # time stamps; None: unreliable, count frames from the first one
+    keys: list[int]  # time stamps from which decoding can start
     seconds: np.ndarray
     decord: bool  # whether decord's frame numbers can be trusted
 
@@ -124,17 +128,21 @@ def _list_frames(filename: str) -> _Source:
     path = os.path.abspath(filename)  # never taken for a URL
     with av.open(path, metadata_errors="ignore") as container:
         stream = _video_stream(container, filename)
+        index, time_base = stream.index, float(stream.time_base or 0)  # gone once it is closed
         begin, duration = _seconds(container.start_time), _seconds(container.duration)
-        shown, hidden, end, corrupt = [], 0, 0.0, False
+        shown, keys, hidden, end, corrupt = [], {}, 0, 0.0, False
         for packet in container.demux():
             if not packet.size:
                 continue
             corrupt = corrupt or packet.is_corrupt
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream.index == stream.index:
-                hidden += packet.is_discard  # cut away by an edit list
-                if not packet.is_discard:
+            if packet.stream.index == index:
+                if packet.is_keyframe:
+                    keys[len(shown) + hidden] = packet.pts
+                if packet.is_discard:  # cut away by an edit list
+                    hidden += 1
+                else:
                     shown.append(packet.pts)
         kind = container.format.name
         early = "matroska" in kind and end < duration - CUT_OFF_SECONDS
@@ -147,13 +155,16 @@ def _list_frames(filename: str) -> _Source:
         raise ClipError(f"{filename}: its video stream has no frame.")
     pts = sorted(time for time in shown if time is not None)
     reliable = len(set(pts)) == len(shown)
+    # decord takes a key frame's place in the file for its place in time: wrong in open GOPs
+    ordered = reliable and not hidden and all(pts[place] == time for place, time in keys.items())
     return _Source(
         path=path,
         name=filename,
-        stream=stream.index,
+        stream=index,
         pts=pts if reliable else None,
-        seconds=np.array(pts, np.float64) * float(stream.time_base or 0) - begin,
-        decord=reliable and not hidden and kind in DECORD_CONTAINERS,
+        keys=sorted(keys.values()) if reliable else [],
+        seconds=np.array(pts, np.float64) * time_base - begin,
+        decord=ordered and kind in DECORD_CONTAINERS,
     )
 
 
@@ -184,11 +195,13 @@ def _count_frames(source: _Source) -> _Source:
     seconds = []
     with av.open(source.path, metadata_errors="ignore") as container:
         begin = _seconds(container.start_time)
-        rate = container.streams.video[0].guessed_rate or 25
+        rate = float(_stream(container, source).guessed_rate or 25)
         for number, frame in _decoded(container, source):
-            seconds.append(number / float(rate) if frame.time is None else frame.time - begin)
+            seconds.append(number / rate if frame.time is None else frame.time - begin)
     if not seconds:
         raise ClipError(f"{source.name}: none of its frames can be decoded.")
+    if any(later <= earlier for earlier, later in pairwise(seconds)):  # broken time stamps
+        seconds = [number / rate for number in range(len(seconds))]
     return replace(source, seconds=np.array(seconds))
 
 
@@ -215,9 +228,7 @@ def _sample(
     )
 
 
-def _read(
-    source: _Source, wanted: list[int], img_size: int | None
-) -> dict[int, np.ndarray] | None:
+def _read(source: _Source, wanted: list[int], img_size: int | None) -> dict[int, np.ndarray] | None:
     """Read the frames with these numbers; None if some are not there."""
     if source.decord:
         try:
@@ -236,7 +247,10 @@ def _read_with_decord(
     reader = decord.VideoReader(source.path, ctx=decord.cpu(0), num_threads=1)
     if len(reader) != len(source.seconds):
         raise RuntimeError(f"{len(reader)} frames instead of {len(source.seconds)}")
-    return {number: _fit(reader[number].asnumpy(), img_size) for number in wanted}
+    frames = {number: reader[number].asnumpy() for number in wanted}
+    if any(pixels.shape[2] != 3 for pixels in frames.values()):
+        raise RuntimeError("decord mistook the padding of its rows for a color")
+    return {number: _fit(pixels, img_size) for number, pixels in frames.items()}
 
 
 def _read_with_av(
@@ -244,10 +258,15 @@ def _read_with_av(
 ) -> dict[int, np.ndarray] | None:
     frames: dict[int, np.ndarray] = {}
     with av.open(source.path, metadata_errors="ignore") as container:
-        if source.pts is not None and wanted[0] > 0:
-            stream = container.streams[source.stream]
-            container.seek(source.pts[wanted[0]], stream=stream)
+        if source.pts is not None:
+            before = bisect_right(source.keys, source.pts[wanted[0]])
+            if before > 1:
+                container.seek(source.keys[before - 1], stream=_stream(container, source))
+        last = -1
         for number, frame in _decoded(container, source):
+            if number < last:
+                return None
+            last = number
             if number in wanted:
                 turns = round(frame.rotation / 90) % 4
                 pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
@@ -257,18 +276,21 @@ def _read_with_av(
     return None
 
 
-def _decoded(
-    container: InputContainer, source: _Source
-) -> Iterator[tuple[int, av.VideoFrame]]:
+def _stream(container: InputContainer, source: _Source) -> VideoStream:
+    return next(s for s in container.streams.video if s.index == source.stream)
+
+
+def _decoded(container: InputContainer, source: _Source) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decode the frames that follow, each with its number in the source."""
-    numbers = {time: number for number, time in enumerate(source.pts or [])}
-    stream = container.streams[source.stream]
+    numbers: dict[int | None, int] = {pts: n for n, pts in enumerate(source.pts or [])}
+    stream = _stream(container, source)
     stream.thread_type = "AUTO"
     number = -1
     try:
-        for frame in container.decode(stream):
-            number = number + 1 if source.pts is None else numbers.get(frame.pts, -1)
-            yield number, frame
+        for packet in container.demux(stream):
+            for frame in stream.decode(packet):
+                number = number + 1 if source.pts is None else numbers.get(frame.pts, -1)
+                yield number, frame
     except av.error.FFmpegError as error:
         where = f"after frame {number}" if number >= 0 else "where the clip begins"
         raise ClipError(

@@ -21,14 +21,14 @@ TURN = 1 << 16
 NUM_SPRITES = 96
 _X, _Y, _ANGLE, _SIZE, _OPACITY = range(5)
 # Phase per frame, smallest and largest: 4 to 5.8 pixels of 64, 20 to 30 degrees, a factor of
-# 1.10 to 1.12, an opacity of 0.11 to 0.125.
+# 1.10 to 1.12, an opacity of 0.10 to 0.125.
 _STEPS = np.array(
     [
         [TURN // 16, TURN // 11],
         [TURN // 16, TURN // 11],
         [TURN // 18, TURN // 12],
         [TURN // 7, TURN // 6],
-        [TURN // 7, TURN // 6],
+        [TURN // 6, TURN // 5],
     ]
 )
 _WORDS = 96  # random words a clip; a fixed number, so that no option shifts another draw

@@ -28,12 +28,12 @@ class BidirectionalMixer(nn.Module):
         super().__init__()
         self.scale = 0.5 if config.direction_merge == "mean" else 1.0
         self.in_proj = nn.Linear(config.d_model, 2 * config.d_inner, bias=False)
+        self.hook_z = HookPoint("batch", "d_inner", "seqlen")
         self.ssm_forward = SelectiveSSM(config, "forward")
         self.ssm_backward = (
             SelectiveSSM(config, "backward") if "backward" in config.directions else None
         )
         self.out_proj = nn.Linear(config.d_inner, config.d_model, bias=False)
-        self.hook_z = HookPoint("batch", "d_inner", "seqlen")
         self.hook_out = HookPoint("batch", "seqlen", "d_model")
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -55,9 +55,9 @@ class Block(nn.Module):
 
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__()
+        self.hook_block_input = HookPoint("batch", "seqlen", "d_model")
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.mixer = BidirectionalMixer(config)
-        self.hook_block_input = HookPoint("batch", "seqlen", "d_model")
 
     def forward(self, residual: Tensor) -> Tensor:
         """Map (batch, seqlen, d_model) to the same shape."""

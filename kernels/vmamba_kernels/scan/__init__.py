@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
 from vmamba_kernels.checks import check_scan
-from vmamba_kernels.scan import naive
+from vmamba_kernels.scan import cpu, naive
 
 __all__ = ["ScanResult", "selective_scan", "selective_scan_with_states"]
 
@@ -136,6 +136,7 @@ def _scan(
     tensors = check_scan(call, u, delta, A, B, C, D, z, delta_bias, initial_state)
     chosen = choose_backend(call, backend, tensors)
     B, C = (x if x.dim() == 4 else x.unsqueeze(1) for x in (B, C))
-    return naive.scan(
+    run = cpu.scan if chosen == "cpu" else naive.scan
+    return run(
         u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse, keep_states
     )

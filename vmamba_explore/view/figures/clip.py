@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures.layout import WIDTH, color_axis, new_figure, text
 from vmamba_explore.view.pictures import Overlay, thumbnail
 
-PER_ROW = 8
+_PER_ROW = 8
+_MAX_PICTURE = 160  # pixels
 
 
 def frames(
@@ -38,43 +40,41 @@ def frames(
     shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int))
     heat = None if overlay is None else Overlay.from_map(name, overlay, clip.num_frames)
     height, width = clip.frames.shape[1:3]
-    step_x, step_y = 1.06, height / width + 0.26
-    lines = -(-len(shown) // PER_ROW)
-    figure = new_figure(f"{clip.source}: the frames the model sees", height=0)
+    tall, columns = height / width, min(_PER_ROW, len(shown))
+    step_x, step_y = 1.06, tall + 0.24  # in picture widths
+    across, down = columns * step_x - 0.06, math.ceil(len(shown) / columns) * step_y
+    right = 16 if heat is None else 112
+    scale = min((WIDTH - 16 - right) / across, _MAX_PICTURE)  # pixels a picture width
+    figure = new_figure(
+        f"{clip.source}: the frames the model sees", down * scale + 56, l=16, r=right, t=48, b=8
+    )
     x, y, captions, hover = [], [], [], []
     for place, frame in enumerate(shown):
-        left, top = place % PER_ROW * step_x, place // PER_ROW * step_y
+        left, top = place % columns * step_x, place // columns * step_y
         picture = clip.frames[frame] if heat is None else heat.over(clip, frame, opacity)
         figure.add_layout_image(
-            source=thumbnail(picture),
-            xref="x", yref="y", x=left, y=top, sizex=1, sizey=height / width,
+            source=thumbnail(picture), xref="x", yref="y", x=left, y=top, sizex=1, sizey=tall,
             sizing="stretch", layer="below",
         )  # fmt: skip
-        repeat = "repeats the last frame" if frame >= clip.num_frames - clip.repeated else ""
+        repeated = frame >= clip.num_frames - clip.repeated
         x.append(left + 0.5)
-        y.append(top + height / width + 0.1)
-        captions.append(f"{frame} · {clip.seconds[frame]:.2f} s" + (" ↺" if repeat else ""))
-        hover.append(f"frame {frame}, source frame {clip.indices[frame]} {repeat}")
+        y.append(top + tall + 0.1)
+        captions.append(f"{frame} · " + ("held" if repeated else f"{clip.seconds[frame]:.2f} s"))
+        hover.append(
+            f"frame {frame}, number {clip.indices[frame]} in the source"
+            + (", which ends before: its last frame is held" if repeated else "")
+        )
     figure.add_scatter(
-        x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text",
-        showlegend=False,
-    )  # fmt: skip
-    across = min(PER_ROW, len(shown)) * step_x
-    figure.update_xaxes(range=[0, across], visible=False)
-    figure.update_yaxes(range=[lines * step_y, 0], visible=False)
-    right = 24
+        x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text", showlegend=False
+    )
     if heat is not None:
-        right = 110
         figure.add_scatter(  # carries the legend, draws nothing
             x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
             marker={"color": [heat.scale.low], "coloraxis": "coloraxis"},
         )  # fmt: skip
         figure.update_layout(coloraxis=color_axis(heat.scale, with_unit(name, heat.unit)))
-    unit = (figure.layout.width - 16 - right) / (PER_ROW * step_x)
-    figure.update_xaxes(range=[0, PER_ROW * step_x])
-    figure.update_layout(
-        height=round(lines * step_y * unit) + 56, margin={"l": 16, "r": right, "t": 48, "b": 8}
-    )
+    figure.update_xaxes(range=[0, (WIDTH - 16 - right) / scale], visible=False)
+    figure.update_yaxes(range=[down, 0], visible=False)
     return figure
 
 
@@ -94,7 +94,7 @@ def class_scores(
     order = probabilities.argsort(descending=True)[:top].tolist()
     names = [text(class_names[i]) if class_names else f"class {i}" for i in order]
     percent = [100 * float(probabilities[i]) for i in order]
-    figure = new_figure("What the model says", height=110 + 30 * len(order))
+    figure = new_figure("What the model says", 112 + 28 * len(order), l=24)
     figure.add_bar(
         x=percent, y=list(range(len(order))), orientation="h", marker_color="#4d6a8a",
         text=[f"{value:.1f} %" for value in percent], textposition="outside", cliponaxis=False,

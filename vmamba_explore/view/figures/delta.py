@@ -15,6 +15,7 @@ from vmamba_explore.view.figures.layout import (
     every,
     mosaic,
     new_figure,
+    small_integers,
     text,
     time_labels,
 )
@@ -128,7 +129,7 @@ def _add_tiles(
         z=board.values,
         x0=origin[0],
         y0=origin[1],
-        customdata=numbers,
+        customdata=small_integers(numbers),
         coloraxis="coloraxis",
         hoverongaps=False,
         name=direction,
@@ -146,5 +147,5 @@ def _add_filmstrip(figure: go.Figure, clip: Clip, maps: xr.DataArray, x: np.ndar
     for center, clip_frame in zip(x, clip_frames, strict=True):
         figure.add_layout_image(
             source=thumbnail(clip.frames[int(clip_frame)], side=64), xref="x", yref="y",
-            x=center - cols / 2, y=-rows - 2.5 + 0.5, sizex=cols, sizey=rows, sizing="stretch",
+            x=center - cols / 2, y=-rows - 2, sizex=cols, sizey=rows, sizing="stretch",
         )  # fmt: skip

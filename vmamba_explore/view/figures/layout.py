@@ -63,9 +63,18 @@ def color_axis(scale: Scale, label: str) -> dict[str, object]:
             "thickness": 12,
             "outlinewidth": 0,
             "x": 1.01,
+            "y": 1,
+            "yanchor": "top",
+            "lenmode": "pixels",
+            "len": 200,
             "nticks": 6,
         },
     }
+
+
+def small_integers(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Return numbers for a figure's hover in the smallest type that holds them."""
+    return numbers.astype(np.min_scalar_type(-int(numbers.max(initial=0)) - 1))
 
 
 def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:

@@ -10,10 +10,18 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
-from vmamba_explore.view.figures.layout import color_axis, every, new_figure, text, time_labels
+from vmamba_explore.view.figures.layout import (
+    color_axis,
+    every,
+    new_figure,
+    small_integers,
+    text,
+    time_labels,
+)
 
 _DASH = {"forward": "solid", "backward": "dash"}
-_PER_ROW = 3
+_PER_ROW = 3  # panels
+_TICKS = 8  # time labels a panel has room for
 
 
 def state_norms(norms: xr.DataArray) -> go.Figure:
@@ -21,7 +29,7 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
 
     Args:
         norms: Dims frame, and any of layer, direction, row, col, as `analysis.states.state_norms`
-            returns them; rows and columns are averaged.
+            returns them; rows and columns are averaged. `attrs["unit"]` goes into the axis title.
 
     Raises:
         ValueError: frame is missing, a dim is unknown, or one is empty.
@@ -30,17 +38,100 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
     if not {"frame"} <= set(norms.dims) <= known or 0 in norms.shape:
         raise ValueError(
             f"state_norms: got dims {dict(norms.sizes)}, expected frame and any of layer, "
-            "direction, row, col, none of them empty."
+            "direction, row, col, none of them empty. Select the others first."
         )
     means = norms.mean([dim for dim in ("row", "col") if dim in norms.dims])
     means = means.expand_dims([dim for dim in ("layer", "direction") if dim not in means.dims])
     means = means.transpose("layer", "direction", "frame")
-    layers = [f"layer {n}" if "layer" in means.coords else "" for n in means["layer"].values]
-    columns = min(_PER_ROW, len(layers))
-    lines = math.ceil(len(layers) / columns)
-    figure = new_figure("Size of the hidden state, frame by frame", 130 + 170 * lines)
-    grid = make_subplots(
-        lines, columns, subplot_titles=layers, shared_yaxes="all", figure=figure,
-        horizontal_spacing=0.04, vertical_spacing=min(0.2, 0.34 / lines),
+    titles = [f"layer {n}" if "layer" in means.coords else "" for n in means["layer"].values]
+    columns = min(_PER_ROW, len(titles))
+    lines = math.ceil(len(titles) / columns)
+    figure = make_subplots(
+        lines, columns, subplot_titles=titles, shared_yaxes="all", horizontal_spacing=0.03,
+        vertical_spacing=0.32 / lines, figure=new_figure(
+            "Size of the hidden state, forward and backward", 110 + 175 * lines, t=84, b=64
+        ),
     )  # fmt: skip
-    return grid
+    x_title, labels = time_labels(means)
+    frames = means["frame"].values
+    for i, by_direction in enumerate(means):
+        cell = {"row": i // columns + 1, "col": i % columns + 1}
+        for values in by_direction:
+            direction = str(values["direction"].values) if "direction" in means.coords else "state"
+            figure.add_scatter(
+                x=frames, y=values.values, mode="lines+markers", name=text(direction),
+                legendgroup=direction, showlegend=i == 0 and "direction" in means.coords,
+                line={"color": DIRECTION_COLORS.get(direction), "dash": _DASH.get(direction)},
+                customdata=labels,
+                hovertemplate=f"{text(direction)}, {titles[i]}, frame %{{x}} (%{{customdata}} s)"
+                "<br>norm %{y:.4g}<extra></extra>",
+                **cell,
+            )  # fmt: skip
+    ticks, tick_labels = every(math.ceil(len(frames) / _TICKS), frames, labels)
+    figure.update_xaxes(tickvals=ticks, ticktext=tick_labels, tickangle=0)
+    figure.update_xaxes(title=x_title, row=lines)
+    figure.update_yaxes(rangemode="tozero", gridcolor="rgba(128,128,128,0.2)", showgrid=True)
+    figure.update_yaxes(title=with_unit("state norm", norms.attrs.get("unit", "")), col=1)
+    figure.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1,
+                                 "yref": "container", "yanchor": "top"})  # fmt: skip
+    return figure
+
+
+def channel_states(h: xr.DataArray) -> go.Figure:
+    """Show every state of one channel over time, forward above backward.
+
+    Args:
+        h: Dims state and frame, and any of direction, row, col. With rows and columns every token
+            gets its own column, in natural clip order; without, each frame does (one patch
+            followed through time).
+
+    Returns:
+        A figure with one zero-centered color scale for both directions.
+
+    Raises:
+        ValueError: state or frame is missing, another dim is left (such as channel), or one is
+            empty.
+    """
+    known = {"direction", "frame", "row", "col", "state"}
+    if not {"frame", "state"} <= set(h.dims) <= known or 0 in h.shape:
+        raise ValueError(
+            f"channel_states: got dims {dict(h.sizes)}, expected state, frame and any of "
+            "direction, row, col, none of them empty. Select the others first, for example "
+            "with .sel(layer=0, channel=0)."
+        )
+    states = h if "direction" in h.dims else h.expand_dims("direction")
+    order = [dim for dim in ("frame", "row", "col") if dim in h.dims]
+    states = states.transpose("direction", "state", *order)
+    count, frames = states.sizes["state"], states.sizes["frame"]
+    per_frame = math.prod(states.sizes[dim] for dim in order[1:])
+    names = [text(n) if "direction" in h.coords else "" for n in states["direction"].values]
+    figure = make_subplots(
+        len(names), 1, subplot_titles=names, shared_xaxes=True,
+        vertical_spacing=0.24 / len(names),
+        figure=new_figure("One channel's hidden states", 110 + 215 * len(names), r=112, t=76),
+    )  # fmt: skip
+    places = np.stack(np.unravel_index(np.arange(frames * per_frame), [*states.shape[2:]]), -1)
+    places[:, 0] = h["frame"].values[places[:, 0]]
+    places = np.broadcast_to(small_integers(places), (count, *places.shape))
+    where = ", ".join(f"{dim} %{{customdata[{i}]}}" for i, dim in enumerate(order))
+    for i, values in enumerate(states.values):
+        figure.add_heatmap(
+            z=values.reshape(count, -1).astype(np.float32),
+            y=h["state"].values if "state" in h.coords else np.arange(count),
+            customdata=places,
+            coloraxis="coloraxis",
+            name=names[i],
+            hovertemplate=f"{names[i]}, {where}, state %{{y}}<br>h %{{z:.4g}}<extra></extra>",
+            row=i + 1,
+            col=1,
+        )
+    x_title, labels = time_labels(h)
+    centers = (np.arange(frames) + 0.5) * per_frame - 0.5
+    ticks, labels = every(math.ceil(frames / 16), centers, labels)
+    figure.update_xaxes(tickvals=ticks, ticktext=labels, tickangle=0)
+    figure.update_xaxes(title=x_title, row=len(names))
+    figure.update_yaxes(title="state (number)", nticks=9)
+    unit = str(h.attrs.get("unit", ""))
+    scale = scale_of(states.values, signed=True)
+    figure.update_layout(coloraxis=color_axis(scale, with_unit("h", unit)))
+    return figure

@@ -1,0 +1,48 @@
+"""Shapes are checked under pytest, and VMAMBA_REQUIRE turns chosen skips into failures."""
+
+import os
+from collections.abc import Iterator
+
+import jaxtyping
+import pytest
+import torch
+
+# Before any test imports the package: every jaxtyping annotation in it is then enforced.
+jaxtyping.install_import_hook("vmamba_explore", "beartype.beartype")
+
+REQUIRABLE = ("browser", "cxx", "triton")
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    unknown = required() - set(REQUIRABLE)
+    if unknown:
+        raise pytest.UsageError(f"VMAMBA_REQUIRE knows {', '.join(REQUIRABLE)}; got {unknown}.")
+
+
+def required() -> set[str]:
+    """What VMAMBA_REQUIRE lists: things whose absence fails a test instead of skipping it."""
+    return {name.strip() for name in os.environ.get("VMAMBA_REQUIRE", "").split(",")} - {""}
+
+
+@pytest.fixture(scope="session")
+def require():
+    """Return a function: `require("browser", reason)` skips, or fails where it is required."""
+
+    def missing(name: str, reason: str) -> None:
+        if name not in REQUIRABLE:
+            raise ValueError(f"require: {name!r} is not one of {REQUIRABLE}.")
+        if name in required():
+            pytest.fail(f"VMAMBA_REQUIRE lists {name!r}, but {reason}")
+        pytest.skip(reason)
+
+    return missing
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the shape checks off: for torch.compile, and to reach the library's own errors."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from vmamba_explore.model.config import PRESETS, VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+
+# frames, classes, d_model -> tokens, parameters M, paper's GMACs, all GMACs, state updates M
+PAPER_TABLE = [
+    (16, 51, 384, 1569, 26.25, 34.2, 39.1, 925),
+    (16, 400, 384, 1569, 26.39, 34.2, 39.1, 925),
+    (32, 51, 384, 3137, 26.85, 68.5, 78.2, 1850),
+    (16, 400, 192, 1569, 7.44, 8.8, 10.5, 463),
+]
+
+
+@pytest.mark.parametrize("row", PAPER_TABLE)
+def test_sizes_and_costs_equal_the_papers_table_to_its_rounding(row):
+    frames, classes, d_model, tokens, parameters, paper, total, updates = row
+    name = "kaist_small" if d_model == 384 else "kaist_tiny"
+    config = VideoMambaConfig.preset(name, num_frames=frames, num_classes=classes)
+    macs = config.macs()
+    assert config.grid.seqlen == tokens
+    assert round(config.num_parameters() / 1e6, 2) == parameters
+    assert round(macs.paper / 1e9, 1) == paper
+    assert round(macs.total / 1e9, 1) == total
+    assert round(macs.state_updates / 1e6) == updates
+    assert config.state_bytes() == 4 * macs.state_updates
+
+
+def test_all_hidden_states_of_kaist_small_take_what_the_maths_page_says():
+    config = VideoMambaConfig.preset("kaist_small")
+    assert round(config.state_bytes() / 1e9, 1) == 3.7
+    assert round(config.state_bytes() / config.depth / 2 / 1e6) == 77
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_counted_parameters_are_those_of_the_built_module(name):
+    config = VideoMambaConfig.preset(name)
+    with torch.device("meta"):
+        model = VideoMamba(config)
+    assert sum(p.numel() for p in model.parameters()) == config.num_parameters()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backward_order": None},
+        {"cls_position": None},
+        {"cls_position": "middle"},
+        {"pos_embed": "none"},
+        {"pos_embed": "sinusoidal"},
+        {"pos_embed": "spatial_temporal"},
+        {"pos_embed": "spatial_temporal", "cls_position": None},
+        {"dt_rank": 5, "expand": 3, "d_conv": 2, "in_channels": 1},
+    ],
+)
+def test_counted_parameters_and_macs_hold_for_every_variant(changes):
+    config = VideoMambaConfig.preset("toy", **changes)
+    model = VideoMamba(config)
+    assert sum(p.numel() for p in model.parameters()) == config.num_parameters()
+    assert counted_macs(model, config) == config.macs().total
+
+
+def counted_macs(model, config):
+    """Multiply-accumulates of linear and convolution layers, from the weights that were built."""
+    total = 0
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2 or not name.endswith(".weight"):
+            continue
+        if name.startswith("patch_embed"):
+            total += parameter.numel() * config.grid.num_patches
+        elif name == "head.weight":
+            total += parameter.numel()
+        else:
+            total += parameter.numel() * config.grid.seqlen
+    return total
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 15}, "num_frames=15 is not a multiple of tubelet_size=2"),
+        ({"img_size": 30}, "img_size=30 is not a multiple of patch_size=16"),
+        ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
+        ({"d_model": 38.4}, "d_model must be an integer"),
+        ({"backward_order": "reverse"}, "backward_order must be one of None, 'spatiotemporal'"),
+        ({"cls_position": "end"}, "cls_position must be one of"),
+        ({"pos_embed": "learnable"}, "pos_embed must be one of"),
+        ({"cls_position": "middle", "backward_order": "temporal"}, "not defined with"),
+        ({"pos_embed": "spatial"}, "needs one token frame, got 2"),
+        ({"layers": 3}, "has no field 'layers'"),
+    ],
+)
+def test_a_bad_field_is_named_with_what_was_expected(changes, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        VideoMambaConfig.preset("toy", **changes)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="kaist_small, kaist_tiny"):
+        VideoMambaConfig.preset("small")

@@ -1,0 +1,146 @@
+"""SelectiveSSM against a definition written out, in every order, and edited states."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vmamba_explore.hooks import attached, name_hooks
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.ssm import SelectiveSSM
+
+
+def build(order, cls_position=None):
+    torch.manual_seed(3)
+    config = VideoMambaConfig.preset(
+        "toy", num_frames=6, img_size=32, backward_order=order, cls_position=cls_position
+    )
+    ssm = SelectiveSSM(config, "backward" if order else "forward")
+    torch.nn.init.normal_(ssm.A_log, std=0.5)
+    torch.nn.init.normal_(ssm.D)
+    name_hooks(ssm)
+    return ssm, config
+
+
+def definition(ssm, x, order):
+    """y and h of one direction by the docstring's formulas, token by token, in scan order."""
+    x = x[..., order]
+    padded = F.pad(x, (ssm.conv1d.kernel_size[0] - 1, 0))
+    u = F.silu(F.conv1d(padded, ssm.conv1d.weight, ssm.conv1d.bias, groups=x.shape[1]))
+    dt, B, C = ssm.x_proj(u.mT).split(ssm.split_sizes, -1)
+    delta = F.softplus(ssm.dt_proj(dt)).mT
+    A = -torch.exp(ssm.A_log)
+    h, ys, hs = torch.zeros(x.shape[0], *A.shape), [], []
+    for t in range(x.shape[-1]):
+        step = delta[..., t, None]
+        h = torch.exp(step * A) * h + step * B[:, t, None, :] * u[..., t, None]
+        hs.append(h)
+        ys.append((h * C[:, t, None, :]).sum(-1) + ssm.D * u[..., t])
+    inverse = order.argsort()
+    return torch.stack(ys, -1)[..., inverse], torch.stack(hs, -1)[..., inverse]
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial", "temporal"])
+@pytest.mark.parametrize("cls_position", [None, "front"])
+def test_every_order_equals_the_definition_over_the_permuted_tokens(order, cls_position):
+    ssm, config = build(order, cls_position)
+    seqlen = config.grid.seqlen
+    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
+    x = torch.randn(2, config.d_inner, seqlen)
+    states = []
+    with attached(ssm, [("hook_h", lambda value, point: states.append(value))]):
+        y = ssm(x)
+    wanted_y, wanted_h = definition(ssm, x, indices)
+    assert torch.allclose(y, wanted_y, atol=2e-5)
+    assert torch.allclose(states[0], wanted_h, atol=2e-5)
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
+def test_observing_changes_no_bit_and_equal_states_change_no_bit(order):
+    ssm, config = build(order)
+    x = torch.randn(2, config.d_inner, config.grid.seqlen)
+    plain = ssm(x)
+    for function in (lambda v, p: None, lambda v, p: v, lambda v, p: v.clone()):
+        with attached(ssm, [("hook_h", function)]):
+            assert torch.equal(ssm(x), plain)
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial"])
+def test_an_edited_state_feeds_its_own_y_and_all_later_tokens(order):
+    """Edits at scattered tokens, clips and channels equal a recurrence that takes them over."""
+    ssm, config = build(order)
+    seqlen = config.grid.seqlen
+    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
+    x = torch.randn(2, config.d_inner, seqlen)
+    edits = {2: (0, 5, 1), 3: (0, 5, 1), 7: (1, 8, 0), seqlen - 1: (0, 2, 2)}  # scan position
+    taken = {}
+
+    def edit(h, point):
+        h = h.clone()
+        for position, (clip, channel, state) in edits.items():
+            token = indices[position]
+            h[clip, channel, state, token] += 1.5
+            taken[position] = h[clip, channel, state, token]
+        return h
+
+    plain = ssm(x)
+    with attached(ssm, [("hook_h", edit)]):
+        y = ssm(x)
+
+    u, delta, B, C = record(ssm, x)
+    A = -torch.exp(ssm.A_log)
+    h, wanted = torch.zeros(2, *A.shape), torch.empty_like(y)
+    for position, token in enumerate(indices):
+        step = delta[..., token, None]
+        h = torch.exp(step * A) * h + step * B[:, None, :, token] * u[..., token, None]
+        if position in edits:
+            h[edits[position]] = taken[position]
+        wanted[..., token] = (h * C[:, None, :, token]).sum(-1) + ssm.D * u[..., token]
+    assert torch.allclose(y, wanted, atol=2e-5)
+    before = indices[:2]
+    assert torch.equal(y[..., before], plain[..., before])
+    assert not torch.allclose(y[0, 5, indices[4]], plain[0, 5, indices[4]], atol=1e-4)
+    untouched = [c for c in range(config.d_inner) if c not in (2, 5, 8)]
+    assert torch.allclose(y[:, untouched], plain[:, untouched], atol=2e-5)
+
+
+def record(ssm, x):
+    seen = {}
+    names = ["hook_u", "hook_delta", "hook_B", "hook_C"]
+    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+        ssm(x)
+    return [seen[name].detach() for name in names]
+
+
+def test_zeroing_all_states_leaves_the_skip_path_alone():
+    ssm, config = build(None)
+    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    with attached(ssm, [("hook_h", lambda v, p: torch.zeros_like(v))]):
+        y = ssm(x)
+    u = record(ssm, x)[0]
+    assert torch.allclose(y, ssm.D[:, None] * u, atol=1e-6)
+
+
+def test_a_bar_is_the_decay_of_the_recorded_step():
+    ssm, config = build("spatial")
+    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    seen = []
+    with attached(ssm, [("hook_A_bar", lambda v, p: seen.append(v))]):
+        ssm(x)
+    delta = record(ssm, x)[1]
+    wanted = torch.exp(delta[:, :, None] * -torch.exp(ssm.A_log)[None, :, :, None])
+    assert torch.allclose(seen[0], wanted)
+
+
+def test_gradients_flow_through_an_edit_to_the_states_before_it():
+    ssm, config = build("spatiotemporal")
+    x = torch.randn(1, config.d_inner, config.grid.seqlen, requires_grad=True)
+
+    def halve_token_4(h, point):
+        mask = torch.ones_like(h)
+        mask[..., 4] = 0.5
+        return h * mask
+
+    with attached(ssm, [("hook_h", halve_token_4)]):
+        y = ssm(x)
+    y[..., 0].sum().backward()  # token 0 is read after token 4 by the backward scan
+    assert x.grad[..., 7:].abs().max() > 0

@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+
+
+def toy(**changes):
+    torch.manual_seed(0)
+    return VideoMamba(VideoMambaConfig.preset("toy", **changes)).eval()
+
+
+@pytest.mark.parametrize("cls_position", ["front", "middle", None])
+@pytest.mark.parametrize("merge", ["sum", "mean"])
+def test_every_class_token_and_merge_gives_logits_and_gradients(cls_position, merge):
+    model = toy(cls_position=cls_position, direction_merge=merge)
+    logits = model(torch.randn(3, 3, 4, 32, 32))
+    assert logits.shape == (3, 5)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("order", ["spatiotemporal", "spatial", "temporal", None])
+def test_every_backward_order_gives_its_own_logits(order):
+    clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+    model = toy(backward_order=order)
+    state = toy(backward_order="spatiotemporal").state_dict()
+    model.load_state_dict({k: v for k, v in state.items() if k in model.state_dict()})
+    logits = model(clips)
+    others = {"spatiotemporal", "spatial", "temporal", None} - {order}
+    for other in others:
+        model_2 = toy(backward_order=other)
+        model_2.load_state_dict({k: v for k, v in state.items() if k in model_2.state_dict()})
+        assert not torch.allclose(logits, model_2(clips), atol=1e-4)
+
+
+def test_a_clip_gives_the_same_logits_in_any_batch():
+    model = toy()
+    clips = torch.randn(3, 3, 4, 32, 32)
+    assert torch.allclose(model(clips)[1:2], model(clips[1:2]), atol=1e-6)
+
+
+def test_tokens_are_time_major_and_carry_their_position():
+    model = toy(pos_embed="spatial_temporal", num_frames=4, tubelet_size=1)
+    with torch.no_grad():
+        model.patch_embed.proj.weight.zero_()
+        model.temporal_pos_embedding.copy_(torch.arange(4.0).view(1, 4, 1).expand(1, 4, 32) * 100)
+        model.pos_embed.copy_(torch.arange(5.0).view(1, 5, 1).expand(1, 5, 32))
+        model.cls_token.fill_(-1)
+    tokens = model.embed(torch.randn(1, 3, 4, 32, 32))
+    wanted = [-1.0] + [100.0 * f + p for f in range(4) for p in (1, 2, 3, 4)]
+    assert tokens[0, :, 0].tolist() == wanted
+
+
+def test_a_middle_class_token_takes_the_middle_row_of_the_table():
+    config = VideoMambaConfig.preset("vim_small", d_model=32, depth=1, img_size=48)
+    model = VideoMamba(config)
+    with torch.no_grad():
+        model.patch_embed.proj.weight.zero_()
+        model.pos_embed.copy_(torch.arange(10.0).view(1, 10, 1).expand(1, 10, 32))
+        model.cls_token.fill_(0)
+    tokens = model.embed(torch.randn(1, 3, 1, 48, 48))
+    assert tokens[0, :, 0].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 4, 32, 32), r"clips has 4 axes.*clip.tensor\(\).unsqueeze\(0\)"),
+        ((1, 1, 4, 32, 32), "channels 1, this model expects 3"),
+        ((1, 3, 8, 32, 32), "num_frames 8, this model expects 4"),
+        ((1, 3, 4, 32, 64), "width 64, this model expects 32"),
+    ],
+)
+def test_clips_of_another_shape_are_refused_by_axis(shape, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        toy()(torch.zeros(shape))
+
+
+def test_uint8_clips_are_refused(unchecked):
+    with pytest.raises(ValueError, match=r"clips is torch.uint8.*Clip.tensor\(\)"):
+        toy()(torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8))
+
+
+def test_bfloat16_weights_agree_with_float32_to_their_precision():
+    model, clips = toy(), torch.randn(2, 3, 4, 32, 32)
+    wanted = model(clips)
+    got = model.bfloat16()(clips).float()
+    assert (got - wanted).abs().max() < 0.05 * wanted.abs().max()

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+
+from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_point, name_hooks
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hook_a = HookPoint("batch", "d_model")
+        self.inner = nn.Module()
+        self.inner.hook_b = HookPoint("batch", "d_model", read_only=True)
+        name_hooks(self)
+
+    def forward(self, x):
+        x = self.hook_a(x)
+        self.inner.hook_b(x)
+        return x * 2
+
+
+def test_names_are_dotted_paths_in_order():
+    assert hook_names(Two()) == ["hook_a", "inner.hook_b"]
+
+
+def test_a_function_may_read_or_replace_the_value():
+    model, x, seen = Two(), torch.ones(1, 2), []
+    with attached(model, [("hook_a", lambda v, p: seen.append((p.name, v.clone())))]):
+        assert torch.equal(model(x), x * 2)
+    assert seen[0][0] == "hook_a"
+    with attached(model, [("hook_a", lambda v, p: v + 1)]):
+        assert torch.equal(model(x), (x + 1) * 2)
+    assert torch.equal(model(x), x * 2)
+
+
+def test_no_hook_survives_an_exception():
+    model = Two()
+
+    def fail(value, point):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), attached(model, [("hook_a", fail)]):
+        model(torch.ones(1, 2))
+    assert not any(hook_point(model, name).is_active for name in hook_names(model))
+
+
+def test_a_wrong_name_names_the_nearest_and_attaches_nothing():
+    model = Two()
+    with (
+        pytest.raises(KeyError, match=r"No hook named 'inner.hook_c'. Closest: 'inner.hook_b'"),
+        attached(model, [("hook_a", lambda v, p: v), ("inner.hook_c", lambda v, p: v)]),
+    ):
+        pass
+    assert not hook_point(model, "hook_a").is_active
+
+
+def test_a_wrong_shape_and_an_edit_of_a_read_only_point_are_refused():
+    model = Two()
+    with (
+        attached(model, [("hook_a", lambda v, p: v[:, :1])]),
+        pytest.raises(ValueError, match=r"hook_a returned shape \(1, 1\), expected \(1, 2\)"),
+    ):
+        model(torch.ones(1, 2))
+    with (
+        attached(model, [("inner.hook_b", lambda v, p: v + 1)]),
+        pytest.raises(ValueError, match="for reading only"),
+    ):
+        model(torch.ones(1, 2))

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.trace.trace import QUANTITIES
+
+
+def record(names_filter=lambda name: True, **changes):
+    torch.manual_seed(0)
+    config = VideoMambaConfig.preset("toy", num_frames=6, img_size=48, **changes)
+    clips = torch.randn(2, 3, 6, 48, 48)
+    with torch.no_grad():
+        return run_with_trace(VideoMamba(config).eval(), clips, names_filter)[1]
+
+
+@pytest.mark.parametrize("cls_position", ["front", "middle", None])
+@pytest.mark.parametrize("order", ["spatiotemporal", "temporal"])
+def test_sel_puts_every_token_where_the_grid_says(cls_position, order):
+    if cls_position == "middle" and order != "spatiotemporal":
+        pytest.skip("not a configuration")
+    trace = record(cls_position=cls_position, backward_order=order)
+    h = trace.sel(layer=1, direction="backward", quantity="h", clip=1)
+    raw = trace["layers.1.mixer.ssm_backward.hook_h"]
+    assert h.dims == ("frame", "row", "col", "channel", "state")
+    assert h.shape == (3, 3, 3, 64, 4)
+    for frame, row, col in [(0, 0, 0), (1, 2, 0), (2, 1, 2)]:
+        token = trace.grid.index(frame, row, col)
+        assert np.array_equal(h.values[frame, row, col], raw[1, :, :, token].numpy())
+
+
+def test_every_quantity_has_its_dims():
+    trace = record()
+    dims = {q: trace.sel(0, None if q in ("block_input", "z", "out") else "forward", q).dims
+            for q in QUANTITIES}  # fmt: skip
+    grid = ("frame", "row", "col")
+    assert dims == {
+        **dict.fromkeys(("block_input", "u", "z", "delta", "y", "out"), (*grid, "channel")),
+        **dict.fromkeys(("B", "C"), (*grid, "state")),
+        **dict.fromkeys(("A_bar", "h"), (*grid, "channel", "state")),
+    }
+
+
+def test_leaving_out_layer_and_direction_stacks_them():
+    trace = record()
+    every = trace.sel(quantity="delta")
+    assert every.dims == ("layer", "direction", "frame", "row", "col", "channel")
+    assert every.layer.values.tolist() == [0, 1]
+    assert every.direction.values.tolist() == ["forward", "backward"]
+    one = trace.sel(layer=1, direction="backward", quantity="delta")
+    assert np.array_equal(every.sel(layer=1, direction="backward").values, one.values)
+    assert trace.sel(quantity="out").dims == ("layer", "frame", "row", "col", "channel")
+    assert trace.sel(layer=0, quantity="h").dims[0] == "direction"
+    forward_only = record(backward_order=None)
+    assert forward_only.sel(quantity="delta").sizes["direction"] == 1
+
+
+def test_the_class_token_is_apart():
+    trace = record()
+    cls = trace.sel(layer=0, direction="forward", quantity="h", token="cls")
+    assert cls.dims == ("channel", "state")
+    assert np.array_equal(cls.values, trace["layers.0.mixer.ssm_forward.hook_h"][0, ..., 0])
+    with pytest.raises(ValueError, match="class token is None"):
+        record(cls_position=None).sel(token="cls")
+
+
+def test_frames_carry_the_tubelets_first_frame_and_unknown_seconds_are_nan():
+    array = record().sel(layer=0, direction="forward")
+    assert array.clip_frame.values.tolist() == [0, 2, 4]
+    assert np.isnan(array.seconds.values).all()
+
+
+def test_an_array_is_a_read_only_copy():
+    trace = record()
+    array = trace.sel(layer=0, direction="forward", quantity="delta")
+    with pytest.raises(ValueError, match="read-only"):
+        array.values[0] = 0
+    stacked = trace.sel(quantity="delta")
+    with pytest.raises(ValueError, match="read-only"):
+        stacked.values[0] = 0
+
+
+def test_what_was_not_recorded_says_what_was(unchecked):
+    trace = record(names_filter="layers.0.mixer.ssm_forward.hook_delta")
+    with pytest.raises(KeyError, match=r"recorded at \[\(0, 'forward'\)\]"):
+        trace.sel(layer=1, quantity="delta")
+    with pytest.raises(KeyError, match=r"recorded at no layer.*names_filter='\*.hook_h'"):
+        trace.sel(quantity="h")
+    with pytest.raises(KeyError, match="Closest recorded: 'layers.0.mixer.ssm_forward.hook_delta'"):
+        trace["layers.0.mixer.ssm_forward.hook_dt"]
+    with pytest.raises(ValueError, match="no quantity 'dt'.*delta"):
+        trace.sel(quantity="dt")
+    with pytest.raises(ValueError, match="direction must be"):
+        trace.sel(direction="fwd")
+    with pytest.raises(KeyError, match="clip 2 is outside this batch of 2"):
+        trace.sel(clip=2)
+    with pytest.raises(ValueError, match="belongs to both directions"):
+        record().sel(direction="forward", quantity="z")

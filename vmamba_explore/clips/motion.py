@@ -1,0 +1,205 @@
+"""Motion clips: generated clips of ten motions, with the truth of where and when they move.
+
+Five coordinates of an object, cyclic, each up or down: right/left, down/up, clockwise/
+counterclockwise, approach/recede, appear/vanish. The label follows the ringed object. Nothing but
+the order of the frames in the window tells a class from its partner, `label ^ 1`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+from numpy.typing import ArrayLike
+
+from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.motion_plan import CLASS_NAMES, Plan, make_plan
+from vmamba_explore.clips.motion_render import (
+    PHOTOGRAPHS,
+    Layer,
+    changed,
+    covered,
+    draw_background,
+    draw_frames,
+)
+
+__all__ = ["CLASS_NAMES", "MotionClip", "MotionClips", "shuffle_window"]
+
+FPS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class MotionClip:
+    """A generated clip and the truth about it; the three masks never overlap.
+
+    Args:
+        clip: The frames.
+        label: Index into `CLASS_NAMES`; `label ^ 1` is the same motion backwards.
+        evidence: What shows the motion, (num_frames, height, width): in the window, the pixels of
+            the target that differ from the frame before or after, just uncovered ones included.
+        ignore: The target's other pixels. Neither right nor wrong.
+        distractor: Pixels that the distractor covers in this frame or in the one before or after,
+            where the target does not have them.
+        window: First and last frame of the motion.
+    """
+
+    clip: Clip
+    label: int
+    evidence: Bool[np.ndarray, "num_frames height width"]
+    ignore: Bool[np.ndarray, "num_frames height width"]
+    distractor: Bool[np.ndarray, "num_frames height width"]
+    window: tuple[int, int]
+
+    @property
+    def class_name(self) -> str:
+        """The label as a word."""
+        return CLASS_NAMES[self.label]
+
+
+class MotionClips:
+    """An endless, seeded series of motion clips; clip i is the same on every machine.
+
+    In a window of 6 to 9 frames (of 16) that excludes the first and the last frame, an object with
+    a ring around it moves along one of five cyclic coordinates; before and after, it stands
+    elsewhere. Where it starts is uniform on the circle of every coordinate.
+
+    `twin(i)` is clip i with the composed frames of the window in reverse, pixel for pixel, and the
+    opposite label. So the part of the distractor's motion that falls into the window is reversed
+    too. Which of the two is clip i and which the twin, a coin decides: clips and twins have the
+    same distribution, and no frame, index or bag of frames tells a label from its partner.
+
+    Args:
+        seed: 0 to 2**64 - 1. Clips over train and over test backgrounds never share random words.
+        num_frames: Frames of a clip, >= 8; the window grows with it.
+        img_size: Side of the picture, 16 to 512 pixels. The scene is the same at every size.
+        distractors: Which clips hold a second object, without ring, that plays another class in
+            another window: "half", "none" or "all". The rest of the clip does not depend on it.
+        backgrounds: "train" or "test": which photographs stand behind (no photograph is in both);
+            a quarter of the backgrounds are plain patterns.
+        length: How many clips `len()` reports and indexing allows.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        num_frames: int = 16,
+        img_size: int = 64,
+        distractors: Literal["half", "none", "all"] = "half",
+        backgrounds: Literal["train", "test"] = "train",
+        length: int = 1_000_000,
+    ) -> None:
+        checks = {
+            "seed": (seed, 0 <= seed < 2**64, "0 to 2**64 - 1"),
+            "num_frames": (num_frames, num_frames >= 8, "at least 8"),
+            "img_size": (img_size, 16 <= img_size <= 512, "16 to 512"),
+            "distractors": (distractors, distractors in ("half", "none", "all"), "half, none, all"),
+            "backgrounds": (backgrounds, backgrounds in PHOTOGRAPHS, "train or test"),
+            "length": (length, 0 < length <= 2**63, "at least 1"),
+        }
+        for name, (value, good, expected) in checks.items():
+            if not good:
+                raise ValueError(f"MotionClips: {name} is {value!r}, expected {expected}.")
+        self.seed = seed
+        self.num_frames = num_frames
+        self.img_size = img_size
+        self.distractors = distractors
+        self.backgrounds = backgrounds
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> MotionClip:
+        return self._clip(index, twin=False)
+
+    def twin(self, index: int) -> MotionClip:
+        """Clip `index` with its window played backwards and the opposite label."""
+        return self._clip(index, twin=True)
+
+    def batch(
+        self, indices: ArrayLike, twins: ArrayLike = False
+    ) -> tuple[UInt8[np.ndarray, "n num_frames height width 3"], Int64[np.ndarray, " n"]]:
+        """Render several clips, the same pixels as one by one, without the masks.
+
+        Args:
+            indices: Which clips, (n,).
+            twins: Which of them are to be the twins, bool, (n,) or one for all.
+        Returns:
+            The frames, uint8, and the labels.
+        """
+        plan = self.plan(indices, twins)
+        shape = (len(plan.labels), self.num_frames, self.img_size, self.img_size, 3)
+        frames = np.empty(shape, np.uint8)
+        for row in range(len(frames)):
+            still = draw_background(plan.scene[row], self.backgrounds, self.img_size)
+            frames[row] = draw_frames(still, self._layers(plan, row), self.num_frames)
+        return frames, plan.labels
+
+    def plan(self, indices: ArrayLike, twins: ArrayLike = False) -> Plan:
+        """Labels, windows and poses of several clips, without drawing them; see `batch`."""
+        wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self._length:
+            raise IndexError(
+                f"MotionClips: no clip {wanted.min() if wanted.min() < 0 else wanted.max()}; "
+                f"there are clips 0 to {self._length - 1}."
+            )
+        key = (self.seed, list(PHOTOGRAPHS).index(self.backgrounds))
+        mirrored = np.broadcast_to(np.asarray(twins, dtype=bool), wanted.shape)
+        return make_plan(key, wanted, mirrored, self.num_frames)
+
+    def background(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture behind clip `index` and its twin, without any object."""
+        return draw_background(self.plan(index).scene[0], self.backgrounds, self.img_size)
+
+    def _layers(self, plan: Plan, row: int) -> list[Layer]:
+        """The objects of one clip, the target last."""
+        shown = {"none": False, "all": True}.get(self.distractors, plan.has_distractor[row])
+        actors = [plan.distractor, plan.target] if shown else [plan.target]
+        return [
+            Layer(int(a.sprites[row]), a.poses[row], a is plan.target, self.img_size)
+            for a in actors
+        ]
+
+    def _clip(self, index: int, twin: bool) -> MotionClip:
+        plan = self.plan(index, twin)
+        layers = self._layers(plan, 0)
+        still = draw_background(plan.scene[0], self.backgrounds, self.img_size)
+        target = layers[-1].full(self.img_size)
+        window = (int(plan.windows[0, 0]), int(plan.windows[0, 1]))
+        evidence = changed(target, window)
+        distractor = np.zeros_like(evidence)
+        for layer in layers[:-1]:
+            here = covered(layer.full(self.img_size))
+            distractor |= here
+            distractor[1:] |= here[:-1]
+            distractor[:-1] |= here[1:]
+        of_target = covered(target)
+        number = np.arange(self.num_frames)
+        return MotionClip(
+            clip=Clip(
+                frames=draw_frames(still, layers, self.num_frames),
+                seconds=number / FPS,
+                source=f"motion clip {index}{' reversed' if twin else ''}",
+                indices=number,
+            ),
+            label=int(plan.labels[0]),
+            evidence=evidence,
+            ignore=of_target & ~evidence,
+            distractor=distractor & ~of_target & ~evidence,
+            window=window,
+        )
+
+
+def shuffle_window(
+    frames: UInt8[np.ndarray, "num_frames height width 3"],
+    window: tuple[int, int],
+    generator: np.random.Generator,
+) -> UInt8[np.ndarray, "num_frames height width 3"]:
+    """Return the clip with the frames of its window in random order: the motion is gone."""
+    first, last = window
+    order = np.arange(len(frames))
+    order[first : last + 1] = generator.permutation(order[first : last + 1])
+    return frames[order]

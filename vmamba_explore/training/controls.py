@@ -1,0 +1,107 @@
+"""Classifiers that must fail: what motion clips would give away without motion, and without order.
+
+Each is a small convolutional network trained on one kind of evidence. If one of them beats chance,
+the labels leak and an accuracy on these clips means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from vmamba_explore.clips.clip import normalize
+
+# indices -> images uint8 (n, k, H, W, 3), the place of each image in its clip (n, k), labels (n,)
+Evidence = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint8], NDArray[np.int64], Tensor]]
+
+
+class FrameClassifier(nn.Module):
+    """Look at frames one by one, with the index of each, and add up what they say.
+
+    Order-free by construction: permuting the (frame, index) pairs changes nothing, and with
+    `use_index=False` permuting the frames changes nothing.
+    """
+
+    def __init__(self, num_frames: int, num_classes: int, use_index: bool, width: int = 32) -> None:
+        super().__init__()
+        self.use_index = use_index
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+        )
+        self.index = nn.Embedding(num_frames, 8 * width)
+        self.head = nn.Sequential(nn.Linear(8 * width, 128), nn.ReLU(), nn.Linear(128, num_classes))
+
+    def forward(self, images: Tensor, places: Tensor) -> Tensor:
+        """Map (batch, k, 3, H, W) and places (batch, k) to logits (batch, num_classes)."""
+        batch, k = images.shape[:2]
+        features = self.features(images.flatten(0, 1)).view(batch, k, -1)
+        if self.use_index:
+            features = features + self.index(places)
+        return self.head(features.mean(1))
+
+
+def train_control(
+    evidence: Evidence,
+    test_evidence: Evidence,
+    *,
+    num_frames: int,
+    num_classes: int,
+    use_index: bool,
+    steps: int,
+    batch_size: int,
+    num_test: int,
+    seed: int,
+    desc: str,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
+    """Train one control and run it on clips it has not seen.
+
+    Args:
+        evidence: What it may look at, for training clips.
+        test_evidence: The same for test clips.
+        num_frames: Frames of a clip.
+        num_classes: Classes.
+        use_index: Whether it is told each image's index in the clip.
+        steps: Optimizer steps.
+        batch_size: Clips a step.
+        num_test: Test clips.
+        seed: Of the weights.
+        desc: Label of the progress bar.
+    Returns:
+        Predicted classes (num_test,), labels (num_test,), logits (num_test, num_classes).
+    """
+    torch.manual_seed(seed)
+    net = FrameClassifier(num_frames, num_classes, use_index)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    for step in tqdm(range(steps), desc=desc, unit="step", leave=False):
+        indices = np.arange(step * batch_size, (step + 1) * batch_size)
+        frames, places, labels = evidence(indices)
+        loss = F.cross_entropy(net(_images(frames), torch.from_numpy(places)), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    logits, labels = [], []
+    with torch.no_grad():
+        for begin in range(0, num_test, 50):
+            indices = np.arange(begin, min(begin + 50, num_test))
+            frames, places, label = test_evidence(indices)
+            logits.append(net(_images(frames), torch.from_numpy(places)))
+            labels.append(label)
+    scores = torch.cat(logits)
+    return scores.argmax(-1).numpy(), torch.cat(labels).numpy(), scores
+
+
+def _images(frames: NDArray[np.uint8]) -> Tensor:
+    return normalize(frames).movedim(-4, -3)

@@ -1,0 +1,210 @@
+"""Train and measure the bundled model: `python -m vmamba_explore.training.demo`, `make demo-model`.
+
+It learns to name the motion of the ringed object in motion clips. Every batch holds clips together
+with their time-reversed twins: within such a pair only the order of the frames tells the classes
+apart, so order is what the gradient speaks about. The run can be stopped and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from vmamba_explore import resources
+from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
+from vmamba_explore.model.checkpoints import save_model
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.training.controls import train_control
+from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
+from vmamba_explore.training.fit import BatchSource, Recipe, fit
+
+logger = logging.getLogger(__name__)
+
+CONFIG = VideoMambaConfig(
+    num_frames=16,
+    img_size=64,
+    patch_size=8,
+    tubelet_size=2,
+    num_classes=len(CLASS_NAMES),
+    d_model=64,
+    depth=6,
+)
+RECIPE = Recipe()
+TRAIN_SEED, TEST_SEED = 0, 1
+PAIRS = 16  # clips a batch, each beside its twin
+EASY_SHARE = 0.3  # of the steps, at the start, without distractors
+
+
+def motion_batches(recipe: Recipe, pairs: int = PAIRS, seed: int = TRAIN_SEED) -> BatchSource:
+    """Give the batch of a step: clips and their twins, distractors in half of them after a while.
+
+    Returns:
+        step -> frames uint8 (2 * pairs, 16, 64, 64, 3), labels int64 (2 * pairs,).
+    """
+    easy = MotionClips(seed, distractors="none")
+    full = MotionClips(seed, distractors="half")
+
+    def batch(step: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        clips = easy if step < EASY_SHARE * recipe.steps else full
+        indices = np.tile(np.arange(step * pairs, (step + 1) * pairs), 2)
+        return clips.batch(indices, np.repeat([False, True], pairs))
+
+    return batch
+
+
+def measure(model: VideoMamba, num_clips: int = 2000, control_steps: int = 400) -> dict[str, Any]:
+    """Measure a model on fresh clips over unseen photographs, with every control.
+
+    Args:
+        model: The model.
+        num_clips: Test clips a measurement.
+        control_steps: Training steps of each control classifier.
+    Returns:
+        Proportions with 95 % intervals, ready for JSON. `within_pair` counts, for each clip,
+        whether its class scores above the class of the time-reversed motion.
+    """
+    metrics: dict[str, Any] = {}
+    generator = np.random.default_rng(TEST_SEED)
+    for name in ("none", "all"):
+        clips = MotionClips(TEST_SEED, distractors=name, backgrounds="test")
+        right: dict[str, list[NDArray[np.bool_]]] = {}
+        per_class = []
+        for begin in tqdm(range(0, num_clips, 50), desc=f"distractors: {name}", unit="batch"):
+            indices = np.arange(begin, min(begin + 50, num_clips))
+            frames, labels = clips.batch(indices)
+            reversed_frames, reversed_labels = clips.batch(indices, True)
+            windows = clips.plan(indices).windows
+            shuffled = np.stack(
+                [
+                    shuffle_window(f, (int(a), int(b)), generator)
+                    for f, (a, b) in zip(frames, windows, strict=True)
+                ]
+            )
+            logits = predict_logits(model, frames)
+            right.setdefault("top1", []).append(logits.argmax(-1).numpy() == labels)
+            right.setdefault("within_pair", []).append(within_pair(logits, labels))
+            backwards = predict_logits(model, reversed_frames).argmax(-1).numpy()
+            right.setdefault("top1_reversed", []).append(backwards == reversed_labels)
+            right.setdefault("within_pair_shuffled_window", []).append(
+                within_pair(predict_logits(model, shuffled), labels)
+            )
+            per_class.append(labels)
+        shares = {key: proportion(np.concatenate(value)) for key, value in right.items()}
+        result: dict[str, Any] = {key: share.to_dict() for key, share in shares.items()}
+        result["reversed_over_forward"] = round(
+            shares["top1_reversed"].value / max(shares["top1"].value, 1e-9), 4
+        )
+        top1, truth = np.concatenate(right["top1"]), np.concatenate(per_class)
+        result["top1_by_class"] = {
+            word: round(float(top1[truth == k].mean()), 4) for k, word in enumerate(CLASS_NAMES)
+        }
+        metrics["without_distractors" if name == "none" else "with_distractors"] = result
+    metrics["controls"] = _controls(num_clips, control_steps)
+    return metrics
+
+
+def _controls(num_clips: int, steps: int) -> dict[str, Any]:
+    """Classifiers on one frame and its index, on the background, and on a bag of frames."""
+    train, test = MotionClips(2), MotionClips(TEST_SEED, backgrounds="test")
+
+    def one_frame(clips: MotionClips):  # type: ignore[no-untyped-def]
+        def evidence(indices: NDArray[np.int64]) -> Any:
+            frames, labels = clips.batch(indices)
+            places = np.random.default_rng(indices[0]).integers(0, 16, (len(indices), 4))
+            rows = np.arange(len(indices))[:, None]
+            chosen = frames[rows, places].reshape(-1, 1, *frames.shape[2:])
+            return chosen, places.reshape(-1, 1), torch.from_numpy(labels).repeat_interleave(4)
+
+        return evidence
+
+    def background(clips: MotionClips):  # type: ignore[no-untyped-def]
+        def evidence(indices: NDArray[np.int64]) -> Any:
+            pictures = np.stack([clips.background(int(i)) for i in indices])[:, None]
+            labels = torch.from_numpy(clips.plan(indices).labels)
+            return pictures, np.zeros((len(indices), 1), np.int64), labels
+
+        return evidence
+
+    def bag(clips: MotionClips):  # type: ignore[no-untyped-def]
+        def evidence(indices: NDArray[np.int64]) -> Any:
+            frames, labels = clips.batch(indices)
+            places = np.tile(np.arange(16), (len(indices), 1))
+            return frames, places, torch.from_numpy(labels)
+
+        return evidence
+
+    results = {}
+    for name, make, use_index in (
+        ("one_frame_and_index", one_frame, True),
+        ("background", background, False),
+        ("order_free", bag, False),
+    ):
+        predicted, labels, logits = train_control(
+            make(train),
+            make(test),
+            num_frames=16,
+            num_classes=len(CLASS_NAMES),
+            use_index=use_index,
+            steps=steps,
+            batch_size=32,
+            num_test=num_clips,
+            seed=0,
+            desc=f"control: {name}",
+        )
+        results[name] = {
+            "top1": proportion(predicted == labels).to_dict(),
+            "within_pair": proportion(within_pair(logits, labels)).to_dict(),
+        }
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, measure, and write config.json, model.safetensors and metrics.json."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, default=resources.data_dir() / "motion-nano")
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/motion-nano.pt"))
+    parser.add_argument("--steps", type=int, default=RECIPE.steps)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clips", type=int, default=2000, help="test clips a measurement")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    torch.manual_seed(TRAIN_SEED)
+    model = VideoMamba(CONFIG).to(options.device)
+    model.class_names = CLASS_NAMES
+    recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
+    started = time.monotonic()
+    history = fit(model, motion_batches(recipe), recipe, options.checkpoint)
+    minutes = (time.monotonic() - started) / 60
+    metrics = {
+        "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},
+        "training": {
+            "command": f"python -m vmamba_explore.training.demo --steps {options.steps}",
+            "recipe": vars(recipe),
+            "clips_per_step": 2 * PAIRS,
+            "minutes_of_the_last_session": round(minutes, 1),
+            "machine": f"{options.device}, {platform.machine()}, {torch.get_num_threads()} threads",
+            "torch": torch.__version__,
+            "history": history,
+        },
+        "test": measure(model, options.clips),
+    }
+    save_model(model.cpu(), options.output)
+    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    logger.info("wrote %s", options.output)
+
+
+if __name__ == "__main__":
+    main()

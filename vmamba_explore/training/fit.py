@@ -1,0 +1,214 @@
+"""Train a model on a stream of labelled clips; stop and go on again at any step."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from vmamba_explore.clips.clip import normalize
+from vmamba_explore.model.videomamba import VideoMamba
+
+logger = logging.getLogger(__name__)
+
+# step -> frames uint8 (batch, num_frames, H, W, 3) and labels int64 (batch,)
+BatchSource = Callable[[int], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: AdamW, a linear warm-up, then a cosine down to zero.
+
+    Args:
+        steps: Optimizer steps.
+        learning_rate: At the end of the warm-up.
+        weight_decay: On matrices; A_log, D, norms, biases and embeddings have none.
+        warmup: Share of the steps.
+        clip_norm: Largest gradient norm.
+        pool_loss: Weight of a second cross-entropy, read from the mean of the video tokens
+            through the same norm and head. It lets the video tokens learn before the class token
+            has learnt to gather from them. It fades to 0 at `pool_until` of the steps.
+        pool_until: Share of the steps.
+        checkpoint_every: Steps between two checkpoints.
+    Source:
+        Park et al. 2024, arXiv:2407.08476, section 4.1; `pool_loss` is an addition.
+    """
+
+    steps: int = 6000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    pool_loss: float = 0.0
+    pool_until: float = 0.6
+    checkpoint_every: int = 100
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        warm = max(1.0, self.warmup * self.steps)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1.0, self.steps - warm)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def pool_loss_at(self, step: int) -> float:
+        """The weight of the second loss at a step."""
+        return self.pool_loss * max(0.0, 1 - step / max(1.0, self.pool_until * self.steps))
+
+
+def fit(
+    model: VideoMamba, batches: BatchSource, recipe: Recipe, checkpoint: Path
+) -> list[dict[str, float]]:
+    """Train `model` in place, or go on where `checkpoint` stopped.
+
+    Args:
+        model: The model, on the device to train on.
+        batches: Gives the batch of a step; the same step always gives the same batch, so that a
+            resumed run sees what an uninterrupted one would have seen.
+        recipe: How.
+        checkpoint: File that holds the run while it lasts; written whole or not at all.
+    Returns:
+        The history: step, loss, accuracy and learning rate, averaged over 50 steps each.
+    Raises:
+        KeyboardInterrupt: passed on, after the checkpoint has been written.
+        ValueError: the checkpoint belongs to another model or recipe.
+    """
+    device = model.head.weight.device
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), betas=(0.9, 0.98))
+    start, history = 0, []
+    if checkpoint.is_file():
+        start, history = _resume(checkpoint, model, optimizer, recipe)
+    model.train()
+    recent: list[tuple[float, float]] = []
+    step = start
+    bar = tqdm(total=recipe.steps, initial=start, desc="training", unit="step")
+    try:
+        for step, frames, labels in _prefetched(batches, start, recipe.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate_at(step)
+            clips = normalize(frames).to(device)
+            target = torch.from_numpy(labels).to(device)
+            loss, logits = _loss(model, clips, target, recipe.pool_loss_at(step))
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"fit: the loss is {loss.item()} at step {step}. Lower learning_rate; "
+                    f"{checkpoint} holds the last good state."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            optimizer.step()
+            accuracy = (logits.argmax(-1) == target).float().mean().item()
+            recent.append((loss.item(), accuracy))
+            bar.update()
+            if (step + 1) % 50 == 0:
+                mean_loss, mean_accuracy = np.mean(recent, axis=0)
+                recent.clear()
+                history.append(
+                    {
+                        "step": step + 1,
+                        "loss": round(float(mean_loss), 4),
+                        "accuracy": round(float(mean_accuracy), 4),
+                        "learning_rate": recipe.learning_rate_at(step),
+                    }
+                )
+                bar.set_postfix(loss=f"{mean_loss:.3f}", accuracy=f"{mean_accuracy:.1%}")
+            if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+                _save(checkpoint, step + 1, model, optimizer, recipe, history)
+    finally:
+        bar.close()
+    model.eval()
+    return history
+
+
+def _loss(
+    model: VideoMamba, clips: Tensor, target: Tensor, pool_weight: float
+) -> tuple[Tensor, Tensor]:
+    if pool_weight == 0 or model.grid.cls_index is None:
+        logits = model(clips)
+        return F.cross_entropy(logits, target), logits
+    residual = model.embed(clips)
+    for layer in model.layers:
+        residual = layer(residual)
+    logits = model.read_out(residual)
+    video, _ = model.grid.split(residual, dim=1)
+    pooled = model.head(model.norm_f(video.flatten(1, 3)).mean(1))
+    loss = F.cross_entropy(logits, target) + pool_weight * F.cross_entropy(pooled, target)
+    return loss, logits
+
+
+def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]:
+    decayed, others = [], []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim >= 2 and name.endswith(".weight") and "conv1d" not in name
+        (decayed if is_matrix else others).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def _prefetched(
+    batches: BatchSource, start: int, stop: int
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
+    """Render the next batch while the model works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        upcoming = pool.submit(batches, start)
+        for step in range(start, stop):
+            frames, labels = upcoming.result()
+            if step + 1 < stop:
+                upcoming = pool.submit(batches, step + 1)
+            yield step, frames, labels
+
+
+def _save(
+    checkpoint: Path,
+    step: int,
+    model: VideoMamba,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    history: list[dict[str, float]],
+) -> None:
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = checkpoint.with_suffix(".part")
+    torch.save(
+        {
+            "step": step,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "config": model.config.to_dict(),
+            "recipe": vars(recipe),
+            "history": history,
+        },
+        unfinished,
+    )
+    os.replace(unfinished, checkpoint)
+
+
+def _resume(
+    checkpoint: Path, model: VideoMamba, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[int, list[dict[str, float]]]:
+    saved = torch.load(checkpoint, map_location=model.head.weight.device, weights_only=True)
+    for name, mine in (("config", model.config.to_dict()), ("recipe", vars(recipe))):
+        if saved[name] != mine:
+            changed = [k for k in mine if saved[name].get(k) != mine[k]]
+            raise ValueError(
+                f"fit: {checkpoint} was made with another {name} ({', '.join(changed)} differ). "
+                "Remove the file to start anew, or use the old settings to go on."
+            )
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    logger.info("going on from %s at step %d", checkpoint, saved["step"])
+    return saved["step"], saved["history"]
