@@ -130,7 +130,9 @@ def _list_frames(filename: str) -> _Source:
         stream = _video_stream(container, filename)
         index, time_base = stream.index, float(stream.time_base or 0)  # gone once it is closed
         begin, duration = _seconds(container.start_time), _seconds(container.duration)
-        shown, keys, hidden, end, corrupt = [], {}, 0, 0.0, False
+        shown: list[int | None] = []
+        keys: dict[int, int] = {}  # place in the file -> time stamp
+        hidden, end, corrupt = 0, 0.0, False
         for packet in container.demux():
             if not packet.size:
                 continue
@@ -138,7 +140,7 @@ def _list_frames(filename: str) -> _Source:
             if packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == index:
-                if packet.is_keyframe:
+                if packet.is_keyframe and packet.pts is not None:
                     keys[len(shown) + hidden] = packet.pts
                 if packet.is_discard:  # cut away by an edit list
                     hidden += 1
@@ -247,10 +249,13 @@ def _read_with_decord(
     reader = decord.VideoReader(source.path, ctx=decord.cpu(0), num_threads=1)
     if len(reader) != len(source.seconds):
         raise RuntimeError(f"{len(reader)} frames instead of {len(source.seconds)}")
-    frames = {number: reader[number].asnumpy() for number in wanted}
-    if any(pixels.shape[2] != 3 for pixels in frames.values()):
-        raise RuntimeError("decord mistook the padding of its rows for a color")
-    return {number: _fit(pixels, img_size) for number, pixels in frames.items()}
+    frames = {}
+    for number in wanted:
+        pixels = reader[number].asnumpy()
+        if pixels.shape[2] != 3:
+            raise RuntimeError("decord took the padding of its rows for a fourth color")
+        frames[number] = _fit(pixels, img_size)
+    return frames
 
 
 def _read_with_av(

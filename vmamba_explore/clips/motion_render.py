@@ -32,7 +32,7 @@ _COLORS = (
 )  # fmt: skip
 _SPRITE_KEY = (0, 2)  # the stream of random words behind the sprites
 _SMALLEST = 20  # outer diameter of the ring in 64ths of the picture; the largest is twice that
-_BODY, _HOLE = 80, 87  # radius of the object and of the ring's hole, in 100ths of the ring's
+_BODY, _HOLE = 75, 82  # radius of the object and of the ring's hole, in 100ths of the ring's
 _FAINTEST = 96  # opacity in 256ths
 _VISIBLE = 24  # a change of a layer by more than this, in 255ths, counts
 
@@ -79,11 +79,11 @@ def _pattern(below: Callable[[int], int], size: int) -> Frames:
     """Two muted colors mixed by one to three waves: gradients, stripes, plaids."""
     place = (np.arange(size) * TURN + TURN // 2) // size
     waves = 1 + below(3)
-    mix = np.zeros((size, size), np.int64)
+    mix: Ints = np.zeros((size, size), np.int64)
     for _ in range(waves):
         across, along, start = below(9) - 4, below(9) - 4, below(TURN)
         mix += np.abs((along * place[:, None] + across * place + start) % TURN - TURN // 2)
-    mix = mix[..., None] * 2 // waves
+    mix = (mix * 2 // waves)[..., None]  # 0 to TURN
     first, second = (np.array([64 + below(128) for _ in range(3)]) for _ in range(2))
     return ((first * (TURN - mix) + second * mix) >> 16).astype(np.uint8)
 
@@ -95,7 +95,8 @@ def _pattern(below: Callable[[int], int], size: int) -> Frames:
 def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
     """A sprite as seen upright: (4 size^2,) of packed premultiplied red, green, blue, alpha.
 
-    A star-shaped polygon of nine corners, painted in three colors, and the target's ring.
+    A star-shaped polygon of nine corners, painted in three colors; around the target a ring that
+    is open for a quarter of the turn, so that it turns visibly too.
     """
     side = 2 * size
     radius = _ring_radius(size) * 64  # drawn twice as fine as the texture, 32 units a texel
@@ -122,10 +123,11 @@ def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
         fine[inside] = (*colors[corner // 3], 255)
     if ring:
         distance = x * x + y * y
-        fine[(distance <= radius**2) & (distance * 10000 >= (radius * _HOLE) ** 2)] = (*RING_COLOR, 255)
+        on_ring = (distance <= radius**2) & (distance * 10000 >= (radius * _HOLE) ** 2)
+        fine[on_ring & (x < np.abs(y))] = (*RING_COLOR, 255)
     total = fine.astype(np.int32)
     for axis in (0, 1):  # a box of eight by eight, four texels wide
-        total = sum(np.roll(total, shift, axis) for shift in range(-4, 4))
+        total = np.sum([np.roll(total, shift, axis) for shift in range(-4, 4)], axis=0)
     blurred = (total[::2, ::2] + 32) // 64
     return np.ascontiguousarray(blurred.astype(np.uint8)).view(np.uint32).reshape(-1)
 
@@ -133,14 +135,6 @@ def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
 def _ring_radius(size: int) -> int:
     """Outer radius of the ring in a texture, texels; leaves room for the blur."""
     return size - 5
-
-
-@lru_cache(maxsize=8)
-def _on_ring(size: int) -> Mask:
-    """Which texels of a texture belong to the ring's part, (4 size^2,)."""
-    place = 2 * np.arange(2 * size) + 1 - 2 * size
-    middle = 2 * _ring_radius(size) * (_BODY + _HOLE) // 200
-    return (place[:, None] ** 2 + place**2 > middle**2).reshape(-1)
 
 
 class Layer:
@@ -175,10 +169,7 @@ class Layer:
         v += u
         color = _texture(sprite, ring, size).take(v).view(np.uint8).reshape(*v.shape, 4)
         strength = (_FAINTEST + (opacity * (256 - _FAINTEST) >> 16)).astype(np.uint16)
-        strength = strength[:, None, None]
-        if ring:
-            strength = np.where(_on_ring(size).take(v), np.uint16(256), strength)
-        self.color = ((color * strength[..., None]) >> 8).astype(np.uint8)
+        self.color = ((color * strength[:, None, None, None]) >> 8).astype(np.uint8)
 
     def draw(self, canvas: NDArray[np.uint32]) -> None:
         """Lay the object over `canvas`, (num_frames, size^2), packed like a texture."""

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # step -> frames uint8 (batch, num_frames, H, W, 3) and labels int64 (batch,)
 BatchSource = Callable[[int], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+History = list[dict[str, float | int]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Recipe:
 
 def fit(
     model: VideoMamba, batches: BatchSource, recipe: Recipe, checkpoint: Path
-) -> list[dict[str, float]]:
+) -> History:
     """Train `model` in place, or go on where `checkpoint` stopped.
 
     Args:
@@ -179,7 +180,7 @@ def _save(
     model: VideoMamba,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
-    history: list[dict[str, float]],
+    history: History,
 ) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     unfinished = checkpoint.with_suffix(".part")
@@ -199,7 +200,7 @@ def _save(
 
 def _resume(
     checkpoint: Path, model: VideoMamba, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> tuple[int, list[dict[str, float]]]:
+) -> tuple[int, History]:
     saved = torch.load(checkpoint, map_location=model.head.weight.device, weights_only=True)
     for name, mine in (("config", model.config.to_dict()), ("recipe", vars(recipe))):
         if saved[name] != mine:

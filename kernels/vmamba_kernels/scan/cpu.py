@@ -41,7 +41,7 @@ class _Sizes:
         if not self.ragged:
             return x.contiguous()
         grouped = x.reshape(*x.shape[:-1], self.groups, self.group_size)
-        return F.pad(grouped, (0, self.blocks * LANES - self.group_size)).flatten(-2)
+        return F.pad(grouped, (0, self.blocks * LANES - self.group_size)).flatten(-2).contiguous()
 
     def unpad(self, x: Tensor) -> Tensor:
         """(..., padded) -> (..., d_inner)."""
@@ -54,7 +54,7 @@ class _Sizes:
         """x (..., d_inner, d_state) -> new (..., d_state, padded) memory; 0 for None."""
         if x is None:
             return like.new_zeros(*shape, self.d_state, self.padded)
-        return self.pad(x.transpose(-1, -2)).clone()
+        return self.pad(x.transpose(-1, -2)).clone(memory_format=torch.contiguous_format)
 
 
 def scan(

@@ -28,12 +28,21 @@ def number_in(frame: np.ndarray) -> int:
     return sum(int(frame[16, 13 + 10 * bit].mean() > 128) << bit for bit in range(8))
 
 
-def write_video(path, num_frames=60, codec="libx264", milliseconds=None, rotation=0, options=None):
+def write_video(
+    path,
+    num_frames=60,
+    codec="libx264",
+    milliseconds=None,
+    rotation=0,
+    options=None,
+    codec_options=None,
+):
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 12
         base = Fraction(1, 1000) if milliseconds else Fraction(1, RATE)
         stream.codec_context.time_base = base
+        stream.options = codec_options or {}
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(num_frames):
@@ -183,6 +192,19 @@ def test_a_trimmed_file_has_only_the_frames_that_a_player_shows(tmp_path):
     assert clip.repeated == 0
     assert clip.seconds[0] == pytest.approx(0, abs=1e-3)
     assert load_clip(path, 41, 1).repeated == 1
+
+
+def test_open_gops_give_the_frames_that_were_asked_for(tmp_path):
+    path = tmp_path / "open.mp4"
+    write_video(path, codec="libx265", codec_options={"x265-params": "open-gop=1:log-level=none"})
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    times = sorted(packet.pts for packet in packets)
+    moved = [p.pts != time for p, time in zip(packets, times, strict=True) if p.is_keyframe]
+    assert any(moved), "the file no longer has open groups of pictures"
+    for start in range(57):
+        clip = load_clip(path, 4, 1, start, img_size=None)
+        assert [number_in(frame) for frame in clip.frames] == list(range(start, start + 4))
 
 
 @pytest.mark.parametrize("name", ["a.ts", "b.avi", "c.h264", "d.mkv"])

@@ -79,7 +79,7 @@ def small_integers(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 
 def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:
     """Return the title of a time axis and one label per frame: seconds where they are known."""
-    if "seconds" in values.coords:
+    if "seconds" in values.coords and not np.isnan(values["seconds"]).any():
         seconds = np.atleast_1d(values["seconds"].values)
         return "start of the token frame (s)", [f"{value:.2f}" for value in seconds]
     return "token frame (number)", [str(value) for value in np.atleast_1d(values["frame"].values)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 import uuid
@@ -19,6 +18,7 @@ import xarray as xr
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import color_table, with_unit
+from vmamba_explore.view.page import html_page
 from vmamba_explore.view.pictures import Overlay, contact_sheet, encode
 
 _HERE = Path(__file__).parent
@@ -129,12 +129,7 @@ class ClipPlayer(anywidget.AnyWidget):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the player as one offline page, and write it to `path` where one is given."""
-        page = (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            f"<title>{html.escape(self.source)}</title>"
-            "<style>:root { color-scheme: light dark } body { margin: 24px }</style></head>\n"
-            f"<body>\n{self.to_fragment()}</body></html>\n"
-        )
+        page = html_page(self.source, self.to_fragment())
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page

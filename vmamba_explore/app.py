@@ -1,0 +1,187 @@
+"""What runs a model and shows the result in one go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from vmamba_explore.analysis.states import state_norms
+from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.model.checkpoints import load_model
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import run_with_trace, trace_size
+from vmamba_explore.trace.trace import Trace
+from vmamba_explore.view import figures
+from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.widgets import ClipPlayer
+
+MAX_LAYERS = 6
+"""A report shows at most this many layers, evenly chosen from the first to the last."""
+
+
+def report(
+    clip_path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    model: str | VideoMamba = "motion-nano",
+    stride: int | None = None,
+    budget_gib: float = 1.0,
+) -> Path:
+    """Write one offline page about what a model does with a clip.
+
+    Args:
+        clip_path: A video file.
+        output: The HTML file to write.
+        model: A model, or a name for `load_model`.
+        stride: Source frames from one clip frame to the next; None spreads the clip evenly over
+            the whole file.
+        budget_gib: The most that the recording may hold, GiB; fewer layers are shown if need be.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ClipError: the file cannot be read as a clip.
+        FileNotFoundError: the folder of `output` does not exist.
+    """
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"report: cannot write {output}: the folder {output.parent} does not exist."
+        )
+    name = model if isinstance(model, str) else type(model).__name__
+    model = load_model(model) if isinstance(model, str) else model
+    config = model.config
+    clip = load_clip(
+        clip_path, num_frames=config.num_frames, stride=stride, img_size=config.img_size
+    )
+    layers = _affordable_layers(model, clip, budget_gib)
+    with torch.no_grad():
+        logits, trace = run_with_trace(model, clip, _hooks(layers), budget_gib)
+    times = f"{clip.seconds[0]:.2f} to {clip.seconds[-1]:.2f} s"
+    facts = {
+        "Clip": clip.source,
+        "Frames": f"{clip.num_frames} of {config.img_size} x {config.img_size} pixels, {times}",
+        "Model": f"{name}: {config.depth} layers, width {config.d_model}, "
+        f"{config.num_parameters():,} parameters",
+        "Tokens": f"{trace.grid.frames} frames x {trace.grid.rows} rows x {trace.grid.cols} "
+        f"columns; one covers {config.tubelet_size} frames of {config.patch_size} x "
+        f"{config.patch_size} pixels",
+        "Layers shown": ", ".join(map(str, layers)) + f" (of 0 to {config.depth - 1})",
+    }
+    footer = (
+        "Made by vmamba-explore. Everything is inside this file: it works offline and sends "
+        "nothing anywhere."
+    )
+    page = report_page(
+        f"Inside VideoMamba: {clip.source}",
+        facts,
+        _sections(clip, logits[0], trace, model.class_names),
+        footer,
+    )
+    output.write_text(page, encoding="utf-8")
+    return output
+
+
+def _sections(
+    clip: Clip, logits: torch.Tensor, trace: Trace, class_names: tuple[str, ...] | None
+) -> list[Section]:
+    delta = trace.sel(quantity="delta").mean("channel", keep_attrs=True).rename("mean delta")
+    norms = state_norms(trace)
+    layer = int(norms["layer"].values[-1])
+    states, row, col, channel = _liveliest_channel(clip, trace, layer)
+    overlays = {
+        f"{quantity.name}, layer {n}, {direction}": quantity.sel(layer=n, direction=direction)
+        for quantity in (delta, norms)
+        for n in delta["layer"].values
+        for direction in delta["direction"].values
+    }
+    return [
+        Section(
+            "What the model sees",
+            [
+                "These are the very frames that went into the model: picked from the file, "
+                "resized and cropped to a square. Nothing else of the clip can play a part."
+            ],
+            [figures.frames(clip)],
+        ),
+        Section(
+            "What it says",
+            [
+                "The model's most probable classes for the whole clip. It knows no others: shown "
+                "something else, it still has to choose among them."
+            ],
+            [figures.class_scores(logits, class_names)],
+        ),
+        Section(
+            "Where it takes something in: the step size delta",
+            [
+                "The model reads the clip token by token and carries a hidden state along. Delta "
+                "is its step size at each token, averaged here over channels. Large: forget the "
+                "state and take this token in. Small: keep the state and skip this token.",
+                "Compare the first layer with the last. In the paper, shallow layers have a large "
+                "delta nearly everywhere, and deep layers have it on what moves. Is it so here?",
+            ],
+            [figures.delta_maps(delta, clip), figures.delta_maps(delta.mean("frame"))],
+        ),
+        Section(
+            "How much it remembers: the size of the state",
+            [
+                "One scan reads the clip forward, the other backward, so each has seen the part "
+                "that the other has not. The norm is averaged over the tokens of a frame; each "
+                "state is weighted by how strongly it is read, since its bare size is arbitrary.",
+            ],
+            [figures.state_norms(norms)],
+        ),
+        Section(
+            "One channel, all its states",
+            [
+                f"Layer {layer}, channel {channel}, followed through time at row {row}, column "
+                f"{col}, where the picture changes most. It is the channel whose states change "
+                "most there. Green is positive, purple negative.",
+                "Read the forward panel from left to right and the backward panel from right to "
+                "left: this is the order in which the states are built up.",
+            ],
+            [figures.channel_states(states)],
+        ),
+        Section(
+            "Play it",
+            [
+                "Choose a map and play the clip under it. Space plays and stops, the arrow keys "
+                "step. With a map the picture is gray, so that every color is the map's; its scale "
+                "is the same in all frames."
+            ],
+            [ClipPlayer(clip, overlays, overlay=f"mean delta, layer {layer}, forward")],
+        ),
+    ]
+
+
+def _hooks(layers: list[int]) -> list[str]:
+    return [f"layers.{n}.mixer.ssm_*.hook_{name}" for n in layers for name in ("delta", "C", "h")]
+
+
+def _affordable_layers(model: VideoMamba, clip: Clip, budget_gib: float) -> list[int]:
+    """The most layers, evenly spread, whose recording stays within the budget; at least one."""
+    depth = model.config.depth
+    for count in range(min(MAX_LAYERS, depth), 0, -1):
+        layers = sorted({round(n) for n in np.linspace(0, depth - 1, count)})
+        if trace_size(model, clip, _hooks(layers)).gib <= budget_gib:
+            break
+    return layers
+
+
+def _liveliest_channel(
+    clip: Clip, trace: Trace, layer: int
+) -> tuple[xr.DataArray, int, int, int]:
+    """The states of the channel that changes most where the picture changes most."""
+    rows, cols = trace.grid.rows, trace.grid.cols
+    change = np.abs(np.diff(clip.frames.astype(np.int16), axis=0)).sum(axis=(0, 3))
+    size = clip.frames.shape[1] // rows
+    patches = change[: rows * size, : cols * size].reshape(rows, size, cols, size).sum((1, 3))
+    row, col = (int(place) for place in np.unravel_index(patches.argmax(), patches.shape))
+    h = trace.sel(layer=layer, quantity="h").isel(row=row, col=col)
+    channel = int(h.std("frame").sum(["direction", "state"]).argmax("channel"))
+    return h.isel(channel=channel), row, col, channel

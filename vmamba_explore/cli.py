@@ -1,0 +1,64 @@
+"""The command `vmamba-explore`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Sequence
+
+import torch
+import vmamba_kernels
+
+from vmamba_explore import __version__
+from vmamba_explore.app import report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 2 after one line about what was wrong."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError, MemoryError) as error:  # what a user can mend, no traceback
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vmamba-explore", description="See what a video state-space model is doing."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    page = commands.add_parser("report", help="write one offline HTML page about a clip")
+    page.add_argument("clip", help="a video file")
+    page.add_argument("--output", required=True, help="the HTML file to write")
+    page.add_argument("--model", default="motion-nano", help="a bundled model, or a folder")
+    page.add_argument(
+        "--stride", type=int, help="take every n-th frame (default: spread over the whole file)"
+    )
+    page.set_defaults(run=_report)
+
+    info = commands.add_parser("info", help="print versions and the scan's backends")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    path = report(options.clip, options.output, model=options.model, stride=options.stride)
+    print(path)
+
+
+def _info(options: argparse.Namespace) -> None:
+    print(f"vmamba-explore {__version__}")
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    for package in ("torch", "numpy", "av", "plotly", "anywidget", "jupyterlab"):
+        print(f"{package} {importlib.metadata.version(package)}")
+    print(f"threads {torch.get_num_threads()}, CUDA {torch.version.cuda or 'no'}")
+    for backend in vmamba_kernels.backends():
+        state = "available" if backend.available else f"not available: {backend.reason}"
+        print(f"scan backend {backend.name}: {state}")
