@@ -1,6 +1,7 @@
 """Shapes are checked under pytest, and VMAMBA_REQUIRE turns chosen skips into failures."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import jaxtyping
@@ -46,3 +47,10 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_copy_of_the_kernels() -> Iterator[None]:
+    """`import kernels.vmamba_kernels` would register every operator a second time."""
+    yield
+    assert "kernels.vmamba_kernels" not in sys.modules

@@ -125,7 +125,10 @@ def _sections(
                 "Compare the first layer with the last. In the paper, shallow layers have a large "
                 "delta nearly everywhere, and deep layers have it on what moves. Is it so here?",
             ],
-            [figures.delta_maps(delta, clip), figures.delta_maps(delta.mean("frame"))],
+            [
+                figures.delta_maps(delta, clip),
+                figures.delta_maps(delta.mean("frame").rename("mean delta, all frames")),
+            ],
         ),
         Section(
             "How much it remembers: the size of the state",
@@ -141,7 +144,8 @@ def _sections(
             [
                 f"Layer {layer}, channel {channel}, followed through time at row {row}, column "
                 f"{col}, where the picture changes most. It is the channel whose states change "
-                "most there. Green is positive, purple negative.",
+                "most there. Green is positive, purple negative. Compare colors along a row, not "
+                "between rows: the scale of each state is arbitrary.",
                 "Read the forward panel from left to right and the backward panel from right to "
                 "left: this is the order in which the states are built up.",
             ],
@@ -173,9 +177,7 @@ def _affordable_layers(model: VideoMamba, clip: Clip, budget_gib: float) -> list
     return layers
 
 
-def _liveliest_channel(
-    clip: Clip, trace: Trace, layer: int
-) -> tuple[xr.DataArray, int, int, int]:
+def _liveliest_channel(clip: Clip, trace: Trace, layer: int) -> tuple[xr.DataArray, int, int, int]:
     """The states of the channel that changes most where the picture changes most."""
     rows, cols = trace.grid.rows, trace.grid.cols
     change = np.abs(np.diff(clip.frames.astype(np.int16), axis=0)).sum(axis=(0, 3))

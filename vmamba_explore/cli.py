@@ -8,11 +8,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-import torch
-import vmamba_kernels
-
 from vmamba_explore import __version__
-from vmamba_explore.app import report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,16 +45,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from vmamba_explore.app import report  # here, so that --help does not wait for torch
+
     path = report(options.clip, options.output, model=options.model, stride=options.stride)
     print(path)
 
 
 def _info(options: argparse.Namespace) -> None:
+    import torch
+
+    import vmamba_kernels
+
     print(f"vmamba-explore {__version__}")
     print(f"Python {platform.python_version()} on {platform.platform()}")
     for package in ("torch", "numpy", "av", "plotly", "anywidget", "jupyterlab"):
         print(f"{package} {importlib.metadata.version(package)}")
-    print(f"threads {torch.get_num_threads()}, CUDA {torch.version.cuda or 'no'}")
+    print(f"{torch.get_num_threads()} threads, GPU: {'yes' if torch.cuda.is_available() else 'no'}")
     for backend in vmamba_kernels.backends():
         state = "available" if backend.available else f"not available: {backend.reason}"
         print(f"scan backend {backend.name}: {state}")

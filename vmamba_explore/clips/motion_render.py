@@ -24,8 +24,8 @@ PHOTOGRAPHS = {
     ),
     "test": ("coffee.png", "rocket.jpg", "grass.png"),
 }  # fmt: skip
-RING_COLOR = (255, 0, 220)
-# Round the color circle, vivid, so that a faded object looks faded; the ring's color is left out.
+RING_COLORS = ((255, 0, 220), (255, 230, 0))  # one half, other half
+# Round the color circle, vivid, so that a faded object looks faded; no magenta.
 _COLORS = (
     (225, 25, 30), (255, 135, 0), (255, 225, 0), (125, 210, 0),
     (0, 145, 70), (0, 190, 220), (30, 80, 240), (105, 45, 190),
@@ -84,7 +84,7 @@ def _pattern(below: Callable[[int], int], size: int) -> Frames:
         across, along, start = below(9) - 4, below(9) - 4, below(TURN)
         mix += np.abs((along * place[:, None] + across * place + start) % TURN - TURN // 2)
     mix = (mix * 2 // waves)[..., None]  # 0 to TURN
-    first, second = (np.array([64 + below(128) for _ in range(3)]) for _ in range(2))
+    first, second = (np.array([80 + below(96) for _ in range(3)], np.int64) for _ in range(2))
     return ((first * (TURN - mix) + second * mix) >> 16).astype(np.uint8)
 
 
@@ -95,8 +95,8 @@ def _pattern(below: Callable[[int], int], size: int) -> Frames:
 def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
     """A sprite as seen upright: (4 size^2,) of packed premultiplied red, green, blue, alpha.
 
-    A star-shaped polygon of nine corners, painted in three colors; around the target a ring that
-    is open for a quarter of the turn, so that it turns visibly too.
+    A star-shaped polygon of nine corners, painted in three colors; around the target a ring of two
+    colors, so that it turns visibly too.
     """
     side = 2 * size
     radius = _ring_radius(size) * 64  # drawn twice as fine as the texture, 32 units a texel
@@ -124,7 +124,8 @@ def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
     if ring:
         distance = x * x + y * y
         on_ring = (distance <= radius**2) & (distance * 10000 >= (radius * _HOLE) ** 2)
-        fine[on_ring & (x < np.abs(y))] = (*RING_COLOR, 255)
+        for half, color in zip((x < 0, x >= 0), RING_COLORS, strict=True):
+            fine[on_ring & half] = (*color, 255)
     total = fine.astype(np.int32)
     for axis in (0, 1):  # a box of eight by eight, four texels wide
         total = np.sum([np.roll(total, shift, axis) for shift in range(-4, 4)], axis=0)

@@ -13,6 +13,7 @@ import logging
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.controls import train_control
 from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
-from vmamba_explore.training.fit import BatchSource, Recipe, fit
+from vmamba_explore.training.fit import Recipe, fit
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +48,31 @@ PAIRS = 16  # clips a batch, each beside its twin
 EASY_SHARE = 0.3  # of the steps, at the start, without distractors
 
 
-def motion_batches(recipe: Recipe, pairs: int = PAIRS, seed: int = TRAIN_SEED) -> BatchSource:
-    """Give the batch of a step: clips and their twins, distractors in half of them after a while.
+@dataclass(frozen=True)
+class MotionBatches:
+    """The batch of each step: clips and their twins; after a while half of them with distractors.
 
-    Returns:
-        step -> frames uint8 (2 * pairs, 16, 64, 64, 3), labels int64 (2 * pairs,).
+    Args:
+        steps: Steps of the run; the first `EASY_SHARE` of them have no distractors.
+        pairs: Clips of a batch, each beside its twin.
+        seed: Of the clips.
+
+    `batches(step)` gives frames uint8 (2 * pairs, num_frames, H, W, 3), labels int64 (2 * pairs,).
     """
-    easy = MotionClips(seed, distractors="none")
-    full = MotionClips(seed, distractors="half")
 
-    def batch(step: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        clips = easy if step < EASY_SHARE * recipe.steps else full
-        indices = np.tile(np.arange(step * pairs, (step + 1) * pairs), 2)
-        return clips.batch(indices, np.repeat([False, True], pairs))
+    steps: int
+    pairs: int = PAIRS
+    seed: int = TRAIN_SEED
 
-    return batch
+    def __call__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        distractors: Any = "none" if step < EASY_SHARE * self.steps else "half"
+        clips = MotionClips(self.seed, distractors=distractors)
+        indices = np.arange(step * self.pairs, (step + 1) * self.pairs)
+        frames, labels = clips.batch(indices)
+        twins = frames.copy()  # a twin is the clip with its window played backwards
+        for twin, (first, last) in zip(twins, clips.plan(indices).windows, strict=True):
+            twin[first : last + 1] = twin[first : last + 1][::-1].copy()
+        return np.concatenate([frames, twins]), np.concatenate([labels, labels ^ 1])
 
 
 def measure(model: VideoMamba, num_clips: int = 2000, control_steps: int = 400) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.class_names = CLASS_NAMES
     recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
     started = time.monotonic()
-    history = fit(model, motion_batches(recipe), recipe, options.checkpoint)
+    history = fit(model, MotionBatches(recipe.steps), recipe, options.checkpoint, workers=1)
     minutes = (time.monotonic() - started) / 60
     metrics = {
         "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},

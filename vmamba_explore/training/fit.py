@@ -6,7 +6,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
@@ -70,7 +70,11 @@ class Recipe:
 
 
 def fit(
-    model: VideoMamba, batches: BatchSource, recipe: Recipe, checkpoint: Path
+    model: VideoMamba,
+    batches: BatchSource,
+    recipe: Recipe,
+    checkpoint: Path,
+    workers: int = 0,
 ) -> History:
     """Train `model` in place, or go on where `checkpoint` stopped.
 
@@ -80,10 +84,11 @@ def fit(
             resumed run sees what an uninterrupted one would have seen.
         recipe: How.
         checkpoint: File that holds the run while it lasts; written whole or not at all.
+        workers: Processes that make batches beside the training; 0 makes them in between.
     Returns:
         The history: step, loss, accuracy and learning rate, averaged over 50 steps each.
     Raises:
-        KeyboardInterrupt: passed on, after the checkpoint has been written.
+        FloatingPointError: the loss is not finite; the last checkpoint still is.
         ValueError: the checkpoint belongs to another model or recipe.
     """
     device = model.head.weight.device
@@ -96,7 +101,7 @@ def fit(
     step = start
     bar = tqdm(total=recipe.steps, initial=start, desc="training", unit="step")
     try:
-        for step, frames, labels in _prefetched(batches, start, recipe.steps):
+        for step, frames, labels in _prefetched(batches, start, recipe.steps, workers):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(step)
             clips = normalize(frames).to(device)
@@ -162,16 +167,30 @@ def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]
 
 
 def _prefetched(
-    batches: BatchSource, start: int, stop: int
+    batches: BatchSource, start: int, stop: int, workers: int
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
-    """Render the next batch while the model works on this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        upcoming = pool.submit(batches, start)
-        for step in range(start, stop):
-            frames, labels = upcoming.result()
-            if step + 1 < stop:
-                upcoming = pool.submit(batches, step + 1)
-            yield step, frames, labels
+    """Render the next batches in other processes while the model works on this one."""
+    loader: DataLoader[Any] = DataLoader(
+        _Steps(batches),
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+    )
+    for step, (frames, labels) in enumerate(loader, start):
+        yield step, frames, labels
+
+
+class _Steps(Dataset[Any]):
+    def __init__(self, batches: BatchSource) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return self.batches(step)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _save(

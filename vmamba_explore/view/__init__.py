@@ -1,1 +1,1 @@
-"""Everything that can be looked at: static figures, widgets, pages. Takes results, never a model."""
+"""What can be looked at: figures, widgets, pages. Takes results, never a model."""

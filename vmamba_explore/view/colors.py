@@ -49,9 +49,9 @@ class Scale:
 
     def levels(self, values: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Return the level of each value, 0 to 254, or `MISSING` where it is not finite."""
-        values = np.asarray(values, dtype=np.float64)
-        finite = np.isfinite(values)
-        share = (np.where(finite, values, self.low) - self.low) / (self.high - self.low)
+        numbers = np.asarray(values, dtype=np.float64)
+        finite = np.isfinite(numbers)
+        share = (np.where(finite, numbers, self.low) - self.low) / (self.high - self.low)
         levels = np.rint(np.clip(share, 0, 1) * (LEVELS - 1)).astype(np.uint8)
         return np.where(finite, levels, np.uint8(MISSING))
 
@@ -64,9 +64,9 @@ def scale_of(values: npt.ArrayLike, signed: bool | None = None) -> Scale:
         signed: Whether the quantity can be negative; None looks at the values. A signed scale
             is centered on zero.
     """
-    values = np.asarray(values, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
     if signed is None:
         signed = low < 0
     if signed:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
 from vmamba_kernels.checks import Arguments, check_arguments
-from vmamba_kernels.conv import naive
+from vmamba_kernels.conv import cpu, naive
 
 __all__ = ["causal_conv1d"]
 
@@ -63,4 +63,5 @@ def causal_conv1d(
     if activation not in (None, "silu"):
         raise ValueError(f'{call}: activation must be "silu" or None, got {activation!r}.')
     chosen = choose_backend(call, backend, [tensor for tensor, _ in arguments.values()])
-    return naive.conv(x, weight, bias, activation == "silu", reverse)
+    conv = cpu.conv if chosen == "cpu" else naive.conv
+    return conv(x, weight, bias, activation == "silu", reverse)

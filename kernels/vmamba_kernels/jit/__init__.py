@@ -1,1 +1,1 @@
-"""Compiling at run time: write vector LLVM IR in Python (`ircode`), compile and run it (`native`)."""
+"""Compiling at run time: write vector LLVM IR in Python, compile it with llvmlite, run it."""

@@ -255,8 +255,19 @@ class Kernel:
     @contextmanager
     def when_given(self, place: Ptr) -> Iterator[None]:
         """Run the body unless the address is null."""
-        body, done = self.fresh("given"), self.fresh("done")
-        test = self.emit(f"icmp ne ptr {place.name}, null")
+        with self._when(f"icmp ne ptr {place.name}, null"):
+            yield
+
+    @contextmanager
+    def when_not_negative(self, value: Int) -> Iterator[None]:
+        """Run the body if value >= 0."""
+        with self._when(f"icmp sge i64 {value.name}, 0"):
+            yield
+
+    @contextmanager
+    def _when(self, condition: str) -> Iterator[None]:
+        body, done = self.fresh("when"), self.fresh("done")
+        test = self.emit(condition)
         self.line(f"br i1 {test}, label %{body}, label %{done}")
         self.label(body)
         yield
@@ -280,7 +291,7 @@ class Kernel:
 
     def source(self) -> str:
         """The module as LLVM IR text; its function is called `kernel`."""
-        kinds = [f"i64 %{p}" if p.startswith("n_") else f"ptr noalias %{p}" for p in self.parameters]
+        kinds = [("i64 %" if p.startswith("n_") else "ptr noalias %") + p for p in self.parameters]
         head = ", ".join(["ptr %counter", "i64 %n_tasks", "ptr noalias %scratch", *kinds])
         return "\n".join(
             [*self.declared.values(), f"define void @kernel({head}) nounwind {{", "entry:"]

@@ -6,13 +6,12 @@ llvmlite is imported at the first compilation, never before.
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vmamba_kernels.jit.ircode import Kernel
 
@@ -44,7 +43,7 @@ class Native:
 
         Args:
             tasks: Number of tasks; each writes its own part of the output.
-            arguments: One entry a parameter: an integer, an address (see `address`), or None.
+            arguments: One entry a parameter: an integer, an address, or None.
         """
         values = [arguments[name] for name in self.parameters]
         counter = ctypes.c_int64(0)
@@ -73,13 +72,6 @@ def compiled(build: Callable[..., Native], *key: Any) -> Native:
             if native is None:
                 native = _kernels[name] = build(*key)
     return native
-
-
-def address(tensor: Tensor | None, token: int = 0) -> int | None:
-    """Where a float32 tensor's memory starts, at index `token` of its second axis; None for None."""
-    if tensor is None:
-        return None
-    return tensor.data_ptr() + (4 * token * tensor.stride(1) if token else 0)
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -124,6 +116,3 @@ def _compile(source: str) -> tuple[Any, int]:
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine, engine.get_function_address("kernel")
-
-
-__all__: Sequence[str] = ["Native", "address", "compiled"]

@@ -1,21 +1,8 @@
-"""The selective scan and its gradient as vector kernels.
-
-One task is one batch element and one block of `LANES` channels, all tokens. Channels lie on the
-lanes, so no token needs a sum over lanes, and the states stay with the core that works on them.
-`scan order` is the order in which the recurrence runs; the caller gives the address of the first
-token in scan order and a stride per token, negative when the scan is reversed.
-
-Sizes: blocks = channel blocks of a group, all_blocks = groups * blocks,
-padded = all_blocks * LANES; vectors over channels in the arguments below are padded with 0.
-"""
+"""The selective scan and its gradient as vector kernels; `jit.tasks` says what a task is."""
 
 from vmamba_kernels.jit.ircode import (
     LN2,
-    LOG2E,
-    Int,
     Kernel,
-    Mask,
-    Ptr,
     Var,
     Vec,
     exp2,
@@ -25,81 +12,21 @@ from vmamba_kernels.jit.ircode import (
     sum_lanes,
 )
 from vmamba_kernels.jit.native import Native
+from vmamba_kernels.jit.tasks import LANES, SIZES, Stream, Task, parameters
 
-LANES = 32  # channels in a block: two AVX-512 registers, so that one read of B and C serves both
 CHUNK = 32  # tokens between two saved states; the gradient recomputes the states in between
 SUMS = 16  # states whose sums over channels are made together
 
-# of a tensor "x" along the tokens: n_x_batch, n_x_group, n_x_token are its strides
-SIZES = ("n_seqlen", "n_d_inner", "n_groups", "n_blocks", "n_padded", "n_chunks")
-TOKENS = ("u", "delta", "z")
-SELECTION = ("B", "C")
-CHANNELS = ("A2", "D", "bias")  # A2 is A * log2(e), (d_state, padded)
-
-
-def strides(name: str) -> tuple[str, ...]:
-    """The names of a token tensor's stride parameters."""
-    group = (f"n_{name}_group",) if name in SELECTION else ()
-    return (f"n_{name}_batch", *group, f"n_{name}_token")
-
-
-INPUTS = (
-    *SIZES,
-    *CHANNELS,
-    *(p for name in (*TOKENS, *SELECTION) for p in (name, *strides(name))),
+# A2 is A * log2(e), (d_state, padded); tensors of tokens as tasks.parameters describes them
+INPUTS = (*SIZES, "n_chunks", "A2", "D", "bias", *parameters(("u", "delta", "z", "B", "C")))
+FORWARD = (*INPUTS, "initial_state", "last_state", "starts", *parameters(("y", "states")))
+GRADIENT = (
+    *INPUTS,
+    "starts",
+    *parameters(("grad_y", "grad_states", "grad_u", "grad_delta", "grad_z")),
+    *("grad_A", "grad_D", "grad_bias", "grad_last_state", "grad_initial_state"),
+    *("grad_B", "grad_C", "n_sums", "n_sums_token"),
 )
-FORWARD = (*INPUTS, "y", *strides("y"), "state", "starts", "states", *strides("states"))
-
-
-class Task:
-    """Which batch element and channels a task has, and where they lie."""
-
-    def __init__(self, k: Kernel, task: Int, ragged: bool) -> None:
-        self.k = k
-        per_batch = k.int("n_groups") * k.int("n_blocks")
-        self.batch, within = task // per_batch, task % per_batch
-        self.group, block = within // k.int("n_blocks"), within % k.int("n_blocks")
-        group_size = k.int("n_d_inner") // k.int("n_groups")
-        self.block = within
-        self.channel = self.group * group_size + block * k.lanes
-        self.padded = within * k.lanes
-        self.mask: Mask | None = None
-        if ragged:  # the last block of a group is not full
-            self.mask = k.first_lanes(group_size - block * k.lanes)
-
-    def tokens(self, name: str) -> "Stream":
-        """This task's channels of (batch, token, channel) memory."""
-        k = self.k
-        start = k.ptr(name) + self.batch * k.int(f"n_{name}_batch") + self.channel
-        return Stream(start, k.int(f"n_{name}_token"))
-
-    def selection(self, name: str) -> "Stream":
-        """This task's group of (batch, group, token, state) memory."""
-        k = self.k
-        start = k.ptr(name) + self.batch * k.int(f"n_{name}_batch")
-        return Stream(start + self.group * k.int(f"n_{name}_group"), k.int(f"n_{name}_token"))
-
-    def channels(self, name: str) -> Ptr:
-        """This task's channels of (..., padded) memory, one row."""
-        return self.k.ptr(name) + self.padded
-
-    def rows(self, name: str, count: int, chunk: Int | None = None) -> list[Ptr]:
-        """`count` rows of (batch[, chunk], count, padded) memory at this task's channels."""
-        k, row = self.k, self.batch
-        if chunk is not None:
-            row = row * k.int("n_chunks") + chunk
-        start = k.ptr(name) + row * count * k.int("n_padded") + self.padded
-        return [start + k.int("n_padded") * n for n in range(count)]
-
-
-class Stream:
-    """Memory that is walked token by token."""
-
-    def __init__(self, start: Ptr, stride: Int) -> None:
-        self.start, self.stride = start, stride
-
-    def at(self, token: Int) -> Ptr:
-        return self.start + token * self.stride
 
 
 def step_size(raw: Vec, bias: Vec, softplus: bool) -> tuple[Vec, Vec | None]:
@@ -109,21 +36,21 @@ def step_size(raw: Vec, bias: Vec, softplus: bool) -> tuple[Vec, Vec | None]:
 
 
 def build_forward(d_state: int, gate: bool, softplus: bool, states: bool, ragged: bool) -> Native:
-    """The scan: reads INPUTS and `state` (the initial one); writes y, `state` (the last one), and
-    where asked the states at chunk starts (batch, chunk, d_state, padded) and after every token.
+    """The scan: reads INPUTS and `initial_state`; writes y and `last_state`, and where asked
+    the states at chunk starts (batch, chunk, d_state, padded) and after every token.
     """
     k = Kernel(LANES, FORWARD)
     with k.tasks() as number:
         task = Task(k, number, ragged)
         u, delta, z, y = (task.tokens(name) for name in ("u", "delta", "z", "y"))
         B, C = task.selection("B"), task.selection("C")
-        A2 = [task.channels("A2") + k.int("n_padded") * n for n in range(d_state)]
-        D, bias = task.channels("D").load(), task.channels("bias").load()
-        state = task.rows("state", d_state)
-        h = [Var(k, place.load()) for place in state]
+        A2 = task.shared_rows("A2", d_state)
+        D, bias = (task.shared_rows(name, 1)[0].load() for name in ("D", "bias"))
+        h = task.states("initial_state", d_state)
         with k.loop(k.int("n_chunks")) as chunk:
             with k.when_given(k.ptr("starts")):
-                for place, h_n in zip(task.rows("starts", d_state, chunk), h, strict=True):
+                row = task.batch * k.int("n_chunks") + chunk
+                for place, h_n in zip(task.rows("starts", d_state, row), h, strict=True):
                     place.store(h_n.get())
             first = chunk * CHUNK
             with k.loop((k.int("n_seqlen") - first).minimum(CHUNK)) as i:
@@ -145,19 +72,9 @@ def build_forward(d_state: int, gate: bool, softplus: bool, states: bool, ragged
                     z_t = z.at(t).load(task.mask)
                     y_t = y_t * (z_t * logistic(z_t))
                 y.at(t).store(y_t, task.mask)
-        for place, h_n in zip(state, h, strict=True):
+        for place, h_n in zip(task.rows("last_state", d_state), h, strict=True):
             place.store(h_n.get())
     return Native(k)
-
-
-GRADIENT = (
-    *INPUTS,
-    *("starts", "grad_y", *strides("grad_y"), "grad_states", *strides("grad_states")),
-    *("grad_u", *strides("grad_u"), "grad_delta", *strides("grad_delta")),
-    *("grad_z", *strides("grad_z")),
-    *("grad_A", "grad_D", "grad_bias", "grad_state"),
-    *("grad_B", "grad_C", "n_sums", "n_sums_token"),
-)
 
 
 def padded_sums(d_state: int) -> int:
@@ -177,9 +94,8 @@ def build_gradient(d_state: int, gate: bool, softplus: bool, states: bool, ragge
         g[t] = C[t] * grad_y[t] + grad_states[t] + A_bar[t+1] * g[t+1]
 
     Chunk by chunk from the last: recompute A_bar and h from the saved state, then walk back.
-    Reads INPUTS, `starts`, the gradients of y and of the states, and `grad_state`, that of the last
-    state (replaced by that of the initial one). grad_B and grad_C (batch, all_blocks, seqlen, sums)
-    and grad_A, grad_D, grad_bias (batch, ...) are partial: the caller adds them up in fixed order.
+    grad_B and grad_C (batch, all_blocks, seqlen, sums) and grad_A, grad_D, grad_bias (batch, ...)
+    are partial sums: the caller adds them up, in fixed order.
     """
     k = Kernel(LANES, GRADIENT)
     row = LANES * d_state
@@ -189,15 +105,14 @@ def build_gradient(d_state: int, gate: bool, softplus: bool, states: bool, ragge
     with k.tasks() as number:
         task = Task(k, number, ragged)
         mask = task.mask
-        u, delta, z = (task.tokens(name) for name in TOKENS)
+        u, delta, z = (task.tokens(name) for name in ("u", "delta", "z"))
         B, C = task.selection("B"), task.selection("C")
-        A2 = [task.channels("A2") + k.int("n_padded") * n for n in range(d_state)]
-        D, bias = task.channels("D").load(), task.channels("bias").load()
+        A2 = task.shared_rows("A2", d_state)
+        D, bias = (task.shared_rows(name, 1)[0].load() for name in ("D", "bias"))
         grad_y, grad_u, grad_delta, grad_z = (
             task.tokens(name) for name in ("grad_y", "grad_u", "grad_delta", "grad_z")
         )
-        grad_state = task.rows("grad_state", d_state)
-        g = [Var(k, place.load()) for place in grad_state]
+        g = task.states("grad_last_state", d_state)
         grad_A = [Var(k, 0.0) for _ in range(d_state)]
         grad_D, grad_bias = Var(k, 0.0), Var(k, 0.0)
 
@@ -211,7 +126,8 @@ def build_gradient(d_state: int, gate: bool, softplus: bool, states: bool, ragge
             chunk = k.int("n_chunks") - 1 - done
             first = chunk * CHUNK
             length = (k.int("n_seqlen") - first).minimum(CHUNK)
-            for n, place in enumerate(task.rows("starts", d_state, chunk)):
+            saved = task.batch * k.int("n_chunks") + chunk
+            for n, place in enumerate(task.rows("starts", d_state, saved)):
                 (hs + n * LANES).store(place.load())
             with k.loop(length) as i:
                 t = first + i
@@ -273,7 +189,7 @@ def build_gradient(d_state: int, gate: bool, softplus: bool, states: bool, ragge
                 grad_D.set(fma(gy, u_t, grad_D.get()))
                 grad_bias.set(grad_bias.get() + to_delta)
         for n in range(d_state):
-            grad_state[n].store(g[n].get())
+            task.rows("grad_initial_state", d_state)[n].store(g[n].get())
             task.rows("grad_A", d_state)[n].store(grad_A[n].get())
         task.rows("grad_D", 1)[0].store(grad_D.get())
         task.rows("grad_bias", 1)[0].store(grad_bias.get())

@@ -32,7 +32,7 @@ def scan(
     given = (u, delta, A, B, C, D, z, delta_bias, initial_state)
     doubles = any(x is not None and x.dtype == torch.float64 for x in given)
     work = torch.float64 if doubles else torch.float32
-    dtype, (batch, d_inner, seqlen) = u.dtype, u.shape
+    dtype, (batch, d_inner, _) = u.dtype, u.shape
     u, delta, A, B, C = (x.to(work) for x in (u, delta, A, B, C))
     if delta_bias is not None:
         delta = delta + delta_bias.to(work)[:, None]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vmamba_explore.analysis.states import state_norms, token_norms
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.trace.trace import Trace

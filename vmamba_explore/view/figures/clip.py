@@ -37,7 +37,7 @@ def frames(
         opacity: Of the overlay, 0 to 1.
         max_frames: Longer clips are thinned evenly to this many pictures.
     """
-    shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int))
+    shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int)).tolist()
     heat = None if overlay is None else Overlay.from_map(name, overlay, clip.num_frames)
     height, width = clip.frames.shape[1:3]
     tall, columns = height / width, min(_PER_ROW, len(shown))
@@ -46,7 +46,12 @@ def frames(
     right = 16 if heat is None else 112
     scale = min((WIDTH - 16 - right) / across, _MAX_PICTURE)  # pixels a picture width
     figure = new_figure(
-        f"{clip.source}: the frames the model sees", down * scale + 56, l=16, r=right, t=48, b=8
+        f"{clip.source}: the frames the model sees",
+        round(down * scale) + 56,
+        l=16,
+        r=right,
+        t=48,
+        b=8,
     )
     x, y, captions, hover = [], [], [], []
     for place, frame in enumerate(shown):
@@ -94,7 +99,7 @@ def class_scores(
     order = probabilities.argsort(descending=True)[:top].tolist()
     names = [text(class_names[i]) if class_names else f"class {i}" for i in order]
     percent = [100 * float(probabilities[i]) for i in order]
-    figure = new_figure("What the model says", 112 + 28 * len(order), l=24)
+    figure = new_figure("Most probable classes", 112 + 28 * len(order), l=24)
     figure.add_bar(
         x=percent, y=list(range(len(order))), orientation="h", marker_color="#4d6a8a",
         text=[f"{value:.1f} %" for value in percent], textposition="outside", cliponaxis=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
@@ -12,7 +14,6 @@ from vmamba_explore.view.figures.layout import (
     WIDTH,
     Mosaic,
     color_axis,
-    every,
     mosaic,
     new_figure,
     small_integers,
@@ -63,41 +64,35 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
     across, down = (cols + 4, 0) if by_frame else (0, rows + 2)
     strip = maps.sizes["row"] + 2 if clip is not None and by_frame else 0
     width, height = cols + across * (len(boards) - 1), rows + down * (len(boards) - 1) + strip
-    cell = min(
-        (WIDTH - _MARGIN["l"] - _MARGIN["r"]) / width, _MAX_CELL, _MAX_HEIGHT / height
-    )  # pixels
+    room = WIDTH - _MARGIN["l"] - _MARGIN["r"]
+    cell = min(room / width, _MAX_CELL, _MAX_HEIGHT / height)  # pixels
 
-    figure = new_figure(
-        f"{name[0].upper()}{name[1:]} over the token grid",
-        height * cell + _MARGIN["t"] + _MARGIN["b"],
-        **_MARGIN,
+    title = f"{name[0].upper()}{name[1:]} by layer" + (
+        ", direction and frame" if by_frame else " and direction"
     )
-    for i, board in enumerate(boards):
-        direction = text(maps["direction"].values[i]) if "direction" in maps.coords else ""
+    figure = new_figure(title, round(height * cell) + _MARGIN["t"] + _MARGIN["b"], **_MARGIN)
+    directions = _labels(maps, "direction")
+    for i, (board, direction) in enumerate(zip(boards, directions, strict=True)):
         _add_tiles(figure, board, maps, name, direction, by_frame, (i * across, i * down))
         if by_frame:
             figure.add_annotation(
                 text=direction, x=i * across + cols / 2, y=-strip - 0.5, yanchor="bottom",
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
-            if clip is not None:
-                _add_filmstrip(figure, clip, maps, board.x + i * across)
+        if strip and clip is not None:
+            _add_filmstrip(figure, clip, maps, board.x + i * across)
 
-    layers = [str(number) for number in maps["layer"].values] if "layer" in maps.coords else [""]
-    starts = np.arange(len(boards))
+    starts = np.arange(len(boards))[:, None]
     if by_frame:
-        x = np.concatenate([boards[0].x + start * across for start in starts])
-        x_title, labels = time_labels(maps)
-        labels = labels * len(boards)
-        y, y_title, y_labels = boards[0].y, "layer", layers
+        x, (x_title, labels) = (boards[0].x + starts * across).flatten(), time_labels(maps)
+        y, y_title, y_labels = boards[0].y, "layer", _labels(maps, "layer")
     else:
-        x, x_title, labels = boards[0].x, "layer", layers
-        y, y_title = starts * down + boards[0].y[0], "direction"
-        y_labels = [text(value) for value in maps["direction"].values] if len(boards) > 1 else [""]
-    x, labels = every(int(np.ceil(32 / ((maps.sizes["col"] + 1) * cell))), x, labels)
+        x, x_title, labels = boards[0].x, "layer", _labels(maps, "layer")
+        y, y_title, y_labels = (boards[0].y + starts * down).flatten(), "direction", directions
+    step = math.ceil(32 / ((maps.sizes["col"] + 1) * cell))  # a label is 32 pixels wide
     figure.update_xaxes(
-        title=x_title, tickvals=x, ticktext=labels, tickangle=0, range=[-0.5, width - 0.5],
-        constrain="domain",
+        title=x_title, tickvals=x[::step], ticktext=(labels * len(x))[: len(x)][::step],
+        tickangle=0, range=[-0.5, width - 0.5], constrain="domain",
     )  # fmt: skip
     figure.update_yaxes(
         title=y_title, tickvals=y, ticktext=y_labels, range=[height - strip - 0.5, -strip - 0.5],
@@ -106,6 +101,11 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
     unit = str(delta.attrs.get("unit", ""))
     figure.update_layout(coloraxis=color_axis(scale_of(maps.values), with_unit(name, unit)))
     return figure
+
+
+def _labels(maps: xr.DataArray, dim: str) -> list[str]:
+    """One label per entry of a dim; empty ones where the data does not name them."""
+    return [text(value) if dim in maps.coords else "" for value in maps[dim].values]
 
 
 def _add_tiles(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,7 @@ def text(words: object) -> str:
     return html.escape(str(words), quote=False)
 
 
-def new_figure(title: str, height: float, **margin: int) -> go.Figure:
+def new_figure(title: str, height: int, **margin: int) -> go.Figure:
     """Return an empty figure in the house style, `WIDTH` pixels wide.
 
     Args:
@@ -46,7 +45,7 @@ def new_figure(title: str, height: float, **margin: int) -> go.Figure:
     margin = {"l": 72, "r": 24, "t": 56, "b": 56, **margin}
     figure = go.Figure()
     figure.update_layout(
-        template=_TEMPLATE, title=text(title), width=WIDTH, height=round(height), margin=margin
+        template=_TEMPLATE, title=text(title), width=WIDTH, height=height, margin=margin
     )
     return figure
 
@@ -83,11 +82,6 @@ def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:
         seconds = np.atleast_1d(values["seconds"].values)
         return "start of the token frame (s)", [f"{value:.2f}" for value in seconds]
     return "token frame (number)", [str(value) for value in np.atleast_1d(values["frame"].values)]
-
-
-def every(step: int, *lists: Sequence) -> list[Sequence]:
-    """Keep every `step`-th entry of each list, so that axis labels do not collide."""
-    return [entries[:: max(1, step)] for entries in lists]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from plotly.subplots import make_subplots
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
 from vmamba_explore.view.figures.layout import (
     color_axis,
-    every,
     new_figure,
     small_integers,
     text,
@@ -67,8 +66,8 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
                 "<br>norm %{y:.4g}<extra></extra>",
                 **cell,
             )  # fmt: skip
-    ticks, tick_labels = every(math.ceil(len(frames) / _TICKS), frames, labels)
-    figure.update_xaxes(tickvals=ticks, ticktext=tick_labels, tickangle=0)
+    step = math.ceil(len(frames) / _TICKS)
+    figure.update_xaxes(tickvals=frames[::step], ticktext=labels[::step], tickangle=0)
     figure.update_xaxes(title=x_title, row=lines)
     figure.update_yaxes(rangemode="tozero", gridcolor="rgba(128,128,128,0.2)", showgrid=True)
     figure.update_yaxes(title=with_unit("state norm", norms.attrs.get("unit", "")), col=1)
@@ -127,8 +126,8 @@ def channel_states(h: xr.DataArray) -> go.Figure:
         )
     x_title, labels = time_labels(h)
     centers = (np.arange(frames) + 0.5) * per_frame - 0.5
-    ticks, labels = every(math.ceil(frames / 16), centers, labels)
-    figure.update_xaxes(tickvals=ticks, ticktext=labels, tickangle=0)
+    step = math.ceil(frames / (2 * _TICKS))
+    figure.update_xaxes(tickvals=centers[::step], ticktext=labels[::step], tickangle=0)
     figure.update_xaxes(title=x_title, row=len(names))
     figure.update_yaxes(title="state (number)", nticks=9)
     unit = str(h.attrs.get("unit", ""))

@@ -1,0 +1,79 @@
+"""Serve JupyterLab on the first notebook, without news, update checks or extension downloads.
+
+With --headless the browser stays closed: one line, the address with its token, goes to stdout, and
+the server runs until it is interrupted. Options it does not know are passed on to JupyterLab.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOK = "notebooks/00_start_here.ipynb"
+START_SECONDS = 120
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--headless", action="store_true", help="open no browser, print the address"
+    )
+    parser.add_argument("--root", default=ROOT, help="the folder that JupyterLab shows")
+    options, others = parser.parse_known_args()
+    command = lab_command(options.root, others)
+    if not options.headless:
+        os.execv(command[0], command)
+    token = secrets.token_urlsafe(24)
+    server = subprocess.Popen(
+        [*command, "--no-browser", f"--IdentityProvider.token={token}"], stdout=sys.stderr
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.terminate())
+    address = wait_for_address(server)
+    if address is not None:
+        print(f"{address}lab/tree/{NOTEBOOK}?token={token}", flush=True)
+    code = server.wait()
+    return 1 if address is None else max(code, 0)
+
+
+def lab_command(root: str | os.PathLike[str], others: list[str]) -> list[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/{NOTEBOOK}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        f"--LabApp.app_settings_dir={ROOT / '.ci' / 'lab_settings'}",  # asks for no news either
+        *others,
+    ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    return command
+
+
+def wait_for_address(server: subprocess.Popen) -> str | None:
+    """Return the server's address once it listens, None if it ends or never does."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    record = pathlib.Path(jupyter_runtime_dir()) / f"jpserver-{server.pid}.json"
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            return json.loads(record.read_text())["url"]
+        except (OSError, ValueError):  # not there yet, or half written
+            time.sleep(0.1)
+    server.terminate()
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+# make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
+# make test    every test          make check   style, import contracts, types
+# The virtual environment is .venv; what was installed once is not installed again. To choose your
+# own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PYTEST ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+USER_STAMP := .venv/.installed-all
+TEST_STAMP := .venv/.installed-test
+
+.PHONY: help
+help:
+	@sed -n 's/^# make /make /p' Makefile
+	@echo "also: make notebooks, demo-model, report CLIP=..., bench, clips, clean"
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(USER_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing vmamba-explore into .venv (once; a few minutes)" >&2
+	@$(PIP) torch >&2
+	@$(PIP) -e ".[all]" >&2
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing vmamba-explore and its test tools into .venv (once; a few minutes)" >&2
+	@$(PIP) torch >&2
+	@$(PIP) -e ".[test]" >&2
+	@touch $@ $(USER_STAMP)
+
+.PHONY: lab
+lab: $(USER_STAMP)
+	@exec $(BIN)/python .ci/lab.py $(if $(HEADLESS),--headless)
+
+.PHONY: test
+test: $(TEST_STAMP)
+	$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: check
+check: $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+.PHONY: notebooks
+notebooks: $(TEST_STAMP)
+	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST)
+
+.PHONY: demo-model
+demo-model: $(USER_STAMP)
+	$(BIN)/python -m vmamba_explore.training.demo
+
+.PHONY: report
+report: $(USER_STAMP)
+	$(if $(CLIP),,$(error Name a video file: make report CLIP=my.mp4))
+	$(BIN)/vmamba-explore report "$(CLIP)" --output "$(or $(OUTPUT),report.html)"
+
+.PHONY: bench
+bench: $(TEST_STAMP)
+	$(PIP) -e ".[bench]"
+	$(BIN)/python kernels/bench/run.py
+
+.PHONY: clips
+clips: $(USER_STAMP)
+	$(BIN)/python -m vmamba_explore.clips.samples
+
+.PHONY: clean
+clean:
+	rm -rf .venv .*_cache .cache build dist report.html *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""The causal convolution on the CPU: vector code compiled at run time, as torch custom operators.
+
+The operators take and give float32, in token-major memory (see `jit.tasks`).
+"""
+
+import torch
+from torch import Tensor
+
+from vmamba_kernels.conv.cpu_kernels import build_forward, build_gradient
+from vmamba_kernels.jit.native import compiled
+from vmamba_kernels.jit.tasks import Blocks, address, token_arguments, token_major, total
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
+    """Convolve x (batch, d_inner, seqlen) with weight (d_inner, d_conv); see `causal_conv1d`."""
+    bias = None if bias is None else bias.float()
+    return _forward(x.float(), weight.float(), bias, silu, reverse).to(x.dtype)
+
+
+@torch.library.custom_op(
+    "vmamba_kernels::causal_conv1d_cpu",
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor? bias, bool silu, bool reverse) -> Tensor",
+)
+def _forward(x, weight, bias, silu, reverse):
+    blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
+    arguments, kept = _inputs(blocks, x, weight, bias, reverse)
+    out = blocks.empty_tokens(x)
+    arguments |= token_arguments("out", out, reverse)
+    compiled(build_forward, weight.shape[1], silu, blocks.ragged)(blocks.tasks, arguments)
+    del kept  # memory the kernel was reading
+    return out.transpose(1, 2)
+
+
+@_forward.register_fake
+def _(x, weight, bias, silu, reverse):
+    return Blocks(x.shape[0], x.shape[2], x.shape[1]).empty_tokens(x).transpose(1, 2)
+
+
+@torch.library.custom_op(
+    "vmamba_kernels::causal_conv1d_cpu_gradient",
+    mutates_args=(),
+    schema="(Tensor grad_out, Tensor x, Tensor weight, Tensor? bias, bool silu, bool reverse) -> "
+    "(Tensor, Tensor, Tensor)",
+)
+def _gradient(grad_out, x, weight, bias, silu, reverse):
+    blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
+    arguments, kept = _inputs(blocks, x, weight, bias, reverse)
+    grad_out, grad_x = token_major(grad_out), blocks.empty_tokens(x)
+    grad_weight = x.new_empty(blocks.batch, weight.shape[1], blocks.padded)
+    grad_bias = x.new_empty(blocks.batch, blocks.padded)
+    arguments |= token_arguments("grad_out", grad_out, reverse)
+    arguments |= token_arguments("grad_x", grad_x, reverse)
+    arguments |= {"grad_weight": address(grad_weight), "grad_bias": address(grad_bias)}
+    compiled(build_gradient, weight.shape[1], silu, blocks.ragged)(blocks.tasks, arguments)
+    del kept
+    return (
+        grad_x.transpose(1, 2),
+        blocks.unpad(total(grad_weight, 0)).t(),
+        x.new_empty(0) if bias is None else blocks.unpad(total(grad_bias, 0)),
+    )
+
+
+@_gradient.register_fake
+def _(grad_out, x, weight, bias, silu, reverse):
+    blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
+    grad_weight = x.new_empty(weight.shape[1], blocks.d_inner).t()
+    grad_bias = x.new_empty(0 if bias is None else blocks.d_inner)
+    return blocks.empty_tokens(x).transpose(1, 2), grad_weight, grad_bias
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, ctx.silu, ctx.reverse = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, grad_out):
+    x, weight, bias = ctx.saved_tensors
+    grad_x, grad_weight, grad_bias = _gradient(grad_out, x, weight, bias, ctx.silu, ctx.reverse)
+    return grad_x, grad_weight, None if bias is None else grad_bias, None, None
+
+
+_forward.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _inputs(blocks, x, weight, bias, reverse):
+    """The arguments that forward and gradient share, and the tensors they point into."""
+    x = token_major(x)
+    weight = blocks.pad(weight.t())
+    bias = x.new_zeros(blocks.padded) if bias is None else blocks.pad(bias)
+    arguments = blocks.arguments() | token_arguments("x", x, reverse)
+    return arguments | {"weight": address(weight), "bias": address(bias)}, (x, weight, bias)

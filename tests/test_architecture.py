@@ -1,0 +1,117 @@
+"""The house rules: who may import whom, what an import may load, how long a file may get."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PYTHON_FILES = [
+    path
+    for folder in ("vmamba_explore", "kernels", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+HEAVY = (
+    "anywidget captum dask decord ipywidgets jupyterlab llvmlite matplotlib plotly skimage triton"
+)
+
+
+def lint_imports(folder, *options):
+    program = "import sys; from importlinter.cli import lint_imports_command as main; main()"
+    command = [sys.executable, "-c", program, "--no-cache", "--no-logo", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of both packages and their contracts, to break them in."""
+    folder = tmp_path_factory.mktemp("copy")
+    without = shutil.ignore_patterns("__pycache__", "data")
+    shutil.copytree(ROOT / "vmamba_explore", folder / "vmamba_explore", ignore=without)
+    shutil.copytree(ROOT / "kernels/vmamba_kernels", folder / "vmamba_kernels", ignore=without)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def test_every_import_contract_is_kept(copy):
+    for folder in (ROOT, copy):
+        done = lint_imports(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "code"),
+    [
+        ("layers", "vmamba_explore/clips/broken.py", "import vmamba_explore.model.config"),
+        ("layers", "vmamba_explore/clips/broken.py", "import vmamba_explore.hooks"),
+        ("layers", "vmamba_explore/trace/broken.py", "import vmamba_explore.analysis.states"),
+        ("layers", "vmamba_explore/nowhere.py", ""),
+        ("kernels", "vmamba_kernels/broken.py", "import vmamba_explore.tokens"),
+        ("kernels", "vmamba_kernels/broken.py", "import einops"),
+        ("kernels", "vmamba_kernels/broken.py", "import captum.attr"),
+        ("plotting", "vmamba_explore/analysis/broken.py", "import plotly.express"),
+        ("plotting", "vmamba_explore/trace/broken.py", "from ipywidgets import Label"),
+        ("plotting", "vmamba_explore/model/broken.py", "import matplotlib.pyplot"),
+        ("plotting", "vmamba_explore/analysis/broken.py", "import anywidget"),
+        ("doors", "vmamba_explore/view/broken.py", "import vmamba_kernels"),
+        ("doors", "vmamba_explore/training/broken.py", "from vmamba_kernels.scan import naive"),
+        ("view", "vmamba_explore/view/broken.py", "import vmamba_explore.model.config"),
+        ("view", "vmamba_explore/view/broken.py", "import captum.attr"),
+    ],
+)
+def test_a_contract_fails_when_it_is_broken(copy, contract, module, code):
+    offender = copy / module
+    assert not offender.exists()
+    offender.write_text(code + "\n")
+    try:
+        done = lint_imports(copy, "--contract", contract)
+    finally:
+        offender.unlink()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout
+    assert module.removesuffix(".py").split("/")[-1] in done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    program = (
+        "import sys, vmamba_explore\n"
+        f"print(*[name for name in {HEAVY.split()} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_the_kernels_have_one_import_name():
+    assert not (ROOT / "kernels" / "__init__.py").exists()
+    lines = [f"{word} kernels.vmamba_kernels" for word in ("import", "from")]
+    guilty = [
+        path
+        for path in PYTHON_FILES
+        if any(line.strip().startswith(tuple(lines)) for line in path.read_text().splitlines())
+    ]
+    assert guilty == []
+
+
+def test_no_file_grows_past_500_lines():
+    lengths = {path: len(path.read_text().splitlines()) for path in PYTHON_FILES}
+    assert {path: length for path, length in lengths.items() if length > 500} == {}
+
+
+def test_the_tests_mirror_the_packages():
+    homes = {"vmamba_explore": ROOT, "vmamba_kernels": ROOT / "kernels"}
+    orphans = [
+        test
+        for package, home in homes.items()
+        for test in (ROOT / "tests" / package).rglob("test_*.py")
+        if not _module_of(test, home).exists()
+    ]
+    assert orphans == []
+
+
+def _module_of(test: pathlib.Path, home: pathlib.Path) -> pathlib.Path:
+    path = home / test.relative_to(ROOT / "tests")
+    module = path.with_name(path.name.removeprefix("test_"))
+    return module if module.exists() else module.with_suffix("")

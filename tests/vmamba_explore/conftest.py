@@ -1,0 +1,95 @@
+"""Clips and maps to draw, a model that was never trained, and a browser without a network."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from vmamba_explore.clips import Clip
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def clip():
+    """Return 16 frames of a bright disc that crosses a dark picture; its name holds HTML."""
+    row, col = np.mgrid[:32, :32]
+    frames = np.full((16, 32, 32, 3), 40, np.uint8)
+    for t, frame in enumerate(frames):
+        frame[(row - 16) ** 2 + (col - 2 * t) ** 2 < 25] = (250, 240, 80)
+    numbers = np.arange(16)
+    return Clip(frames, numbers / 8, "<img src=x onerror=alert(1)>.mp4", numbers)
+
+
+@pytest.fixture
+def grid_map():
+    """Return a function that makes random maps over 8 token frames of 4 x 4 tokens."""
+
+    def make(signed=False, layers=3, seed=0):
+        generator = np.random.default_rng(seed)
+        values = generator.gamma(2, 0.1, (layers, 2, 8, 4, 4))
+        return xr.DataArray(
+            (values - 0.5 * values.max() if signed else values).astype(np.float32),
+            {
+                "layer": np.arange(layers),
+                "direction": ["forward", "backward"],
+                "frame": np.arange(8),
+                "clip_frame": ("frame", np.arange(8) * 2),
+                "seconds": ("frame", np.arange(8) / 4),
+            },
+            ("layer", "direction", "frame", "row", "col"),
+            name="delta",
+        )
+
+    return make
+
+
+@pytest.fixture
+def untrained_model():
+    """Return a small VideoMamba with random weights, whose class names hold HTML."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=8, img_size=32, patch_size=8, tubelet_size=2, num_classes=3, d_model=16, depth=2
+    )
+    model = VideoMamba(config).eval()
+    model.class_names = ("right", "left", "<b>bold</b>")
+    return model
+
+
+@pytest.fixture
+def open_offline(require):
+    """Return a function that opens a file in a browser and keeps its errors and requests."""
+    chromium = os.environ.get("VMX_CHROMIUM") or shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if not chromium:
+        require("browser", "Chromium or playwright is not installed.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+
+        def open_file(path, color_scheme="light"):
+            page = browser.new_context(color_scheme=color_scheme, offline=True).new_page()
+            page.errors, page.requests = [], []
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+            page.on("request", lambda request: page.requests.append(request.url))
+            page.goto(path.as_uri())
+            return page
+
+        yield open_file
+        browser.close()

@@ -1,0 +1,53 @@
+"""Figures of the clip itself."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vmamba_explore.view.colors import DIVERGING
+from vmamba_explore.view.figures import class_scores, frames
+
+
+def captions(figure):
+    return list(figure.data[0].text)
+
+
+def test_every_frame_is_shown_with_its_time(clip):
+    figure = frames(clip)
+    assert len(figure.layout.images) == 16
+    assert captions(figure)[:2] == ["0 · 0.00 s", "1 · 0.12 s"]
+    assert figure.layout.width <= 1000 and len(figure.to_json()) < 60_000
+
+
+def test_a_long_clip_is_thinned_from_its_first_frame_to_its_last(clip):
+    shown = captions(frames(clip, max_frames=4))
+    assert [caption.split()[0] for caption in shown] == ["0", "5", "10", "15"]
+
+
+def test_frames_that_repeat_the_last_one_say_so(clip):
+    shown = captions(frames(replace(clip, repeated=2)))
+    assert shown[13] == "13 · 1.62 s" and shown[14:] == ["14 · held", "15 · held"]
+
+
+def test_the_name_of_the_file_shows_as_text(clip):
+    assert "<img" not in frames(clip).layout.title.text
+
+
+def test_a_signed_overlay_is_centered_on_zero_and_has_a_legend_with_unit(clip, grid_map):
+    values = grid_map(signed=True)[0, 0].assign_attrs(unit="bit")
+    axis = frames(clip, values, name="gain").layout.coloraxis
+    assert axis.cmin == -axis.cmax and axis.colorbar.title.text == "gain (bit)"
+    assert axis.colorscale[len(DIVERGING) // 2] == (0.5, "#f7f7f7")
+
+
+def test_scores_are_sorted_probabilities():
+    figure = class_scores(torch.tensor([0.0, 2.0, 1.0]), ["a", "<b>", "c"], top=2)
+    bars = figure.data[0]
+    assert list(bars.customdata) == ["&lt;b&gt;", "c"]
+    assert list(bars.x) == pytest.approx([66.524, 24.473], abs=1e-2)
+    assert figure.layout.xaxis.title.text == "probability (%)"
+
+
+def test_classes_without_names_are_numbered():
+    assert list(class_scores(torch.tensor([0.0, 1.0])).data[0].customdata) == ["class 1", "class 0"]
