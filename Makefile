@@ -63,7 +63,7 @@ report: $(USER_STAMP)
 .PHONY: bench
 bench: $(TEST_STAMP)
 	$(PIP) -e ".[bench]"
-	$(BIN)/python kernels/bench/run.py
+	$(BIN)/python kernels/bench/cpu.py
 
 .PHONY: clips
 clips: $(USER_STAMP)

@@ -27,7 +27,7 @@ def report(
     clip_path: str | os.PathLike[str],
     output: str | os.PathLike[str],
     model: str | VideoMamba = "motion-nano",
-    stride: int | None = None,
+    stride: int | None = 2,
     budget_gib: float = 1.0,
 ) -> Path:
     """Write one offline page about what a model does with a clip.

@@ -35,13 +35,20 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--output", required=True, help="the HTML file to write")
     page.add_argument("--model", default="motion-nano", help="a bundled model, or a folder")
     page.add_argument(
-        "--stride", type=int, help="take every n-th frame (default: spread over the whole file)"
+        "--stride",
+        type=_stride,
+        default=2,
+        help="take every n-th frame around the middle (default 2), or 'spread' over the whole file",
     )
     page.set_defaults(run=_report)
 
     info = commands.add_parser("info", help="print versions and the scan's backends")
     info.set_defaults(run=_info)
     return parser
+
+
+def _stride(words: str) -> int | None:
+    return None if words == "spread" else int(words)
 
 
 def _report(options: argparse.Namespace) -> None:

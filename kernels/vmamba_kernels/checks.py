@@ -3,7 +3,7 @@
 from torch import Tensor
 
 Axes = tuple[str, ...]
-Arguments = dict[str, tuple[Tensor, Axes]]
+Arguments = dict[str, tuple[object, Axes]]  # tensors, once they are checked
 
 
 def check_arguments(call: str, arguments: Arguments) -> None:

@@ -1,6 +1,5 @@
 """Clips and maps to draw, a model that was never trained, and a browser without a network."""
 
-import os
 import shutil
 
 import numpy as np
@@ -12,7 +11,7 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 
-FLAGS = [
+CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -69,27 +68,37 @@ def untrained_model():
     return model
 
 
-@pytest.fixture
-def open_offline(require):
-    """Return a function that opens a file in a browser and keeps its errors and requests."""
-    chromium = os.environ.get("VMX_CHROMIUM") or shutil.which("chromium")
+@pytest.fixture(scope="session")
+def browser(require):
+    """Chromium; every test opens a context of its own in it."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        chromium = None
-    if not chromium:
-        require("browser", "Chromium or playwright is not installed.")
+        require("browser", "playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        require("browser", "there is no chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()
 
-        def open_file(path, color_scheme="light"):
-            page = browser.new_context(color_scheme=color_scheme, offline=True).new_page()
-            page.errors, page.requests = [], []
-            page.on("pageerror", lambda error: page.errors.append(str(error)))
-            page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
-            page.on("request", lambda request: page.requests.append(request.url))
-            page.goto(path.as_uri())
-            return page
 
-        yield open_file
-        browser.close()
+@pytest.fixture
+def open_offline(browser):
+    """Return a function that opens a file without a network; the page keeps errors, requests."""
+    contexts = []
+
+    def open_file(path, color_scheme="light"):
+        contexts.append(browser.new_context(color_scheme=color_scheme, offline=True))
+        page = contexts[-1].new_page()
+        page.errors, page.requests = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()

@@ -21,9 +21,7 @@ def video(clip, tmp_path):
     return path
 
 
-def test_a_report_works_offline_and_its_player_steps(
-    video, untrained_model, tmp_path, open_offline
-):
+def test_a_report_works_offline_and_its_player(video, untrained_model, tmp_path, open_offline):
     path = report(video, tmp_path / "report.html", model=untrained_model)
     assert path.stat().st_size < 6e6
     page = open_offline(path)

@@ -9,7 +9,7 @@ than MP4 and Matroska.
 
 import logging
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -262,42 +262,43 @@ def _read_with_av(
     source: _Source, wanted: list[int], img_size: int | None
 ) -> dict[int, np.ndarray] | None:
     frames: dict[int, np.ndarray] = {}
+    at = -1
     with av.open(source.path, metadata_errors="ignore") as container:
-        if source.pts is not None:
-            before = bisect_right(source.keys, source.pts[wanted[0]])
-            if before > 1:
-                container.seek(source.keys[before - 1], stream=_stream(container, source))
-        last = -1
-        for number, frame in _decoded(container, source):
-            if number < last:
+        decoded = _decoded(container, source)
+        for number in wanted:
+            if source.pts is not None and source.keys:
+                key = source.keys[max(0, bisect_right(source.keys, source.pts[number]) - 1)]
+                if key > source.pts[max(at, 0)]:  # skip what lies between
+                    container.seek(key, stream=_stream(container, source))
+                    decoded = _decoded(container, source, bisect_left(source.pts, key) - 1)
+            at, frame = next((pair for pair in decoded if pair[0] >= number), (-1, None))
+            if frame is None or at != number:
                 return None
-            last = number
-            if number in wanted:
-                turns = round(frame.rotation / 90) % 4
-                pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
-                frames[number] = _fit(pixels, img_size)
-                if len(frames) == len(wanted):
-                    return frames
-    return None
+            turns = round(frame.rotation / 90) % 4
+            pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+            frames[number] = _fit(pixels, img_size)
+    return frames
 
 
 def _stream(container: InputContainer, source: _Source) -> VideoStream:
     return next(s for s in container.streams.video if s.index == source.stream)
 
 
-def _decoded(container: InputContainer, source: _Source) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decode the frames that follow, each with its number in the source."""
+def _decoded(
+    container: InputContainer, source: _Source, number: int = -1
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Decode the frames after this one, each with its number in the source."""
     numbers: dict[int | None, int] = {pts: n for n, pts in enumerate(source.pts or [])}
     stream = _stream(container, source)
-    stream.thread_type = "AUTO"
-    number = -1
+    if not stream.codec_context.is_open:
+        stream.thread_type = "AUTO"
     try:
         for packet in container.demux(stream):
             for frame in stream.decode(packet):
                 number = number + 1 if source.pts is None else numbers.get(frame.pts, -1)
                 yield number, frame
     except av.error.FFmpegError as error:
-        where = f"after frame {number}" if number >= 0 else "where the clip begins"
+        where = f"after frame {number}" if number >= 0 else "at its first frame"
         raise ClipError(
             f"{source.name}: damaged {where} ({error.strerror}); choose a clip that ends before, "
             "or repair the file (ffmpeg -i FILE -c:v libx264 repaired.mp4)."

@@ -1,18 +1,20 @@
 """Motion clips: generated clips of ten motions, with the truth of where and when they move.
 
 Five coordinates of an object, cyclic, each up or down: right/left, down/up, clockwise/
-counterclockwise, approach/recede, appear/vanish. The label follows the ringed object. Nothing but
-the order of the frames in the window tells a class from its partner, `label ^ 1`.
+counterclockwise, approach/recede, appear/vanish. The label follows the object in the two-colored
+ring; the ring turns, grows and fades with it. Nothing but the order of the frames in the window
+tells a class from its partner, `label ^ 1`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion_plan import CLASS_NAMES, Plan, make_plan
@@ -28,6 +30,8 @@ from vmamba_explore.clips.motion_render import (
 __all__ = ["CLASS_NAMES", "MotionClip", "MotionClips", "shuffle_window"]
 
 FPS = 8
+Indices = int | np.integer | Sequence[int] | NDArray[np.integer]
+Twins = bool | np.bool_ | Sequence[bool] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,9 @@ class MotionClip:
     Args:
         clip: The frames.
         label: Index into `CLASS_NAMES`; `label ^ 1` is the same motion backwards.
-        evidence: What shows the motion, (num_frames, height, width): in the window, the pixels of
-            the target that differ from the frame before or after, just uncovered ones included.
+        evidence: What shows the motion, (num_frames, height, width): in the window, where the
+            target on its own (ring included) differs by more than 12 of 255 from the window's
+            frame before or after; just uncovered background included.
         ignore: The target's other pixels. Neither right nor wrong.
         distractor: Pixels that the distractor covers in this frame or in the one before or after,
             where the target does not have them.
@@ -112,15 +117,15 @@ class MotionClips:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> MotionClip:
+    def __getitem__(self, index: int | np.integer) -> MotionClip:
         return self._clip(index, twin=False)
 
-    def twin(self, index: int) -> MotionClip:
+    def twin(self, index: int | np.integer) -> MotionClip:
         """Clip `index` with its window played backwards and the opposite label."""
         return self._clip(index, twin=True)
 
     def batch(
-        self, indices: ArrayLike, twins: ArrayLike = False
+        self, indices: Indices, twins: Twins = False
     ) -> tuple[UInt8[np.ndarray, "n num_frames height width 3"], Int64[np.ndarray, " n"]]:
         """Render several clips, the same pixels as one by one, without the masks.
 
@@ -138,7 +143,7 @@ class MotionClips:
             frames[row] = draw_frames(still, self._layers(plan, row), self.num_frames)
         return frames, plan.labels
 
-    def plan(self, indices: ArrayLike, twins: ArrayLike = False) -> Plan:
+    def plan(self, indices: Indices, twins: Twins = False) -> Plan:
         """Labels, windows and poses of several clips, without drawing them; see `batch`."""
         wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
         if wanted.size and not 0 <= wanted.min() <= wanted.max() < self._length:
@@ -150,7 +155,7 @@ class MotionClips:
         mirrored = np.broadcast_to(np.asarray(twins, dtype=bool), wanted.shape)
         return make_plan(key, wanted, mirrored, self.num_frames)
 
-    def background(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+    def background(self, index: int | np.integer) -> UInt8[np.ndarray, "height width 3"]:
         """The picture behind clip `index` and its twin, without any object."""
         return draw_background(self.plan(index).scene[0], self.backgrounds, self.img_size)
 
@@ -163,7 +168,7 @@ class MotionClips:
             for a in actors
         ]
 
-    def _clip(self, index: int, twin: bool) -> MotionClip:
+    def _clip(self, index: int | np.integer, twin: bool) -> MotionClip:
         plan = self.plan(index, twin)
         layers = self._layers(plan, 0)
         still = draw_background(plan.scene[0], self.backgrounds, self.img_size)

@@ -34,7 +34,7 @@ _SPRITE_KEY = (0, 2)  # the stream of random words behind the sprites
 _SMALLEST = 20  # outer diameter of the ring in 64ths of the picture; the largest is twice that
 _BODY, _HOLE = 75, 82  # radius of the object and of the ring's hole, in 100ths of the ring's
 _FAINTEST = 96  # opacity in 256ths
-_VISIBLE = 24  # a change of a layer by more than this, in 255ths, counts
+_VISIBLE = 12  # a change of a layer by more than this, in 255ths, counts
 
 _SIN = np.round(4096 * np.sin(2 * np.pi * np.arange(4096) / 4096)).astype(np.int32)
 _COS = np.roll(_SIN, -1024)
@@ -114,22 +114,24 @@ def _texture(sprite: int, ring: bool, size: int) -> NDArray[np.uint32]:
     xs, ys = length * _COS[angles] >> 12, length * _SIN[angles] >> 12
     place = np.arange(2 * side) * 32 + 16 - side * 32
     x, y = place, place[:, None]
-    fine = np.zeros((2 * side, 2 * side, 4), np.uint8)
+    part = np.zeros((2 * side, 2 * side), np.uint8)  # 0: nothing, then the three colors, the ring
     for corner in range(corners):
         following = (corner + 1) % corners
         (ax, ay), (bx, by) = (xs[corner], ys[corner]), (xs[following], ys[following])
         inside = (ax * y >= ay * x) & (bx * y < by * x)
         inside &= (bx - ax) * (y - ay) >= (by - ay) * (x - ax)
-        fine[inside] = (*colors[corner // 3], 255)
+        part[inside] = 1 + corner // 3
     if ring:
         distance = x * x + y * y
         on_ring = (distance <= radius**2) & (distance * 10000 >= (radius * _HOLE) ** 2)
-        for half, color in zip((x < 0, x >= 0), RING_COLORS, strict=True):
-            fine[on_ring & half] = (*color, 255)
-    total = fine.astype(np.int32)
-    for axis in (0, 1):  # a box of eight by eight, four texels wide
-        total = np.sum([np.roll(total, shift, axis) for shift in range(-4, 4)], axis=0)
-    blurred = (total[::2, ::2] + 32) // 64
+        part[on_ring & (x < 0)] = 4
+        part[on_ring & (x >= 0)] = 5
+    paint = np.array([(0,) * 4, *((*color, 255) for color in (*colors, *RING_COLORS))], np.int32)
+    total = paint.take(part, axis=0)
+    for _ in range(2):  # a box of eight, four texels wide, down and then across
+        total = np.cumsum(np.pad(total, ((4, 4), (0, 0), (0, 0))), axis=0, dtype=np.int32)
+        total = (total[8::2] - total[:-8:2]).swapaxes(0, 1)
+    blurred = (total + 32) // 64
     return np.ascontiguousarray(blurred.astype(np.uint8)).view(np.uint32).reshape(-1)
 
 

@@ -3,12 +3,21 @@
 The operators take and give float32, in token-major memory (see `jit.tasks`).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from vmamba_kernels.conv.cpu_kernels import build_forward, build_gradient
 from vmamba_kernels.jit.native import compiled
-from vmamba_kernels.jit.tasks import Blocks, address, token_arguments, token_major, total
+from vmamba_kernels.jit.tasks import (
+    Arguments,
+    Blocks,
+    address,
+    token_arguments,
+    token_major,
+    total,
+)
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
@@ -22,7 +31,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bo
     mutates_args=(),
     schema="(Tensor x, Tensor weight, Tensor? bias, bool silu, bool reverse) -> Tensor",
 )
-def _forward(x, weight, bias, silu, reverse):
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
     arguments, kept = _inputs(blocks, x, weight, bias, reverse)
     out = blocks.empty_tokens(x)
@@ -33,7 +42,9 @@ def _forward(x, weight, bias, silu, reverse):
 
 
 @_forward.register_fake
-def _(x, weight, bias, silu, reverse):
+def _forward_shape(
+    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool
+) -> Tensor:
     return Blocks(x.shape[0], x.shape[2], x.shape[1]).empty_tokens(x).transpose(1, 2)
 
 
@@ -43,7 +54,9 @@ def _(x, weight, bias, silu, reverse):
     schema="(Tensor grad_out, Tensor x, Tensor weight, Tensor? bias, bool silu, bool reverse) -> "
     "(Tensor, Tensor, Tensor)",
 )
-def _gradient(grad_out, x, weight, bias, silu, reverse):
+def _gradient(
+    grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
     arguments, kept = _inputs(blocks, x, weight, bias, reverse)
     grad_out, grad_x = token_major(grad_out), blocks.empty_tokens(x)
@@ -62,19 +75,21 @@ def _gradient(grad_out, x, weight, bias, silu, reverse):
 
 
 @_gradient.register_fake
-def _(grad_out, x, weight, bias, silu, reverse):
+def _gradient_shapes(
+    grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
     grad_weight = x.new_empty(weight.shape[1], blocks.d_inner).t()
     grad_bias = x.new_empty(0 if bias is None else blocks.d_inner)
     return blocks.empty_tokens(x).transpose(1, 2), grad_weight, grad_bias
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.silu, ctx.reverse = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _backward(ctx, grad_out):
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     x, weight, bias = ctx.saved_tensors
     grad_x, grad_weight, grad_bias = _gradient(grad_out, x, weight, bias, ctx.silu, ctx.reverse)
     return grad_x, grad_weight, None if bias is None else grad_bias, None, None
@@ -83,7 +98,9 @@ def _backward(ctx, grad_out):
 _forward.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _inputs(blocks, x, weight, bias, reverse):
+def _inputs(
+    blocks: Blocks, x: Tensor, weight: Tensor, bias: Tensor | None, reverse: bool
+) -> tuple[Arguments, object]:
     """The arguments that forward and gradient share, and the tensors they point into."""
     x = token_major(x)
     weight = blocks.pad(weight.t())

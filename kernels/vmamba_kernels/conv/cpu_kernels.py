@@ -1,8 +1,9 @@
 """The causal convolution and its gradient as vector kernels; `jit.tasks` says what a task is."""
 
-from vmamba_kernels.jit.ircode import Kernel, Var, Vec, fma, logistic
+from vmamba_kernels.jit.ircode import Kernel, Var, Vec, fma
 from vmamba_kernels.jit.native import Native
 from vmamba_kernels.jit.tasks import LANES, SIZES, Task, parameters
+from vmamba_kernels.jit.vectormath import logistic
 
 INPUTS = (*SIZES, "weight", "bias", *parameters(("x",)))  # weight is (d_conv, padded)
 FORWARD = (*INPUTS, *parameters(("out",)))
@@ -64,18 +65,18 @@ def build_gradient(d_conv: int, silu: bool, ragged: bool) -> Native:
             for total, value in zip(grad_weight, seen, strict=True):
                 total.set(fma(g, value, total.get()))
             grad_bias.set(grad_bias.get() + g)
-            sums = slide(unfinished, k.number(0.0))
-            sums = [fma(w, g, value) for w, value in zip(weight, sums, strict=True)]
+            shifted = slide(unfinished, k.number(0.0))
+            sums = [fma(w, g, value) for w, value in zip(weight, shifted, strict=True)]
             for place, value in zip(unfinished, sums[1:], strict=True):
                 place.set(value)
             finished = t - (d_conv - 1)
             with k.when_not_negative(finished):
                 grad_x.at(finished).store(sums[0], task.mask)
-        for back, value in enumerate(reversed(unfinished), start=1):
+        for back, remaining in enumerate(reversed(unfinished), start=1):
             last = k.int("n_seqlen") - back
             with k.when_not_negative(last):
-                grad_x.at(last).store(value.get(), task.mask)
-        for place, value in zip(task.rows("grad_weight", d_conv), grad_weight, strict=True):
-            place.store(value.get())
+                grad_x.at(last).store(remaining.get(), task.mask)
+        for row, total in zip(task.rows("grad_weight", d_conv), grad_weight, strict=True):
+            row.store(total.get())
         task.rows("grad_bias", 1)[0].store(grad_bias.get())
     return Native(k)

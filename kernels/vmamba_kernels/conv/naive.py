@@ -13,7 +13,9 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bo
     x, weight = x.to(work), weight.to(work)
     x = F.pad(x, (0, d_conv - 1) if reverse else (d_conv - 1, 0))
     taps = weight.flip(1) if reverse else weight  # anticausal: the first tap is the token itself
-    out = sum(taps[:, k, None] * x[..., k : k + seqlen] for k in range(d_conv))
+    out = torch.zeros_like(x[..., :seqlen])
+    for k in range(d_conv):
+        out = out + taps[:, k, None] * x[..., k : k + seqlen]
     if bias is not None:
         out = out + bias.to(work)[:, None]
     return (F.silu(out) if silu else out).to(dtype)

@@ -1,15 +1,15 @@
 """The selective scan on the CPU: vector code compiled at run time, as torch custom operators.
 
-The operators take and give float32. Their memory is token-major: inside, tensors are
-(batch, seqlen, d_inner) with stride 1 along the channels; others are copied into that form.
+The operators take and give float32, in token-major memory (see `jit.tasks`). What was not asked for
+comes back as an empty tensor, since an operator always returns the same number of tensors.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vmamba_kernels.jit.ircode import LOG2E
 from vmamba_kernels.jit.native import compiled
 from vmamba_kernels.jit.tasks import (
     Arguments,
@@ -19,25 +19,8 @@ from vmamba_kernels.jit.tasks import (
     token_major,
     total,
 )
-from vmamba_kernels.scan.cpu_kernels import (
-    CHUNK,
-    build_forward,
-    build_gradient,
-    padded_sums,
-)
-
-
-class _Sizes(Blocks):
-    """The sizes of one scan."""
-
-    def __init__(self, u: Tensor, A: Tensor, B: Tensor) -> None:
-        super().__init__(u.shape[0], u.shape[2], u.shape[1], B.shape[1])
-        self.d_state = A.shape[1]
-        self.chunks = -(-self.seqlen // CHUNK)
-
-    def state_rows(self, x: Tensor | None) -> Tensor | None:
-        """(batch, d_inner, d_state) -> (batch, d_state, padded) memory."""
-        return None if x is None else self.pad(x.transpose(1, 2))
+from vmamba_kernels.jit.vectormath import LOG2E
+from vmamba_kernels.scan.cpu_kernels import CHUNK, build_forward, build_gradient, padded_sums
 
 
 def scan(
@@ -62,31 +45,49 @@ def scan(
     keep_starts = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
     y, last_state, states, _ = _forward(
         *(None if x is None else x.float() for x in given),
-        delta_softplus, reverse, keep_states, keep_starts,
-    )  # fmt: skip
+        delta_softplus,
+        reverse,
+        keep_states,
+        keep_starts,
+    )
     return y.to(u.dtype), last_state, states
+
+
+_TENSORS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
+    "Tensor? delta_bias, Tensor? initial_state"
+)
 
 
 @torch.library.custom_op(
     "vmamba_kernels::selective_scan_cpu",
     mutates_args=(),
-    schema="(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
-    "Tensor? delta_bias, Tensor? initial_state, bool delta_softplus, bool reverse, "
-    "bool keep_states, bool keep_starts) -> (Tensor, Tensor, Tensor, Tensor)",
+    schema=f"({_TENSORS}, bool delta_softplus, bool reverse, bool keep_states, bool keep_starts)"
+    " -> (Tensor y, Tensor last_state, Tensor states, Tensor starts)",
 )
 def _forward(
-    u, delta, A, B, C, D, z, delta_bias, initial_state,
-    delta_softplus, reverse, keep_states, keep_starts,
-):  # fmt: skip
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+    keep_states: bool,
+    keep_starts: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run the kernel; `starts` are the states at the starts of chunks, for the gradient."""
     sizes = _Sizes(u, A, B)
-    y, last_state, states, starts = _outputs(sizes, u, keep_states, keep_starts)
-    initial_state = sizes.state_rows(initial_state)
-    inputs, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
-    arguments = {
-        **inputs,
-        **token_arguments("y", y, reverse),
-        **token_arguments("states", states, reverse),
-        "initial_state": address(initial_state),
+    outputs = y, last_state, states, starts = _outputs(sizes, u, keep_states, keep_starts)
+    state_rows = sizes.state_rows(initial_state)
+    arguments, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
+    arguments |= token_arguments("y", y, reverse) | token_arguments("states", states, reverse)
+    arguments |= {
+        "initial_state": address(state_rows),
         "last_state": address(last_state),
         "starts": address(starts),
     }
@@ -95,14 +96,14 @@ def _forward(
     )
     native(sizes.tasks, arguments)
     del kept  # memory the kernel was reading
-    return _results(sizes, y, last_state, states, starts)
+    return _results(sizes, *outputs)
 
 
 @_forward.register_fake
-def _(
-    u, delta, A, B, C, D, z, delta_bias, initial_state,
-    delta_softplus, reverse, keep_states, keep_starts,
-):  # fmt: skip
+def _forward_shapes(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    keep_states, keep_starts = rest[-2:]
     sizes = _Sizes(u, A, B)
     return _results(sizes, *_outputs(sizes, u, keep_states, keep_starts))
 
@@ -111,130 +112,170 @@ def _(
     "vmamba_kernels::selective_scan_cpu_gradient",
     mutates_args=(),
     schema="(Tensor? grad_y, Tensor? grad_last_state, Tensor? grad_states, Tensor starts, "
-    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
-    "Tensor? delta_bias, Tensor? initial_state, bool delta_softplus, bool reverse) -> "
-    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f"{_TENSORS}, bool delta_softplus, bool reverse) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+    "Tensor, Tensor, Tensor, Tensor)",
 )
 def _gradient(
-    grad_y, grad_last_state, grad_states, starts,
-    u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse,
-):  # fmt: skip
+    grad_y: Tensor | None,
+    grad_last_state: Tensor | None,
+    grad_states: Tensor | None,
+    starts: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    """Run the gradient kernel: one gradient for each of the nine tensors, in their order."""
     sizes = _Sizes(u, A, B)
-    inputs, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
-    grads = [sizes.empty_tokens(u) for _ in ("u", "delta", "z")[: 2 + (z is not None)]]
-    grad_u, grad_delta, grad_z = (*grads, None)[:3]
-    grad_A = u.new_empty(sizes.batch, sizes.d_state, sizes.padded)
-    grad_D, grad_bias = (u.new_empty(sizes.batch, sizes.padded) for _ in range(2))
-    grad_last_state = sizes.state_rows(grad_last_state)
-    grad_initial_state = u.new_empty(sizes.batch, sizes.d_state, sizes.padded)
-    sums = padded_sums(sizes.d_state)
-    grad_B, grad_C = (
-        u.new_empty(sizes.batch, sizes.groups, sizes.blocks, sizes.seqlen, sums) for _ in range(2)
-    )
-    gy = u.new_zeros(1, 1, 1).expand_as(u) if grad_y is None else grad_y
-    gy = token_major(gy)
-    gs = None
+    state_rows = sizes.state_rows(grad_last_state)
     if grad_states is not None:
-        gs = grad_states.permute(0, 3, 2, 1).contiguous()
-    last = 4 * sums * (sizes.seqlen - 1) if reverse else 0
-    arguments = {
-        **inputs,
+        grad_states = grad_states.permute(0, 3, 2, 1).contiguous()
+    arguments, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
+
+    grad_u, grad_delta, grad_z = (sizes.empty_tokens(u) for _ in range(3))
+    per_token = {
+        "grad_y": token_major(u.new_zeros(1, 1, 1).expand_as(u) if grad_y is None else grad_y),
+        "grad_states": grad_states,
+        "grad_u": grad_u,
+        "grad_delta": grad_delta,
+        "grad_z": grad_z,
+    }
+    for name, x in per_token.items():
+        arguments |= token_arguments(name, x, reverse)
+    sums = padded_sums(sizes.d_state)
+    shape = sizes.batch, sizes.groups, sizes.blocks, sizes.seqlen, sums
+    grad_B, grad_C = u.new_empty(shape), u.new_empty(shape)
+    grad_A, grad_initial = (u.new_empty(sizes.batch, sizes.d_state, sizes.padded) for _ in range(2))
+    grad_D, grad_bias = (u.new_empty(sizes.batch, sizes.padded) for _ in range(2))
+    first = 4 * sums * (sizes.seqlen - 1) if reverse else 0  # bytes to the first token read
+    arguments |= {
         "starts": address(starts),
-        **token_arguments("grad_y", gy, reverse),
-        **token_arguments("grad_states", gs, reverse),
-        **token_arguments("grad_u", grad_u, reverse),
-        **token_arguments("grad_delta", grad_delta, reverse),
-        **token_arguments("grad_z", grad_z, reverse),
         "grad_A": address(grad_A),
         "grad_D": address(grad_D),
         "grad_bias": address(grad_bias),
-        "grad_last_state": address(grad_last_state),
-        "grad_initial_state": address(grad_initial_state),
-        "grad_B": grad_B.data_ptr() + last,
-        "grad_C": grad_C.data_ptr() + last,
+        "grad_last_state": address(state_rows),
+        "grad_initial_state": address(grad_initial),
+        "grad_B": grad_B.data_ptr() + first,
+        "grad_C": grad_C.data_ptr() + first,
         "n_sums": sums,
         "n_sums_token": -sums if reverse else sums,
     }
     native = compiled(
-        build_gradient, sizes.d_state, z is not None, delta_softplus, gs is not None, sizes.ragged
+        build_gradient,
+        sizes.d_state,
+        z is not None,
+        delta_softplus,
+        grad_states is not None,
+        sizes.ragged,
     )
     native(sizes.tasks, arguments)
-    del kept
-    nothing = u.new_empty(0)
-    return (
-        grad_u.transpose(1, 2),
-        grad_delta.transpose(1, 2),
-        sizes.unpad(total(grad_A, 0)).t(),
-        total(grad_B, 2)[..., : sizes.d_state].transpose(2, 3),
-        total(grad_C, 2)[..., : sizes.d_state].transpose(2, 3),
-        nothing if D is None else sizes.unpad(total(grad_D, 0)),
-        nothing.clone() if z is None else grad_z.transpose(1, 2),
-        nothing.clone() if delta_bias is None else sizes.unpad(total(grad_bias, 0)),
-        nothing.clone() if initial_state is None else sizes.unpad(grad_initial_state).transpose(1, 2),
-    )
+    del kept, per_token
+    return _gradients(
+        sizes, D, z, delta_bias, initial_state,
+        grad_u, grad_delta, total(grad_A, 0), total(grad_B, 2), total(grad_C, 2),
+        total(grad_D, 0), grad_z, total(grad_bias, 0), grad_initial,
+    )  # fmt: skip
 
 
 @_gradient.register_fake
-def _(
-    grad_y, grad_last_state, grad_states, starts,
-    u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse,
-):  # fmt: skip
+def _gradient_shapes(*inputs: Any) -> tuple[Tensor, ...]:
+    u, _, A, B, _, D, z, delta_bias, initial_state = inputs[4:13]
     sizes = _Sizes(u, A, B)
-    grad_A = u.new_empty(sizes.d_state, sizes.d_inner).t()
-    grad_B, grad_C = (
-        u.new_empty(sizes.batch, sizes.groups, sizes.seqlen, padded_sums(sizes.d_state))
-        for _ in range(2)
-    )
-    state = u.new_empty(sizes.batch, sizes.d_state, sizes.d_inner).transpose(1, 2)
-    tokens = [sizes.empty_tokens(u).transpose(1, 2) for _ in range(3)]
-    channels = [u.new_empty(sizes.d_inner) for _ in range(2)]
-    nothing = [u.new_empty(0) for _ in range(4)]
-    return (
-        tokens[0],
-        tokens[1],
-        grad_A,
-        grad_B[..., : sizes.d_state].transpose(2, 3),
-        grad_C[..., : sizes.d_state].transpose(2, 3),
-        nothing[0] if D is None else channels[0],
-        nothing[1] if z is None else tokens[2],
-        nothing[2] if delta_bias is None else channels[1],
-        nothing[3] if initial_state is None else state,
-    )
+    state, sums = (sizes.d_state, sizes.padded), padded_sums(sizes.d_state)
+    tokens = [sizes.empty_tokens(u) for _ in range(3)]
+    selection = [u.new_empty(sizes.batch, sizes.groups, sizes.seqlen, sums) for _ in range(2)]
+    channels = [u.new_empty(sizes.padded) for _ in range(2)]
+    return _gradients(
+        sizes, D, z, delta_bias, initial_state,
+        tokens[0], tokens[1], u.new_empty(state), *selection,
+        channels[0], tokens[2], channels[1], u.new_empty(sizes.batch, *state),
+    )  # fmt: skip
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, ctx.delta_softplus, ctx.reverse, ctx.keep_states, ctx.keep_starts = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, output[3])
 
 
-def _backward(ctx, grad_y, grad_last_state, grad_states, _):
+def _backward(
+    ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None, grad_states: Tensor | None, _: Any
+) -> tuple[Tensor | None, ...]:
     *tensors, starts = ctx.saved_tensors
     if not ctx.keep_starts:
         starts = _forward(*tensors, ctx.delta_softplus, ctx.reverse, False, True)[3]
     grad_states = grad_states if ctx.keep_states else None
     grads = _gradient(
-        grad_y, grad_last_state, grad_states, starts, *tensors, ctx.delta_softplus, ctx.reverse
+        grad_y, grad_last, grad_states, starts, *tensors, ctx.delta_softplus, ctx.reverse
     )
-    grads = [None if x is None else grad for x, grad in zip(tensors, grads, strict=True)]
-    return (*grads, None, None, None, None)
+    wanted = [None if x is None else grad for x, grad in zip(tensors, grads, strict=True)]
+    return (*wanted, None, None, None, None)
 
 
 _forward.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _outputs(sizes, u, keep_states, keep_starts):
-    """Memory for y, the state, and the states where they are wanted."""
+class _Sizes(Blocks):
+    """The sizes of one scan."""
+
+    def __init__(self, u: Tensor, A: Tensor, B: Tensor) -> None:
+        super().__init__(u.shape[0], u.shape[2], u.shape[1], B.shape[1])
+        self.d_state = A.shape[1]
+        self.chunks = -(-self.seqlen // CHUNK)
+
+    def state_rows(self, x: Tensor | None) -> Tensor | None:
+        """(batch, d_inner, d_state) -> (batch, d_state, padded) memory."""
+        return None if x is None else self.pad(x.transpose(1, 2))
+
+
+def _inputs(
+    sizes: _Sizes,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    reverse: bool,
+) -> tuple[Arguments, object]:
+    """The arguments that forward and gradient share, and the tensors they point into."""
+    A2 = sizes.pad((A * LOG2E).t())
+    D, bias = (u.new_zeros(sizes.padded) if x is None else sizes.pad(x) for x in (D, delta_bias))
+    tokens = {
+        name: None if x is None else token_major(x)
+        for name, x in (("u", u), ("delta", delta), ("z", z), ("B", B), ("C", C))
+    }
+    arguments = sizes.arguments() | {"n_chunks": sizes.chunks}
+    arguments |= {"A2": address(A2), "D": address(D), "bias": address(bias)}
+    for name, x in tokens.items():
+        arguments |= token_arguments(name, x, reverse)
+    return arguments, (A2, D, bias, tokens)
+
+
+def _outputs(
+    sizes: _Sizes, u: Tensor, keep_states: bool, keep_starts: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Memory for y, the last state, and the states where they are wanted."""
     batch, d_state = sizes.batch, sizes.d_state
-    y = sizes.empty_tokens(u)
     last_state = u.new_empty(batch, d_state, sizes.padded)
     states = u.new_empty(batch, sizes.seqlen, d_state, sizes.d_inner) if keep_states else None
     starts = u.new_empty(batch, sizes.chunks, d_state, sizes.padded) if keep_starts else None
-    return y, last_state, states, starts
+    return sizes.empty_tokens(u), last_state, states, starts
 
 
-def _results(sizes, y, last_state, states, starts):
-    """What the operator returns: views in the public axis order, empty for what was not wanted."""
+def _results(
+    sizes: _Sizes, y: Tensor, last_state: Tensor, states: Tensor | None, starts: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The memory of `_outputs` as the operator returns it: views in the public axis order."""
     return (
         y.transpose(1, 2),
         sizes.unpad(last_state).transpose(1, 2),
@@ -243,21 +284,25 @@ def _results(sizes, y, last_state, states, starts):
     )
 
 
-def _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse):
-    """The arguments that forward and gradient share, and the tensors they point into."""
-    zeros = u.new_zeros(sizes.padded)
-    A2 = sizes.pad((A * LOG2E).t())
-    D, bias = (zeros if x is None else sizes.pad(x) for x in (D, delta_bias))
-    tokens = {"u": u, "delta": delta, "z": z}
-    selections = {"B": B, "C": C}
-    kept = {name: None if x is None else token_major(x) for name, x in tokens.items()}
-    kept |= {name: token_major(x) for name, x in selections.items()}
-    arguments = sizes.arguments() | {
-        "n_chunks": sizes.chunks,
-        "A2": address(A2),
-        "D": address(D),
-        "bias": address(bias),
-    }
-    for name, x in kept.items():
-        arguments |= token_arguments(name, x, reverse)
-    return arguments, (A2, D, bias, kept)
+def _gradients(
+    sizes: _Sizes,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    *grads: Tensor,
+) -> tuple[Tensor, ...]:
+    """The kernel's gradients, summed, as the operator returns them."""
+    grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial = grads
+    nothing = [grad_u.new_empty(0) for _ in range(4)]
+    return (
+        grad_u.transpose(1, 2),
+        grad_delta.transpose(1, 2),
+        sizes.unpad(grad_A).t(),
+        grad_B[..., : sizes.d_state].transpose(2, 3),
+        grad_C[..., : sizes.d_state].transpose(2, 3),
+        nothing[0] if D is None else sizes.unpad(grad_D),
+        nothing[1] if z is None else grad_z.transpose(1, 2),
+        nothing[2] if delta_bias is None else sizes.unpad(grad_bias),
+        nothing[3] if initial_state is None else sizes.unpad(grad_initial).transpose(1, 2),
+    )

@@ -1,18 +1,9 @@
 """The selective scan and its gradient as vector kernels; `jit.tasks` says what a task is."""
 
-from vmamba_kernels.jit.ircode import (
-    LN2,
-    Kernel,
-    Var,
-    Vec,
-    exp2,
-    fma,
-    logistic,
-    softplus_and_slope,
-    sum_lanes,
-)
+from vmamba_kernels.jit.ircode import Kernel, Var, Vec, fma
 from vmamba_kernels.jit.native import Native
 from vmamba_kernels.jit.tasks import LANES, SIZES, Stream, Task, parameters
+from vmamba_kernels.jit.vectormath import LN2, exp2, logistic, softplus_and_slope, sum_lanes
 
 CHUNK = 32  # tokens between two saved states; the gradient recomputes the states in between
 SUMS = 16  # states whose sums over channels are made together
@@ -50,8 +41,8 @@ def build_forward(d_state: int, gate: bool, softplus: bool, states: bool, ragged
         with k.loop(k.int("n_chunks")) as chunk:
             with k.when_given(k.ptr("starts")):
                 row = task.batch * k.int("n_chunks") + chunk
-                for place, h_n in zip(task.rows("starts", d_state, row), h, strict=True):
-                    place.store(h_n.get())
+                for place, state in zip(task.rows("starts", d_state, row), h, strict=True):
+                    place.store(state.get())
             first = chunk * CHUNK
             with k.loop((k.int("n_seqlen") - first).minimum(CHUNK)) as i:
                 t = first + i
@@ -72,8 +63,8 @@ def build_forward(d_state: int, gate: bool, softplus: bool, states: bool, ragged
                     z_t = z.at(t).load(task.mask)
                     y_t = y_t * (z_t * logistic(z_t))
                 y.at(t).store(y_t, task.mask)
-        for place, h_n in zip(task.rows("last_state", d_state), h, strict=True):
-            place.store(h_n.get())
+        for place, state in zip(task.rows("last_state", d_state), h, strict=True):
+            place.store(state.get())
     return Native(k)
 
 

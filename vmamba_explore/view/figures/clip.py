@@ -45,8 +45,9 @@ def frames(
     across, down = columns * step_x - 0.06, math.ceil(len(shown) / columns) * step_y
     right = 16 if heat is None else 112
     scale = min((WIDTH - 16 - right) / across, _MAX_PICTURE)  # pixels a picture width
+    what = "the frames the model sees" if heat is None else f"{name} over its frames"
     figure = new_figure(
-        f"{clip.source}: the frames the model sees",
+        f"{clip.source}: {what}",
         round(down * scale) + 56,
         l=16,
         r=right,
