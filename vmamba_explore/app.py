@@ -127,7 +127,7 @@ def _sections(
             ],
             [
                 figures.delta_maps(delta, clip),
-                figures.delta_maps(delta.mean("frame").rename("mean delta, all frames")),
+                figures.delta_maps(delta.mean("frame").rename("mean delta over all frames")),
             ],
         ),
         Section(

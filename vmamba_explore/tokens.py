@@ -1,4 +1,4 @@
-"""Where every token of a clip stands: index <-> (frame, row, col), the class token, the scan orders."""
+"""Where a clip's tokens stand: index <-> (frame, row, col), class token, scan orders."""
 
 from __future__ import annotations
 

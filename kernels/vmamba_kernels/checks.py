@@ -1,9 +1,11 @@
 """One clear error for every argument that does not fit."""
 
+from typing import Any
+
 from torch import Tensor
 
 Axes = tuple[str, ...]
-Arguments = dict[str, tuple[object, Axes]]  # tensors, once they are checked
+Arguments = dict[str, tuple[Any, Axes]]  # Any: that it is a tensor is the first check
 
 
 def check_arguments(call: str, arguments: Arguments) -> None:

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vmamba_kernels import causal_conv1d, selective_scan, selective_scan_with_states
 
 from vmamba_explore.hooks import HookPoint
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_kernels import causal_conv1d, selective_scan, selective_scan_with_states
 
 
 class SelectiveSSM(nn.Module):

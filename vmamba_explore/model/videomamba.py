@@ -7,11 +7,10 @@ import math
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.mixer import Block
+from vmamba_explore.model.mixer import BidirectionalMixer, Block
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
 
 
@@ -49,6 +48,8 @@ class VideoMamba(nn.Module):
         `pos_embed="spatial_temporal"` it is OpenGVLab's VideoMamba (arXiv:2403.06977).
     """
 
+    pos_embed: Tensor | None
+
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__()
         self.config = config
@@ -63,7 +64,7 @@ class VideoMamba(nn.Module):
             table = sinusoidal_table(self.grid.num_patches, d_model)
             self.register_buffer("pos_embed", table.unsqueeze(0), persistent=False)
         elif config.pos_embed_shape is None:
-            self.pos_embed = None
+            self.register_parameter("pos_embed", None)
         else:
             self.pos_embed = nn.Parameter(initial_pos_embed(config).unsqueeze(0))
         if config.pos_embed == "spatial_temporal":
@@ -106,9 +107,9 @@ class VideoMamba(nn.Module):
 
     def _positions(self) -> tuple[Tensor | None, Tensor | None]:
         """The embeddings of the video tokens (1, num_patches, d_model) and the class token."""
-        if self.config.pos_embed not in ("spatial", "spatial_temporal"):
-            return self.pos_embed, None
         spatial, cls_row = self.pos_embed, None
+        if spatial is None or self.config.pos_embed not in ("spatial", "spatial_temporal"):
+            return spatial, None
         if self.cls_token is not None:
             middle = self.grid.rows * self.grid.cols // 2
             row = middle if self.config.cls_position == "middle" else 0
@@ -146,13 +147,14 @@ class VideoMamba(nn.Module):
         """Draw the weights as Vim does: the last projections of the blocks scaled by depth."""
         fan_in = self.patch_embed.proj.weight[0].numel()
         nn.init.trunc_normal_(self.patch_embed.proj.weight, std=fan_in**-0.5)
-        nn.init.zeros_(self.patch_embed.proj.bias)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        for bias in (self.patch_embed.proj.bias, self.head.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)
-        for layer in self.layers:
-            mixer = layer.mixer
-            nn.init.kaiming_uniform_(mixer.out_proj.weight, a=math.sqrt(5))
-            with torch.no_grad():
-                mixer.out_proj.weight /= math.sqrt(self.config.depth)
+        for module in self.modules():
+            if isinstance(module, BidirectionalMixer):
+                nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))
+                with torch.no_grad():
+                    module.out_proj.weight /= math.sqrt(self.config.depth)

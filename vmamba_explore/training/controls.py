@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 
-# indices -> images uint8 (n, k, H, W, 3), the place of each image in its clip (n, k), labels (n,)
-Evidence = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint8], NDArray[np.int64], Tensor]]
+# images uint8 (n, k, H, W, 3), the place of each image in its clip (n, k), labels (n,)
+Looked = tuple[NDArray[np.uint8], NDArray[np.int64], Tensor]
+Evidence = Callable[[NDArray[np.int64]], Looked]  # clip indices -> what the control looks at
 
 
 class FrameClassifier(nn.Module):
@@ -92,15 +93,16 @@ def train_control(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    logits, labels = [], []
+    scores: list[Tensor] = []
+    truth: list[Tensor] = []
     with torch.no_grad():
         for begin in range(0, num_test, 50):
             indices = np.arange(begin, min(begin + 50, num_test))
             frames, places, label = test_evidence(indices)
-            logits.append(net(_images(frames), torch.from_numpy(places)))
-            labels.append(label)
-    scores = torch.cat(logits)
-    return scores.argmax(-1).numpy(), torch.cat(labels).numpy(), scores
+            scores.append(net(_images(frames), torch.from_numpy(places)))
+            truth.append(label)
+    logits = torch.cat(scores)
+    return logits.argmax(-1).numpy(), torch.cat(truth).numpy(), logits
 
 
 def _images(frames: NDArray[np.uint8]) -> Tensor:

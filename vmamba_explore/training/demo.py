@@ -12,7 +12,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.controls import train_control
+from vmamba_explore.training.controls import Evidence, Looked, train_control
 from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
 from vmamba_explore.training.fit import Recipe, fit
 
@@ -42,7 +42,7 @@ CONFIG = VideoMambaConfig(
     d_model=64,
     depth=6,
 )
-RECIPE = Recipe()
+RECIPE = Recipe(steps=3600, token_loss=0.8)
 TRAIN_SEED, TEST_SEED = 0, 1
 PAIRS = 16  # clips a batch, each beside its twin
 EASY_SHARE = 0.3  # of the steps, at the start, without distractors
@@ -130,8 +130,8 @@ def _controls(num_clips: int, steps: int) -> dict[str, Any]:
     """Classifiers on one frame and its index, on the background, and on a bag of frames."""
     train, test = MotionClips(2), MotionClips(TEST_SEED, backgrounds="test")
 
-    def one_frame(clips: MotionClips):  # type: ignore[no-untyped-def]
-        def evidence(indices: NDArray[np.int64]) -> Any:
+    def one_frame(clips: MotionClips) -> Evidence:
+        def evidence(indices: NDArray[np.int64]) -> Looked:
             frames, labels = clips.batch(indices)
             places = np.random.default_rng(indices[0]).integers(0, 16, (len(indices), 4))
             rows = np.arange(len(indices))[:, None]
@@ -140,16 +140,16 @@ def _controls(num_clips: int, steps: int) -> dict[str, Any]:
 
         return evidence
 
-    def background(clips: MotionClips):  # type: ignore[no-untyped-def]
-        def evidence(indices: NDArray[np.int64]) -> Any:
+    def background(clips: MotionClips) -> Evidence:
+        def evidence(indices: NDArray[np.int64]) -> Looked:
             pictures = np.stack([clips.background(int(i)) for i in indices])[:, None]
             labels = torch.from_numpy(clips.plan(indices).labels)
             return pictures, np.zeros((len(indices), 1), np.int64), labels
 
         return evidence
 
-    def bag(clips: MotionClips):  # type: ignore[no-untyped-def]
-        def evidence(indices: NDArray[np.int64]) -> Any:
+    def bag(clips: MotionClips) -> Evidence:
+        def evidence(indices: NDArray[np.int64]) -> Looked:
             frames, labels = clips.batch(indices)
             places = np.tile(np.arange(16), (len(indices), 1))
             return frames, places, torch.from_numpy(labels)
@@ -157,11 +157,12 @@ def _controls(num_clips: int, steps: int) -> dict[str, Any]:
         return evidence
 
     results = {}
-    for name, make, use_index in (
+    made: tuple[tuple[str, Callable[[MotionClips], Evidence], bool], ...] = (
         ("one_frame_and_index", one_frame, True),
         ("background", background, False),
         ("order_free", bag, False),
-    ):
+    )
+    for name, make, use_index in made:
         predicted, labels, logits = train_control(
             make(train),
             make(test),
@@ -189,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=2000, help="test clips a measurement")
+    parser.add_argument("--control-steps", type=int, default=400, help="of each control")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -197,12 +200,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.class_names = CLASS_NAMES
     recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
     started = time.monotonic()
-    history = fit(model, MotionBatches(recipe.steps), recipe, options.checkpoint, workers=1)
+    history = fit(model, MotionBatches(recipe.steps), recipe, options.checkpoint, options.workers)
     minutes = (time.monotonic() - started) / 60
     metrics = {
         "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},
         "training": {
-            "command": f"python -m vmamba_explore.training.demo --steps {options.steps}",
+            "command": "python -m vmamba_explore.training.demo",
             "recipe": vars(recipe),
             "clips_per_step": 2 * PAIRS,
             "minutes_of_the_last_session": round(minutes, 1),
@@ -210,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "torch": torch.__version__,
             "history": history,
         },
-        "test": measure(model, options.clips),
+        "test": measure(model, options.clips, options.control_steps),
     }
     save_model(model.cpu(), options.output)
     (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 
 from vmamba_kernels.jit.ircode import Kernel
@@ -49,9 +48,8 @@ class Native:
         counter = ctypes.c_int64(0)
 
         def work() -> None:
-            scratch = np.empty(self.scratch + 16, dtype=np.float32)
-            aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
-            self._function(ctypes.addressof(counter), tasks, aligned, *values)
+            scratch = torch.empty(self.scratch)
+            self._function(ctypes.addressof(counter), tasks, scratch.data_ptr(), *values)
 
         helpers = min(torch.get_num_threads(), tasks) - 1
         futures = [_threads().submit(work) for _ in range(helpers)]
@@ -96,17 +94,22 @@ if hasattr(os, "register_at_fork"):  # holding the lock, so that no fork cuts a 
     )
 
 
+def _processor() -> tuple[str, str]:
+    """The name and the features of this very processor, as LLVM calls them."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
 def _compile(source: str) -> tuple[Any, int]:
     """Compile LLVM IR for this very processor: (what keeps the code alive, its address)."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    cpu, features = _processor()
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-        jit=True,
+        cpu=cpu, features=features, opt=3, jit=True
     )
     module = llvm.parse_assembly(source)
     options = llvm.create_pipeline_tuning_options(speed_level=3)

@@ -11,7 +11,7 @@ from vmamba_explore.clips.motion import CLASS_NAMES, MotionClip, MotionClips, sh
 
 # Labels, windows and the three masks of clips 0 to 19 of seed 0. If it changes, so does the task:
 # the bundled model and its metrics have to be made again.
-TRUTH_OF_THE_FIRST_TWENTY = "1733105e5b7584cdee0831f49a3b3c8ab95e77edf8c935e0b22fe1d86106ef5c"
+TRUTH_OF_THE_FIRST_TWENTY = "ea6d7ec8833a3818430662ce32b1aa02b65db06174d8e0383f55e5a65222f179"
 MASKS = ("evidence", "ignore", "distractor")
 
 
@@ -88,7 +88,7 @@ def test_evidence_changes_and_the_rest_of_the_window_stands_still():
         change = frame_change(clip)
         for t in range(a, b + 1):
             near = np.max([change[s] for s in (t - 1, t) if a <= s < b], axis=0)
-            assert near[~clip.evidence[t]].max() <= 48
+            assert near[~clip.evidence[t]].max() <= 24
             assert (near[clip.evidence[t]] > 8).mean() > 0.8
 
 
@@ -111,7 +111,7 @@ def test_the_distractor_adds_its_mask_and_changes_nothing_else():
         assert differ.any()
         other = differ & ~(two.distractor | two.evidence | two.ignore)
         difference = one.clip.frames.astype(int) - two.clip.frames
-        assert np.abs(difference[other]).max(initial=0) <= 24  # its blurred rim
+        assert np.abs(difference[other]).max(initial=0) <= 12  # its blurred rim
 
 
 def test_half_of_the_clips_have_a_distractor_whatever_their_label(clips):
@@ -125,7 +125,7 @@ def test_the_background_is_what_no_object_hides(clips, first):
     for index, clip in enumerate(first):
         free = ~(clip.evidence | clip.ignore | clip.distractor)
         difference = np.abs(clip.clip.frames.astype(int) - clips.background(index))
-        assert difference[free].max() <= 48  # blurred rims
+        assert difference[free].max() <= 24  # blurred rims
         assert np.mean(difference[free] > 0) < 0.05
 
 
@@ -136,7 +136,7 @@ def test_the_scene_does_not_depend_on_the_size_of_the_picture():
         assert (clip.label, clip.window) == (big.label, big.window)
         target = clip.evidence | clip.ignore
         halved = (big.evidence | big.ignore).reshape(16, 64, 2, 64, 2).mean(axis=(2, 4)) > 0.5
-        assert (target & halved).sum() > 0.85 * (target | halved).sum()
+        assert (target & halved).sum() > 0.8 * (target | halved).sum()
 
 
 def test_train_and_test_streams_share_no_scene():

@@ -5,7 +5,7 @@ import torch
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.fit import Recipe, fit
+from vmamba_explore.training.fit import Recipe, _motion_weights, fit
 
 
 def toy():
@@ -91,10 +91,20 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert rates[-1] < 0.001
 
 
-def test_the_pool_loss_fades_and_changes_the_gradient(tmp_path):
-    recipe = Recipe(steps=10, pool_loss=1.0, pool_until=0.5)
-    assert [recipe.pool_loss_at(s) for s in (0, 5, 9)] == [1.0, 0.0, 0.0]
-    with_pool, without = toy(), toy()
-    fit(with_pool, batches, recipe, tmp_path / "a.pt")
+def test_the_token_loss_fades_and_changes_the_gradient(tmp_path):
+    recipe = Recipe(steps=10, token_loss=0.8, token_until=0.5)
+    assert [recipe.token_loss_at(s) for s in (0, 5, 9)] == [0.8, 0.0, 0.0]
+    with_tokens, without = toy(), toy()
+    fit(with_tokens, batches, recipe, tmp_path / "a.pt")
     fit(without, batches, Recipe(steps=10), tmp_path / "b.pt")
-    assert not torch.equal(with_pool.head.weight, without.head.weight)
+    assert not torch.equal(with_tokens.head.weight, without.head.weight)
+
+
+def test_a_token_counts_as_much_as_its_tubelet_changes():
+    clips = torch.zeros(1, 3, 4, 32, 32)
+    clips[:, :, 2:, 16:, :16] = 1.0  # the lower left patch changes between frames 1 and 2
+    weights = _motion_weights(toy(), clips).view(2, 2, 2)  # token frame, row, col
+    assert torch.equal(weights[:, 1, 0], torch.tensor([0.5, 0.5]))
+    assert weights.sum() == 1
+    still = _motion_weights(toy(), torch.zeros(1, 3, 4, 32, 32))
+    assert torch.equal(still, torch.zeros(1, 8))

@@ -1,0 +1,91 @@
+"""Inputs, comparison and the one table of tolerances for all kernel tests."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+# Allowed relative error (Frobenius norm, against naive in float64) and the worst one measured by
+# these tests on AVX-512; measured without it: see test_the_kernels_need_no_newer_processor.
+TOLERANCES = {
+    "scan y": 1e-6,  # 2.5e-7
+    "scan states": 1e-6,  # 2.9e-7
+    "scan gradient": 2e-6,  # 5.1e-7
+    "conv": 5e-7,  # 1.0e-7
+    "conv gradient": 1e-6,  # 2.7e-7
+    "float16": 1e-3,  # 2.2e-4: half a unit in the last place is 4.9e-4
+    "bfloat16": 8e-3,  # 1.8e-3: half a unit in the last place is 3.9e-3
+    "exp2": 2.5e-7,  # 1.8e-7, largest relative error over 400 001 numbers
+    "softplus": 4e-7,  # 2.6e-7, likewise
+    "logistic": 4e-7,  # 2.9e-7, likewise
+}
+
+Inputs = dict[str, Tensor | None]
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory_is_nan() -> Iterator[None]:
+    """Fill new buffers with NaN: reading what was never written then shows in every result."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("error")
+    assert torch.empty(1).isnan()
+    yield
+    torch.set_deterministic_debug_mode("default")
+
+
+@pytest.fixture
+def scan_inputs() -> Callable[..., Inputs]:
+    """Return a function that makes the tensor arguments of a scan, token-major, for softplus."""
+
+    def make(
+        batch: int = 2,
+        d_inner: int = 40,
+        seqlen: int = 37,
+        d_state: int = 4,
+        groups: int | tuple[int, int] = 1,
+        without: tuple[str, ...] = (),
+        dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+    ) -> Inputs:
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator)
+
+        def tokens(*shape: int) -> Tensor:
+            *outer, channels = shape
+            return normal(*outer, seqlen, channels).transpose(-1, -2).to(dtype)
+
+        for_B, for_C = (groups, groups) if isinstance(groups, int) else groups
+        inputs: Inputs = {
+            "u": tokens(batch, d_inner),
+            "delta": tokens(batch, d_inner) - 2,
+            "A": -8 * torch.rand(d_inner, d_state, generator=generator) - 0.05,
+            "B": tokens(batch, for_B, d_state),
+            "C": tokens(batch, for_C, d_state),
+            "D": normal(d_inner),
+            "z": tokens(batch, d_inner),
+            "delta_bias": 0.5 * normal(d_inner),
+            "initial_state": normal(batch, d_inner, d_state),
+        }
+        return inputs | dict.fromkeys(without)
+
+    return make
+
+
+@pytest.fixture
+def tolerance() -> dict[str, float]:
+    return TOLERANCES
+
+
+@pytest.fixture
+def relative_error() -> Callable[[Tensor, Tensor], float]:
+    """Return a function: norm of the difference over norm of the second tensor."""
+
+    def error(ours: Tensor, true: Tensor) -> float:
+        assert ours.shape == true.shape
+        difference = ours.double() - true.double()
+        return (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
+
+    return error

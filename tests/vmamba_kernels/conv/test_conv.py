@@ -1,0 +1,115 @@
+"""Tests of the causal convolution: naive against torch's own, cpu against naive in float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vmamba_kernels import causal_conv1d
+
+
+def make(batch, d_inner, seqlen, d_conv, bias=True):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(batch, seqlen, d_inner), (d_inner, d_conv), *([(d_inner,)] if bias else [])]
+    x, *rest = (torch.randn(shape, generator=generator) for shape in shapes)
+    return [x.mT, *rest]
+
+
+def results(tensors, backend, double=False, **options):
+    leaves = [(x.double() if double else x).detach().requires_grad_() for x in tensors]
+    out = causal_conv1d(*leaves, **options, backend=backend)
+    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
+    return [out, *torch.autograd.grad(out, leaves, upstream)]
+
+
+@pytest.mark.parametrize("d_conv", [1, 4, 8])
+def test_naive_is_torchs_padded_depthwise_convolution(d_conv):
+    x, weight, bias = (t.double() for t in make(2, 6, 9, d_conv))
+    torchs = F.conv1d(x, weight[:, None], bias, padding=d_conv - 1, groups=6)[..., :9]
+    torch.testing.assert_close(causal_conv1d(x, weight, bias), torchs)
+    torch.testing.assert_close(causal_conv1d(x, weight, bias, activation="silu"), F.silu(torchs))
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+def test_reverse_is_flip_convolve_flip(backend):
+    x, *rest = make(2, 40, 9, 4)
+    flipped = causal_conv1d(x.flip(-1), *rest, activation="silu", backend=backend).flip(-1)
+    backward = causal_conv1d(x, *rest, activation="silu", reverse=True, backend=backend)
+    torch.testing.assert_close(backward, flipped, rtol=1e-6, atol=1e-6)
+
+
+def test_naive_is_differentiable_twice():
+    tensors = tuple(x.double().requires_grad_() for x in make(1, 2, 4, 3))
+    for reverse in (False, True):
+
+        def run(*t, reverse=reverse):
+            return causal_conv1d(*t, activation="silu", reverse=reverse)
+
+        assert torch.autograd.gradcheck(run, tensors, fast_mode=True)
+        assert torch.autograd.gradgradcheck(run, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 7, 1, 4), (2, 45, 2, 4), (2, 64, 63, 4), (3, 40, 5, 8), (1, 32, 1569, 2),
+              (2, 33, 9, 1)],
+)  # fmt: skip
+@pytest.mark.parametrize("silu", ["silu", None])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_values_and_every_gradient_equal_naive(
+    relative_error, tolerance, shape, silu, reverse, bias
+):
+    tensors = make(*shape, bias)
+    options = {"activation": silu, "reverse": reverse}
+    ours = results(tensors, "cpu", **options)
+    true = results(tensors, "naive", double=True, **options)
+    for i, (x, reference) in enumerate(zip(ours, true, strict=True)):
+        error = relative_error(x, reference)
+        assert error < tolerance["conv gradient" if i else "conv"], (i, error)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32_and_rounded_once(relative_error, tolerance, dtype):
+    tensors = [x.to(dtype) for x in make(2, 40, 20, 4)]
+    ours = results(tensors, "cpu", activation="silu")
+    true = results(tensors, "naive", double=True, activation="silu")
+    for x, reference in zip(ours, true, strict=True):
+        assert x.dtype == dtype
+        assert relative_error(x, reference) < tolerance[str(dtype)[6:]]
+
+
+def test_threads_batch_and_strides_change_no_bit():
+    x, *rest = make(3, 100, 30, 4)
+    options = {"activation": "silu", "reverse": True}
+    whole = results([x, *rest], "cpu", **options)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 5):
+            torch.set_num_threads(threads)
+            again = results([x, *rest], "cpu", **options)
+            assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+    finally:
+        torch.set_num_threads(before)
+    copied = results([x.contiguous(), *rest], "cpu", **options)
+    assert all(torch.equal(a, b) for a, b in zip(whole, copied, strict=True))
+    alone = causal_conv1d(x[1:2], *rest, **options, backend="cpu")
+    assert torch.equal(alone, whole[0][1:2])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_operators_pass_torchs_own_checks(bias):
+    x, weight, *rest = make(2, 33, 6, 4, bias)
+    tensors = [x.requires_grad_(), weight.requires_grad_(), rest[0] if rest else None]
+    forward = torch.ops.vmamba_kernels.causal_conv1d_cpu.default
+    torch.library.opcheck(forward, (*tensors, True, False))
+    plain = [None if t is None else t.detach() for t in tensors]
+    gradient = torch.ops.vmamba_kernels.causal_conv1d_cpu_gradient.default
+    torch.library.opcheck(gradient, (plain[0].clone(), *plain, True, True))
+
+
+def test_it_compiles_into_one_graph_and_gives_the_same_bits():
+    tensors = [x.requires_grad_() for x in make(2, 40, 9, 4)]
+    compiled = torch.compile(causal_conv1d, fullgraph=True, backend="aot_eager")
+    plain, graph = causal_conv1d(*tensors), compiled(*tensors)
+    assert torch.equal(plain, graph)
+    for a, b in zip(*(torch.autograd.grad(o.sum(), tensors) for o in (plain, graph)), strict=True):
+        assert torch.equal(a, b)

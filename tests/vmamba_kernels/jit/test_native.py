@@ -1,0 +1,71 @@
+"""Tests of vmamba_kernels.jit.native: compiling, threads, forks."""
+
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from vmamba_kernels import selective_scan
+from vmamba_kernels.jit import native
+
+
+def test_a_forked_data_loader_worker_does_not_hang_and_agrees():
+    if sys.platform == "win32":
+        pytest.skip("Windows has no fork")
+    code = """
+import torch
+from vmamba_kernels import selective_scan
+
+class Scans(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, i):
+        torch.set_num_threads(2)  # a worker is given one: ask for the pool
+        x = torch.randn(2, 200, 64, generator=torch.Generator().manual_seed(i))
+        return selective_scan(x, x, -torch.ones(200, 4), x[:, :4], x[:, :4], delta_softplus=True)
+
+torch.set_num_threads(2)
+here = torch.stack([Scans()[i] for i in range(4)])  # the parent's pool is running
+loader = torch.utils.data.DataLoader(Scans(), 4, num_workers=2, multiprocessing_context="fork")
+(there,) = loader
+assert torch.equal(here, there)
+print("same")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.stdout.strip() == "same", result.stderr
+
+
+def test_many_threads_asking_for_one_kernel_compile_it_once(monkeypatch):
+    monkeypatch.setattr(native, "_kernels", {})
+    built = []
+
+    def build(number):
+        built.append(number)
+        return f"kernel {number}"
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: native.compiled(build, 7), range(32)))
+    assert built == [7] and got == ["kernel 7"] * 32
+
+
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_the_kernels_need_no_newer_processor(
+    monkeypatch, scan_inputs, relative_error, tolerance, processor
+):
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("names processors of the x86-64 family")
+    monkeypatch.setattr(native, "_kernels", {})
+    monkeypatch.setattr(native, "_processor", lambda: (processor, ""))
+    inputs = {n: x.requires_grad_() for n, x in scan_inputs(d_state=5).items()}
+    doubles = {n: x.detach().double().requires_grad_() for n, x in inputs.items()}
+    ours, true = (selective_scan(**x, delta_softplus=True) for x in (inputs, doubles))
+    assert relative_error(ours, true) < tolerance["scan y"]
+    grads = (torch.autograd.grad(y.sum(), list(x.values())) for y, x in
+             ((ours, inputs), (true, doubles)))  # fmt: skip
+    for found, reference in zip(*grads, strict=True):
+        assert relative_error(found, reference) < tolerance["scan gradient"]

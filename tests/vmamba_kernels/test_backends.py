@@ -1,0 +1,78 @@
+"""Tests of vmamba_kernels.backends."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import vmamba_kernels
+from vmamba_kernels import backends as backends_module
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_loads_neither_llvmlite_nor_triton():
+    code = "import sys, vmamba_kernels; print(sorted({'llvmlite', 'triton'} & set(sys.modules)))"
+    assert run_python(code).strip() == "[]"
+
+
+def test_without_llvmlite_auto_takes_naive_and_cpu_raises_one_clear_error():
+    code = """
+import sys
+sys.modules["llvmlite"] = None
+import torch, vmamba_kernels
+x = torch.rand(1, 2, 3)
+args = x, x, -torch.rand(2, 2), torch.rand(1, 2, 3), torch.rand(1, 2, 3)
+y = vmamba_kernels.selective_scan(*args)
+assert torch.equal(y, vmamba_kernels.selective_scan(*args, backend="naive"))
+assert not {b.name: b for b in vmamba_kernels.backends()}["cpu"].available
+for run in (lambda: vmamba_kernels.selective_scan(*args, backend="cpu"),
+            lambda: vmamba_kernels.causal_conv1d(x, torch.rand(2, 4), backend="cpu")):
+    try:
+        run()
+    except ValueError as error:
+        print(error)
+"""
+    lines = run_python(code).splitlines()
+    assert len(lines) == 2
+    for call, line in zip(("selective_scan", "causal_conv1d"), lines, strict=True):
+        assert line.startswith(f'{call}: backend="cpu" needs llvmlite, which is not installed.')
+        assert "pip install llvmlite" in line
+
+
+def test_backends_lists_all_three_with_a_reason():
+    found = vmamba_kernels.backends()
+    assert [b.name for b in found] == ["naive", "cpu", "gpu"]
+    assert all(b.reason for b in found)
+    assert found[0].available and not found[2].available
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.float32, "cpu"), (torch.bfloat16, "cpu"), (torch.float64, "naive")],
+)
+def test_auto_takes_the_compiled_code_unless_an_argument_is_float64(dtype, expected):
+    tensors = [torch.zeros(1), torch.zeros(1, dtype=dtype)]
+    assert backends_module.choose_backend("call", "auto", tensors) == expected
+
+
+@pytest.mark.parametrize(
+    ("backend", "tensor", "message"),
+    [
+        ("fast", torch.zeros(1), "call: no backend named 'fast'. Choose one of \"auto\", "),
+        ("gpu", torch.zeros(1), 'call: backend="gpu" is not written yet.'),
+        ("cpu", torch.zeros(1, device="meta"), 'call: backend="cpu" needs tensors on the CPU; '),
+        ("cpu", torch.zeros(1).double(), 'call: backend="cpu" computes in float32 and one '),
+    ],
+)
+def test_a_backend_that_cannot_run_says_why(backend, tensor, message):
+    with pytest.raises(ValueError) as error:
+        backends_module.choose_backend("call", backend, [tensor])
+    assert str(error.value).startswith(message)
