@@ -9,6 +9,9 @@ PYTHON ?= python3
 PYTEST ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Training on a CPU: keep freed memory instead of giving it back (a third faster), do not spin
+TRAIN_ENV := OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4000000000 \
+	MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=500000000
 USER_STAMP := .venv/.installed-all
 TEST_STAMP := .venv/.installed-test
 
@@ -53,7 +56,7 @@ notebooks: $(TEST_STAMP)
 
 .PHONY: demo-model
 demo-model: $(USER_STAMP)
-	$(BIN)/python -m vmamba_explore.training.demo
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.training.demo
 
 .PHONY: report
 report: $(USER_STAMP)
@@ -64,6 +67,7 @@ report: $(USER_STAMP)
 bench: $(TEST_STAMP)
 	$(PIP) -e ".[bench]"
 	$(BIN)/python kernels/bench/cpu.py
+	$(BIN)/python tests/bench/record.py
 
 .PHONY: clips
 clips: $(USER_STAMP)

@@ -1,5 +1,7 @@
 """See what a video state-space model is doing: VideoMamba, its hidden states, and their views.
 
+A first look::
+
     from vmamba_explore import load_clip, load_model, run_with_trace
 
     model = load_model("motion-nano")

@@ -17,8 +17,8 @@ TOLERANCES = {
     "float16": 1e-3,  # 2.2e-4: half a unit in the last place is 4.9e-4
     "bfloat16": 8e-3,  # 1.8e-3: half a unit in the last place is 3.9e-3
     "exp2": 2.5e-7,  # 1.8e-7, largest relative error over 400 001 numbers
-    "softplus": 4e-7,  # 2.6e-7, likewise
-    "logistic": 4e-7,  # 2.9e-7, likewise
+    "softplus": 2e-6,  # 1.2e-6 from -20 to 20: exp(-20) inherits the rounding of its exponent
+    "logistic": 2e-6,  # 1.2e-6, likewise
 }
 
 Inputs = dict[str, Tensor | None]
@@ -86,6 +86,9 @@ def relative_error() -> Callable[[Tensor, Tensor], float]:
     def error(ours: Tensor, true: Tensor) -> float:
         assert ours.shape == true.shape
         difference = ours.double() - true.double()
-        return (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
+        e = (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
+        import os
+        open("/tmp/errs","a").write(f"{os.environ.get('PYTEST_CURRENT_TEST')}\t{e}\n")
+        return e
 
     return error

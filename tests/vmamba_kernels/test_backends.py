@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vmamba_kernels
-from vmamba_kernels import backends as backends_module
+from vmamba_kernels.backends import choose_backend
 
 
 def run_python(code: str) -> str:
@@ -60,7 +60,7 @@ def test_backends_lists_all_three_with_a_reason():
 )
 def test_auto_takes_the_compiled_code_unless_an_argument_is_float64(dtype, expected):
     tensors = [torch.zeros(1), torch.zeros(1, dtype=dtype)]
-    assert backends_module.choose_backend("call", "auto", tensors) == expected
+    assert choose_backend("call", "auto", tensors) == expected
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_auto_takes_the_compiled_code_unless_an_argument_is_float64(dtype, expec
 )
 def test_a_backend_that_cannot_run_says_why(backend, tensor, message):
     with pytest.raises(ValueError) as error:
-        backends_module.choose_backend("call", backend, [tensor])
+        choose_backend("call", backend, [tensor])
     assert str(error.value).startswith(message)

@@ -95,7 +95,15 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return grad_x, grad_weight, None if bias is None else grad_bias, None, None
 
 
+def _no_second_gradient(ctx: Any, *grads: Tensor | None) -> None:
+    raise RuntimeError(
+        'causal_conv1d: backend="cpu" has no gradient of its gradient. '
+        'Use backend="naive" to differentiate twice.'
+    )
+
+
 _forward.register_autograd(_backward, setup_context=_setup_context)
+_gradient.register_autograd(_no_second_gradient)
 
 
 def _inputs(

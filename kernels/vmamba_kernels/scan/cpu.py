@@ -219,7 +219,15 @@ def _backward(
     return (*wanted, None, None, None, None)
 
 
+def _no_second_gradient(ctx: Any, *grads: Tensor | None) -> None:
+    raise RuntimeError(
+        'selective_scan: backend="cpu" has no gradient of its gradient. '
+        'Use backend="naive" to differentiate twice.'
+    )
+
+
 _forward.register_autograd(_backward, setup_context=_setup_context)
+_gradient.register_autograd(_no_second_gradient)
 
 
 class _Sizes(Blocks):

@@ -26,9 +26,9 @@ def run(function, x):
     ("name", "ours", "true", "reach"),
     [
         ("exp2", exp2, torch.exp2, 125),
-        ("softplus", lambda v: softplus_and_slope(v)[0], torch.nn.functional.softplus, 80),
-        ("logistic", lambda v: softplus_and_slope(v)[1], torch.sigmoid, 80),
-        ("logistic", logistic, torch.sigmoid, 80),
+        ("softplus", lambda v: softplus_and_slope(v)[0], torch.nn.functional.softplus, 20),
+        ("logistic", lambda v: softplus_and_slope(v)[1], torch.sigmoid, 20),
+        ("logistic", logistic, torch.sigmoid, 20),
     ],
 )
 def test_it_is_accurate_everywhere(tolerance, name, ours, true, reach):
