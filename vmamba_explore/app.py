@@ -135,7 +135,8 @@ def _sections(
             [
                 "One scan reads the clip forward, the other backward, so each has seen the part "
                 "that the other has not. The norm is averaged over the tokens of a frame; each "
-                "state is weighted by how strongly it is read, since its bare size is arbitrary.",
+                "state is weighted by how strongly it is read, since its bare size is arbitrary. "
+                "Mind the axes: every layer has its own.",
             ],
             [figures.state_norms(norms)],
         ),
@@ -144,8 +145,8 @@ def _sections(
             [
                 f"Layer {layer}, channel {channel}, followed through time at row {row}, column "
                 f"{col}, where the picture changes most. It is the channel whose states change "
-                "most there. Green is positive, purple negative. Compare colors along a row, not "
-                "between rows: the scale of each state is arbitrary.",
+                "most there. Green is positive, purple negative; each state is drawn as a share "
+                "of its own largest value, because the scale between states is arbitrary.",
                 "Read the forward panel from left to right and the backward panel from right to "
                 "left: this is the order in which the states are built up.",
             ],
@@ -185,5 +186,6 @@ def _liveliest_channel(clip: Clip, trace: Trace, layer: int) -> tuple[xr.DataArr
     patches = change[: rows * size, : cols * size].reshape(rows, size, cols, size).sum((1, 3))
     row, col = (int(place) for place in np.unravel_index(patches.argmax(), patches.shape))
     h = trace.sel(layer=layer, quantity="h").isel(row=row, col=col)
-    channel = int(h.std("frame").sum(["direction", "state"]).argmax("channel"))
+    share = h / abs(h).max("frame")  # the scale of a state is arbitrary
+    channel = int(share.std("frame").sum(["direction", "state"]).argmax("channel"))
     return h.isel(channel=channel), row, col, channel

@@ -11,20 +11,30 @@ from torch import Tensor, nn
 HookFunction = Callable[[Tensor, "HookPoint"], Tensor | None]
 
 
+class UnknownNameError(KeyError):
+    """A name that matches nothing; the message gives the nearest one."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
 class HookPoint(nn.Module):
     """A named place in a model: passes its input on, after the functions attached to it.
 
     Args:
         axes: Names of the value's axes, among batch, seqlen, d_model, d_inner, d_state. They let
             a trace label the value and predict its size before anything runs.
+        at_least_float32: Whether the value is float32 even where the weights are narrower.
         read_only: Whether attached functions may replace the value.
 
-    A function gets `(value, hook_point)`; what it returns replaces the value, None keeps it.
+    A function gets `(value, hook_point)`; what it returns replaces the value, None keeps it. It
+    must not write into the value it gets.
     """
 
-    def __init__(self, *axes: str, read_only: bool = False) -> None:
+    def __init__(self, *axes: str, at_least_float32: bool = False, read_only: bool = False) -> None:
         super().__init__()
         self.axes = axes
+        self.at_least_float32 = at_least_float32
         self.read_only = read_only
         self.name = ""  # the dotted path in the model, set by `name_hooks`
         self.functions: list[HookFunction] = []
@@ -36,77 +46,87 @@ class HookPoint(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         for function in self.functions:
+            version = None if value.is_inference() else value._version
             edited = function(value, self)
+            if version is not None and value._version != version:
+                raise ValueError(
+                    f"A function on {self.name} wrote into the value it was given, which others "
+                    "read too. Return an edited copy: value = value.clone()."
+                )
             if edited is None or edited is value:
                 continue
-            if self.read_only:
-                raise ValueError(
-                    f"{self.name} is computed for reading only and feeds nothing; edit "
-                    "hook_delta, hook_B, hook_C, hook_u or hook_h instead."
-                )
-            if edited.shape != value.shape:
-                raise ValueError(
-                    f"A function on {self.name} returned shape {tuple(edited.shape)}, expected "
-                    f"{tuple(value.shape)} ({', '.join(self.axes)})."
-                )
+            self._check(value, edited)
             value = edited
         return value
+
+    def _check(self, value: Tensor, edited: object) -> None:
+        if self.read_only:
+            raise ValueError(
+                f"{self.name} is computed for reading only and feeds nothing; edit "
+                "hook_delta, hook_B, hook_C, hook_u or hook_h instead."
+            )
+        wanted = f"{value.dtype} {tuple(value.shape)} ({', '.join(self.axes)}), or None"
+        if not isinstance(edited, Tensor):
+            raise ValueError(
+                f"A function on {self.name} returned {type(edited).__name__}, expected a tensor, "
+                f"{wanted}."
+            )
+        if edited.shape != value.shape or edited.dtype != value.dtype:
+            raise ValueError(
+                f"A function on {self.name} returned {edited.dtype} {tuple(edited.shape)}, "
+                f"expected {wanted}."
+            )
 
     def extra_repr(self) -> str:
         return ", ".join(self.axes)
 
 
+def hook_points(model: nn.Module) -> dict[str, HookPoint]:
+    """All hook points of `model` by name, from input to output."""
+    return {n: module for n, module in model.named_modules() if isinstance(module, HookPoint)}
+
+
 def name_hooks(model: nn.Module) -> None:
     """Write each hook point's dotted path into it (called once, when a model is built)."""
-    for name, point in _hook_points(model):
+    for name, point in hook_points(model).items():
         point.name = name
 
 
 def hook_names(model: nn.Module) -> list[str]:
     """List the names of all hook points of `model`, from input to output."""
-    return [name for name, _ in _hook_points(model)]
+    return list(hook_points(model))
 
 
-def hook_point(model: nn.Module, name: str) -> HookPoint:
-    """Find one hook point by name.
-
-    Raises:
-        KeyError: no such name; the message gives the nearest one.
-    """
-    points = dict(_hook_points(model))
-    if name not in points:
-        raise UnknownHookError(name, list(points))
-    return points[name]
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The known name most like `name`, one that ends in the same word if there is one."""
+    same_end = [k for k in known if k.rpartition(".")[2] == name.rpartition(".")[2]]
+    return max(same_end or known, key=lambda k: difflib.SequenceMatcher(None, name, k).ratio())
 
 
-class UnknownHookError(KeyError):
-    """No hook point has this name."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        hint = f" Closest: {close[0]!r}." if close else ""
-        self.message = f"No hook named {name!r}.{hint} hook_names(model) lists all of them."
-        super().__init__(self.message)
-
-    def __str__(self) -> str:  # KeyError would print the repr
-        return self.message
+def unknown_hook(name: str, known: Sequence[str]) -> UnknownNameError:
+    """The error for a hook name, or a pattern, that matches nothing."""
+    return UnknownNameError(
+        f"No hook named {name!r}. Closest: {nearest(name, known)!r}. "
+        "hook_names(model) lists all of them."
+    )
 
 
 @contextmanager
 def attached(model: nn.Module, hooks: Sequence[tuple[str, HookFunction]]) -> Iterator[None]:
-    """Attach functions to hook points for the time of a `with` block, whatever happens in it."""
-    pairs = [(hook_point(model, name), function) for name, function in hooks]
+    """Attach functions to hook points for the time of a `with` block, whatever happens in it.
+
+    Raises:
+        KeyError: a name is unknown; nothing is attached then.
+    """
+    points = hook_points(model)
+    for name, _ in hooks:
+        if name not in points:
+            raise unknown_hook(name, list(points))
     try:
-        for point, function in pairs:
-            point.functions.append(function)
+        for name, function in hooks:
+            points[name].functions.append(function)
         yield
     finally:
-        for point, function in pairs:
-            if function in point.functions:
-                point.functions.remove(function)
-
-
-def _hook_points(model: nn.Module) -> Iterator[tuple[str, HookPoint]]:
-    for name, module in model.named_modules():
-        if isinstance(module, HookPoint):
-            yield name, module
+        for name, function in hooks:
+            if function in points[name].functions:
+                points[name].functions.remove(function)

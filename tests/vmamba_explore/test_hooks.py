@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_point, name_hooks
+from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_points, name_hooks
 
 
 class Two(nn.Module):
@@ -41,7 +41,7 @@ def test_no_hook_survives_an_exception():
 
     with pytest.raises(RuntimeError, match="stop"), attached(model, [("hook_a", fail)]):
         model(torch.ones(1, 2))
-    assert not any(hook_point(model, name).is_active for name in hook_names(model))
+    assert not any(point.is_active for point in hook_points(model).values())
 
 
 def test_a_wrong_name_names_the_nearest_and_attaches_nothing():
@@ -51,18 +51,49 @@ def test_a_wrong_name_names_the_nearest_and_attaches_nothing():
         attached(model, [("hook_a", lambda v, p: v), ("inner.hook_c", lambda v, p: v)]),
     ):
         pass
-    assert not hook_point(model, "hook_a").is_active
+    assert not model.hook_a.is_active
 
 
 def test_a_wrong_shape_and_an_edit_of_a_read_only_point_are_refused():
     model = Two()
     with (
         attached(model, [("hook_a", lambda v, p: v[:, :1])]),
-        pytest.raises(ValueError, match=r"hook_a returned shape \(1, 1\), expected \(1, 2\)"),
+        pytest.raises(
+            ValueError,
+            match=r"returned torch.float32 \(1, 1\), expected torch.float32 \(1, 2\)",
+        ),
     ):
         model(torch.ones(1, 2))
     with (
         attached(model, [("inner.hook_b", lambda v, p: v + 1)]),
         pytest.raises(ValueError, match="for reading only"),
+    ):
+        model(torch.ones(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [(0, "returned int, expected a tensor"), (torch.ones(1, 2).double(), "returned torch.float64")],
+)
+def test_what_is_not_a_tensor_of_the_same_type_is_refused(returned, message):
+    model = Two()
+    with (
+        attached(model, [("hook_a", lambda v, p: returned)]),
+        pytest.raises(ValueError, match=message),
+    ):
+        model(torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("name", ["hook_a", "inner.hook_b"])
+def test_writing_into_the_value_is_refused(name):
+    model = Two()
+
+    def write(value, point):
+        value[0, 0] = 5
+        return value
+
+    with (
+        attached(model, [(name, write)]),
+        pytest.raises(ValueError, match=r"wrote into the value.*value.clone\(\)"),
     ):
         model(torch.ones(1, 2))

@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-# Allowed relative error (Frobenius norm, against naive in float64) and the worst one measured by
-# these tests on AVX-512; measured without it: see test_the_kernels_need_no_newer_processor.
+# Allowed relative error (Frobenius norm of the difference, against naive in float64), and beside it
+# the worst one measured over these tests, with AVX-512.
 TOLERANCES = {
-    "scan y": 1e-6,  # 2.5e-7
-    "scan states": 1e-6,  # 2.9e-7
-    "scan gradient": 2e-6,  # 5.1e-7
-    "conv": 5e-7,  # 1.0e-7
-    "conv gradient": 1e-6,  # 2.7e-7
-    "float16": 1e-3,  # 2.2e-4: half a unit in the last place is 4.9e-4
-    "bfloat16": 8e-3,  # 1.8e-3: half a unit in the last place is 3.9e-3
-    "exp2": 2.5e-7,  # 1.8e-7, largest relative error over 400 001 numbers
-    "softplus": 2e-6,  # 1.2e-6 from -20 to 20: exp(-20) inherits the rounding of its exponent
-    "logistic": 2e-6,  # 1.2e-6, likewise
+    "scan y": 1e-6,  # 1.8e-7
+    "scan states": 1e-6,  # 2.2e-7
+    "scan gradient": 3e-6,  # 1.2e-6, grad_A over 1569 tokens; 5e-7 up to 100 tokens
+    "conv": 5e-7,  # 8.8e-8
+    "conv gradient": 3e-6,  # 9.6e-7, grad_bias over 1569 tokens
+    "float16": 1e-3,  # 3.2e-4; half a unit in the last place is 4.9e-4
+    "bfloat16": 8e-3,  # 2.5e-3; half a unit in the last place is 3.9e-3
+    "exp2": 2.5e-7,  # 1.5e-7, largest over 400 001 numbers from -125 to 125
+    "softplus": 2e-6,  # 1.1e-6, from -20 to 20: exp(-20) inherits the rounding of its exponent
+    "logistic": 2e-6,  # 1.1e-6, likewise
 }
 
 Inputs = dict[str, Tensor | None]
@@ -86,9 +86,6 @@ def relative_error() -> Callable[[Tensor, Tensor], float]:
     def error(ours: Tensor, true: Tensor) -> float:
         assert ours.shape == true.shape
         difference = ours.double() - true.double()
-        e = (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
-        import os
-        open("/tmp/errs","a").write(f"{os.environ.get('PYTEST_CURRENT_TEST')}\t{e}\n")
-        return e
+        return (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
 
     return error

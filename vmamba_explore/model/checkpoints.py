@@ -43,12 +43,17 @@ def load_model(what: str | Path) -> VideoMamba:
             f"lacks {' and '.join(missing)}. Give a folder that holds both"
             + (", or run `make demo-model`." if str(what) in BUNDLED else ".")
         )
-    fields = json.loads((folder / "config.json").read_text())
-    class_names = fields.pop("class_names", None)
     try:
+        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        class_names = fields.pop("class_names", None)
         config = VideoMambaConfig(**fields)
-    except TypeError as error:
-        raise CheckpointError(f"load_model: {folder / 'config.json'}: {error}.") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"load_model: {folder / 'config.json'}: {error}") from None
+    if class_names is not None and len(class_names) != config.num_classes:
+        raise CheckpointError(
+            f"load_model: {folder / 'config.json'} has {len(class_names)} class names for "
+            f"{config.num_classes} classes."
+        )
     model = VideoMamba(config)
     _load_strictly(model, load_file(folder / "model.safetensors"), str(folder))
     model.class_names = None if class_names is None else tuple(class_names)
@@ -68,14 +73,15 @@ def save_model(model: VideoMamba, folder: str | Path) -> None:
 
 
 def model_from_state_dict(
-    state_dict: Mapping[str, Tensor], img_size: int | None = None, layout: Layout | None = None
+    state_dict: Mapping[str, Any], img_size: int | None = None, layout: Layout | None = None
 ) -> VideoMamba:
     """Build the model that published tensors belong to, and load them, all of them.
 
     Sizes, frames and classes are read from the tensors.
 
     Args:
-        state_dict: Tensors under their published names (OpenGVLab's VideoMamba, Vim).
+        state_dict: Tensors under their published names (OpenGVLab's VideoMamba, Vim), at the top
+            or under "model" or "module".
         img_size: Height and width of a frame, pixels; None reads it from `pos_embed`.
         layout: What tensors cannot tell: "opengvlab" (class token in front, directions added)
             or "vim" (class token in the middle, half the sum). Needed for image models only.
@@ -91,6 +97,9 @@ def model_from_state_dict(
         raise CheckpointError(
             f"model_from_state_dict: layout must be 'opengvlab' or 'vim', got {layout!r}."
         )
+    for wrapper in ("model", "module"):  # as training scripts save it
+        if isinstance(state_dict.get(wrapper), Mapping):
+            state_dict = state_dict[wrapper]
     config = _read_config(state_dict, img_size, layout)
     model = VideoMamba(config)
     renamed = {ours_name(name): value for name, value in state_dict.items()}

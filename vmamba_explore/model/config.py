@@ -53,7 +53,8 @@ class VideoMambaConfig:
         d_state: States per channel.
         d_conv: Width of the causal convolution, tokens.
         expand: `d_inner / d_model`.
-        dt_rank: Rank of the step-size projection; None means `ceil(d_model / 16)`.
+        dt_rank: Rank of the step-size projection; None means `ceil(d_model / 16)`, worked out when
+            the configuration is made.
         backward_order: How the backward scan reads the clip; None leaves the forward scan alone.
         direction_merge: Whether the directions' outputs are added ("sum") or halved too ("mean").
         cls_position: Class token in "front" or in the "middle"; None means mean pooling.
@@ -88,11 +89,12 @@ class VideoMambaConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        if self.dt_rank is None:
+        if self.dt_rank is None and isinstance(self.d_model, int):
             object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type in ("int", "int | None") and (not isinstance(value, int) or value < 1):
+            is_int = isinstance(value, int) and not isinstance(value, bool)
+            if field.type in ("int", "int | None") and (not is_int or value < 1):
                 raise ValueError(
                     f"VideoMambaConfig: {field.name} must be an integer of at least 1, "
                     f"got {value!r}."

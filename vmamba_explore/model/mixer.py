@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from vmamba_explore.hooks import HookPoint
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 
 
 class BidirectionalMixer(nn.Module):
@@ -55,7 +55,7 @@ class Block(nn.Module):
 
     def __init__(self, config: VideoMambaConfig) -> None:
         super().__init__()
-        self.hook_block_input = HookPoint("batch", "seqlen", "d_model")
+        self.hook_block_input = HookPoint("batch", "seqlen", "d_model", at_least_float32=True)
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.mixer = BidirectionalMixer(config)
 
@@ -63,4 +63,4 @@ class Block(nn.Module):
         """Map (batch, seqlen, d_model) to the same shape."""
         residual = self.hook_block_input(residual)
         hidden = self.norm(residual.to(self.norm.weight.dtype))
-        return residual + self.mixer(hidden).float()
+        return residual + at_least_float32(self.mixer(hidden))

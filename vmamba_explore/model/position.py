@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from vmamba_explore.model.config import VideoMambaConfig
 
 
-def expand_pos_embed(image_table: Tensor, num_frames: int, how: str) -> Tensor:
+def expand_pos_embed(
+    image_table: Float[Tensor, "patches d_model"], num_frames: int, how: str
+) -> Float[Tensor, "tokens d_model"]:
     """Make a table over all video tokens from a table over the patches of one image.
 
     Args:
@@ -52,7 +55,7 @@ def initial_pos_embed(config: VideoMambaConfig) -> Tensor:
     return expand_pos_embed(image_table, config.grid.frames, config.pos_embed)
 
 
-def sinusoidal_table(num_tokens: int, d_model: int) -> Tensor:
+def sinusoidal_table(num_tokens: int, d_model: int) -> Float[Tensor, "{num_tokens} {d_model}"]:
     """Sine and cosine of the token's place at geometrically spaced rates, (num_tokens, d_model).
 
     Source:

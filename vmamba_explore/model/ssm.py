@@ -13,6 +13,11 @@ from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_kernels import causal_conv1d, selective_scan, selective_scan_with_states
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x` as float32, float64 left as it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class SelectiveSSM(nn.Module):
     """Read a clip's tokens in one direction and give y, before the gate, in natural order.
 
@@ -57,11 +62,11 @@ class SelectiveSSM(nn.Module):
         channels = ("batch", "d_inner", "seqlen")
         states = ("batch", "d_inner", "d_state", "seqlen")
         self.hook_u = HookPoint(*channels)
-        self.hook_delta = HookPoint(*channels)
+        self.hook_delta = HookPoint(*channels, at_least_float32=True)
         self.hook_B = HookPoint("batch", "d_state", "seqlen")
         self.hook_C = HookPoint("batch", "d_state", "seqlen")
-        self.hook_A_bar = HookPoint(*states, read_only=True)
-        self.hook_h = HookPoint(*states)
+        self.hook_A_bar = HookPoint(*states, at_least_float32=True, read_only=True)
+        self.hook_h = HookPoint(*states, at_least_float32=True)
         self.hook_y = HookPoint(*channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,11 +76,11 @@ class SelectiveSSM(nn.Module):
         u = causal_conv1d(x, weight, bias, activation="silu", reverse=self.reverse)
         u = self.hook_u(self._to_natural(u))
         dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
-        delta = self.hook_delta(F.softplus(self.dt_proj(dt)).mT)
+        delta = self.hook_delta(F.softplus(at_least_float32(self.dt_proj(dt))).mT)
         B, C = self.hook_B(B.mT), self.hook_C(C.mT)
-        A = -torch.exp(self.A_log.float())
+        A = -torch.exp(at_least_float32(self.A_log))
         if self.hook_A_bar.is_active:
-            self.hook_A_bar(torch.exp(delta.float().unsqueeze(2) * A.unsqueeze(-1)))
+            self.hook_A_bar(torch.exp(delta.unsqueeze(2) * A.unsqueeze(-1)))
         return self.hook_y(self._scan(u, delta, A, B, C))
 
     def _scan(self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -107,18 +112,37 @@ class SelectiveSSM(nn.Module):
             flipped = [value.flip(-1) for value in (u, delta, B, C, y, h, edited)]
             u, delta, B, C, y, h, edited = flipped
         changed = edited != h
+        if changed.all():
+            new = self._read(edited, u, C)
+        else:
+            new = self._restart(u, delta, A, B, C, y, h, edited, changed)
+        # a clip that nobody touched keeps its bits
+        y = torch.where(changed.flatten(1).any(1)[:, None, None], new.to(y.dtype), y)
+        return y.flip(-1) if self.reverse else y
+
+    def _restart(
+        self,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        y: Tensor,
+        h: Tensor,
+        edited: Tensor,
+        changed: Tensor,
+    ) -> Tensor:
+        """Scan from each edited token to the next, in scan order."""
         tokens = changed.flatten(0, 2).any(0).nonzero().flatten().tolist()
         pieces = [y[..., : tokens[0]]]
         before = h[..., tokens[0]]  # the state that the recurrence brings to the edited token
         for token, end in zip(tokens, [*tokens[1:], y.shape[-1]], strict=True):
             state = torch.where(changed[..., token], edited[..., token], before)
-            read = torch.einsum("bdn,bn->bd", state, C[..., token].float())
-            read = read + self.D.float() * u[..., token].float()
-            pieces.append(read.to(y.dtype).unsqueeze(-1))
+            at = slice(token, token + 1)
+            pieces.append(self._read(state.unsqueeze(-1), u[..., at], C[..., at]).to(y.dtype))
             # up to the next edit, whose own y is replaced in the next round
-            stop = min(end + 1, y.shape[-1])
-            if token + 1 < stop:
-                span = slice(token + 1, stop)
+            span = slice(token + 1, min(end + 1, y.shape[-1]))
+            if span.start < span.stop:
                 after, before = selective_scan(
                     u[..., span],
                     delta[..., span],
@@ -130,14 +154,18 @@ class SelectiveSSM(nn.Module):
                     initial_state=state,
                 )
                 pieces.append(after[..., : end - token - 1])
-        y = torch.cat(pieces, dim=-1)
-        return y.flip(-1) if self.reverse else y
+        return torch.cat(pieces, dim=-1)
+
+    def _read(self, h: Tensor, u: Tensor, C: Tensor) -> Tensor:
+        """y of given states: sum_n C[n] h[n] + D u."""
+        read = torch.einsum("bdnt,bnt->bdt", h, C.to(h.dtype))
+        return read + self.D.to(h.dtype)[:, None] * u.to(h.dtype)
 
     def _to_scan(self, values: Tensor) -> Tensor:
-        return values if self.scan_order is None else values[..., self.scan_order]
+        return values if self.scan_order is None else _permuted(values, self.scan_order)
 
     def _to_natural(self, values: Tensor) -> Tensor:
-        return values if self.scan_order is None else values[..., self.scan_order.argsort()]
+        return values if self.scan_order is None else _permuted(values, self.scan_order.argsort())
 
     def _init_dt(self, dt_rank: int, low: float = 1e-3, high: float = 0.1) -> None:
         """Start with step sizes spread log-uniformly over [low, high], as Mamba does."""
@@ -146,3 +174,8 @@ class SelectiveSSM(nn.Module):
         dt = torch.exp(torch.rand_like(self.dt_proj.bias) * span + math.log(low))
         with torch.no_grad():
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
+
+
+def _permuted(values: Tensor, order: Tensor) -> Tensor:
+    """Reorder the last axis, the tokens, in token-major memory."""
+    return values.movedim(-1, 1)[:, order].movedim(1, -1)

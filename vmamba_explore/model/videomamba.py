@@ -6,12 +6,14 @@ import math
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
+from vmamba_explore.model.ssm import at_least_float32
 
 
 class PatchEmbed(nn.Module):
@@ -75,27 +77,34 @@ class VideoMamba(nn.Module):
         self._init_weights()
         name_hooks(self)
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """Map clips (batch, channels, num_frames, H, W) to logits (batch, num_classes)."""
+    def forward(
+        self, clips: Float[Tensor, "batch channels num_frames height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map clips to logits."""
         residual = self.embed(clips)
         for layer in self.layers:
             residual = layer(residual)
         return self.read_out(residual)
 
-    def embed(self, clips: Tensor) -> Tensor:
-        """Turn clips into tokens with their positions, (batch, seqlen, d_model), float32."""
-        self._check(clips)
+    def embed(
+        self, clips: Float[Tensor, "batch channels num_frames height width"]
+    ) -> Float[Tensor, "batch seqlen d_model"]:
+        """Turn clips into tokens with their positions, float32."""
+        self.check(clips)
         video = self.patch_embed(clips.to(self.head.weight.dtype))
         position, cls_position = self._positions()
         if position is not None:
             video = video + position
         if self.cls_token is None:
-            return video.float()
+            return at_least_float32(video)
         cls_token = self.cls_token if cls_position is None else self.cls_token + cls_position
-        return self.grid.insert_cls(video, cls_token.expand(len(video), -1, -1)).float()
+        tokens = self.grid.insert_cls(video, cls_token.expand(len(video), -1, -1))
+        return at_least_float32(tokens)
 
-    def read_out(self, residual: Tensor) -> Tensor:
-        """Give the logits (batch, num_classes) of the last block's output.
+    def read_out(
+        self, residual: Float[Tensor, "batch seqlen d_model"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Give the logits of the last block's output.
 
         The class token, or the mean of all tokens where there is none, through the last RMSNorm.
         """
@@ -120,7 +129,8 @@ class VideoMamba(nn.Module):
         both = self.temporal_pos_embedding.unsqueeze(2) + spatial.unsqueeze(1)
         return both.flatten(1, 2), cls_row
 
-    def _check(self, clips: Tensor) -> None:
+    def check(self, clips: Tensor) -> None:
+        """Raise ValueError where `clips` is not what this model reads; nothing runs."""
         config = self.config
         names = ("channels", "num_frames", "height", "width")
         wanted = (config.in_channels, config.num_frames, config.img_size, config.img_size)

@@ -14,10 +14,10 @@ from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import (
     HookFunction,
     HookPoint,
-    UnknownHookError,
+    UnknownNameError,
     attached,
-    hook_names,
-    hook_point,
+    hook_points,
+    unknown_hook,
 )
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import Trace
@@ -73,15 +73,18 @@ def run_with_trace(
         names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta", a list
             of these, a function of the name, or None for all but `hook_A_bar`, which is as
             large as `hook_h` and recorded on demand.
-        budget_gib: The most that the recording may hold, GiB.
+        budget_gib: The most that the recorded values may hold, GiB. Run under `torch.no_grad()`
+            unless you want gradients: what autograd keeps for them is not counted.
     Returns:
         Logits (batch, num_classes), and the `Trace`. Its tensors keep their graph where
-        gradients are on.
+        gradients are on: how they follow from the clip. The logits can be differentiated with
+        respect to all of them but `hook_h` and `hook_A_bar`, which are read beside the scan.
     Raises:
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
     batch = as_batch(clips, model)
+    points = hook_points(model)
     names = matching_names(model, names_filter)
     size = _size(model, len(batch), names)
     if size.total > budget_gib * GIB:
@@ -92,11 +95,14 @@ def run_with_trace(
     values: dict[str, Tensor] = {}
 
     def keep(value: Tensor, point: HookPoint) -> None:
+        whole = value.untyped_storage().nbytes()
+        if whole > value.nbytes and not value.requires_grad:
+            value = value.clone()  # a view would keep the rest of its memory alive
         values[point.name] = value
 
     with attached(model, [(name, keep) for name in names]):
         logits = model(batch)
-    axes = {name: hook_point(model, name).axes for name in names}
+    axes = {name: points[name].axes for name in names}
     return logits, Trace(values, axes, model.config, _seconds(clips))
 
 
@@ -109,13 +115,14 @@ def run_with_hooks(
         model: The model.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; what it
-            returns replaces the value, None keeps it. On `hook_h` the states that it changes
-            are taken, and every later state and y follows from them.
+            returns replaces the value, None keeps it; it must not write into it. On `hook_h`
+            the states that it changes are taken, and every later state and y follows from
+            them (a function that reads `hook_h` still sees the states as they were).
     Returns:
         Logits (batch, num_classes). The functions are detached again, whatever happens.
     Raises:
         KeyError: a name matches no hook point.
-        ValueError: a function returned another shape.
+        ValueError: a function returned another shape or type, or wrote into its value.
     """
     pairs = [(name, fn) for pattern, fn in hooks for name in matching_names(model, pattern)]
     with attached(model, pairs):
@@ -128,8 +135,8 @@ def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None
     Raises:
         KeyError: the filter matches no hook point.
     """
-    batch = 1 if isinstance(clips, Clip) else len(clips)
-    return _size(model, batch, matching_names(model, names_filter))
+    batch = as_batch(clips, model)
+    return _size(model, len(batch), matching_names(model, names_filter))
 
 
 def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
@@ -138,29 +145,49 @@ def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
     Raises:
         KeyError: the filter, or one entry of it, matches none.
     """
-    known = hook_names(model)
+    points = hook_points(model)
+    known = list(points)
     if names_filter is None:
-        return [name for name in known if not hook_point(model, name).read_only]
+        return [name for name, point in points.items() if not point.read_only]
     if callable(names_filter):
         chosen = {name for name in known if names_filter(name)}
-        if not chosen:
-            raise UnknownHookError(getattr(names_filter, "__name__", "names_filter"), known)
-        return [name for name in known if name in chosen]
-    chosen = set()
-    for pattern in [names_filter] if isinstance(names_filter, str) else names_filter:
-        matches = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
-        if not matches:
-            raise UnknownHookError(pattern, known)
-        chosen |= matches
+    else:
+        patterns = [names_filter] if isinstance(names_filter, str) else list(names_filter)
+        chosen = set()
+        for pattern in patterns:
+            matches = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
+            if not matches:
+                raise unknown_hook(pattern, known)
+            chosen |= matches
+    if not chosen:
+        raise UnknownNameError(
+            f"names_filter={names_filter!r} chooses none of the {len(known)} hook points. "
+            "hook_names(model) lists all of them; None takes them all."
+        )
     return [name for name in known if name in chosen]
 
 
 def as_batch(clips: Clips, model: VideoMamba) -> Tensor:
-    """Turn clips into a tensor (batch, channels, num_frames, H, W) where the model is."""
-    if isinstance(clips, Clip):
-        clips = [clips]
+    """Turn clips into a tensor (batch, channels, num_frames, H, W) where the model is.
+
+    Raises:
+        TypeError: neither a tensor nor clips.
+        ValueError: no clip, or clips of another shape than the model's.
+    """
     if not isinstance(clips, Tensor):
-        clips = torch.stack([clip.tensor() for clip in clips])
+        given = [clips] if isinstance(clips, Clip) else clips
+        if not isinstance(given, Sequence) or not all(isinstance(clip, Clip) for clip in given):
+            raise TypeError(
+                f"clips is {type(clips).__name__}, expected a tensor (batch, channels, "
+                "num_frames, height, width), a Clip or a list of Clips; load_clip(path) gives one."
+            )
+        if not given:
+            raise ValueError("clips is an empty list, expected at least one Clip.")
+        tensors = [clip.tensor() for clip in given]
+        for tensor in tensors:
+            model.check(tensor.unsqueeze(0))
+        clips = torch.stack(tensors)
+    model.check(clips)
     return clips.to(model.head.weight.device)
 
 
@@ -179,10 +206,10 @@ def _size(model: VideoMamba, batch: int, names: Sequence[str]) -> TraceSize:
         "d_inner": config.d_inner,
         "d_state": config.d_state,
     }
+    element = model.head.weight.element_size()
+    points = hook_points(model)
     sizes = {}
     for name in names:
-        point = hook_point(model, name)
-        is_state = "d_state" in point.axes and "d_inner" in point.axes  # float32 always
-        width = 4 if is_state or "d_model" in point.axes else model.head.weight.element_size()
-        sizes[name] = width * math.prod(lengths[axis] for axis in point.axes)
+        width = max(4, element) if points[name].at_least_float32 else element
+        sizes[name] = width * math.prod(lengths[axis] for axis in points[name].axes)
     return TraceSize(sizes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
 
 _PER_BLOCK = {"block_input": "hook_block_input", "z": "mixer.hook_z", "out": "mixer.hook_out"}
@@ -55,9 +55,8 @@ class Trace(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._values:
-            close = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
-            hint = f" Closest recorded: {close[0]!r}." if close else ""
-            raise KeyError(f"{name!r} was not recorded.{hint} trace.names lists what was.")
+            hint = f" Closest recorded: {nearest(name, self.names)!r}." if self._values else ""
+            raise UnknownNameError(f"{name!r} was not recorded.{hint} trace.names lists what was.")
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -125,13 +124,19 @@ class Trace(Mapping[str, Tensor]):
         ]
         if not places:
             recorded = sorted({(n, d) for n, d in self._places(quantity)}, key=str)
-            raise KeyError(
+            raise UnknownNameError(
                 f"{quantity!r} of layer {layer}, direction {direction} was not recorded; it was "
                 f"recorded at {recorded or 'no layer'}. Record it with names_filter="
                 f"'*.{_hook(quantity, None).rpartition('.')[2]}'."
             )
         layers = sorted({place[0] for place in places})
         directions = [d for d in ("forward", "backward", None) if d in {p[1] for p in places}]
+        absent = [(n, d) for n in layers for d in directions if (n, d) not in places]
+        if absent:
+            raise UnknownNameError(
+                f"{quantity!r} was recorded at {sorted(places, key=str)} but not at {absent}, so "
+                "they cannot be stacked. Choose layer= and direction=, or record the rest."
+            )
         rows = []
         for n in layers:
             found = [self._array(n, d, quantity, clip, token) for d in directions]
@@ -152,7 +157,9 @@ class Trace(Mapping[str, Tensor]):
         name = f"layers.{layer}.{_hook(quantity, direction)}"
         value, axes = self[name], self._axes[name]
         if not 0 <= clip < value.shape[0]:
-            raise KeyError(f"trace.sel: clip {clip} is outside this batch of {value.shape[0]}.")
+            raise UnknownNameError(
+                f"trace.sel: clip {clip} is outside this batch of {value.shape[0]}."
+            )
         video, cls = self.grid.split(value[clip].detach().float(), axes.index("seqlen") - 1)
         dims = [_DIMS[axis] for axis in axes if axis in _DIMS]
         coords: dict[str, object] = {}
@@ -165,7 +172,7 @@ class Trace(Mapping[str, Tensor]):
             dims = ["frame", "row", "col", *dims]
             coords = self._frame_coords(clip)
         # a copy: the recording stays as it was, whatever is done to the array
-        copy = values.cpu().contiguous().clone().numpy()
+        copy = np.array(values.cpu().numpy(), order="C")
         return xr.DataArray(copy, coords, dims, name=quantity, attrs={"quantity": quantity})
 
     def _frame_coords(self, clip: int) -> dict[str, object]:

@@ -9,15 +9,8 @@ import torch
 from torch import Tensor
 
 from vmamba_kernels.conv.cpu_kernels import build_forward, build_gradient
-from vmamba_kernels.jit.native import compiled
-from vmamba_kernels.jit.tasks import (
-    Arguments,
-    Blocks,
-    address,
-    token_arguments,
-    token_major,
-    total,
-)
+from vmamba_kernels.jit.native import Arguments, compiled
+from vmamba_kernels.jit.tasks import Blocks, token_arguments, token_major, total
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
@@ -33,11 +26,10 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bo
 )
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
-    arguments, kept = _inputs(blocks, x, weight, bias, reverse)
+    arguments = _inputs(blocks, x, weight, bias, reverse)
     out = blocks.empty_tokens(x)
     arguments |= token_arguments("out", out, reverse)
     compiled(build_forward, weight.shape[1], silu, blocks.ragged)(blocks.tasks, arguments)
-    del kept  # memory the kernel was reading
     return out.transpose(1, 2)
 
 
@@ -58,15 +50,14 @@ def _gradient(
     grad_out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
-    arguments, kept = _inputs(blocks, x, weight, bias, reverse)
+    arguments = _inputs(blocks, x, weight, bias, reverse)
     grad_out, grad_x = token_major(grad_out), blocks.empty_tokens(x)
     grad_weight = x.new_empty(blocks.batch, weight.shape[1], blocks.padded)
     grad_bias = x.new_empty(blocks.batch, blocks.padded)
     arguments |= token_arguments("grad_out", grad_out, reverse)
     arguments |= token_arguments("grad_x", grad_x, reverse)
-    arguments |= {"grad_weight": address(grad_weight), "grad_bias": address(grad_bias)}
+    arguments |= {"grad_weight": grad_weight, "grad_bias": grad_bias}
     compiled(build_gradient, weight.shape[1], silu, blocks.ragged)(blocks.tasks, arguments)
-    del kept
     return (
         grad_x.transpose(1, 2),
         blocks.unpad(total(grad_weight, 0)).t(),
@@ -108,10 +99,10 @@ _gradient.register_autograd(_no_second_gradient)
 
 def _inputs(
     blocks: Blocks, x: Tensor, weight: Tensor, bias: Tensor | None, reverse: bool
-) -> tuple[Arguments, object]:
-    """The arguments that forward and gradient share, and the tensors they point into."""
+) -> Arguments:
+    """The arguments that forward and gradient share."""
     x = token_major(x)
     weight = blocks.pad(weight.t())
     bias = x.new_zeros(blocks.padded) if bias is None else blocks.pad(bias)
     arguments = blocks.arguments() | token_arguments("x", x, reverse)
-    return arguments | {"weight": address(weight), "bias": address(bias)}, (x, weight, bias)
+    return arguments | {"weight": weight, "bias": bias}

@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vmamba_kernels.jit.ircode import Kernel
+
+Arguments = dict[str, int | Tensor | None]
 
 _lock = threading.RLock()
 _kernels: dict[Hashable, "Native"] = {}
@@ -37,17 +40,19 @@ class Native:
         signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, *kinds)
         self._function = signature(address)  # releases the GIL while it runs
 
-    def __call__(self, tasks: int, arguments: dict[str, int | None]) -> None:
+    def __call__(self, tasks: int, arguments: Arguments) -> None:
         """Run tasks 0 to tasks - 1, in any order, on up to torch.get_num_threads() threads.
 
         Args:
             tasks: Number of tasks; each writes its own part of the output.
-            arguments: One entry a parameter: an integer, an address, or None.
+            arguments: One entry a parameter: an integer, or the tensor whose memory starts at the
+                address wanted, or None for a null address.
         """
-        values = [arguments[name] for name in self.parameters]
         counter = ctypes.c_int64(0)
 
-        def work() -> None:
+        def work() -> None:  # holds the tensors: should the caller be interrupted, they stay
+            given = (arguments[name] for name in self.parameters)
+            values = [x.data_ptr() if isinstance(x, Tensor) else x for x in given]
             scratch = torch.empty(self.scratch)
             self._function(ctypes.addressof(counter), tasks, scratch.data_ptr(), *values)
 

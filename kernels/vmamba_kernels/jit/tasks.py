@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmamba_kernels.jit.ircode import Int, Kernel, Mask, Ptr, Var
+from vmamba_kernels.jit.native import Arguments
 
 LANES = 32  # channels in a block: two AVX-512 registers, so that one read of B and C serves both
-
-Arguments = dict[str, int | None]
 
 SIZES = ("n_seqlen", "n_d_inner", "n_groups", "n_blocks", "n_padded")
 GROUPED = ("B", "C")  # (batch, group, seqlen, d_state): what a group of channels shares
@@ -88,22 +87,16 @@ def token_major(x: Tensor) -> Tensor:
 
 def token_arguments(name: str, x: Tensor | None, reverse: bool) -> Arguments:
     """The values of `parameters([name])`; x is (batch[, group], seqlen, ...), or None."""
-    grouped = name in GROUPED
     if x is None:
         return dict.fromkeys(parameters([name]), 0) | {name: None}
-    axis = 2 if grouped else 1
+    axis = 2 if name in GROUPED else 1
     step = x.stride(axis)
     arguments: Arguments = {
-        name: x.data_ptr() + (4 * step * (x.shape[axis] - 1) if reverse else 0),
+        name: x.narrow(axis, x.shape[axis] - 1, 1) if reverse else x,
         f"n_{name}_batch": x.stride(0),
         f"n_{name}_token": -step if reverse else step,
     }
-    return arguments | ({f"n_{name}_group": x.stride(1)} if grouped else {})
-
-
-def address(x: Tensor | None) -> int | None:
-    """Where a tensor's memory starts; None for None."""
-    return None if x is None else x.data_ptr()
+    return arguments | ({f"n_{name}_group": x.stride(1)} if name in GROUPED else {})
 
 
 def total(parts: Tensor, axis: int) -> Tensor:

@@ -10,15 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vmamba_kernels.jit.native import compiled
-from vmamba_kernels.jit.tasks import (
-    Arguments,
-    Blocks,
-    address,
-    token_arguments,
-    token_major,
-    total,
-)
+from vmamba_kernels.jit.native import Arguments, compiled
+from vmamba_kernels.jit.tasks import Blocks, token_arguments, token_major, total
 from vmamba_kernels.jit.vectormath import LOG2E
 from vmamba_kernels.scan.cpu_kernels import CHUNK, build_forward, build_gradient, padded_sums
 
@@ -84,18 +77,17 @@ def _forward(
     sizes = _Sizes(u, A, B)
     outputs = y, last_state, states, starts = _outputs(sizes, u, keep_states, keep_starts)
     state_rows = sizes.state_rows(initial_state)
-    arguments, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
+    arguments = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
     arguments |= token_arguments("y", y, reverse) | token_arguments("states", states, reverse)
     arguments |= {
-        "initial_state": address(state_rows),
-        "last_state": address(last_state),
-        "starts": address(starts),
+        "initial_state": state_rows,
+        "last_state": last_state,
+        "starts": starts,
     }
     native = compiled(
         build_forward, sizes.d_state, z is not None, delta_softplus, keep_states, sizes.ragged
     )
     native(sizes.tasks, arguments)
-    del kept  # memory the kernel was reading
     return _results(sizes, *outputs)
 
 
@@ -137,7 +129,7 @@ def _gradient(
     state_rows = sizes.state_rows(grad_last_state)
     if grad_states is not None:
         grad_states = grad_states.permute(0, 3, 2, 1).contiguous()
-    arguments, kept = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
+    arguments = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
 
     grad_u, grad_delta, grad_z = (sizes.empty_tokens(u) for _ in range(3))
     per_token = {
@@ -154,16 +146,16 @@ def _gradient(
     grad_B, grad_C = u.new_empty(shape), u.new_empty(shape)
     grad_A, grad_initial = (u.new_empty(sizes.batch, sizes.d_state, sizes.padded) for _ in range(2))
     grad_D, grad_bias = (u.new_empty(sizes.batch, sizes.padded) for _ in range(2))
-    first = 4 * sums * (sizes.seqlen - 1) if reverse else 0  # bytes to the first token read
+    first = sizes.seqlen - 1 if reverse else 0  # token in scan order
     arguments |= {
-        "starts": address(starts),
-        "grad_A": address(grad_A),
-        "grad_D": address(grad_D),
-        "grad_bias": address(grad_bias),
-        "grad_last_state": address(state_rows),
-        "grad_initial_state": address(grad_initial),
-        "grad_B": grad_B.data_ptr() + first,
-        "grad_C": grad_C.data_ptr() + first,
+        "starts": starts,
+        "grad_A": grad_A,
+        "grad_D": grad_D,
+        "grad_bias": grad_bias,
+        "grad_last_state": state_rows,
+        "grad_initial_state": grad_initial,
+        "grad_B": grad_B[..., first:, :],
+        "grad_C": grad_C[..., first:, :],
         "n_sums": sums,
         "n_sums_token": -sums if reverse else sums,
     }
@@ -176,7 +168,6 @@ def _gradient(
         sizes.ragged,
     )
     native(sizes.tasks, arguments)
-    del kept, per_token
     return _gradients(
         sizes, D, z, delta_bias, initial_state,
         grad_u, grad_delta, total(grad_A, 0), total(grad_B, 2), total(grad_C, 2),
@@ -254,19 +245,14 @@ def _inputs(
     z: Tensor | None,
     delta_bias: Tensor | None,
     reverse: bool,
-) -> tuple[Arguments, object]:
-    """The arguments that forward and gradient share, and the tensors they point into."""
+) -> Arguments:
+    """The arguments that forward and gradient share."""
     A2 = sizes.pad((A * LOG2E).t())
     D, bias = (u.new_zeros(sizes.padded) if x is None else sizes.pad(x) for x in (D, delta_bias))
-    tokens = {
-        name: None if x is None else token_major(x)
-        for name, x in (("u", u), ("delta", delta), ("z", z), ("B", B), ("C", C))
-    }
-    arguments = sizes.arguments() | {"n_chunks": sizes.chunks}
-    arguments |= {"A2": address(A2), "D": address(D), "bias": address(bias)}
-    for name, x in tokens.items():
-        arguments |= token_arguments(name, x, reverse)
-    return arguments, (A2, D, bias, tokens)
+    arguments = sizes.arguments() | {"n_chunks": sizes.chunks, "A2": A2, "D": D, "bias": bias}
+    for name, x in (("u", u), ("delta", delta), ("z", z), ("B", B), ("C", C)):
+        arguments |= token_arguments(name, None if x is None else token_major(x), reverse)
+    return arguments
 
 
 def _outputs(

@@ -170,3 +170,27 @@ def test_a_saved_model_comes_back_with_the_same_bits(tmp_path):
 def test_a_missing_model_says_what_to_give(tmp_path):
     with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
         load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("wrapper", ["model", "module"])
+def test_tensors_may_sit_under_a_training_scripts_key(wrapper):
+    _, state_dict, tensors = load_golden("opengvlab_f4_k1")
+    model = model_from_state_dict({wrapper: state_dict, "epoch": 3})
+    assert relative_error(model(tensors["input"]), tensors["logits"]) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config.json: Expecting"),
+        ('{"depth": 0}', "depth must be an integer"),
+        ('{"layers": 3}', "unexpected keyword argument 'layers'"),
+        ("[]", "config.json"),
+        ('{"num_classes": 5, "class_names": ["a"]}', "1 class names for 5 classes"),
+    ],
+)
+def test_a_damaged_config_is_refused_with_its_path(text, message, tmp_path):
+    save_model(VideoMamba(VideoMambaConfig.preset("toy")), tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tmp_path)

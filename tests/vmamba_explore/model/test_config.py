@@ -33,6 +33,20 @@ def test_all_hidden_states_of_kaist_small_take_what_the_maths_page_says():
     assert round(config.state_bytes() / config.depth / 2 / 1e6) == 77
 
 
+def test_presets_have_the_published_sizes():
+    millions = {
+        name: round(VideoMambaConfig.preset(name).num_parameters() / 1e6) for name in PRESETS
+    }
+    assert millions == {
+        **{"kaist_small": 26, "kaist_tiny": 7},
+        **{"opengvlab_tiny": 7, "opengvlab_small": 26, "opengvlab_middle": 74},
+        **{"vim_small": 26, "toy": 0},
+    }
+    vim = VideoMambaConfig.preset("vim_small")
+    assert (vim.cls_position, vim.direction_merge, vim.grid.cls_index) == ("middle", "mean", 98)
+    assert VideoMambaConfig.preset("opengvlab_small").grid.seqlen == 8 * 196 + 1
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_counted_parameters_are_those_of_the_built_module(name):
     config = VideoMambaConfig.preset(name)
@@ -83,6 +97,7 @@ def counted_macs(model, config):
         ({"img_size": 30}, "img_size=30 is not a multiple of patch_size=16"),
         ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
         ({"d_model": 38.4}, "d_model must be an integer"),
+        ({"depth": True}, "depth must be an integer"),
         ({"backward_order": "reverse"}, "backward_order must be one of None, 'spatiotemporal'"),
         ({"cls_position": "end"}, "cls_position must be one of"),
         ({"pos_embed": "learnable"}, "pos_embed must be one of"),

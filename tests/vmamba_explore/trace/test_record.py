@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vmamba_explore.clips.clip import Clip
-from vmamba_explore.hooks import hook_names, hook_point
+from vmamba_explore.hooks import hook_names, hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import (
@@ -53,21 +53,24 @@ def test_an_edit_at_any_editable_hook_changes_the_logits():
     model = toy()
     with torch.no_grad():
         plain = model(clips())
-        for name in hook_names(model):
-            if hook_point(model, name).read_only:
+        for name, point in hook_points(model).items():
+            if point.read_only:
                 continue
             edited = run_with_hooks(model, clips(), [(name, lambda v, p: v * 1.5 + 0.1)])
             assert not torch.equal(edited, plain), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("changes", KINDS)
-def test_the_dry_run_equals_what_is_recorded(changes):
-    model = toy(**changes)
+def test_the_dry_run_equals_what_is_recorded_and_kept_alive(changes, dtype):
+    model = toy(**changes).to(dtype)
     with torch.no_grad():
         _, trace = run_with_trace(model, clips(3), names_filter=lambda name: True)
     size = trace_size(model, clips(3), names_filter=lambda name: True)
     assert size.total == trace.nbytes
-    assert {n: v.numel() * 4 for n, v in trace.items()} == size.bytes_by_name
+    assert {n: v.nbytes for n, v in trace.items()} == size.bytes_by_name
+    alive = {v.untyped_storage().data_ptr(): v.untyped_storage().nbytes() for v in trace.values()}
+    assert sum(alive.values()) <= size.total
 
 
 def test_all_states_of_kaist_small_are_sized_without_building_weights():
@@ -99,19 +102,74 @@ def test_filters_are_names_patterns_lists_functions_and_none():
     }
 
 
-@pytest.mark.parametrize("names_filter", ["layers.3.mixer.hook_h", ["*.hook_y", "*.hook_dt"]])
-def test_a_filter_that_matches_nothing_is_an_error_with_the_nearest_name(names_filter):
-    with pytest.raises(KeyError, match="No hook named.*Closest: 'layers"):
+@pytest.mark.parametrize(
+    ("names_filter", "nearest"),
+    [
+        ("layers.1.mixer.hook_h", r"layers\.1\.mixer\.ssm_forward\.hook_h"),
+        ("layers.0.mixer.ssm_backward.hook_dt", r"layers\.0\.mixer\.ssm_backward\.hook_delta"),
+        (["*.hook_y", "layers.7.hook_block_input"], r"layers\.0\.hook_block_input"),
+    ],
+)
+def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_name(names_filter, nearest):
+    with pytest.raises(KeyError, match=rf"^No hook named .* Closest: '{nearest}'"):
         run_with_trace(toy(), clips(), names_filter)
-    with pytest.raises(KeyError, match="hook_names"):
-        run_with_trace(toy(), clips(), lambda name: False)
+
+
+@pytest.mark.parametrize("names_filter", [lambda name: False, []])
+def test_a_filter_that_chooses_nothing_is_an_error(names_filter):
+    with pytest.raises(KeyError, match="chooses none of the 34 hook points"):
+        trace_size(toy(), clips(), names_filter)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ("clip.mp4", TypeError, r"clips is str.*load_clip\(path\)"),
+        (np.zeros((1, 3, 4, 32, 32)), TypeError, "clips is ndarray"),
+        ([], ValueError, "empty list"),
+        (torch.zeros(3, 4, 32, 32), ValueError, "clips has 4 axes"),
+        (torch.zeros(1, 3, 8, 32, 32), ValueError, "num_frames 8"),
+    ],
+)
+@pytest.mark.parametrize("call", [run_with_trace, trace_size, run_with_hooks])
+def test_what_is_no_clip_is_refused_before_the_budget(call, wrong, error, message, unchecked):
+    extra = ([],) if call is run_with_hooks else ()
+    with pytest.raises(error, match=message):
+        call(toy(), wrong, *extra)
+
+
+def test_a_float64_model_computes_in_float64():
+    model = toy().double()
+    x = clips(1).double()
+    with torch.no_grad():
+        moved = x.clone()
+        moved[0, 0, 1, 5, 5] += 1e-9
+        step = (model(moved) - model(x)) / 1e-9
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(model(x)[0, 2], x)
+    assert abs(step[0, 2] - grad[0, 0, 1, 5, 5]) < 1e-4 * grad.abs().max()
+
+
+def test_an_edit_of_one_clip_leaves_the_bits_of_the_others():
+    model = toy()
+
+    def wipe_first(h, point):
+        h = h.clone()
+        h[0, ..., 3] = 0
+        return h
+
+    with torch.no_grad():
+        plain = model(clips())
+        edited = run_with_hooks(model, clips(), [("layers.*.hook_h", wipe_first)])
+    assert not torch.equal(edited[0], plain[0])
+    assert torch.equal(edited[1], plain[1])
 
 
 def test_no_hook_survives_a_failing_run():
     model = toy()
     with pytest.raises(ValueError, match="num_frames"):
         run_with_trace(model, torch.zeros(1, 3, 8, 32, 32))
-    assert not any(hook_point(model, name).is_active for name in hook_names(model))
+    assert not any(point.is_active for point in hook_points(model).values())
 
 
 def test_gradients_are_kept_where_they_are_on_and_not_where_they_are_off():

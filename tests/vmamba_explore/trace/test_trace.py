@@ -90,6 +90,9 @@ def test_what_was_not_recorded_says_what_was(unchecked):
         trace.sel(quantity="h")
     with pytest.raises(KeyError, match="Closest recorded: 'layers.0.mixer.ssm_forward.hook_delta'"):
         trace["layers.0.mixer.ssm_forward.hook_dt"]
+    ragged = record(names_filter=["layers.0.*hook_y", "layers.1.mixer.ssm_forward.hook_y"])
+    with pytest.raises(KeyError, match=r"not at \[\(1, 'backward'\)\]"):
+        ragged.sel(quantity="y")
     with pytest.raises(ValueError, match="no quantity 'dt'.*delta"):
         trace.sel(quantity="dt")
     with pytest.raises(ValueError, match="direction must be"):

@@ -1,13 +1,25 @@
 """The frame around every offline page."""
 
+import pytest
+
 from vmamba_explore.view.page import html_page
+
+ADDRESS = "https://example.com/x"
 
 
 def test_the_title_shows_as_text():
     assert "<title>&lt;b&gt;</title>" in html_page("<b>", "")
 
 
-def test_a_page_cannot_reach_the_network(tmp_path, open_offline):
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'<img src="{ADDRESS}">',
+        f'<script src="{ADDRESS}"></script>',
+        f"<script>fetch('{ADDRESS}')</script>",
+    ],
+)
+def test_a_page_cannot_reach_the_network(body, tmp_path, open_offline):
     path = tmp_path / "page.html"
-    path.write_text(html_page("x", '<img src="https://example.com/x.png">'))
+    path.write_text(html_page("x", body))
     assert any("Content Security Policy" in error for error in open_offline(path).errors)

@@ -30,7 +30,7 @@ def test_html_in_any_text_shows_as_text(page, tmp_path, open_offline):
     assert opened.evaluate("window.evil") is None
     assert opened.locator("h1").inner_text() == EVIL
     assert opened.locator("section p").inner_text() == EVIL
-    assert opened.locator(".js-plotly-plot .heatmaplayer image").count() == 2
+    opened.wait_for_function("document.querySelectorAll('.heatmaplayer image').length === 2")
     assert opened.errors == []
     assert [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 

@@ -18,7 +18,7 @@ def run(function, x):
         (k.ptr("out") + row * LANES).store(function(value))
     padded = torch.nn.functional.pad(x, (0, -x.numel() % LANES)).contiguous()
     out = torch.empty_like(padded)
-    Native(k)(padded.numel() // LANES, {"x": padded.data_ptr(), "out": out.data_ptr()})
+    Native(k)(padded.numel() // LANES, {"x": padded, "out": out})
     return out[: x.numel()]
 
 
@@ -63,5 +63,5 @@ def test_sum_lanes_puts_the_sum_of_vector_i_in_lane_i(lanes, count):
         sums = sum_lanes([(k.ptr("x") + lanes * i).load() for i in range(count)])
         k.ptr("out").store(sums)
     x, out = torch.arange(float(count * lanes)).reshape(count, lanes), torch.empty(16)
-    Native(k)(1, {"x": x.data_ptr(), "out": out.data_ptr()})
+    Native(k)(1, {"x": x, "out": out})
     assert torch.equal(out[:count], x.sum(1))

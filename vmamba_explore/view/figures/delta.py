@@ -40,7 +40,8 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
         clip: Draws above each column of tiles the first of the clip's frames it belongs to.
 
     Returns:
-        A figure with one color scale for all its tiles.
+        A figure with one color scale for all its tiles, centered on zero where a value is
+        negative, logarithmic where all are positive: delta differs much between layers.
 
     Raises:
         ValueError: row or col is missing, a dim is unknown, or one is empty.
@@ -98,8 +99,9 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
         title=y_title, tickvals=y, ticktext=y_labels, range=[height - strip - 0.5, -strip - 0.5],
         scaleanchor="x", constrain="domain",
     )  # fmt: skip
-    unit = str(delta.attrs.get("unit", ""))
-    figure.update_layout(coloraxis=color_axis(scale_of(maps.values), with_unit(name, unit)))
+    scale, unit = scale_of(maps.values), str(delta.attrs.get("unit", ""))
+    colors = color_axis(scale, with_unit(name, unit), logarithmic=scale.low > 0)
+    figure.update_layout(coloraxis=colors)
     return figure
 
 

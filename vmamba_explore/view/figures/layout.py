@@ -10,7 +10,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 import xarray as xr
 
-from vmamba_explore.view.colors import Scale
+from vmamba_explore.view.colors import LEVELS, Scale, color_table
 
 WIDTH = 960
 """Pixels; fits a notebook's column."""
@@ -50,13 +50,27 @@ def new_figure(title: str, height: int, **margin: int) -> go.Figure:
     return figure
 
 
-def color_axis(scale: Scale, label: str) -> dict[str, object]:
-    """Return a color axis with the scale's limits, its table, and a labelled legend."""
-    last = len(scale.stops) - 1
+def color_axis(scale: Scale, label: str, logarithmic: bool = False) -> dict[str, object]:
+    """Return a color axis with the scale's limits, its table, and a labelled legend.
+
+    Args:
+        scale: Limits and table.
+        label: Name and unit.
+        logarithmic: Space the colors by the logarithm of the value, for positive values that
+            differ by orders of magnitude; the legend stays linear.
+    """
+    place = np.linspace(0, 1, 65)
+    table = color_table(scale.signed)[np.rint(place * (LEVELS - 1)).astype(int)]
+    if logarithmic:
+        ratio = scale.high / scale.low
+        place = (ratio**place - 1) / (ratio - 1)
+        place[-1] = 1.0
     return {
         "cmin": scale.low,
         "cmax": scale.high,
-        "colorscale": [[i / last, color] for i, color in enumerate(scale.stops)],
+        "colorscale": [
+            [float(at), f"#{bytes(color).hex()}"] for at, color in zip(place, table, strict=True)
+        ],
         "colorbar": {
             "title": {"text": text(label), "side": "right"},
             "thickness": 12,

@@ -26,6 +26,8 @@ _TICKS = 8  # time labels a panel has room for
 def state_norms(norms: xr.DataArray) -> go.Figure:
     """Show how large the hidden state is in each frame, forward against backward, by layer.
 
+    Each layer has its own scale: sizes differ by orders of magnitude between layers.
+
     Args:
         norms: Dims frame, and any of layer, direction, row, col, as `analysis.states.state_norms`
             returns them; rows and columns are averaged. `attrs["unit"]` goes into the axis title.
@@ -46,12 +48,13 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
     columns = min(_PER_ROW, len(titles))
     lines = math.ceil(len(titles) / columns)
     figure = make_subplots(
-        lines, columns, subplot_titles=titles, shared_yaxes="all", horizontal_spacing=0.03,
+        lines, columns, subplot_titles=titles, horizontal_spacing=0.06,
         vertical_spacing=0.32 / lines, figure=new_figure(
             "Size of the hidden state, forward and backward", 110 + 175 * lines, t=84, b=64
         ),
     )  # fmt: skip
     x_title, labels = time_labels(means)
+    at = " at %{customdata} s" if x_title.endswith("(s)") else ""
     frames = means["frame"].values
     for i, by_direction in enumerate(means):
         cell = {"row": i // columns + 1, "col": i % columns + 1}
@@ -62,7 +65,7 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
                 legendgroup=direction, showlegend=i == 0 and "direction" in means.coords,
                 line={"color": DIRECTION_COLORS.get(direction), "dash": _DASH.get(direction)},
                 customdata=labels,
-                hovertemplate=f"{text(direction)}, {titles[i]}, frame %{{x}} (%{{customdata}} s)"
+                hovertemplate=f"{text(direction)}, {titles[i]}, frame %{{x}}{at}"
                 "<br>norm %{y:.4g}<extra></extra>",
                 **cell,
             )  # fmt: skip
@@ -76,13 +79,16 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
     return figure
 
 
-def channel_states(h: xr.DataArray) -> go.Figure:
+def channel_states(h: xr.DataArray, *, relative: bool = True) -> go.Figure:
     """Show every state of one channel over time, forward above backward.
 
     Args:
         h: Dims state and frame, and any of direction, row, col. With rows and columns every token
             gets its own column, in natural clip order; without, each frame does (one patch
             followed through time).
+        relative: Divide each state by its own largest size in the clip. The scale between the
+            states of a layer is arbitrary (what B gains C can lose), so only the course of each
+            one means something. False shows h itself.
 
     Returns:
         A figure with one zero-centered color scale for both directions.
@@ -101,6 +107,11 @@ def channel_states(h: xr.DataArray) -> go.Figure:
     states = h if "direction" in h.dims else h.expand_dims("direction")
     order = [dim for dim in ("frame", "row", "col") if dim in h.dims]
     states = states.transpose("direction", "state", *order)
+    name, unit = str(h.name or "h"), str(h.attrs.get("unit", ""))
+    if relative:
+        name, unit = f"{name}, share of its largest", ""
+        largest = abs(states).max(order)
+        states = states / largest.where(largest > 0, 1)
     count, frames = states.sizes["state"], states.sizes["frame"]
     per_frame = math.prod(states.sizes[dim] for dim in order[1:])
     names = [text(n) if "direction" in h.coords else "" for n in states["direction"].values]
@@ -120,7 +131,8 @@ def channel_states(h: xr.DataArray) -> go.Figure:
             customdata=places,
             coloraxis="coloraxis",
             name=names[i],
-            hovertemplate=f"{names[i]}, {where}, state %{{y}}<br>h %{{z:.4g}}<extra></extra>",
+            hovertemplate=f"{names[i]}, {where}, state %{{y}}"
+            f"<br>{text(name)} %{{z:.4g}}<extra></extra>",
             row=i + 1,
             col=1,
         )
@@ -130,7 +142,6 @@ def channel_states(h: xr.DataArray) -> go.Figure:
     figure.update_xaxes(tickvals=centers[::step], ticktext=labels[::step], tickangle=0)
     figure.update_xaxes(title=x_title, row=len(names))
     figure.update_yaxes(title="state (number)", nticks=9)
-    unit = str(h.attrs.get("unit", ""))
     scale = scale_of(states.values, signed=True)
-    figure.update_layout(coloraxis=color_axis(scale, with_unit("h", unit)))
+    figure.update_layout(coloraxis=color_axis(scale, with_unit(name, unit)))
     return figure

@@ -37,11 +37,20 @@ def test_axes_of_norms_have_titles_with_units(grid_map):
     assert layout.xaxis.title.text == "start of the token frame (s)"
 
 
-def test_all_layers_share_one_axis_that_begins_at_zero(grid_map):
-    layout = state_norms(grid_map(layers=4)).layout
-    assert layout.yaxis.rangemode == "tozero"
-    axes = {"yaxis" if n == 1 else f"yaxis{n}" for n in (1, 2, 3, 4)}
-    assert {layout[axis].matches or axis.replace("axis", "") for axis in axes} == {"y4"}
+def test_each_layer_has_its_own_axis_that_begins_at_zero(grid_map):
+    norms = grid_map(layers=4)
+    norms[3] *= 1000
+    layout = state_norms(norms).layout
+    axes = ["yaxis", "yaxis2", "yaxis3", "yaxis4"]
+    assert [layout[axis].rangemode for axis in axes] == ["tozero"] * 4
+    assert [layout[axis].matches for axis in axes] == [None] * 4
+
+
+def test_hover_names_seconds_only_where_they_are_known(grid_map):
+    known = grid_map()
+    unknown = known.assign_coords(seconds=("frame", [np.nan] * 8))
+    assert " s<br>" in state_norms(known).data[0].hovertemplate
+    assert " s<br>" not in state_norms(unknown).data[0].hovertemplate
 
 
 def test_norms_of_one_layer_and_one_direction_are_one_line(grid_map):
@@ -55,23 +64,34 @@ def test_norms_without_frames_are_refused(grid_map):
 
 
 def test_one_patch_gives_states_by_frames(h):
-    figure = channel_states(h[:, :, 1, 2])
+    figure = channel_states(h[:, :, 1, 2], relative=False)
     assert np.array_equal(np.asarray(figure.data[1].z), h[1, :, 1, 2].values.T)
     assert [trace.name for trace in figure.data] == ["forward", "backward"]
 
 
 def test_all_tokens_give_states_by_tokens_with_their_places(h):
-    trace = channel_states(h).data[0]
+    trace = channel_states(h, relative=False).data[0]
     values, places = np.asarray(trace.z), np.asarray(trace.customdata)
     assert values.shape == (5, 8 * 4 * 4)
     frame, row, col = places[3, 77]
     assert values[3, 77] == h.values[0, frame, row, col, 3]
 
 
+def test_the_arbitrary_scale_of_a_state_does_not_show(h):
+    scaled = h * [0.001, 1.0, 1.0, 50.0, 1e6]
+    for before, after in zip(channel_states(h).data, channel_states(scaled).data, strict=True):
+        assert np.allclose(before.z, after.z, rtol=1e-5)
+        assert np.allclose(abs(np.asarray(before.z)).max(axis=1), 1)
+
+
+def test_states_that_are_zero_throughout_stay_zero(h):
+    assert (np.asarray(channel_states(h * 0).data[0].z) == 0).all()
+
+
 def test_states_are_centered_on_zero_even_where_all_are_positive(h):
-    axis = channel_states(abs(h)).layout.coloraxis
+    axis = channel_states(abs(h), relative=False).layout.coloraxis
     assert axis.cmin == -axis.cmax == -float(abs(h).max())
-    assert axis.colorbar.title.text == "h (no unit)"
+    assert axis.colorbar.title.text == "delta (no unit)"
 
 
 def test_a_channel_too_many_is_refused_with_a_remedy(h):

@@ -183,9 +183,11 @@ def test_the_overlay_can_be_chosen_and_left_out(opened, clip):
     assert player.get_attribute("data-overlay") == EVIL
 
 
-def test_the_browser_blends_as_python_does(opened, clip, maps):
+@pytest.mark.parametrize("name", ["delta", EVIL])
+def test_the_browser_blends_as_python_does(opened, clip, maps, name):
+    opened.get_by_label("overlay", exact=True).select_option(name)
     opened.get_by_label("frame", exact=True).fill("6")
-    expected = Overlay.from_map("delta", maps["delta"], 16).over(clip, 6, 0.55)
+    expected = Overlay.from_map(name, maps[name], 16).over(clip, 6, 0.55)
     for x, y in ((0.1, 0.1), (0.4, 0.5), (0.9, 0.7)):
         found = np.array(pixel(opened, x, y))
         assert abs(found - expected[int(y * 32), int(x * 32)]).max() <= 3
