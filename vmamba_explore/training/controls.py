@@ -25,8 +25,7 @@ Evidence = Callable[[NDArray[np.int64]], Looked]  # clip indices -> what the con
 class FrameClassifier(nn.Module):
     """Look at frames one by one, with the index of each, and add up what they say.
 
-    Order-free by construction: permuting the (frame, index) pairs changes nothing, and with
-    `use_index=False` permuting the frames changes nothing.
+    Order-free by construction: permuting the frames changes nothing.
     """
 
     def __init__(self, num_frames: int, num_classes: int, use_index: bool, width: int = 32) -> None:

@@ -11,9 +11,9 @@ import argparse
 import json
 import logging
 import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,53 +120,49 @@ def measure(model: VideoMamba, num_clips: int = 2000, control_steps: int = 400) 
         top1, truth = np.concatenate(right["top1"]), np.concatenate(per_class)
         result["top1_by_class"] = {
             word: round(float(top1[truth == k].mean()), 4) for k, word in enumerate(CLASS_NAMES)
+            if (truth == k).any()
         }
         metrics["without_distractors" if name == "none" else "with_distractors"] = result
     metrics["controls"] = _controls(num_clips, control_steps)
+    metrics["verdicts"] = _verdicts(metrics)
     return metrics
+
+
+def _verdicts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was asked of the clips and the model, and whether it was measured."""
+    verdicts = {}
+    chance = 1 / len(CLASS_NAMES)
+
+    def judge(name: str, value: float, low: float, high: float) -> None:
+        verdicts[name] = {"value": value, "asked": [low, high], "met": low <= value <= high}
+
+    for part, share in (("without_distractors", 0.95), ("with_distractors", 0.85)):
+        result = metrics[part]
+        judge(f"{part}: top1", result["top1"]["value"], share, 1.0)
+        judge(f"{part}: reversed over forward", result["reversed_over_forward"], 0.95, 99.0)
+        shuffled = result["within_pair_shuffled_window"]["value"]
+        judge(f"{part}: within pair, window shuffled", shuffled, 0.47, 0.53)
+    controls = metrics["controls"]
+    for name in ("one_frame_and_index", "background"):
+        judge(f"{name}: top1", controls[name]["top1"]["value"], 0.0, chance + 0.03)
+    judge("order_free: within pair", controls["order_free"]["within_pair"]["value"], 0.47, 0.53)
+    return verdicts
 
 
 def _controls(num_clips: int, steps: int) -> dict[str, Any]:
     """Classifiers on one frame and its index, on the background, and on a bag of frames."""
     train, test = MotionClips(2), MotionClips(TEST_SEED, backgrounds="test")
-
-    def one_frame(clips: MotionClips) -> Evidence:
-        def evidence(indices: NDArray[np.int64]) -> Looked:
-            frames, labels = clips.batch(indices)
-            places = np.random.default_rng(indices[0]).integers(0, 16, (len(indices), 4))
-            rows = np.arange(len(indices))[:, None]
-            chosen = frames[rows, places].reshape(-1, 1, *frames.shape[2:])
-            return chosen, places.reshape(-1, 1), torch.from_numpy(labels).repeat_interleave(4)
-
-        return evidence
-
-    def background(clips: MotionClips) -> Evidence:
-        def evidence(indices: NDArray[np.int64]) -> Looked:
-            pictures = np.stack([clips.background(int(i)) for i in indices])[:, None]
-            labels = torch.from_numpy(clips.plan(indices).labels)
-            return pictures, np.zeros((len(indices), 1), np.int64), labels
-
-        return evidence
-
-    def bag(clips: MotionClips) -> Evidence:
-        def evidence(indices: NDArray[np.int64]) -> Looked:
-            frames, labels = clips.batch(indices)
-            places = np.tile(np.arange(16), (len(indices), 1))
-            return frames, places, torch.from_numpy(labels)
-
-        return evidence
-
-    results = {}
-    made: tuple[tuple[str, Callable[[MotionClips], Evidence], bool], ...] = (
-        ("one_frame_and_index", one_frame, True),
-        ("background", background, False),
-        ("order_free", bag, False),
+    looks: tuple[tuple[str, Evidence, Evidence, bool], ...] = (
+        ("one_frame_and_index", partial(_frames, train, 4), partial(_frames, test, 1), True),
+        ("background", partial(_background, train), partial(_background, test), False),
+        ("order_free", partial(_bag, train), partial(_bag, test), False),
     )
-    for name, make, use_index in made:
+    results = {}
+    for name, evidence, test_evidence, use_index in looks:
         predicted, labels, logits = train_control(
-            make(train),
-            make(test),
-            num_frames=16,
+            evidence,
+            test_evidence,
+            num_frames=CONFIG.num_frames,
             num_classes=len(CLASS_NAMES),
             use_index=use_index,
             steps=steps,
@@ -180,6 +176,27 @@ def _controls(num_clips: int, steps: int) -> dict[str, Any]:
             "within_pair": proportion(within_pair(logits, labels)).to_dict(),
         }
     return results
+
+
+def _frames(clips: MotionClips, each: int, indices: NDArray[np.int64]) -> Looked:
+    """Single frames, `each` of every clip, each an example of its own."""
+    frames, labels = clips.batch(indices)
+    places = np.random.default_rng(indices[0]).integers(0, frames.shape[1], (len(indices), each))
+    chosen = frames[np.arange(len(indices))[:, None], places].reshape(-1, 1, *frames.shape[2:])
+    return chosen, places.reshape(-1, 1), torch.from_numpy(labels).repeat_interleave(each)
+
+
+def _background(clips: MotionClips, indices: NDArray[np.int64]) -> Looked:
+    pictures = np.stack([clips.background(int(i)) for i in indices])[:, None]
+    labels = torch.from_numpy(clips.plan(indices).labels)
+    return pictures, np.zeros((len(indices), 1), np.int64), labels
+
+
+def _bag(clips: MotionClips, indices: NDArray[np.int64]) -> Looked:
+    """All frames of a clip, for a classifier that cannot tell their order."""
+    frames, labels = clips.batch(indices)
+    places = np.tile(np.arange(frames.shape[1]), (len(indices), 1))
+    return frames, places, torch.from_numpy(labels)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -199,20 +216,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = VideoMamba(CONFIG).to(options.device)
     model.class_names = CLASS_NAMES
     recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
-    started = time.monotonic()
     history = fit(model, MotionBatches(recipe.steps), recipe, options.checkpoint, options.workers)
-    minutes = (time.monotonic() - started) / 60
+    training = {
+        "command": f"python -m vmamba_explore.training.demo --steps {options.steps}",
+        "recipe": vars(recipe),
+        "clips_per_step": 2 * PAIRS,
+        "steps_without_distractors": EASY_SHARE,
+        "minutes": round(history[-1]["seconds"] / 60, 1) if history else None,
+        "machine": f"{options.device}, {platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "history": history,
+    }
     metrics = {
         "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},
-        "training": {
-            "command": "python -m vmamba_explore.training.demo",
-            "recipe": vars(recipe),
-            "clips_per_step": 2 * PAIRS,
-            "minutes_of_the_last_session": round(minutes, 1),
-            "machine": f"{options.device}, {platform.machine()}, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
-            "history": history,
-        },
+        "training": training,
         "test": measure(model, options.clips, options.control_steps),
     }
     save_model(model.cpu(), options.output)

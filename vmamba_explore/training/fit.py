@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def fit(
         checkpoint: File that holds the run while it lasts; written whole or not at all.
         workers: Processes that make batches beside the training; 0 makes them in between.
     Returns:
-        The history: step, loss, accuracy and learning rate, averaged over 50 steps each.
+        The history, a row for every 50 steps: step, mean loss and accuracy, learning rate, and
+        the seconds of training so far, those before a resumption included.
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint still is.
         ValueError: the checkpoint belongs to another model or recipe.
@@ -100,6 +102,8 @@ def fit(
     if checkpoint.is_file():
         start, history = _resume(checkpoint, model, optimizer, recipe)
     model.train()
+    before = float(history[-1]["seconds"]) if history else 0.0
+    started = time.monotonic()
     recent: list[tuple[float, float]] = []
     step = start
     bar = tqdm(total=recipe.steps, initial=start, desc="training", unit="step")
@@ -131,6 +135,7 @@ def fit(
                         "loss": round(float(mean_loss), 4),
                         "accuracy": round(float(mean_accuracy), 4),
                         "learning_rate": recipe.learning_rate_at(step),
+                        "seconds": round(before + time.monotonic() - started, 1),
                     }
                 )
                 bar.set_postfix(loss=f"{mean_loss:.3f}", accuracy=f"{mean_accuracy:.1%}")

@@ -57,9 +57,34 @@ def test_measuring_scores_a_model_that_always_says_right(tmp_path):
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.copy_(torch.eye(10)[0])
-    metrics = demo.measure(model, num_clips=60, control_steps=1)["without_distractors"]
-    labels = MotionClips(demo.TEST_SEED, distractors="none").plan(np.arange(60)).labels
+    metrics = demo.measure(model, num_clips=60, control_steps=1)
+    assert metrics["verdicts"]["without_distractors: top1"]["met"] is False
+    metrics = metrics["without_distractors"]
+    clips = MotionClips(demo.TEST_SEED, distractors="none", backgrounds="test")
+    labels = clips.plan(np.arange(60)).labels
     assert metrics["top1"]["value"] == round(float((labels == 0).mean()), 4)
     assert metrics["top1_reversed"]["value"] == round(float((labels == 1).mean()), 4)
     assert metrics["top1_by_class"]["right"] == 1.0
     assert metrics["top1_by_class"]["left"] == 0.0
+
+
+def test_verdicts_hold_every_limit_that_was_asked_for():
+    share = {"value": 0.5}
+    good = {
+        "top1": {"value": 0.95},
+        "within_pair_shuffled_window": share,
+        "reversed_over_forward": 1.0,
+    }
+    controls = {
+        "one_frame_and_index": {"top1": {"value": 0.12}},
+        "background": {"top1": {"value": 0.12}},
+        "order_free": {"within_pair": share},
+    }
+    metrics = {"without_distractors": good, "with_distractors": good, "controls": controls}
+    verdicts = demo._verdicts(metrics)
+    assert len(verdicts) == 9 and all(v["met"] for v in verdicts.values())
+    controls["background"]["top1"]["value"] = 0.14
+    controls["order_free"]["within_pair"] = {"value": 0.54}
+    good["reversed_over_forward"] = 0.9
+    bad = [name for name, v in demo._verdicts(metrics).items() if not v["met"]]
+    assert len(bad) == 4

@@ -18,6 +18,7 @@ def test_a_forked_data_loader_worker_does_not_hang_and_agrees():
     code = """
 import torch
 from vmamba_kernels import selective_scan
+from vmamba_kernels.jit import native
 
 class Scans(torch.utils.data.Dataset):
     def __len__(self):
@@ -30,7 +31,9 @@ class Scans(torch.utils.data.Dataset):
 torch.set_num_threads(2)
 here = torch.stack([Scans()[i] for i in range(4)])  # the parent's pool is running
 loader = torch.utils.data.DataLoader(Scans(), 4, num_workers=2, multiprocessing_context="fork")
-(there,) = loader
+with native._threads()._shutdown_lock:  # as if another thread were handing work to the pool
+    batches = iter(loader)
+(there,) = batches
 assert torch.equal(here, there)
 print("same")
 """
