@@ -11,6 +11,15 @@ import torch
 # Before any test imports the package: every jaxtyping annotation in it is then enforced.
 jaxtyping.install_import_hook("vmamba_explore", "beartype.beartype")
 
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 REQUIRABLE = ("browser", "cxx", "triton")
 
 
@@ -54,3 +63,19 @@ def one_copy_of_the_kernels() -> Iterator[None]:
     """`import kernels.vmamba_kernels` would register every operator a second time."""
     yield
     assert "kernels.vmamba_kernels" not in sys.modules
+
+
+@pytest.fixture(scope="session")
+def browser(require) -> Iterator:
+    """Chromium; every test opens a context of its own in it."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        require("browser", "playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        require("browser", "there is no chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()

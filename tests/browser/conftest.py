@@ -1,4 +1,4 @@
-"""A real JupyterLab, started as `make lab` starts it, and a browser to open it in."""
+"""A real JupyterLab, started as `make lab` starts it."""
 
 import os
 import pathlib
@@ -10,31 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def browser(require) -> Iterator:
-    """Chromium; every test opens a context of its own in it."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        require("browser", "playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        require("browser", "there is no chromium on this machine")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")

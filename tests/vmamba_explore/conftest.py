@@ -1,7 +1,5 @@
 """Clips and maps to draw, a model that was never trained, and a browser without a network."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -10,16 +8,6 @@ import xarray as xr
 from vmamba_explore.clips import Clip
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -66,22 +54,6 @@ def untrained_model():
     model = VideoMamba(config).eval()
     model.class_names = ("right", "left", "<b>bold</b>")
     return model
-
-
-@pytest.fixture(scope="session")
-def browser(require):
-    """Chromium; every test opens a context of its own in it."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        require("browser", "playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        require("browser", "there is no chromium on this machine")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

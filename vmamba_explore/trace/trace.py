@@ -94,7 +94,7 @@ class Trace(Mapping[str, Tensor]):
             A read-only float32 copy with dims among layer, direction, frame, row, col, channel,
             state, in this order. `frame` counts token frames (one tubelet each) and has the
             coordinates `clip_frame` (the tubelet's first frame) and `seconds` (NaN where the
-            clip's times are not known).
+            clip's times are not known). A chosen layer or direction stays as a scalar coordinate.
         Raises:
             KeyError: the quantity was not recorded there; the message says what was.
             ValueError: an unknown quantity or direction, or no class token.
@@ -144,10 +144,10 @@ class Trace(Mapping[str, Tensor]):
         array = rows[0] if layer is not None else xr.concat(rows, "layer")
         if direction is None and "direction" not in array.dims and directions != [None]:
             array = array.expand_dims("direction", axis=int(layer is None))
-        if layer is None:
-            array = array.assign_coords(layer=layers)
-        if "direction" in array.dims:
-            array = array.assign_coords(direction=directions)
+        array = array.assign_coords(layer=layers if layer is None else layer)
+        if directions != [None]:
+            stacked = "direction" in array.dims
+            array = array.assign_coords(direction=directions if stacked else direction)
         array.values.flags.writeable = False
         return array
 

@@ -119,7 +119,8 @@ def measure(model: VideoMamba, num_clips: int = 2000, control_steps: int = 400) 
         )
         top1, truth = np.concatenate(right["top1"]), np.concatenate(per_class)
         result["top1_by_class"] = {
-            word: round(float(top1[truth == k].mean()), 4) for k, word in enumerate(CLASS_NAMES)
+            word: round(float(top1[truth == k].mean()), 4)
+            for k, word in enumerate(CLASS_NAMES)
             if (truth == k).any()
         }
         metrics["without_distractors" if name == "none" else "with_distractors"] = result

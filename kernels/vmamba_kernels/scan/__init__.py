@@ -1,6 +1,6 @@
 """The selective scan: two public functions, one definition (`naive`), faster backends behind it."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 from torch import Tensor
 
@@ -18,6 +18,40 @@ class ScanResult(NamedTuple):
     states: Tensor
 
 
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = ...,
+    z: Tensor | None = ...,
+    delta_bias: Tensor | None = ...,
+    delta_softplus: bool = ...,
+    return_last_state: Literal[False] = ...,
+    *,
+    reverse: bool = ...,
+    initial_state: Tensor | None = ...,
+    backend: str = ...,
+) -> Tensor: ...
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = ...,
+    z: Tensor | None = ...,
+    delta_bias: Tensor | None = ...,
+    delta_softplus: bool = ...,
+    *,
+    return_last_state: Literal[True],
+    reverse: bool = ...,
+    initial_state: Tensor | None = ...,
+    backend: str = ...,
+) -> tuple[Tensor, Tensor]: ...
 def selective_scan(
     u: Tensor,
     delta: Tensor,

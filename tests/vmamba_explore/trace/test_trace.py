@@ -50,7 +50,7 @@ def test_leaving_out_layer_and_direction_stacks_them():
     assert every.layer.values.tolist() == [0, 1]
     assert every.direction.values.tolist() == ["forward", "backward"]
     one = trace.sel(layer=1, direction="backward", quantity="delta")
-    assert np.array_equal(every.sel(layer=1, direction="backward").values, one.values)
+    assert every.sel(layer=1, direction="backward").identical(one)  # labels and all
     assert trace.sel(quantity="out").dims == ("layer", "frame", "row", "col", "channel")
     assert trace.sel(layer=0, quantity="h").dims[0] == "direction"
     forward_only = record(backward_order=None)
