@@ -21,6 +21,8 @@ help:
 	@echo "also: make notebooks, demo-model, report CLIP=..., bench, clips, clean"
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 $(USER_STAMP): pyproject.toml constraints.txt | $(BIN)/python
@@ -65,7 +67,6 @@ report: $(USER_STAMP)
 
 .PHONY: bench
 bench: $(TEST_STAMP)
-	$(PIP) -e ".[bench]"
 	$(BIN)/python kernels/bench/cpu.py
 	$(BIN)/python tests/bench/record.py
 

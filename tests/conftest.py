@@ -1,6 +1,7 @@
 """Shapes are checked under pytest, and VMAMBA_REQUIRE turns chosen skips into failures."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 

@@ -46,12 +46,20 @@ def report(
     Raises:
         ClipError: the file cannot be read as a clip.
         FileNotFoundError: the folder of `output` does not exist.
+        IsADirectoryError: `output` is a folder.
     """
     output = Path(output)
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"report: cannot write {output}: the folder {output.parent} does not exist."
         )
+    if output.is_dir():
+        raise IsADirectoryError(
+            f"report: cannot write {output}: it is a folder; name a file, such as "
+            f"{output / 'report.html'}."
+        )
+    if output.exists() and Path(clip_path).exists() and output.samefile(clip_path):
+        raise FileExistsError(f"report: {output} is the clip itself; name another output file.")
     name = model if isinstance(model, str) else type(model).__name__
     model = load_model(model) if isinstance(model, str) else model
     config = model.config
@@ -62,6 +70,8 @@ def report(
     with torch.no_grad():
         logits, trace = run_with_trace(model, clip, _hooks(layers), budget_gib)
     times = f"{clip.seconds[0]:.2f} to {clip.seconds[-1]:.2f} s"
+    if clip.repeated:
+        times += f"; the file ends early, so the last {clip.repeated} repeat its last frame"
     facts = {
         "Clip": clip.source,
         "Frames": f"{clip.num_frames} of {config.img_size} x {config.img_size} pixels, {times}",
@@ -119,11 +129,14 @@ def _sections(
         Section(
             "Where it takes something in: the step size delta",
             [
-                "The model reads the clip token by token and carries a hidden state along. Delta "
-                "is its step size at each token, averaged here over channels. Large: forget the "
-                "state and take this token in. Small: keep the state and skip this token.",
-                "Compare the first layer with the last. In the paper, shallow layers have a large "
-                "delta nearly everywhere, and deep layers have it on what moves. Is it so here?",
+                "The model cuts the clip into tokens, small patches of a few frames each, reads "
+                "them one by one and carries a hidden state along. Delta is its step size at each "
+                "token, averaged here over channels. Large: forget the state and take this token "
+                "in. Small: keep the state and skip this token.",
+                "Compare the first layer with the last. In the VideoMamba paper, shallow layers "
+                "have a large delta nearly everywhere, and deep layers have it on what moves. Is "
+                "it so here? Mind the colors: their scale is logarithmic, because layers differ "
+                "much.",
             ],
             [
                 figures.delta_maps(delta, clip),

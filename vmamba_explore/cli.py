@@ -48,7 +48,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stride(words: str) -> int | None:
-    return None if words == "spread" else int(words)
+    try:
+        return None if words == "spread" else int(words)
+    except ValueError:
+        message = f"expected a whole number or 'spread', got {words!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -67,7 +71,8 @@ def _info(options: argparse.Namespace) -> None:
     print(f"Python {platform.python_version()} on {platform.platform()}")
     for package in ("torch", "numpy", "av", "plotly", "anywidget", "jupyterlab"):
         print(f"{package} {importlib.metadata.version(package)}")
-    print(f"{torch.get_num_threads()} threads, GPU: {'yes' if torch.cuda.is_available() else 'no'}")
+    gpu = "yes" if torch.cuda.is_available() else "no"
+    print(f"threads: {torch.get_num_threads()}, GPU: {gpu}")
     for backend in vmamba_kernels.backends():
         state = "available" if backend.available else f"not available: {backend.reason}"
         print(f"scan backend {backend.name}: {state}")

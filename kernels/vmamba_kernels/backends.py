@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 NAMES = ("naive", "cpu", "gpu")
 HAS_LLVMLITE = find_spec("llvmlite") is not None  # found, not imported
@@ -43,15 +44,19 @@ def choose_backend(call: str, backend: str, tensors: Sequence[Tensor]) -> str:
         tensors: Every tensor argument, all on one device.
 
     Returns:
-        "naive" or "cpu". "auto" takes cpu where it can run: on CPU tensors without float64.
+        "naive" or "cpu". "auto" takes cpu where it can run: on CPU tensors without float64 and
+        without tangents of forward-mode differentiation.
 
     Raises:
         ValueError: `backend` is unknown, or cannot run on these tensors or this machine.
     """
     device = tensors[0].device.type
     doubles = any(t.dtype == torch.float64 for t in tensors)
+    # torch drops the tangents of a custom operator without a word
+    tangents = any(unpack_dual(t).tangent is not None for t in tensors)
     if backend == "auto":
-        return "cpu" if HAS_LLVMLITE and device == "cpu" and not doubles else "naive"
+        fits = device == "cpu" and not doubles and not tangents
+        return "cpu" if HAS_LLVMLITE and fits else "naive"
     if backend == "naive":
         return backend
     if backend == "gpu":
@@ -73,5 +78,10 @@ def choose_backend(call: str, backend: str, tensors: Sequence[Tensor]) -> str:
         raise ValueError(
             f'{call}: backend="cpu" computes in float32 and one argument is float64. '
             'Use backend="auto" or "naive" for float64, or cast with .float().'
+        )
+    if tangents:
+        raise ValueError(
+            f'{call}: backend="cpu" has no forward-mode gradient and one argument carries a '
+            'tangent (forward_ad or torch.func.jvp). Use backend="auto" or "naive".'
         )
     return backend

@@ -52,3 +52,24 @@ def test_a_file_that_is_no_video_is_a_clip_error(untrained_model, tmp_path):
 def test_a_missing_folder_is_named_before_anything_runs(tmp_path, untrained_model):
     with pytest.raises(FileNotFoundError, match="the folder .*absent does not exist"):
         report("absent.mp4", tmp_path / "absent" / "report.html", model=untrained_model)
+
+
+def test_a_folder_in_place_of_the_page_is_named_before_anything_runs(tmp_path, untrained_model):
+    with pytest.raises(IsADirectoryError, match="it is a folder; name a file"):
+        report("absent.mp4", tmp_path, model=untrained_model)
+
+
+def test_the_page_says_how_many_frames_only_repeat_the_last_one(video, untrained_model, tmp_path):
+    told, untold = (
+        report(video, tmp_path / f"{n}.html", model=untrained_model, stride=n).read_text("utf-8")
+        for n in (3, 2)
+    )
+    assert "the last 2 repeat its last frame" in told  # frames 0, 3 ... 15 of 16, then two more
+    assert "repeat its last frame" not in untold
+
+
+def test_a_report_never_overwrites_the_clip(video, untrained_model):
+    before = video.read_bytes()
+    with pytest.raises(FileExistsError, match="is the clip itself"):
+        report(video, video, model=untrained_model)
+    assert video.read_bytes() == before

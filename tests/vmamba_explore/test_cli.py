@@ -39,3 +39,10 @@ def test_help_does_not_load_torch():
     code = "import sys; from vmamba_explore.cli import main\ntry: main(['--help'])\nexcept "
     code += "SystemExit: pass\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_stride_that_is_no_number_is_told_what_was_expected(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", "a.mp4", "--output", str(tmp_path / "r.html"), "--stride", "all"])
+    assert stopped.value.code == 2
+    assert "expected a whole number or 'spread', got 'all'" in capsys.readouterr().err

@@ -76,3 +76,17 @@ def test_a_backend_that_cannot_run_says_why(backend, tensor, message):
     with pytest.raises(ValueError) as error:
         choose_backend("call", backend, [tensor])
     assert str(error.value).startswith(message)
+
+
+def test_forward_mode_differentiation_is_done_by_naive_and_refused_by_cpu():
+    x, tangent = torch.randn(2, 1, 4, 9)
+    A, B = -torch.ones(4, 2), torch.ones(1, 2, 9)
+
+    def scan(u, backend="auto"):
+        y = vmamba_kernels.selective_scan(u, x.abs(), A, B, B, backend=backend)
+        return vmamba_kernels.causal_conv1d(y, torch.ones(4, 2), backend=backend)
+
+    _, found = torch.func.jvp(scan, (x,), (tangent,))  # both are linear in u
+    torch.testing.assert_close(found, scan(tangent))
+    with pytest.raises(ValueError, match="has no forward-mode gradient"):
+        torch.func.jvp(lambda u: scan(u, "cpu"), (x,), (tangent,))

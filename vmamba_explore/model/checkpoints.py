@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vmamba_explore import resources
@@ -54,8 +55,15 @@ def load_model(what: str | Path) -> VideoMamba:
             f"load_model: {folder / 'config.json'} has {len(class_names)} class names for "
             f"{config.num_classes} classes."
         )
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"load_model: {folder / 'model.safetensors'} is damaged or not a safetensors file "
+            f"({error}). Fetch or train it again."
+        ) from None
     model = VideoMamba(config)
-    _load_strictly(model, load_file(folder / "model.safetensors"), str(folder))
+    _load_strictly(model, tensors, str(folder))
     model.class_names = None if class_names is None else tuple(class_names)
     return model.eval()
 
@@ -69,7 +77,7 @@ def save_model(model: VideoMamba, folder: str | Path) -> None:
         fields["class_names"] = list(model.class_names)
     (folder / "config.json").write_text(json.dumps(fields, indent=1) + "\n")
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(save(tensors))
 
 
 def model_from_state_dict(
@@ -209,10 +217,12 @@ def _load_strictly(model: VideoMamba, tensors: Mapping[str, Tensor], where: str)
         problems.append(f"missing {_few(missing)}")
     if extra := [name for name in tensors if name not in wanted]:
         problems.append(f"left over {_few(extra)}")
-    for name in wanted:
-        if name in tensors and tensors[name].shape != wanted[name].shape:
-            got, want = tuple(tensors[name].shape), tuple(wanted[name].shape)
-            problems.append(f"{name} is {got}, expected {want}")
+    if misfits := [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]:
+        problems.append(_few(misfits))
     if problems:
         raise CheckpointError(f"{where}: the tensors do not fit: {'; '.join(problems)}.")
     model.load_state_dict(tensors, strict=True)

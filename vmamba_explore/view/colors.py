@@ -1,8 +1,9 @@
 """The colors of every view: two scales and one color per direction.
 
-Figures, the player and the pictures it saves read the same two tables, so one value has one
-color everywhere. Both scales and both direction colors can be told apart with the common forms
-of color blindness, and the hues of the directions do not occur at the ends of the scales.
+Figures, the player and the pictures it saves read the same two tables; which value a color
+stands for, the legend beside each says. Both scales and both direction colors can be told apart
+with the common forms of color blindness, and the hues of the directions do not occur at the ends
+of the scales.
 """
 
 from __future__ import annotations

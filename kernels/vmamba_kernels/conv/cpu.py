@@ -27,17 +27,17 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bo
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
     blocks = Blocks(x.shape[0], x.shape[2], x.shape[1])
     arguments = _inputs(blocks, x, weight, bias, reverse)
-    out = blocks.empty_tokens(x)
-    arguments |= token_arguments("out", out, reverse)
+    out = blocks.empty_output(x)
+    arguments |= token_arguments("out", out.transpose(1, 2), reverse)
     compiled(build_forward, weight.shape[1], silu, blocks.ragged)(blocks.tasks, arguments)
-    return out.transpose(1, 2)
+    return out
 
 
 @_forward.register_fake
 def _forward_shape(
     x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool
 ) -> Tensor:
-    return Blocks(x.shape[0], x.shape[2], x.shape[1]).empty_tokens(x).transpose(1, 2)
+    return Blocks(x.shape[0], x.shape[2], x.shape[1]).empty_output(x)
 
 
 @torch.library.custom_op(

@@ -7,7 +7,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -53,11 +53,17 @@ class Native:
         def work() -> None:  # holds the tensors: should the caller be interrupted, they stay
             given = (arguments[name] for name in self.parameters)
             values = [x.data_ptr() if isinstance(x, Tensor) else x for x in given]
-            scratch = torch.empty(self.scratch)
+            scratch = torch.empty(self.scratch, dtype=torch.float32, device="cpu")
             self._function(ctypes.addressof(counter), tasks, scratch.data_ptr(), *values)
 
         helpers = min(torch.get_num_threads(), tasks) - 1
-        futures = [_threads().submit(work) for _ in range(helpers)]
+        futures: list[Future[None]] = []
+        try:
+            for _ in range(helpers):
+                futures.append(_threads().submit(work))
+        except RuntimeError as error:  # Python is ending and its pools are closed: work alone
+            if "new futures" not in str(error):
+                raise
         if tasks:
             work()
         for future in futures:

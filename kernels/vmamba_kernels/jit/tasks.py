@@ -78,6 +78,11 @@ class Blocks:
         """New memory (batch, seqlen, d_inner)."""
         return like.new_empty(self.batch, self.seqlen, self.d_inner)
 
+    def empty_output(self, like: Tensor) -> Tensor:
+        """The same memory as (batch, d_inner, seqlen): no view, so a caller may write to it."""
+        strides = self.seqlen * self.d_inner, 1, self.d_inner
+        return like.new_empty_strided((self.batch, self.d_inner, self.seqlen), strides)
+
 
 def token_major(x: Tensor) -> Tensor:
     """(..., channels, seqlen) -> (..., seqlen, channels) with stride 1 along the channels."""

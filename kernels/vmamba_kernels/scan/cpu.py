@@ -78,7 +78,8 @@ def _forward(
     outputs = y, last_state, states, starts = _outputs(sizes, u, keep_states, keep_starts)
     state_rows = sizes.state_rows(initial_state)
     arguments = _inputs(sizes, u, delta, A, B, C, D, z, delta_bias, reverse)
-    arguments |= token_arguments("y", y, reverse) | token_arguments("states", states, reverse)
+    arguments |= token_arguments("y", y.transpose(1, 2), reverse)
+    arguments |= token_arguments("states", states, reverse)
     arguments |= {
         "initial_state": state_rows,
         "last_state": last_state,
@@ -263,15 +264,15 @@ def _outputs(
     last_state = u.new_empty(batch, d_state, sizes.padded)
     states = u.new_empty(batch, sizes.seqlen, d_state, sizes.d_inner) if keep_states else None
     starts = u.new_empty(batch, sizes.chunks, d_state, sizes.padded) if keep_starts else None
-    return sizes.empty_tokens(u), last_state, states, starts
+    return sizes.empty_output(u), last_state, states, starts
 
 
 def _results(
     sizes: _Sizes, y: Tensor, last_state: Tensor, states: Tensor | None, starts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The memory of `_outputs` as the operator returns it: views in the public axis order."""
+    """The memory of `_outputs` as the operator returns it, in the public axis order."""
     return (
-        y.transpose(1, 2),
+        y,
         sizes.unpad(last_state).transpose(1, 2),
         y.new_empty(0) if states is None else states.permute(0, 3, 2, 1),
         y.new_empty(0) if starts is None else starts,

@@ -194,3 +194,11 @@ def test_a_damaged_config_is_refused_with_its_path(text, message, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
+
+
+def test_a_cut_weights_file_is_refused_with_its_path(tmp_path):
+    save_model(VideoMamba(VideoMambaConfig.preset("toy")), tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
+        load_model(tmp_path)

@@ -93,3 +93,10 @@ def test_it_compiles_into_one_graph_and_gives_the_same_bits():
     assert torch.equal(plain, graph)
     for a, b in zip(*(torch.autograd.grad(o.sum(), tensors) for o in (plain, graph)), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_output_may_be_changed_in_place():
+    x = torch.randn(2, 40, 9, requires_grad=True)
+    out = causal_conv1d(x, torch.ones(40, 1), backend="cpu")
+    out *= 3
+    assert torch.equal(torch.autograd.grad(out.sum(), x)[0], torch.full_like(x, 3))

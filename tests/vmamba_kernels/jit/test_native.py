@@ -72,3 +72,44 @@ def test_the_kernels_need_no_newer_processor(
              ((ours, inputs), (true, doubles)))  # fmt: skip
     for found, reference in zip(*grads, strict=True):
         assert relative_error(found, reference) < tolerance["scan gradient"]
+
+
+def test_another_default_type_leaves_the_scratch_memory_as_large_as_it_must_be():
+    code = """
+import torch
+from vmamba_kernels import selective_scan
+
+def gradient():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 40, 70, dtype=torch.float32, generator=g).requires_grad_()
+    A, B = -torch.ones(40, 16, dtype=torch.float32), x[:, :16]
+    return torch.autograd.grad(selective_scan(x, x, A, B, B, delta_softplus=True).sum(), x)[0]
+
+expected = gradient()
+torch.set_default_dtype(torch.bfloat16)
+assert all(torch.equal(gradient(), expected) for _ in range(5))
+print("same")
+"""  # in a process of its own: half the memory is a crash
+    assert _printed_by(code) == "same"
+
+
+def test_a_scan_still_runs_while_python_is_ending():
+    code = """
+import atexit
+import torch
+from vmamba_kernels import selective_scan
+
+torch.set_num_threads(2)
+x = torch.randn(2, 200, 64)
+scan = lambda: selective_scan(x, x, -torch.ones(200, 4), x[:, :4], x[:, :4], delta_softplus=True)
+y = scan()
+atexit.register(lambda: print("same" if torch.equal(scan(), y) else "different"))
+"""
+    assert _printed_by(code) == "same"
+
+
+def _printed_by(code):
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
+    )
+    return result.stdout.strip() or result.stderr

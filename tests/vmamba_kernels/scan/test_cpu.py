@@ -265,3 +265,13 @@ def test_a_second_gradient_says_that_naive_has_it(scan_inputs):
     (grad,) = torch.autograd.grad(y.sum(), leaves["u"], create_graph=True)
     with pytest.raises(RuntimeError, match='backend="naive"'):
         torch.autograd.grad(grad.sum(), leaves["delta"])
+
+
+def test_y_may_be_changed_in_place_as_with_naive(scan_inputs, relative_error, tolerance):
+    grads = []
+    for backend in ("cpu", "naive"):
+        leaves = {n: x.detach().requires_grad_() for n, x in scan_inputs().items()}
+        y = selective_scan(**leaves, delta_softplus=True, backend=backend)
+        y *= 3
+        grads.append(torch.autograd.grad(y.sum(), leaves["u"])[0])
+    assert relative_error(*grads) < tolerance["scan gradient"]

@@ -27,8 +27,8 @@ _HERE = Path(__file__).parent
 class ClipPlayer(anywidget.AnyWidget):
     """Play a clip's frames with a map over them: play, scrub, choose the map, fade it.
 
-    Everything is sent once. After that the browser needs no Python: the player stays alive in a
-    saved notebook without a kernel and in the page that `to_html` writes.
+    Everything is sent once. After that the browser needs no Python: the player stays alive without
+    a kernel, in the page that `to_html` writes, and in a notebook saved with its widget state.
 
     Args:
         clip: The clip. Its frames are sent as they are (PNG) up to 128 pixels a side, larger ones
