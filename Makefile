@@ -23,7 +23,7 @@ help:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 
 $(USER_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing vmamba-explore into .venv (once; a few minutes)" >&2
