@@ -28,6 +28,7 @@ def report(
     output: str | os.PathLike[str],
     model: str | VideoMamba = "motion-nano",
     stride: int | None = 2,
+    start: int | None = None,
     budget_gib: float = 1.0,
 ) -> Path:
     """Write one offline page about what a model does with a clip.
@@ -38,6 +39,7 @@ def report(
         model: A model, or a name for `load_model`.
         stride: Source frames from one clip frame to the next; None spreads the clip evenly over
             the whole file.
+        start: First source frame, counted from 0; None takes the middle of the file.
         budget_gib: The most that the recording may hold, GiB; fewer layers are shown if need be.
 
     Returns:
@@ -64,7 +66,11 @@ def report(
     model = load_model(model) if isinstance(model, str) else model
     config = model.config
     clip = load_clip(
-        clip_path, num_frames=config.num_frames, stride=stride, img_size=config.img_size
+        clip_path,
+        num_frames=config.num_frames,
+        stride=stride,
+        start=start,
+        img_size=config.img_size,
     )
     layers = _affordable_layers(model, clip, budget_gib)
     with torch.no_grad():

@@ -40,6 +40,12 @@ def _parser() -> argparse.ArgumentParser:
         default=2,
         help="take every n-th frame around the middle (default 2), or 'spread' over the whole file",
     )
+    page.add_argument(
+        "--start", type=int, help="first source frame, counted from 0 (default: around the middle)"
+    )
+    page.add_argument(
+        "--budget-gib", type=float, default=1.0, help="memory for what is recorded (default 1)"
+    )
     page.set_defaults(run=_report)
 
     info = commands.add_parser("info", help="print versions and the scan's backends")
@@ -58,7 +64,14 @@ def _stride(words: str) -> int | None:
 def _report(options: argparse.Namespace) -> None:
     from vmamba_explore.app import report  # here, so that --help does not wait for torch
 
-    path = report(options.clip, options.output, model=options.model, stride=options.stride)
+    path = report(
+        options.clip,
+        options.output,
+        model=options.model,
+        stride=options.stride,
+        start=options.start,
+        budget_gib=options.budget_gib,
+    )
     print(path)
 
 

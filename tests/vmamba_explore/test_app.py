@@ -73,3 +73,8 @@ def test_a_report_never_overwrites_the_clip(video, untrained_model):
     with pytest.raises(FileExistsError, match="is the clip itself"):
         report(video, video, model=untrained_model)
     assert video.read_bytes() == before
+
+
+def test_a_report_begins_at_the_source_frame_asked_for(video, untrained_model, tmp_path):
+    path = report(video, tmp_path / "r.html", model=untrained_model, stride=1, start=8)
+    assert "1.00 to 1.88 s" in path.read_text("utf-8")  # frames 8 to 15 at 8 per second
