@@ -84,8 +84,7 @@ class SelectiveSSM(nn.Module):
         return self.hook_y(self._scan(u, delta, A, B, C))
 
     def _scan(self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-        inputs = [self._to_scan(value) for value in (u, delta, B, C)]
-        u, delta, B, C = inputs
+        u, delta, B, C = (self._to_scan(value) for value in (u, delta, B, C))
         if not self.hook_h.is_active:
             y = selective_scan(u, delta, A, B, C, self.D, reverse=self.reverse)
             return self._to_natural(y)
@@ -93,46 +92,26 @@ class SelectiveSSM(nn.Module):
         natural = self._to_natural(h)
         edited = self.hook_h(natural)
         if edited is not natural and not torch.equal(edited, natural):
-            y = self._rescan(u, delta, A, B, C, y, h, self._to_scan(edited))
+            values = [u, delta, B, C, y, h, self._to_scan(edited)]
+            if self.reverse:
+                y = self._rescan(A, *(value.flip(-1) for value in values)).flip(-1)
+            else:
+                y = self._rescan(A, *values)
         return self._to_natural(y)
 
-    def _rescan(
-        self,
-        u: Tensor,
-        delta: Tensor,
-        A: Tensor,
-        B: Tensor,
-        C: Tensor,
-        y: Tensor,
-        h: Tensor,
-        edited: Tensor,
-    ) -> Tensor:
-        """Take the states that differ from `h`, and let all others follow from them."""
-        if self.reverse:
-            flipped = [value.flip(-1) for value in (u, delta, B, C, y, h, edited)]
-            u, delta, B, C, y, h, edited = flipped
+    def _rescan(self, A: Tensor, *values: Tensor) -> Tensor:
+        """Take the states that differ from h, and let all others follow from them.
+
+        Args:
+            A: Decay rate, (d_inner, d_state).
+            values: u, delta, B, C, y, h and the edited h, tokens in scan order.
+        Returns:
+            y, (batch, d_inner, seqlen); a clip that nobody touched keeps its bits.
+        """
+        u, delta, B, C, y, h, edited = values
         changed = edited != h
         if changed.all():
-            new = self._read(edited, u, C)
-        else:
-            new = self._restart(u, delta, A, B, C, y, h, edited, changed)
-        # a clip that nobody touched keeps its bits
-        y = torch.where(changed.flatten(1).any(1)[:, None, None], new.to(y.dtype), y)
-        return y.flip(-1) if self.reverse else y
-
-    def _restart(
-        self,
-        u: Tensor,
-        delta: Tensor,
-        A: Tensor,
-        B: Tensor,
-        C: Tensor,
-        y: Tensor,
-        h: Tensor,
-        edited: Tensor,
-        changed: Tensor,
-    ) -> Tensor:
-        """Scan from each edited token to the next, in scan order."""
+            return self._read(edited, u, C).to(y.dtype)
         tokens = changed.flatten(0, 2).any(0).nonzero().flatten().tolist()
         pieces = [y[..., : tokens[0]]]
         before = h[..., tokens[0]]  # the state that the recurrence brings to the edited token
@@ -154,7 +133,8 @@ class SelectiveSSM(nn.Module):
                     initial_state=state,
                 )
                 pieces.append(after[..., : end - token - 1])
-        return torch.cat(pieces, dim=-1)
+        touched = changed.flatten(1).any(1)[:, None, None]
+        return torch.where(touched, torch.cat(pieces, dim=-1), y)
 
     def _read(self, h: Tensor, u: Tensor, C: Tensor) -> Tensor:
         """y of given states: sum_n C[n] h[n] + D u."""

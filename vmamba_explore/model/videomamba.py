@@ -81,10 +81,16 @@ class VideoMamba(nn.Module):
         self, clips: Float[Tensor, "batch channels num_frames height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map clips to logits."""
+        return self.read_out(self.encode(clips))
+
+    def encode(
+        self, clips: Float[Tensor, "batch channels num_frames height width"]
+    ) -> Float[Tensor, "batch seqlen d_model"]:
+        """Give the last block's output, natural clip order; `read_out` makes it logits."""
         residual = self.embed(clips)
         for layer in self.layers:
             residual = layer(residual)
-        return self.read_out(residual)
+        return residual
 
     def embed(
         self, clips: Float[Tensor, "batch channels num_frames height width"]

@@ -105,7 +105,6 @@ def fit(
     before = float(history[-1]["seconds"]) if history else 0.0
     started = time.monotonic()
     recent: list[tuple[float, float]] = []
-    step = start
     bar = tqdm(total=recipe.steps, initial=start, desc="training", unit="step")
     try:
         for step, frames, labels in _prefetched(batches, start, recipe.steps, workers):
@@ -153,9 +152,7 @@ def _loss(
     if token_share == 0:
         logits = model(clips)
         return F.cross_entropy(logits, target), logits
-    residual = model.embed(clips)
-    for layer in model.layers:
-        residual = layer(residual)
+    residual = model.encode(clips)
     logits = model.read_out(residual)
     video, _ = model.grid.split(residual, dim=1)
     scores = model.head(model.norm_f(video.flatten(1, 3))).log_softmax(-1)  # batch, token, class
