@@ -14,6 +14,7 @@ TRAIN_ENV := OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4000000000 \
 	MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=500000000
 USER_STAMP := .venv/.installed-all
 TEST_STAMP := .venv/.installed-test
+BENCH_STAMP := .venv/.installed-bench
 
 .PHONY: help
 help:
@@ -36,6 +37,11 @@ $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) torch >&2
 	@$(PIP) -e ".[test]" >&2
 	@touch $@ $(USER_STAMP)
+
+$(BENCH_STAMP): $(TEST_STAMP)
+	@echo "Installing what to compare with into .venv (once)" >&2
+	@$(PIP) -e ".[test,bench]" >&2
+	@touch $@
 
 .PHONY: lab
 lab: $(USER_STAMP)
@@ -66,9 +72,10 @@ report: $(USER_STAMP)
 	$(BIN)/vmamba-explore report "$(CLIP)" --output "$(or $(OUTPUT),report.html)"
 
 .PHONY: bench
-bench: $(TEST_STAMP)
-	$(BIN)/python kernels/bench/cpu.py
+bench: $(BENCH_STAMP)
+	$(BIN)/python kernels/bench/run.py
 	$(BIN)/python tests/bench/record.py
+	$(BIN)/python tests/bench/models.py
 
 .PHONY: clips
 clips: $(USER_STAMP)

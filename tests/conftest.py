@@ -9,6 +9,9 @@ import jaxtyping
 import pytest
 import torch
 
+if not torch.cuda.is_available():  # before triton is imported: its kernels are then interpreted
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # Before any test imports the package: every jaxtyping annotation in it is then enforced.
 jaxtyping.install_import_hook("vmamba_explore", "beartype.beartype")
 

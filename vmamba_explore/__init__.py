@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vmamba_explore.model.config import VideoMambaConfig
     from vmamba_explore.model.videomamba import VideoMamba
     from vmamba_explore.trace.record import run_with_hooks, run_with_trace, trace_size
+    from vmamba_explore.trace.window import state_window
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOMES = {
     "load_model": "model.checkpoints",
     "run_with_hooks": "trace.record",
     "run_with_trace": "trace.record",
+    "state_window": "trace.window",
     "trace_size": "trace.record",
 }
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "load_model",
     "run_with_hooks",
     "run_with_trace",
+    "state_window",
     "trace_size",
 ]
 

@@ -184,7 +184,10 @@ def _sections(
 
 
 def _hooks(layers: list[int]) -> list[str]:
-    return [f"layers.{n}.mixer.ssm_*.hook_{name}" for n in layers for name in ("delta", "C", "h")]
+    """Step sizes and norms of every layer shown, and the states themselves of the last one."""
+    names = ("delta", "C", "h_over_channels")
+    every = [f"layers.{n}.mixer.ssm_*.hook_{name}" for n in layers for name in names]
+    return [*every, f"layers.{layers[-1]}.mixer.ssm_*.hook_h"]
 
 
 def _affordable_layers(model: VideoMamba, clip: Clip, budget_gib: float) -> list[int]:

@@ -1,5 +1,6 @@
 """Which implementations this machine has, and which one a call gets."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -10,6 +11,9 @@ from torch.autograd.forward_ad import unpack_dual
 
 NAMES = ("naive", "cpu", "gpu")
 HAS_LLVMLITE = find_spec("llvmlite") is not None  # found, not imported
+HAS_TRITON = find_spec("triton") is not None
+INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
+"""Triton's interpreter is on: it runs the GPU kernels on CPU tensors, slowly, for tests."""
 
 
 class Backend(NamedTuple):
@@ -26,12 +30,10 @@ def backends() -> list[Backend]:
     Returns:
         One `Backend` each for "naive", "cpu" and "gpu", in this order.
     """
-    cpu = "vector code compiled at run time by llvmlite, float32, tensors on the CPU"
-    missing = "llvmlite is not installed: pip install llvmlite"
     return [
         Backend("naive", True, "plain torch, any device, float64, differentiable twice"),
-        Backend("cpu", HAS_LLVMLITE, cpu if HAS_LLVMLITE else missing),
-        Backend("gpu", False, "not written yet: tensors on a GPU run on naive"),
+        Backend("cpu", *_cpu()),
+        Backend("gpu", *_gpu()),
     ]
 
 
@@ -44,8 +46,8 @@ def choose_backend(call: str, backend: str, tensors: Sequence[Tensor]) -> str:
         tensors: Every tensor argument, all on one device.
 
     Returns:
-        "naive" or "cpu". "auto" takes cpu where it can run: on CPU tensors without float64 and
-        without tangents of forward-mode differentiation.
+        One of `NAMES`. "auto" takes the tensors' own device's backend where it can run: without
+        float64 and without tangents of forward-mode differentiation. Otherwise it takes naive.
 
     Raises:
         ValueError: `backend` is unknown, or cannot run on these tensors or this machine.
@@ -55,33 +57,55 @@ def choose_backend(call: str, backend: str, tensors: Sequence[Tensor]) -> str:
     # torch drops the tangents of a custom operator without a word
     tangents = any(unpack_dual(t).tangent is not None for t in tensors)
     if backend == "auto":
-        fits = device == "cpu" and not doubles and not tangents
-        return "cpu" if HAS_LLVMLITE and fits else "naive"
+        own = {"cpu": "cpu", "cuda": "gpu"}.get(device)
+        if own is None or doubles or tangents:
+            return "naive"
+        return own if _available(own)[0] else "naive"
     if backend == "naive":
         return backend
-    if backend == "gpu":
-        raise ValueError(f'{call}: backend="gpu" is not written yet. Use backend="auto".')
-    if backend != "cpu":
+    if backend not in NAMES:
         choices = ", ".join(f'"{name}"' for name in ("auto", *NAMES))
         raise ValueError(f"{call}: no backend named {backend!r}. Choose one of {choices}.")
-    if not HAS_LLVMLITE:
+    available, reason = _available(backend)
+    if not available:
         raise ValueError(
-            f'{call}: backend="cpu" needs llvmlite, which is not installed. Run '
-            '"pip install llvmlite", or use backend="auto", which then takes naive.'
+            f'{call}: backend="{backend}" cannot run here: {reason}. '
+            'backend="auto" takes what this machine has.'
         )
-    if device != "cpu":
+    if device != "cpu" if backend == "cpu" else device != "cuda" and not INTERPRETING:
+        wanted, move = ("the CPU", ".cpu()") if backend == "cpu" else ("a GPU", ".cuda()")
         raise ValueError(
-            f'{call}: backend="cpu" needs tensors on the CPU; these are on {device}. '
-            'Move them with .cpu(), or use backend="auto".'
+            f'{call}: backend="{backend}" needs tensors on {wanted}; these are on {device}. '
+            f'Move them with {move}, or use backend="auto".'
         )
     if doubles:
         raise ValueError(
-            f'{call}: backend="cpu" computes in float32 and one argument is float64. '
+            f'{call}: backend="{backend}" computes in float32 and one argument is float64. '
             'Use backend="auto" or "naive" for float64, or cast with .float().'
         )
     if tangents:
         raise ValueError(
-            f'{call}: backend="cpu" has no forward-mode gradient and one argument carries a '
+            f'{call}: backend="{backend}" has no forward-mode gradient and one argument carries a '
             'tangent (forward_ad or torch.func.jvp). Use backend="auto" or "naive".'
         )
     return backend
+
+
+def _available(backend: str) -> tuple[bool, str]:
+    return _cpu() if backend == "cpu" else _gpu()
+
+
+def _cpu() -> tuple[bool, str]:
+    if not HAS_LLVMLITE:
+        return False, "llvmlite is not installed: pip install llvmlite"
+    return True, "vector code compiled at run time by llvmlite, float32, tensors on the CPU"
+
+
+def _gpu() -> tuple[bool, str]:
+    if not HAS_TRITON:
+        return False, "triton is not installed: pip install triton (torch's CUDA builds bring it)"
+    if INTERPRETING:
+        return True, "Triton's interpreter (TRITON_INTERPRET=1): for tests, very slow"
+    if not torch.cuda.is_available():
+        return False, "torch sees no GPU: it needs a CUDA device and a CUDA build of torch"
+    return True, "Triton kernels compiled at run time, float32, tensors on a GPU"

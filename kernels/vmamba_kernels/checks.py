@@ -1,10 +1,15 @@
 """One clear error for every argument that does not fit."""
 
+import operator
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Axes = tuple[str, ...]
+Tokens = slice | Iterable[int] | Tensor
+"""Which tokens: a slice, a range, a list, or a tensor of whole numbers."""
 Arguments = dict[str, tuple[Any, Axes]]  # Any: that it is a tensor is the first check
 
 
@@ -99,6 +104,61 @@ def check_scan(
                 f"d_inner = {u.shape[1]}. Channel d reads group d // (d_inner // groups)."
             )
     return [tensor for tensor, _ in arguments.values()]
+
+
+def check_order(call: str, seqlen: int, reverse: bool, order: Tensor | None) -> None:
+    """Hold a scan order to its shape and type; that it is a permutation is the operator's to see.
+
+    Raises:
+        ValueError: not int64 (seqlen,), or given beside `reverse`.
+    """
+    if order is None:
+        return
+    if reverse:
+        raise ValueError(f"{call}: reverse=True and order=... both say how to read; give one.")
+    if not isinstance(order, Tensor) or order.dtype != torch.int64 or order.shape != (seqlen,):
+        kind = (
+            f"{order.dtype} {tuple(order.shape)}"
+            if isinstance(order, Tensor)
+            else type(order).__name__
+        )
+        raise ValueError(
+            f"{call}: order must be an int64 tensor (seqlen,) = ({seqlen},), the token read at "
+            f"each step; got {kind}."
+        )
+
+
+def check_permutation(call: str, order: Tensor) -> None:
+    """Raise ValueError unless `order` names every token once."""
+    if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
+        raise ValueError(
+            f"{call}: order must name each of the {len(order)} tokens once; it holds "
+            f"{len(order.unique())} different numbers from {int(order.min())} to "
+            f"{int(order.max())}."
+        )
+
+
+def token_indices(call: str, tokens: Tokens | None, seqlen: int) -> Tensor:
+    """The natural indices of the tokens meant, int64 on the CPU; None means all of them.
+
+    Raises:
+        ValueError: no whole numbers, or one outside -seqlen to seqlen - 1.
+    """
+    if tokens is None:
+        return torch.arange(seqlen)
+    if isinstance(tokens, slice):
+        return torch.arange(*tokens.indices(seqlen))
+    listed = tokens.tolist() if isinstance(tokens, Tensor) else tokens
+    try:
+        numbers = [operator.index(token) for token in listed]
+    except TypeError:
+        raise ValueError(
+            f"{call}: tokens must be a slice, a range or whole numbers, got {tokens!r}."
+        ) from None
+    for number in numbers:
+        if not -seqlen <= number < seqlen:
+            raise ValueError(f"{call}: there is no token {number}; seqlen is {seqlen}.")
+    return torch.tensor([n % seqlen for n in numbers], dtype=torch.int64)
 
 
 def _selection_axes(call: str, name: str, tensor: Tensor) -> Axes:

@@ -1,65 +1,87 @@
 """What recording costs: `python tests/bench/record.py` (part of `make bench`).
 
-Times `kaist_small` on one clip of 16 frames of 224 x 224 pixels, random weights, with nothing
-recorded, with every state of one layer, and with the step sizes of all layers. Each case runs in a
-process of its own, since a peak of memory cannot be taken back.
+Runs `kaist_small` on one clip of 16 frames of 224 x 224 pixels, random weights, with nothing and
+with something recorded in turn, so that the ratio is one of neighbours. Each case runs in a process
+of its own, since a peak of memory cannot be taken back.
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
 
+BOUNDARIES = ["*.hook_h_boundaries", "*.hook_block_input"]
 CASES = {
     "nothing": None,
-    "every state of layer 12, both directions": "layers.12.*hook_h",
-    "delta of all layers, both directions": "*hook_delta",
+    "boundary states and block inputs of all layers": BOUNDARIES,
+    "norms over channels of all layers": "*.hook_h_over_channels",
+    "norms over states of all layers": "*.hook_h_over_states",
+    "delta of all layers": "*.hook_delta",
+    "every state of layer 12": "layers.12.*hook_h",
 }
-REPEATS = 5
+REPEATS = 7
 
 
 def measure(case: str) -> dict[str, float]:
-    """Median seconds, and the peak of resident memory in MiB."""
+    """Median seconds, their ratio to a plain run's, and the peak of resident memory in MiB."""
     import torch
 
-    from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace
+    from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace, state_window
 
     torch.manual_seed(0)
     model = VideoMamba(VideoMambaConfig.preset("kaist_small")).eval()
     clips = torch.randn(1, 3, 16, 224, 224)
-    names, seconds, recorded = CASES[case], [], 0
+    names, times, result = CASES[case], {"plain": [], "recorded": []}, {}
     with torch.inference_mode():
         for _ in range(REPEATS + 1):  # the first one compiles
-            started = time.perf_counter()
-            if names is None:
-                logits = model(clips)
-            else:
-                logits, trace = run_with_trace(model, clips, names)
-                recorded = trace.nbytes
+            if names is not None:
+                seconds, (logits, trace) = timed(run_with_trace, model, clips, names)
+                times["recorded"].append(seconds)
+                result["recorded_mib"] = trace.nbytes / 2**20
+                if names is BOUNDARIES:
+                    result["window_ms"] = 1e3 * statistics.median(
+                        timed(state_window, model, trace, layer, "forward", 800, 864)[0]
+                        for layer in range(24)
+                    )
                 del trace
-            seconds.append(time.perf_counter() - started)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            seconds, plain = timed(model, clips)
+            times["plain"].append(seconds)
+            if names is not None:
+                assert torch.equal(plain, logits), "recording changed a logit"
+    if names is None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        plain = model(clips)
-    assert torch.equal(plain, logits), "recording changed a logit"
-    return {
-        "seconds": statistics.median(seconds[1:]),
+        return {"seconds": statistics.median(times["plain"][1:]), "peak_mib": peak}
+    pairs = zip(times["recorded"][1:], times["plain"][1:], strict=True)
+    return result | {
+        "seconds": statistics.median(times["recorded"][1:]),
+        "ratio": statistics.median(a / b for a, b in pairs),
         "peak_mib": peak,
-        "recorded_mib": recorded / 2**20,
     }
 
 
+def timed(run, *args):
+    started = time.perf_counter()
+    result = run(*args)
+    return time.perf_counter() - started, result
+
+
 def main() -> None:
-    print("| recorded | seconds (median of 5) | peak resident MiB | recording MiB |")
-    print("|---|---|---|---|")
+    print(f"load {os.getloadavg()[0]:.2f} before; medians of {REPEATS}; both directions each")
+    print("| recorded | s | of a plain run | peak resident MiB | recording MiB | a window, ms |")
+    print("|---|---|---|---|---|---|")
     for case in CASES:
         done = subprocess.run([sys.executable, __file__, case], capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
         row = json.loads(done.stdout)
         print(
-            f"| {case} | {row['seconds']:.2f} | {row['peak_mib']:.0f} | {row['recorded_mib']:.0f} |"
+            f"| {case} | {row['seconds']:.2f} | {row.get('ratio', 1):.2f} | {row['peak_mib']:.0f} "
+            f"| {row.get('recorded_mib', 0):.0f} | {row.get('window_ms', float('nan')):.1f} |",
+            flush=True,
         )
 
 

@@ -9,12 +9,12 @@ from torch import Tensor
 # Allowed relative error (Frobenius norm of the difference, against naive in float64), and beside it
 # the worst one measured over these tests, with AVX-512.
 TOLERANCES = {
-    "scan y": 1e-6,  # 1.8e-7
-    "scan states": 1e-6,  # 2.2e-7
-    "scan gradient": 3e-6,  # 1.2e-6, grad_A over 1569 tokens; 5e-7 up to 100 tokens
+    "scan y": 1e-6,  # 1.9e-7
+    "scan states": 1e-6,  # 2.3e-7
+    "scan gradient": 3e-6,  # 1.1e-6 where the gradient is a single number; else 5e-7
     "conv": 5e-7,  # 8.8e-8
-    "conv gradient": 3e-6,  # 9.6e-7, grad_bias over 1569 tokens
-    "float16": 1e-3,  # 3.2e-4; half a unit in the last place is 4.9e-4
+    "conv gradient": 3e-6,  # 2.0e-7
+    "float16": 1e-3,  # 2.9e-4; half a unit in the last place is 4.9e-4
     "bfloat16": 8e-3,  # 2.5e-3; half a unit in the last place is 3.9e-3
     "exp2": 2.5e-7,  # 1.5e-7, largest over 400 001 numbers from -125 to 125
     "softplus": 2e-6,  # 1.1e-6, from -20 to 20: exp(-20) inherits the rounding of its exponent

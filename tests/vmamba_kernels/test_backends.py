@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
 
 import vmamba_kernels
 from vmamba_kernels.backends import choose_backend
+
+module = import_module("vmamba_kernels.backends")  # the package has a function of this name
 
 
 def run_python(code: str) -> str:
@@ -43,7 +46,7 @@ for run in (lambda: vmamba_kernels.selective_scan(*args, backend="cpu"),
     lines = run_python(code).splitlines()
     assert len(lines) == 2
     for call, line in zip(("selective_scan", "causal_conv1d"), lines, strict=True):
-        assert line.startswith(f'{call}: backend="cpu" needs llvmlite, which is not installed.')
+        assert line.startswith(f'{call}: backend="cpu" cannot run here: llvmlite is not installed')
         assert "pip install llvmlite" in line
 
 
@@ -51,7 +54,23 @@ def test_backends_lists_all_three_with_a_reason():
     found = vmamba_kernels.backends()
     assert [b.name for b in found] == ["naive", "cpu", "gpu"]
     assert all(b.reason for b in found)
-    assert found[0].available and not found[2].available
+    assert found[0].available and found[1].available
+
+
+def test_without_a_gpu_and_without_the_interpreter_gpu_says_why(monkeypatch):
+    monkeypatch.setattr(module, "INTERPRETING", False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    backend = vmamba_kernels.backends()[2]
+    assert not backend.available and "torch sees no GPU" in backend.reason
+    message = 'call: backend="gpu" cannot run here: torch sees no GPU'
+    with pytest.raises(ValueError, match=message):
+        choose_backend("call", "gpu", [torch.zeros(1)])
+
+
+def test_without_triton_gpu_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(module, "HAS_TRITON", False)
+    with pytest.raises(ValueError, match="triton is not installed: pip install triton"):
+        choose_backend("call", "gpu", [torch.zeros(1)])
 
 
 @pytest.mark.parametrize(
@@ -67,12 +86,15 @@ def test_auto_takes_the_compiled_code_unless_an_argument_is_float64(dtype, expec
     ("backend", "tensor", "message"),
     [
         ("fast", torch.zeros(1), "call: no backend named 'fast'. Choose one of \"auto\", "),
-        ("gpu", torch.zeros(1), 'call: backend="gpu" is not written yet.'),
+        ("gpu", torch.zeros(1), 'call: backend="gpu" needs tensors on a GPU; these are on cpu'),
         ("cpu", torch.zeros(1, device="meta"), 'call: backend="cpu" needs tensors on the CPU; '),
         ("cpu", torch.zeros(1).double(), 'call: backend="cpu" computes in float32 and one '),
     ],
 )
-def test_a_backend_that_cannot_run_says_why(backend, tensor, message):
+def test_a_backend_that_cannot_run_says_why(monkeypatch, backend, tensor, message):
+    monkeypatch.setattr(module, "INTERPRETING", False)
+    monkeypatch.setattr(module, "HAS_TRITON", True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(ValueError) as error:
         choose_backend("call", backend, [tensor])
     assert str(error.value).startswith(message)

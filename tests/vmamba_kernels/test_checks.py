@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from vmamba_kernels import causal_conv1d, selective_scan, selective_scan_with_states
+from vmamba_kernels import (
+    ScanInputs,
+    bidirectional_selective_scan,
+    bidirectional_selective_scan_with_states,
+    causal_conv1d,
+    gated_sum,
+    scan_window,
+    selective_scan,
+    selective_scan_with_norms,
+    selective_scan_with_states,
+    step_size,
+)
 
 
 def scan_arguments(**changes):
@@ -19,7 +30,10 @@ def scan_arguments(**changes):
     return arguments | changes
 
 
-@pytest.mark.parametrize("call", [selective_scan, selective_scan_with_states])
+CALLS = [selective_scan, selective_scan_with_states, selective_scan_with_norms]
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_a_wrong_axis_is_named_with_both_sizes_and_both_shapes(call):
     with pytest.raises(ValueError) as error:
         call(**scan_arguments(A=torch.zeros(192, 16)))
@@ -110,3 +124,79 @@ def test_the_convolution_names_what_does_not_fit(changes, message):
     with pytest.raises(ValueError) as error:
         causal_conv1d(**arguments)
     assert str(error.value).startswith(f"causal_conv1d: {message}")
+
+
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+@pytest.mark.parametrize("call", [*CALLS, causal_conv1d])
+@pytest.mark.parametrize(
+    ("order", "reverse", "message"),
+    [
+        (torch.arange(9), True, "reverse=True and order=... both say how to read; give one."),
+        (torch.arange(8), False, "order must be an int64 tensor (seqlen,) = (9,), "),
+        (torch.arange(9.0), False, "order must be an int64 tensor (seqlen,) = (9,), "),
+        ([*range(9)], False, "order must be an int64 tensor (seqlen,) = (9,), "),
+        (torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 7]), False, "order must name each of the 9 tokens"),
+        (torch.arange(9) + 1, False, "order must name each of the 9 tokens once; it holds 9 "),
+    ],
+)
+def test_an_order_that_is_no_permutation_is_refused(call, order, reverse, message, backend):
+    arguments = {"x": torch.zeros(2, 6, 9), "weight": torch.zeros(6, 4)}
+    if call is not causal_conv1d:
+        arguments = scan_arguments()
+    with pytest.raises(ValueError) as error:
+        call(**arguments, reverse=reverse, order=order, backend=backend)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([3, 9], "there is no token 9; seqlen is 9."),
+        ([-10], "there is no token -10; seqlen is 9."),
+        ([1.5], "tokens must be a slice, a range or whole numbers, got [1.5]."),
+    ],
+)
+def test_tokens_that_are_not_there_are_refused(tokens, message):
+    with pytest.raises(ValueError) as error:
+        selective_scan_with_states(**scan_arguments(), tokens=tokens)
+    assert str(error.value) == f"selective_scan_with_states: {message}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": 4, "stop": 4}, "start 4 and stop 4 are no window of 9 tokens; "),
+        ({"stop": 10}, "start 0 and stop 10 are no window of 9 tokens; "),
+        ({"tokens": [1, 2]}, "states is (2, 384, 16, 1), expected (batch, d_inner, d_state, "),
+    ],
+)
+def test_a_window_names_what_does_not_fit(changes, message):
+    window = {"states": torch.zeros(2, 384, 16, 1), "tokens": [3], "start": 0, "stop": 5}
+    with pytest.raises(ValueError) as error:
+        scan_window(**scan_arguments(), **(window | changes))
+    assert str(error.value).startswith(f"scan_window: {message}")
+
+
+@pytest.mark.parametrize(
+    "call", [bidirectional_selective_scan, bidirectional_selective_scan_with_states]
+)
+def test_a_bidirectional_scan_says_which_direction_does_not_fit(call):
+    good = ScanInputs(**scan_arguments())
+    bad = ScanInputs(**scan_arguments(A=torch.zeros(192, 16)))
+    short = ScanInputs(*(x[:1] if x.dim() == 3 else x for x in good[:5]))
+    for pair, message in (
+        ((good, bad), ", backward: u and A disagree on d_inner: 384 and 192. "),
+        ((bad, good), ", forward: u and A disagree on d_inner: 384 and 192. "),
+        ((good, short), ": forward.u and backward.u disagree on batch: 2 and 1. "),
+    ):
+        with pytest.raises(ValueError) as error:
+            call(*pair)
+        assert str(error.value).startswith(call.__name__ + message)
+
+
+def test_the_elementwise_parts_name_what_does_not_fit():
+    tokens = torch.zeros(2, 6, 9)
+    with pytest.raises(ValueError, match="^step_size: delta and delta_bias disagree on d_inner"):
+        step_size(tokens, torch.zeros(5))
+    with pytest.raises(ValueError, match="^gated_sum: y_forward and z disagree on seqlen"):
+        gated_sum(tokens, None, tokens[..., :8])

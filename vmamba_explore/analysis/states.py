@@ -15,7 +15,7 @@ def state_norms(trace: Trace, clip: int = 0) -> xr.DataArray:
     """Measure the hidden state at every token, for each recorded layer and direction.
 
     Args:
-        trace: Holds `hook_h` and `hook_C` of the layers to measure.
+        trace: Holds `hook_C`, and `hook_h_over_channels` or `hook_h`, of the layers to measure.
         clip: Which clip of the batch.
 
     Returns:
@@ -25,20 +25,23 @@ def state_norms(trace: Trace, clip: int = 0) -> xr.DataArray:
     Raises:
         KeyError: no states were recorded, or C is missing in a layer whose states were.
     """
-    layers = sorted({int(n.split(".")[1]) for n in trace.names if n.endswith(".hook_h")})
-    with_c = {int(n.split(".")[1]) for n in trace.names if n.endswith(".hook_C")}
-    if not layers or not with_c.issuperset(layers):
+    layers = _layers(trace, "hook_h_over_channels") or _layers(trace, "hook_h")
+    with_c = _layers(trace, "hook_C")
+    if not layers or not set(with_c).issuperset(layers):
         raise KeyError(
-            f"state_norms: the trace has h of layers {layers} and C of layers {sorted(with_c)}; "
-            "it needs both. Record them with names_filter=['*.hook_h', '*.hook_C']."
+            f"state_norms: the trace has states of layers {layers} and C of layers {with_c}; it "
+            "needs both. Record them with names_filter=['*.hook_h_over_channels', '*.hook_C']."
         )
     labels = trace.sel(quantity="C", clip=clip).sel(layer=layers).isel(state=0, drop=True)
     norms = np.empty(labels.shape, np.float32)
     for i, layer in enumerate(layers):
         for j, direction in enumerate(labels["direction"].values):
             ssm = f"layers.{layer}.mixer.ssm_{direction}"
-            h, c = (trace[f"{ssm}.hook_{name}"][clip].detach() for name in "hC")
-            video, _ = trace.grid.split(token_norms(h, c))
+            norm = trace.get(f"{ssm}.hook_h_over_channels")
+            if norm is None:
+                norm = torch.linalg.vector_norm(trace[f"{ssm}.hook_h"].detach().float(), dim=1)
+            read = _as_read(norm[clip], trace[f"{ssm}.hook_C"][clip].detach())
+            video, _ = trace.grid.split(read)
             norms[i, j] = video.cpu().numpy()
     return labels.copy(data=norms).rename("state norm").assign_attrs(quantity="state norm", unit="")
 
@@ -60,6 +63,15 @@ def token_norms(
     Returns:
         One non-negative number per token, float32, no unit.
     """
+    return _as_read(torch.linalg.vector_norm(h.float(), dim=0), C)
+
+
+def _as_read(over_channels: Tensor, C: Tensor) -> Tensor:
+    """Norms over channels (d_state, seqlen), each state weighted by the rms of its C: (seqlen,)."""
     reading = C.float().square().mean(dim=-1, keepdim=True).sqrt()
-    per_state = torch.linalg.vector_norm(h.float(), dim=0)  # first, or a copy of h is made
-    return torch.linalg.vector_norm(per_state * reading, dim=0)
+    return torch.linalg.vector_norm(over_channels * reading, dim=0)
+
+
+def _layers(trace: Trace, hook: str) -> list[int]:
+    """The layers in which a hook point was recorded."""
+    return sorted({int(name.split(".")[1]) for name in trace if name.endswith(f".{hook}")})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vmamba_explore.hooks import HookPoint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
+from vmamba_kernels import bidirectional_selective_scan, gated_sum, selective_scan
 
 
 class BidirectionalMixer(nn.Module):
@@ -41,13 +41,23 @@ class BidirectionalMixer(nn.Module):
         # channel-first views of token-major memory: no copy
         x, z = self.in_proj(hidden).mT.chunk(2, dim=1)
         z = self.hook_z(z)
-        y = self.ssm_forward(x)
-        if self.ssm_backward is not None:
-            y = y + self.ssm_backward(x)
-        gated = y * F.silu(z)
+        y = self._gated(x, z)
         if self.scale != 1.0:
-            gated = gated * self.scale
-        return self.hook_out(self.out_proj(gated.mT))
+            y = y * self.scale
+        return self.hook_out(self.out_proj(y.mT))
+
+    def _gated(self, x: Tensor, z: Tensor) -> Tensor:
+        """The sum of both directions' y, times SiLU(z); observed or not, the same bits."""
+        forward, backward = self.ssm_forward, self.ssm_backward
+        if forward.is_observed or (backward is not None and backward.is_observed):
+            y = forward(x)
+            return gated_sum(y, None if backward is None else backward(x), z).to(x.dtype)
+        u, delta, A, B, C, D, bias, _ = inputs = forward.select(x)
+        if backward is None:
+            return selective_scan(u, delta, A, B, C, D, z, bias, delta_softplus=True)
+        return bidirectional_selective_scan(
+            inputs, backward.select(x), z, delta_softplus=True, order=backward.scan_order
+        )
 
 
 class Block(nn.Module):

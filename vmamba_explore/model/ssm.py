@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,17 @@ from torch.nn import functional as F
 
 from vmamba_explore.hooks import HookPoint
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_kernels import causal_conv1d, selective_scan, selective_scan_with_states
+from vmamba_kernels import (
+    ScanInputs,
+    causal_conv1d,
+    selective_scan,
+    selective_scan_with_norms,
+    selective_scan_with_states,
+    step_size,
+)
+
+BOUNDARY = 64
+"""Tokens from one boundary state to the next."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -19,7 +30,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class SelectiveSSM(nn.Module):
-    """Read a clip's tokens in one direction and give y, before the gate, in natural order.
+    """One direction of a mixer: what it feeds to its scan, and the scan while it is observed.
 
     For channel c, state n and token t in scan order::
 
@@ -27,6 +38,8 @@ class SelectiveSSM(nn.Module):
         delta   = softplus(dt_proj(dt)),   [dt, B, C] = x_proj(u),   A = -exp(A_log)
         h[t]    = exp(delta[t] * A) * h[t-1] + delta[t] * B[t] * u[t]
         y[t]    = sum_n C[t, n] * h[t, n] + D * u[t]
+
+    Every tensor stands in natural clip order; the kernels read it in scan order.
 
     Args:
         config: Sizes.
@@ -44,11 +57,10 @@ class SelectiveSSM(nn.Module):
         self.split_sizes = [dt_rank, d_state, d_state]
         order = config.backward_order if direction == "backward" else None
         self.reverse = order == "spatiotemporal"  # the kernels read backwards without a flip
-        # any other order is read through a permutation: scan position -> natural index
-        permuted = order is not None and not self.reverse
+        other = order is not None and not self.reverse  # through an index: step -> token
         self.register_buffer(
             "scan_order",
-            config.grid.backward_indices(order) if permuted and order else None,
+            config.grid.backward_indices(order) if other and order else None,
             persistent=False,
         )
         self.conv1d = nn.Conv1d(d_inner, d_inner, config.d_conv, groups=d_inner)
@@ -67,51 +79,104 @@ class SelectiveSSM(nn.Module):
         self.hook_C = HookPoint("batch", "d_state", "seqlen")
         self.hook_A_bar = HookPoint(*states, at_least_float32=True, read_only=True)
         self.hook_h = HookPoint(*states, at_least_float32=True)
-        self.hook_y = HookPoint(*channels)
+        self.hook_h_boundaries = HookPoint(
+            "batch", "d_inner", "d_state", "boundary", at_least_float32=True, read_only=True
+        )
+        self.hook_h_over_states = HookPoint(*channels, at_least_float32=True, read_only=True)
+        self.hook_h_over_channels = HookPoint(
+            "batch", "d_state", "seqlen", at_least_float32=True, read_only=True
+        )
+        self.hook_y = HookPoint(*channels, at_least_float32=True)
+
+    @property
+    def A(self) -> Tensor:
+        """Decay rate, negative, (d_inner, d_state), at least float32."""
+        return -torch.exp(at_least_float32(self.A_log))
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody looks at what a fused scan would not show."""
+        fed = (self.hook_u, self.hook_B, self.hook_C)  # these are made outside it anyway
+        points = (m for m in self.modules() if isinstance(m, HookPoint))
+        return any(point.is_active for point in points if point not in fed)
+
+    def select(self, x: Tensor, in_scan_order: bool = False) -> ScanInputs:
+        """Make the scan's inputs, delta before bias and softplus.
+
+        Args:
+            x: Half of what in_proj gives, (batch, d_inner, seqlen).
+            in_scan_order: The tokens of `x` stand, and come out, in the order of the scan.
+        """
+        weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        how: dict[str, Any] = {} if in_scan_order else self._how
+        u = self.hook_u(causal_conv1d(x, weight, bias, activation="silu", **how))
+        dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
+        delta = F.linear(dt, self.dt_proj.weight).mT
+        B, C = self.hook_B(B.mT), self.hook_C(C.mT)
+        return ScanInputs(u, delta, self.A, B, C, self.D, self.dt_proj.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x to y, both (batch, d_inner, seqlen) in natural clip order."""
-        weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
-        x = self._to_scan(x)
-        u = causal_conv1d(x, weight, bias, activation="silu", reverse=self.reverse)
-        u = self.hook_u(self._to_natural(u))
-        dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
-        delta = self.hook_delta(F.softplus(at_least_float32(self.dt_proj(dt))).mT)
-        B, C = self.hook_B(B.mT), self.hook_C(C.mT)
-        A = -torch.exp(at_least_float32(self.A_log))
+        """Map x to y before the gate, (batch, d_inner, seqlen), y at least float32."""
+        return self.scan(self.select(x))
+
+    def scan(self, inputs: ScanInputs) -> Tensor:
+        """Scan step by step, past every hook point: y before the gate, at least float32.
+
+        The same bits as the fused scan of the mixer, which rounds y after the gate only.
+        """
+        delta = self.hook_delta(step_size(inputs.delta, inputs.delta_bias))
         if self.hook_A_bar.is_active:
-            self.hook_A_bar(torch.exp(delta.unsqueeze(2) * A.unsqueeze(-1)))
-        return self.hook_y(self._scan(u, delta, A, B, C))
+            self.hook_A_bar(torch.exp(delta.unsqueeze(2) * inputs.A.unsqueeze(-1)))
+        u = at_least_float32(inputs.u)
+        return self.hook_y(self._scan(inputs._replace(u=u, delta=delta, delta_bias=None)))
 
-    def _scan(self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-        u, delta, B, C = (self._to_scan(value) for value in (u, delta, B, C))
-        if not self.hook_h.is_active:
-            y = selective_scan(u, delta, A, B, C, self.D, reverse=self.reverse)
-            return self._to_natural(y)
-        y, h = selective_scan_with_states(u, delta, A, B, C, self.D, reverse=self.reverse)
-        natural = self._to_natural(h)
-        edited = self.hook_h(natural)
-        if edited is not natural and not torch.equal(edited, natural):
-            values = [u, delta, B, C, y, h, self._to_scan(edited)]
-            if self.reverse:
-                y = self._rescan(A, *(value.flip(-1) for value in values)).flip(-1)
-            else:
-                y = self._rescan(A, *values)
-        return self._to_natural(y)
+    def _scan(self, inputs: ScanInputs) -> Tensor:
+        given, y = inputs._asdict() | self._how, None
+        if self.hook_h_over_states.is_active or self.hook_h_over_channels.is_active:
+            y, over_states, over_channels, _ = selective_scan_with_norms(**given)
+            self.hook_h_over_states(over_states)
+            self.hook_h_over_channels(over_channels)
+        if self.hook_h_boundaries.is_active:
+            tokens = self.boundaries(inputs.u.shape[-1])
+            y, h = selective_scan_with_states(**given, tokens=tokens)
+            self.hook_h_boundaries(h)
+        if self.hook_h.is_active:
+            y, h = selective_scan_with_states(**given)
+            edited = self.hook_h(h)
+            if edited is not h and not torch.equal(edited, h):
+                return self._rescan(y, h, edited, inputs)
+        return selective_scan(**given) if y is None else y
 
-    def _rescan(self, A: Tensor, *values: Tensor) -> Tensor:
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"reverse": self.reverse, "order": self.scan_order}
+
+    def steps(self, seqlen: int) -> Tensor:
+        """The natural index of the token read at each step, int64 (seqlen,)."""
+        if self.scan_order is not None:
+            return self.scan_order
+        steps = torch.arange(seqlen, device=self.D.device)
+        return steps.flip(0) if self.reverse else steps
+
+    def boundaries(self, seqlen: int) -> Tensor:
+        """The natural indices of the tokens whose states are boundaries, one in `BOUNDARY`."""
+        return self.steps(seqlen)[BOUNDARY - 1 :: BOUNDARY]
+
+    def _rescan(self, y: Tensor, h: Tensor, edited: Tensor, inputs: ScanInputs) -> Tensor:
         """Take the states that differ from h, and let all others follow from them.
 
         Args:
-            A: Decay rate, (d_inner, d_state).
-            values: u, delta, B, C, y, h and the edited h, tokens in scan order.
+            y, h, edited: What the scan gave, and the states to take, natural order.
+            inputs: What the scan was given, delta after softplus.
         Returns:
             y, (batch, d_inner, seqlen); a clip that nobody touched keeps its bits.
         """
-        u, delta, B, C, y, h, edited = values
+        steps = self.steps(y.shape[-1])
+        u, delta, A, B, C, D = inputs[:6]
+        u, delta, B, C, y, h, edited = (x[..., steps] for x in (u, delta, B, C, y, h, edited))
         changed = edited != h
         if changed.all():
-            return self._read(edited, u, C).to(y.dtype)
+            return self._read(edited, u, C).to(y.dtype)[..., steps.argsort()]
         tokens = changed.flatten(0, 2).any(0).nonzero().flatten().tolist()
         pieces = [y[..., : tokens[0]]]
         before = h[..., tokens[0]]  # the state that the recurrence brings to the edited token
@@ -128,24 +193,18 @@ class SelectiveSSM(nn.Module):
                     A,
                     B[..., span],
                     C[..., span],
-                    self.D,
+                    D,
                     return_last_state=True,
                     initial_state=state,
                 )
                 pieces.append(after[..., : end - token - 1])
         touched = changed.flatten(1).any(1)[:, None, None]
-        return torch.where(touched, torch.cat(pieces, dim=-1), y)
+        return torch.where(touched, torch.cat(pieces, dim=-1), y)[..., steps.argsort()]
 
     def _read(self, h: Tensor, u: Tensor, C: Tensor) -> Tensor:
         """y of given states: sum_n C[n] h[n] + D u."""
         read = torch.einsum("bdnt,bnt->bdt", h, C.to(h.dtype))
         return read + self.D.to(h.dtype)[:, None] * u.to(h.dtype)
-
-    def _to_scan(self, values: Tensor) -> Tensor:
-        return values if self.scan_order is None else _permuted(values, self.scan_order)
-
-    def _to_natural(self, values: Tensor) -> Tensor:
-        return values if self.scan_order is None else _permuted(values, self.scan_order.argsort())
 
     def _init_dt(self, dt_rank: int, low: float = 1e-3, high: float = 0.1) -> None:
         """Start with step sizes spread log-uniformly over [low, high], as Mamba does."""
@@ -154,8 +213,3 @@ class SelectiveSSM(nn.Module):
         dt = torch.exp(torch.rand_like(self.dt_proj.bias) * span + math.log(low))
         with torch.no_grad():
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
-
-
-def _permuted(values: Tensor, order: Tensor) -> Tensor:
-    """Reorder the last axis, the tokens, in token-major memory."""
-    return values.movedim(-1, 1)[:, order].movedim(1, -1)

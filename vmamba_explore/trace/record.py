@@ -19,6 +19,7 @@ from vmamba_explore.hooks import (
     hook_points,
     unknown_hook,
 )
+from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import Trace
 
@@ -71,14 +72,17 @@ def run_with_trace(
         model: The model.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta", a list
-            of these, a function of the name, or None for all but `hook_A_bar`, which is as
-            large as `hook_h` and recorded on demand.
+            of these, a function of the name, or None for all that can also be edited. Those
+            that can only be read are recorded on demand: `hook_A_bar`, as large as `hook_h`, and
+            what replaces `hook_h` where it is too large: `hook_h_over_channels`,
+            `hook_h_over_states` (norms) and `hook_h_boundaries` (see `state_window`).
         budget_gib: The most that the recorded values may hold, GiB. Run under `torch.no_grad()`
             unless you want gradients: what autograd keeps for them is not counted.
     Returns:
         Logits (batch, num_classes), and the `Trace`. Its tensors keep their graph where
         gradients are on: how they follow from the clip. The logits can be differentiated with
-        respect to all of them but `hook_h` and `hook_A_bar`, which are read beside the scan.
+        respect to all of them but `hook_A_bar` and the states (`hook_h`, its norms and
+        boundaries), which are read beside the scan.
     Raises:
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
@@ -103,7 +107,9 @@ def run_with_trace(
     with attached(model, [(name, keep) for name in names]):
         logits = model(batch)
     axes = {name: points[name].axes for name in names}
-    return logits, Trace(values, axes, model.config, _seconds(clips))
+    return logits, Trace(
+        {name: values[name] for name in names}, axes, model.config, _seconds(clips)
+    )
 
 
 def run_with_hooks(
@@ -205,6 +211,7 @@ def _size(model: VideoMamba, batch: int, names: Sequence[str]) -> TraceSize:
         "d_model": config.d_model,
         "d_inner": config.d_inner,
         "d_state": config.d_state,
+        "boundary": config.grid.seqlen // BOUNDARY,
     }
     element = model.head.weight.element_size()
     points = hook_points(model)

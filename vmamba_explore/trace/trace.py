@@ -13,7 +13,8 @@ from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
 
 _PER_BLOCK = {"block_input": "hook_block_input", "z": "mixer.hook_z", "out": "mixer.hook_out"}
-_PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", "y")
+_NORMS = ("h_over_states", "h_over_channels")
+_PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", *_NORMS, "y")
 QUANTITIES = (*_PER_BLOCK, *_PER_DIRECTION)
 _DIMS = {"d_model": "channel", "d_inner": "channel", "d_state": "state"}
 
@@ -87,7 +88,8 @@ class Trace(Mapping[str, Tensor]):
             layer: Block number, from 0; None stacks every recorded block on a dim `layer`.
             direction: "forward" or "backward"; None stacks the recorded ones on a dim
                 `direction`. Not for block_input, z and out, which have no direction.
-            quantity: One of block_input, u, z, delta, B, C, A_bar, h, y, out.
+            quantity: One of block_input, u, z, delta, B, C, A_bar, h, h_over_states,
+                h_over_channels, y, out.
             clip: Which clip of the batch.
             token: None for the video tokens, "cls" for the class token.
         Returns:
@@ -101,7 +103,8 @@ class Trace(Mapping[str, Tensor]):
         """
         if quantity not in QUANTITIES:
             raise ValueError(
-                f"trace.sel: no quantity {quantity!r}. Quantities: {', '.join(QUANTITIES)}."
+                f"trace.sel: no quantity {quantity!r}. Quantities: {', '.join(QUANTITIES)}. "
+                "(Boundary states are read by state_window.)"
             )
         if direction not in (None, "forward", "backward"):
             raise ValueError(

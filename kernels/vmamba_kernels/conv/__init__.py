@@ -3,11 +3,12 @@
 from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
-from vmamba_kernels.checks import Arguments, check_arguments
-from vmamba_kernels.conv import cpu, naive
+from vmamba_kernels.checks import Arguments, check_arguments, check_order
+from vmamba_kernels.conv import cpu, gpu, naive
 
 __all__ = ["causal_conv1d"]
 
+BACKENDS = {"naive": naive, "cpu": cpu, "gpu": gpu}
 MAX_WIDTH = 8
 
 
@@ -18,6 +19,7 @@ def causal_conv1d(
     *,
     activation: str | None = None,
     reverse: bool = False,
+    order: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Convolve every channel along the tokens, each token seeing only itself and earlier ones.
@@ -36,6 +38,8 @@ def causal_conv1d(
         bias: (d_inner,).
         activation: "silu", or None for none.
         reverse: Each token sees itself and LATER ones, as if flipped, convolved, flipped back.
+        order: Any other order in which tokens follow each other: entry i is the i-th token, int64
+            (seqlen,). Every tensor stays in natural order.
         backend: "auto", "naive", "cpu" or "gpu"; see `vmamba_kernels.backends()`.
 
     Returns:
@@ -62,6 +66,6 @@ def causal_conv1d(
         )
     if activation not in (None, "silu"):
         raise ValueError(f'{call}: activation must be "silu" or None, got {activation!r}.')
+    check_order(call, x.shape[2], reverse, order)
     chosen = choose_backend(call, backend, [tensor for tensor, _ in arguments.values()])
-    conv = cpu.conv if chosen == "cpu" else naive.conv
-    return conv(x, weight, bias, activation == "silu", reverse)
+    return BACKENDS[chosen].conv(x, weight, bias, activation == "silu", reverse, order)

@@ -4,9 +4,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vmamba_kernels.checks import check_permutation
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, reverse: bool) -> Tensor:
+
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    reverse: bool,
+    order: Tensor | None,
+) -> Tensor:
     """Convolve x (batch, d_inner, seqlen) with weight (d_inner, d_conv); see `causal_conv1d`."""
+    if order is not None:
+        check_permutation("causal_conv1d", order)
+        out = conv(x[..., order], weight, bias, silu, False, None)
+        return out[..., order.argsort()]
     doubles = any(t is not None and t.dtype == torch.float64 for t in (x, weight, bias))
     work = torch.float64 if doubles else torch.float32
     (d_conv, seqlen), dtype = (weight.shape[1], x.shape[2]), x.dtype

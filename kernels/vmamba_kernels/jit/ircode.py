@@ -16,6 +16,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+CACHE_LINE = 16  # floats
+TABLE = ("tasks_taken", "threads_here", "n_tasks", "all_scratch", "n_scratch")
+
 
 class Int:
     """A 64-bit integer; `+ - *` with another one or a Python int."""
@@ -43,41 +46,119 @@ class Int:
         return self._binary("urem", other)
 
     def minimum(self, other: Int | int) -> Int:
-        less = self.kernel.emit(f"icmp slt i64 {self.name}, {_int(other)}")
-        name = self.kernel.emit(f"select i1 {less}, i64 {self.name}, i64 {_int(other)}")
+        return self._choose("slt", other)
+
+    def maximum(self, other: Int | int) -> Int:
+        return self._choose("sgt", other)
+
+    def _choose(self, comparison: str, other: Int | int) -> Int:
+        picked = self.kernel.emit(f"icmp {comparison} i64 {self.name}, {_int(other)}")
+        name = self.kernel.emit(f"select i1 {picked}, i64 {self.name}, i64 {_int(other)}")
         return Int(self.kernel, name)
 
 
 class Ptr:
-    """A place in memory; `p + i` is i floats further."""
+    """A place in float32 memory; `p + i` is i numbers further."""
+
+    element, bytes = "float", 4
 
     def __init__(self, kernel: Kernel, name: str) -> None:
         self.kernel, self.name = kernel, name
 
-    def __add__(self, floats: Int | int) -> Ptr:
-        text = f"getelementptr float, ptr {self.name}, i64 {_int(floats)}"
-        return Ptr(self.kernel, self.kernel.emit(text))
+    def __add__(self, numbers: Int | int) -> Ptr:
+        text = f"getelementptr {self.element}, ptr {self.name}, i64 {_int(numbers)}"
+        return type(self)(self.kernel, self.kernel.emit(text))
 
     def load(self, mask: Mask | None = None) -> Vec:
         """Read one value a lane, neighbours in memory; 0 in masked-out lanes."""
         k = self.kernel
+        return Vec(k, self._load(k.vec, mask))
+
+    def _load(self, kind: str, mask: Mask | None) -> str:
         if mask is None:
-            return Vec(k, k.emit(f"load {k.vec}, ptr {self.name}, align 4"))
-        text = f"ptr {self.name}, i32 4, {k.mask} {mask.name}, {k.vec} zeroinitializer"
-        return Vec(k, k.call(k.vec, "llvm.masked.load", ".p0", text))
+            return self.kernel.emit(f"load {kind}, ptr {self.name}, align {self.bytes}")
+        k = self.kernel
+        text = f"ptr {self.name}, i32 {self.bytes}, {k.mask} {mask.name}, {kind} zeroinitializer"
+        return k.call(kind, "llvm.masked.load", ".p0", text)
 
     def load_everywhere(self) -> Vec:
         """Read one number into every lane."""
         k = self.kernel
         return k.splat(k.emit(f"load float, ptr {self.name}, align 4"))
 
-    def store(self, value: Vec, mask: Mask | None = None) -> None:
+    def prefetch(self, to_write: bool = False) -> None:
+        """Have one `Vec` brought near, so that a later load or store need not wait."""
         k = self.kernel
+        k.declared["@llvm.prefetch.p0"] = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+        for floats in range(0, k.lanes, CACHE_LINE):
+            place = (self + floats).name
+            text = f"ptr {place}, i32 {int(to_write)}, i32 3, i32 1"  # into every cache, data
+            k.line(f"call void @llvm.prefetch.p0({text})")
+
+    def store_past_caches(self, value: Vec) -> None:
+        """Write whole cache lines, which then need not be read first; for what is not read soon.
+
+        The place must be a multiple of CACHE_LINE from the start of memory that torch made.
+        """
+        text = f"store {value.type} {value.name}, ptr {self.name}"
+        self.kernel.line(f"{text}, align {4 * CACHE_LINE}, !nontemporal !0")
+
+    def store(self, value: Vec, mask: Mask | None = None) -> None:
+        self._store(value.type, value.name, mask)
+
+    def _store(self, kind: str, name: str, mask: Mask | None) -> None:
         if mask is None:
-            k.line(f"store {value.type} {value.name}, ptr {self.name}, align 4")
+            self.kernel.line(f"store {kind} {name}, ptr {self.name}, align {self.bytes}")
         else:
-            text = f"{k.vec} {value.name}, ptr {self.name}, i32 4, {k.mask} {mask.name}"
-            k.call(k.vec, "llvm.masked.store", ".p0", text, returns="void")
+            text = (
+                f"{kind} {name}, ptr {self.name}, i32 {self.bytes}, {self.kernel.mask} {mask.name}"
+            )
+            self.kernel.call(kind, "llvm.masked.store", ".p0", text, returns="void")
+
+
+class BfloatPtr(Ptr):
+    """A place in bfloat16 memory: each number is the upper half of a float32."""
+
+    element, bytes = "i16", 2
+
+    def load(self, mask: Mask | None = None) -> Vec:
+        k = self.kernel
+        bits = self._load(f"<{k.lanes} x i16>", mask)
+        bits = k.emit(f"zext <{k.lanes} x i16> {bits} to {k.integers}")
+        bits = k.emit(f"shl {k.integers} {bits}, splat (i32 16)")
+        return Vec(k, k.emit(f"bitcast {k.integers} {bits} to {k.vec}"))
+
+    def load_everywhere(self) -> Vec:
+        k = self.kernel
+        bits = k.emit(f"load i16, ptr {self.name}, align 2")
+        bits = k.emit(f"zext i16 {bits} to i32")
+        bits = k.emit(f"shl i32 {bits}, 16")
+        return k.splat(k.emit(f"bitcast i32 {bits} to float"))
+
+    def store(self, value: Vec, mask: Mask | None = None) -> None:
+        """Write the nearest bfloat16, of two equally near ones the even one; NaN stays NaN."""
+        k, kind = self.kernel, self.kernel.integers
+        bits = k.emit(f"bitcast {k.vec} {value.name} to {kind}")
+        upper = k.emit(f"lshr {kind} {bits}, splat (i32 16)")
+        odd = k.emit(f"and {kind} {upper}, splat (i32 1)")
+        up = k.emit(f"add {kind} {odd}, splat (i32 32767)")
+        sum = k.emit(f"add {kind} {bits}, {up}")
+        rounded = k.emit(f"lshr {kind} {sum}, splat (i32 16)")
+        nan = k.emit(f"fcmp uno {k.vec} {value.name}, {value.name}")
+        quiet = k.emit(f"select {k.mask} {nan}, {kind} splat (i32 32704), {kind} {rounded}")
+        short = f"<{k.lanes} x i16>"
+        self._store(short, k.emit(f"trunc {kind} {quiet} to {short}"), mask)
+
+
+class Table:
+    """A list of 64-bit integers in memory."""
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.kernel, self.name = kernel, name
+
+    def at(self, index: Int) -> Int:
+        place = self.kernel.emit(f"getelementptr i64, ptr {self.name}, i64 {index.name}")
+        return Int(self.kernel, self.kernel.emit(f"load i64, ptr {place}, align 8"))
 
 
 class Mask:
@@ -127,6 +208,10 @@ class Vec:
         k = self.kernel
         return Vec(k, k.call(k.vec, "llvm.fabs", "", f"{k.vec} {self.name}"))
 
+    def sqrt(self) -> Vec:
+        k = self.kernel
+        return Vec(k, k.call(k.vec, "llvm.sqrt", "", f"{k.vec} {self.name}"))
+
     def where_negative(self, yes: Vec, no: Vec) -> Vec:
         """`yes` in the lanes where self < 0, else `no`."""
         k = self.kernel
@@ -165,12 +250,14 @@ class Kernel:
     Args:
         lanes: Channels in one `Vec`; a power of two.
         parameters: Names in the order of the call. Those starting with "n_" are integers (counts
-            and strides), all others addresses of float32 memory.
+            and strides), all others addresses of float32 memory, or of int64 for a `Table`.
+        bfloats: Those of the parameters that are addresses of bfloat16 memory.
     """
 
-    def __init__(self, lanes: int, parameters: Sequence[str]) -> None:
-        self.lanes, self.parameters = lanes, parameters
+    def __init__(self, lanes: int, parameters: Sequence[str], bfloats: Sequence[str] = ()) -> None:
+        self.lanes, self.parameters, self.bfloats = lanes, parameters, bfloats
         self.vec, self.mask = f"<{lanes} x float>", f"<{lanes} x i1>"
+        self.integers = f"<{lanes} x i32>"
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.declared: dict[str, str] = {}
@@ -194,7 +281,8 @@ class Kernel:
         self.block = name
 
     def call(self, kind: str, intrinsic: str, suffix: str, text: str, returns: str = "") -> str:
-        full = f"@{intrinsic}.v{kind[1:].split()[0]}f32{suffix}"
+        lanes, _, element = kind[1:-1].split()
+        full = f"@{intrinsic}.v{lanes}{'f32' if element == 'float' else element}{suffix}"
         types = ", ".join(_type(argument) for argument in _split(text))
         self.declared[full] = f"declare {returns or kind} {full}({types})"
         if returns == "void":
@@ -204,7 +292,11 @@ class Kernel:
 
     def ptr(self, name: str) -> Ptr:
         """The address parameter of this name."""
-        return Ptr(self, f"%{name}")
+        return (BfloatPtr if name in self.bfloats else Ptr)(self, f"%{name}")
+
+    def table(self, name: str) -> Table:
+        """The integers at the address parameter of this name."""
+        return Table(self, f"%{name}")
 
     def int(self, name: str) -> Int:
         """The integer parameter of this name."""
@@ -221,7 +313,7 @@ class Kernel:
     def first_lanes(self, count: Int) -> Mask:
         """The mask of the first `count` lanes."""
         small = self.emit(f"trunc i64 {count.minimum(self.lanes).name} to i32")
-        integers = f"<{self.lanes} x i32>"
+        integers = self.integers
         one = self.emit(f"insertelement {integers} poison, i32 {small}, i64 0")
         text = f"{integers} {one}, {integers} poison, {integers} zeroinitializer"
         every = self.emit(f"shufflevector {text}")
@@ -273,7 +365,7 @@ class Kernel:
         take, body = self.fresh("take"), self.fresh("task")
         self.line(f"br label %{take}")
         self.label(take)
-        task = self.emit("atomicrmw add ptr %counter, i64 1 seq_cst")
+        task = self.emit("atomicrmw add ptr %tasks_taken, i64 1 seq_cst")
         left = self.emit(f"icmp slt i64 {task}, %n_tasks")
         self.line(f"br i1 {left}, label %{body}, label %none")
         self.label(body)
@@ -283,12 +375,34 @@ class Kernel:
         self.line("ret void")
 
     def source(self) -> str:
-        """The module as LLVM IR text; its function is called `kernel`."""
-        kinds = [("i64 %" if p.startswith("n_") else "ptr noalias %") + p for p in self.parameters]
-        head = ", ".join(["ptr %counter", "i64 %n_tasks", "ptr noalias %scratch", *kinds])
+        """The module as LLVM IR text.
+
+        Its function `kernel` takes the address of a table of 64-bit numbers: what TABLE names, then
+        the parameters. It unpacks the table and calls `body`, which was written here.
+        """
+        unpack: list[str] = []
+        head = ["ptr %tasks_taken", "i64 %n_tasks", "ptr noalias %scratch"]
+        for i, name in enumerate((*TABLE, *self.parameters)):
+            if name in TABLE[:2]:  # counters: their places are what is wanted
+                unpack.append(f"  %{name} = getelementptr i64, ptr %table, i64 {i}")
+                continue
+            kind = "i64" if name.startswith("n_") else "ptr"
+            unpack.append(f"  %place{i} = getelementptr i64, ptr %table, i64 {i}")
+            unpack.append(f"  %{name} = load {kind}, ptr %place{i}, align 8")
+            if name in self.parameters:
+                head.append(f"i64 %{name}" if kind == "i64" else f"ptr noalias %{name}")
+        unpack += [  # each thread has its own scratch
+            "  %me = atomicrmw add ptr %threads_here, i64 1 seq_cst",
+            "  %mine = mul i64 %me, %n_scratch",
+            "  %scratch = getelementptr float, ptr %all_scratch, i64 %mine",
+        ]
         return "\n".join(
-            [*self.declared.values(), f"define void @kernel({head}) nounwind {{", "entry:"]
-            + [*self.allocas, *self.lines, "}", ""]
+            [*self.declared.values()]
+            + [f"define internal void @body({', '.join(head)}) noinline nounwind {{", "entry:"]
+            + [*self.allocas, *self.lines, "}"]
+            + ["define void @kernel(ptr %table) nounwind {", *unpack]
+            + [f"  call void @body({', '.join(head).replace('noalias ', '')})"]
+            + ["  ret void", "}", "!0 = !{i32 1}", ""]
         )
 
 

@@ -1,4 +1,4 @@
-"""Compile a kernel with llvmlite and run it on the one pool of threads.
+"""Compile a kernel with llvmlite and run it.
 
 llvmlite is imported at the first compilation, never before.
 """
@@ -7,19 +7,18 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vmamba_kernels.jit.ircode import Kernel
+from vmamba_kernels.jit.ircode import CACHE_LINE, TABLE, Kernel
+from vmamba_kernels.jit.threads import run_on_threads
 
 Arguments = dict[str, int | Tensor | None]
 
 _lock = threading.RLock()
 _kernels: dict[Hashable, "Native"] = {}
-_pool: ThreadPoolExecutor | None = None
 
 
 class Native:
@@ -31,14 +30,9 @@ class Native:
     """
 
     def __init__(self, kernel: Kernel, scratch: int = 0) -> None:
-        self.parameters, self.scratch = kernel.parameters, scratch
-        self._engine, address = _compile(kernel.source())
-        kinds = [
-            ctypes.c_int64 if name.startswith("n_") else ctypes.c_void_p
-            for name in kernel.parameters
-        ]
-        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, *kinds)
-        self._function = signature(address)  # releases the GIL while it runs
+        self.parameters = kernel.parameters
+        self.scratch = -(-scratch // CACHE_LINE) * CACHE_LINE
+        self._engine, self._address = _compile(kernel.source())
 
     def __call__(self, tasks: int, arguments: Arguments) -> None:
         """Run tasks 0 to tasks - 1, in any order, on up to torch.get_num_threads() threads.
@@ -48,27 +42,17 @@ class Native:
             arguments: One entry a parameter: an integer, or the tensor whose memory starts at the
                 address wanted, or None for a null address.
         """
-        counter = ctypes.c_int64(0)
-
-        def work() -> None:  # holds the tensors: should the caller be interrupted, they stay
-            given = (arguments[name] for name in self.parameters)
-            values = [x.data_ptr() if isinstance(x, Tensor) else x for x in given]
-            scratch = torch.empty(self.scratch, dtype=torch.float32, device="cpu")
-            self._function(ctypes.addressof(counter), tasks, scratch.data_ptr(), *values)
-
-        helpers = min(torch.get_num_threads(), tasks) - 1
-        futures: list[Future[None]] = []
-        try:
-            for _ in range(helpers):
-                futures.append(_threads().submit(work))
-        except RuntimeError as error:  # Python is ending and its pools are closed: work alone
-            if "new futures" not in str(error):
-                raise
-        if tasks:
-            work()
-        for future in futures:
-            if not future.cancel():  # one that has not started has nothing left to do
-                future.result()
+        if not tasks:
+            return
+        threads = torch.get_num_threads()
+        scratch = torch.empty(threads * self.scratch, dtype=torch.float32, device="cpu")
+        given = [arguments[name] for name in self.parameters]
+        values = [x.data_ptr() if isinstance(x, Tensor) else x or 0 for x in given]
+        table = (ctypes.c_int64 * (len(TABLE) + len(values)))(
+            0, 0, tasks, scratch.data_ptr(), self.scratch, *values
+        )
+        holds = table, scratch, given
+        run_on_threads(self._address, ctypes.addressof(table), threads, tasks, holds)
 
 
 def compiled(build: Callable[..., Native], *key: Any) -> Native:
@@ -83,25 +67,9 @@ def compiled(build: Callable[..., Native], *key: Any) -> Native:
     return native
 
 
-def _threads() -> ThreadPoolExecutor:
-    """The pool; it starts threads only when they are needed."""
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="vmamba_kernels")
-        return _pool
-
-
-def _after_fork() -> None:
-    """A child has none of its parent's threads: it must start its own."""
-    global _pool
-    _pool = None
-    _lock.release()
-
-
 if hasattr(os, "register_at_fork"):  # holding the lock, so that no fork cuts a compilation in two
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
 
 

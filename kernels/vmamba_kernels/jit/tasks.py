@@ -1,24 +1,39 @@
 """How kernels cut a tensor into tasks, and how the caller describes tensors to them.
 
-One task is one batch element and one block of `LANES` channels, all tokens. Channels lie on the
-lanes, so no token needs a sum over lanes, and what the tokens hand on (states, the window of the
-convolution) stays with the core that works on it. Memory is token-major: (batch, seqlen, d_inner)
-with stride 1 along the channels. Tokens are counted in scan order, the order in which the work is
-done; the caller gives the address of the first one and a stride per token, negative in reverse.
+Channels lie on the lanes, so no token needs a sum over lanes. `LANES` neighbouring channels are a
+block; one task is one batch element and a few neighbouring blocks, all tokens. It walks the tokens
+in chunks, and takes every chunk block by block; such a piece is a tile. (A token's channels lie in
+a memory page of their own, which is then visited once for all blocks.)
+
+Two kinds of memory:
+
+- tokens are token-major, (batch, seqlen, d_inner) with stride 1 along the channels, and in natural
+  order. `order` lists which token each step of the work reads: no direction needs a copy of
+  anything.
+- what has several rows a channel (A, states) is packed, (..., block, rows, LANES): the rows of one
+  block lie together, and the last block of a group is filled up with 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vmamba_kernels.checks import check_permutation
 from vmamba_kernels.jit.ircode import Int, Kernel, Mask, Ptr, Var
 from vmamba_kernels.jit.native import Arguments
 
 LANES = 32  # channels in a block: two AVX-512 registers, so that one read of B and C serves both
+CHUNK = 32  # tokens that a task takes block by block
 
-SIZES = ("n_seqlen", "n_d_inner", "n_groups", "n_blocks", "n_padded")
+SIZES = (
+    *("order", "n_seqlen", "n_chunks", "n_d_inner", "n_group_size"),
+    *("n_blocks", "n_all_blocks", "n_task_blocks", "n_batch_tasks"),
+)
 GROUPED = ("B", "C")  # (batch, group, seqlen, d_state): what a group of channels shares
 
 
@@ -37,42 +52,58 @@ def parameters(names: Iterable[str]) -> tuple[str, ...]:
 
 
 class Blocks:
-    """The channels of one call cut into blocks of LANES, each group by itself.
+    """The channels of one call cut into blocks of LANES, each group by itself."""
 
-    Vectors over channels are padded with 0 to (..., padded), so that every block of them is full.
-    """
+    task_blocks = 4  # at most; fewer where there are too few tasks for the threads
 
     def __init__(self, batch: int, seqlen: int, d_inner: int, groups: int = 1) -> None:
         self.batch, self.seqlen, self.d_inner, self.groups = batch, seqlen, d_inner, groups
         self.group_size = d_inner // groups
         self.blocks = -(-self.group_size // LANES)
-        self.padded = groups * self.blocks * LANES
-        self.ragged = self.padded != d_inner
-        self.tasks = batch * groups * self.blocks
+        self.all_blocks = groups * self.blocks
+        self.ragged = self.group_size % LANES != 0
+        per_thread = batch * self.all_blocks // (6 * torch.get_num_threads())
+        self.task_blocks = min(max(per_thread, 1), self.task_blocks)
+        self.batch_tasks = -(-self.all_blocks // self.task_blocks)
+        self.tasks = batch * self.batch_tasks
 
-    def arguments(self) -> Arguments:
+    def arguments(self, order: Tensor) -> Arguments:
         """The values of SIZES."""
         return {
+            "order": order,
             "n_seqlen": self.seqlen,
+            "n_chunks": -(-self.seqlen // CHUNK),
             "n_d_inner": self.d_inner,
-            "n_groups": self.groups,
+            "n_group_size": self.group_size,
             "n_blocks": self.blocks,
-            "n_padded": self.padded,
+            "n_all_blocks": self.all_blocks,
+            "n_task_blocks": self.task_blocks,
+            "n_batch_tasks": self.batch_tasks,
         }
 
-    def pad(self, x: Tensor) -> Tensor:
-        """(..., d_inner) -> (..., padded), contiguous, every group filled up with 0."""
-        if not self.ragged:
-            return x.contiguous()
-        grouped = x.reshape(*x.shape[:-1], self.groups, self.group_size)
-        return F.pad(grouped, (0, self.blocks * LANES - self.group_size)).flatten(-2).contiguous()
+    def pack(self, x: Tensor) -> Tensor:
+        """(..., rows, d_inner) -> (..., all_blocks, rows, LANES), new memory."""
+        if self.ragged:
+            x = x.unflatten(-1, (self.groups, self.group_size))
+            x = F.pad(x, (0, self.blocks * LANES - self.group_size)).flatten(-2)
+        x = x.view(*x.shape[:-1], self.all_blocks, LANES).transpose(-3, -2)
+        return x.clone(memory_format=torch.contiguous_format)
 
-    def unpad(self, x: Tensor) -> Tensor:
-        """(..., padded) -> (..., d_inner)."""
-        if not self.ragged:
-            return x
-        grouped = x.reshape(*x.shape[:-1], self.groups, self.blocks * LANES)
-        return grouped[..., : self.group_size].flatten(-2).contiguous()
+    def unpack(self, x: Tensor) -> Tensor:
+        """(..., all_blocks, rows, LANES) -> (..., rows, d_inner)."""
+        x = x.transpose(-3, -2).flatten(-2)
+        if self.ragged:
+            x = x.unflatten(-1, (self.groups, self.blocks * LANES))
+            x = x[..., : self.group_size].flatten(-2)
+        return x.contiguous()
+
+    def channels(self, x: Tensor | None, like: Tensor) -> Tensor:
+        """x (d_inner,) as contiguous memory, 0 where there is none."""
+        return like.new_zeros(self.d_inner) if x is None else x.contiguous()
+
+    def zeros_packed(self, like: Tensor, rows: int) -> Tensor:
+        """New memory (batch, all_blocks, rows, LANES)."""
+        return like.new_zeros(self.batch, self.all_blocks, rows, LANES)
 
     def empty_tokens(self, like: Tensor) -> Tensor:
         """New memory (batch, seqlen, d_inner)."""
@@ -90,74 +121,140 @@ def token_major(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def token_arguments(name: str, x: Tensor | None, reverse: bool) -> Arguments:
+def token_arguments(name: str, x: Tensor | None) -> Arguments:
     """The values of `parameters([name])`; x is (batch[, group], seqlen, ...), or None."""
     if x is None:
-        return dict.fromkeys(parameters([name]), 0) | {name: None}
-    axis = 2 if name in GROUPED else 1
-    step = x.stride(axis)
-    arguments: Arguments = {
-        name: x.narrow(axis, x.shape[axis] - 1, 1) if reverse else x,
-        f"n_{name}_batch": x.stride(0),
-        f"n_{name}_token": -step if reverse else step,
-    }
-    return arguments | ({f"n_{name}_group": x.stride(1)} if name in GROUPED else {})
+        return dict.fromkeys(parameters([name]), 0)
+    arguments: Arguments = {name: x, f"n_{name}_batch": x.stride(0)}
+    if name in GROUPED:
+        arguments[f"n_{name}_group"] = x.stride(1)
+    return arguments | {f"n_{name}_token": x.stride(2 if name in GROUPED else 1)}
 
 
-def total(parts: Tensor, axis: int) -> Tensor:
-    """Sum over an axis: by numpy, which never splits it over threads, so the order is fixed."""
-    return torch.from_numpy(parts.numpy().sum(axis))
+def readable(x: Tensor) -> Tensor:
+    """x in a type that the kernels read."""
+    return x if x.dtype == torch.bfloat16 else x.float()
 
 
-class Task:
-    """Which batch element and channels a task has, and where they lie."""
+def bfloats(arguments: Arguments) -> tuple[str, ...]:
+    """The names of the arguments that are bfloat16 memory."""
+    return tuple(
+        name for name, x in arguments.items() if isinstance(x, Tensor) and x.dtype == torch.bfloat16
+    )
 
-    def __init__(self, k: Kernel, task: Int, ragged: bool) -> None:
-        self.k = k
-        per_batch = k.int("n_groups") * k.int("n_blocks")
-        self.batch, within = task // per_batch, task % per_batch
-        self.group, block = within // k.int("n_blocks"), within % k.int("n_blocks")
-        group_size = k.int("n_d_inner") // k.int("n_groups")
-        self.block = within
-        self.channel = self.group * group_size + block * k.lanes
-        self.padded = within * k.lanes
+
+def token_order(call: str, seqlen: int, reverse: bool, order: Tensor | None) -> Tensor:
+    """The index of the token that each step reads, int64 (seqlen,).
+
+    Raises:
+        ValueError: `order` is no permutation. It is looked at here, inside the operator, so that a
+            compiled graph still says it.
+    """
+    if order is None:
+        return _natural_order(seqlen, reverse)
+    if order.shape != (seqlen,):
+        raise ValueError(f"{call}: order has shape {tuple(order.shape)}; seqlen is {seqlen}.")
+    check_permutation(call, order)
+    return order.contiguous()
+
+
+@lru_cache(maxsize=8)
+def _natural_order(seqlen: int, reverse: bool) -> Tensor:
+    return torch.arange(seqlen).flip(0) if reverse else torch.arange(seqlen)
+
+
+def token_slots(seqlen: int, tokens: Tensor) -> Tensor:
+    """Where each token goes: the last k with tokens[k] = t, or -1; int64 (seqlen,)."""
+    slots = np.full(seqlen, -1)
+    slots[tokens.numpy()] = np.arange(len(tokens))
+    return torch.from_numpy(slots)
+
+
+class Tile:
+    """One block of channels and one chunk of tokens: what a task works on at a time."""
+
+    def __init__(self, k: Kernel, batch: Int, block: Int, chunk: Int, ragged: bool) -> None:
+        self.k, self.batch, self.block, self.chunk = k, batch, block, chunk
+        self.number = batch * k.int("n_all_blocks") + block  # of the block, in all batch elements
+        self.group, within = block // k.int("n_blocks"), block % k.int("n_blocks")
+        self.channel = self.group * k.int("n_group_size") + within * k.lanes
         self.mask: Mask | None = None
         if ragged:  # the last block of a group is not full
-            self.mask = k.first_lanes(group_size - block * k.lanes)
+            self.mask = k.first_lanes(k.int("n_group_size") - within * k.lanes)
+        self.first = chunk * CHUNK
+        self.length = (k.int("n_seqlen") - self.first).minimum(CHUNK)
+
+    def token(self, i: Int) -> Int:
+        """The token that step i of the chunk reads."""
+        return self.k.table("order").at(self.first + i)
+
+    def token_to_come(self, i: Int) -> Int:
+        """Likewise; i may lie outside of the chunk, and is then kept inside of the sequence."""
+        step = (self.first + i).minimum(self.k.int("n_seqlen") - 1).maximum(0)
+        return self.k.table("order").at(step)
 
     def tokens(self, name: str) -> "Stream":
-        """This task's channels of (batch, token, channel) memory."""
+        """This block's channels of (batch, token, channel) memory."""
         k = self.k
         start = k.ptr(name) + self.batch * k.int(f"n_{name}_batch") + self.channel
         return Stream(start, k.int(f"n_{name}_token"))
 
     def selection(self, name: str) -> "Stream":
-        """This task's group of (batch, group, token, state) memory."""
+        """This block's group of (batch, group, token, state) memory."""
         k = self.k
         start = k.ptr(name) + self.batch * k.int(f"n_{name}_batch")
         return Stream(start + self.group * k.int(f"n_{name}_group"), k.int(f"n_{name}_token"))
 
-    def rows(self, name: str, count: int, row: Int | None = None) -> list[Ptr]:
-        """This task's channels of (..., count, padded) memory at index `row` of the first axes.
+    def channels(self, name: str, per_batch: bool = False) -> Ptr:
+        """This block's channels of (d_inner,) or (batch, d_inner) memory."""
+        row = self.batch * self.k.int("n_d_inner") if per_batch else 0
+        return self.k.ptr(name) + self.channel + row
 
-        `row` is the batch element unless given.
+    def rows(self, name: str, count: int, index: Int | None = None) -> list[Ptr]:
+        """This block's rows of packed memory (batch, block, rows, lanes).
+
+        `index` is what else there is in place of (batch, block), counted as one number.
         """
-        row = self.batch if row is None else row
-        return self.shared_rows(name, count, row * count)
+        index = self.number if index is None else index
+        start = self.k.ptr(name) + index * (count * self.k.lanes)
+        return [start + self.k.lanes * n for n in range(count)]
 
-    def shared_rows(self, name: str, count: int, first: Int | int = 0) -> list[Ptr]:
-        """This task's channels of `count` rows of (rows, padded) memory."""
-        step = self.k.int("n_padded")
-        start = self.k.ptr(name) + self.padded + step * first
-        return [start + step * n for n in range(count)]
 
-    def states(self, name: str, d_state: int) -> list[Var]:
-        """One variable a state, read from (batch, d_state, padded) memory; 0 without memory."""
-        states = [Var(self.k, 0.0) for _ in range(d_state)]
-        with self.k.when_given(self.k.ptr(name)):
-            for state, place in zip(states, self.rows(name, d_state), strict=True):
-                state.set(place.load())
-        return states
+@contextmanager
+def tiles(k: Kernel, ragged: bool, backward: bool = False) -> Iterator[Tile]:
+    """Run the body for every chunk and every block of every task of this thread.
+
+    What a block hands on to its next chunk is `carried` through memory.
+    """
+    with k.tasks() as task:
+        batch, first = task // k.int("n_batch_tasks"), task % k.int("n_batch_tasks")
+        first = first * k.int("n_task_blocks")
+        count = (k.int("n_all_blocks") - first).minimum(k.int("n_task_blocks"))
+        with k.loop(k.int("n_chunks")) as done, k.loop(count) as block:
+            chunk = k.int("n_chunks") - 1 - done if backward else done
+            yield Tile(k, batch, first + block, chunk, ragged)
+
+
+@contextmanager
+def carried(places: Sequence[Ptr], mask: Mask | None = None) -> Iterator[list[Var]]:
+    """Variables that go on from tile to tile: read from memory, and written back at the end."""
+    variables = [Var(place.kernel, place.load(mask)) for place in places]
+    yield variables
+    for place, variable in zip(places, variables, strict=True):
+        place.store(variable.get(), mask)
+
+
+@contextmanager
+def summed(places: Sequence[Ptr], mask: Mask | None = None) -> Iterator[list[Var]]:
+    """Variables that start at 0 in each tile and are added to memory at the end.
+
+    A sum of sums: its error grows with the tokens of a chunk and the number of chunks, not with
+    their product.
+    """
+    variables = [Var(place.kernel, 0.0) for place in places]
+    yield variables
+    for place, variable in zip(places, variables, strict=True):
+        place.store(place.load(mask) + variable.get(), mask)
 
 
 class Stream:
@@ -168,3 +265,13 @@ class Stream:
 
     def at(self, token: Int) -> Ptr:
         return self.start + token * self.stride
+
+
+class Column:
+    """One `Vec` a token of a chunk, in the thread's scratch memory."""
+
+    def __init__(self, start: Ptr) -> None:
+        self.start = start
+
+    def at(self, i: Int) -> Ptr:
+        return self.start + i * self.start.kernel.lanes

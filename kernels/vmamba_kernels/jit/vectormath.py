@@ -1,4 +1,4 @@
-"""The functions that the kernels need, in vector code: exp2, softplus, logistic, sums of lanes."""
+"""The functions that the kernels need, in vector code: exp2, softplus, SiLU, sums of lanes."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,11 @@ from vmamba_kernels.jit.ircode import Vec, fma
 # 2**f = 1 + f*(c1 + f*(c2 + ...)) on [-1/2, 1/2]: minimax fit of the relative error, 9e-8 (1.7e-7
 # in float32). The 1 is exact, so that exp2 reaches 1, 0 and infinity cleanly.
 EXP2 = (0.693146978, 0.240222421, 0.0555073374, 0.00967151264, 0.00132647271)
+# log(1 + e) = e * (1 + e*(l1 + e*(l2 + ...))) on [0, 1]: likewise, 3e-8 (1.2e-7 in float32)
+LOG1P = (
+    *(-0.499996483, 0.33321324, -0.248571634, 0.191536546),
+    *(-0.137538016, 0.0792045221, -0.0300657861, 0.00536482269),
+)
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
 ROUND = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
@@ -18,12 +23,9 @@ def exp2(x: Vec) -> Vec:
     x = x.at_least(-127.0).at_most(128.0)
     shifted = x + ROUND
     f = x - (shifted - ROUND)
-    p = fma(f, EXP2[-1], EXP2[-2])
-    for c in EXP2[-3::-1]:
-        p = fma(p, f, c)
-    p = fma(p, f, 1.0)
+    p = one_plus(f, EXP2)
     # multiply by 2**round(x): add the integer to the exponent bits
-    integers = f"<{k.lanes} x i32>"
+    integers = k.integers
     whole = k.emit(f"bitcast {k.vec} {shifted.name} to {integers}")
     whole = k.emit(f"shl {integers} {whole}, splat (i32 23)")
     bits = k.emit(f"bitcast {k.vec} {p.name} to {integers}")
@@ -33,20 +35,33 @@ def exp2(x: Vec) -> Vec:
 
 def softplus_and_slope(v: Vec) -> tuple[Vec, Vec]:
     """log(1 + exp(v)) and its derivative, the logistic function of v."""
-    k = v.kernel
     e = exp2(v.abs() * -LOG2E)
-    q = e / (e + 2.0)  # log(1 + e) = 2 artanh(q), q <= 1/3
-    q2 = q * q
-    series = k.number(2 / 13)
-    for odd in (11, 9, 7, 5, 3, 1):
-        series = fma(series, q2, 2 / odd)
-    s = k.number(1.0) / (e + 1.0)
-    return fma(series, q, v.at_least(0.0)), v.where_negative(e * s, s)
+    s = v.kernel.number(1.0) / (e + 1.0)
+    return fma(one_plus(e, LOG1P), e, v.at_least(0.0)), v.where_negative(e * s, s)
 
 
 def logistic(v: Vec) -> Vec:
     """1 / (1 + exp(-v))."""
     return v.kernel.number(1.0) / (exp2(v * -LOG2E) + 1.0)
+
+
+def silu(v: Vec) -> Vec:
+    """v / (1 + exp(-v))."""
+    return v / (exp2(v * -LOG2E) + 1.0)
+
+
+def silu_and_slope(v: Vec) -> tuple[Vec, Vec]:
+    """v / (1 + exp(-v)) and its derivative."""
+    s = logistic(v)
+    return v * s, s * fma(v, v.kernel.number(1.0) - s, 1.0)
+
+
+def one_plus(x: Vec, coefficients: Sequence[float]) -> Vec:
+    """1 + x*(c0 + x*(c1 + ...)), Horner's way."""
+    p = x.kernel.number(coefficients[-1])
+    for c in coefficients[-2::-1]:
+        p = fma(p, x, c)
+    return fma(p, x, 1.0)
 
 
 def sum_lanes(values: Sequence[Vec]) -> Vec:

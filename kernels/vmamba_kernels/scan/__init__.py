@@ -1,21 +1,25 @@
-"""The selective scan: two public functions, one definition (`naive`), faster backends behind it."""
+"""The selective scan: public functions, one definition (`naive`), faster backends behind them."""
 
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
-from vmamba_kernels.checks import check_scan
-from vmamba_kernels.scan import cpu, naive
+from vmamba_kernels.checks import Tokens, check_order, check_scan, token_indices
+from vmamba_kernels.scan import cpu, gpu, naive
+from vmamba_kernels.scan.types import BidirectionalResult, ScanInputs, ScanNorms, ScanResult
 
-__all__ = ["ScanResult", "selective_scan", "selective_scan_with_states"]
+__all__ = [
+    "BidirectionalResult",
+    "ScanInputs",
+    "ScanNorms",
+    "ScanResult",
+    "selective_scan",
+    "selective_scan_with_norms",
+    "selective_scan_with_states",
+]
 
-
-class ScanResult(NamedTuple):
-    """What a scan gives when its states are kept."""
-
-    y: Tensor
-    states: Tensor
+BACKENDS = {"naive": naive, "cpu": cpu, "gpu": gpu}
 
 
 @overload
@@ -32,6 +36,7 @@ def selective_scan(
     return_last_state: Literal[False] = ...,
     *,
     reverse: bool = ...,
+    order: Tensor | None = ...,
     initial_state: Tensor | None = ...,
     backend: str = ...,
 ) -> Tensor: ...
@@ -49,6 +54,7 @@ def selective_scan(
     *,
     return_last_state: Literal[True],
     reverse: bool = ...,
+    order: Tensor | None = ...,
     initial_state: Tensor | None = ...,
     backend: str = ...,
 ) -> tuple[Tensor, Tensor]: ...
@@ -65,6 +71,7 @@ def selective_scan(
     return_last_state: bool = False,
     *,
     reverse: bool = False,
+    order: Tensor | None = None,
     initial_state: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -90,12 +97,14 @@ def selective_scan(
         delta_softplus: Pass delta + delta_bias through softplus.
         return_last_state: Return (y, last_state) instead of y, as mamba_ssm does.
         reverse: Run from the last token to the first; results stay in natural order.
+        order: Any other order to read in: entry i is the token read at step i, int64 (seqlen,).
+            Every tensor stays in natural order.
         initial_state: h before the first token in scan order, (batch, d_inner, d_state).
         backend: "auto", "naive", "cpu" or "gpu"; see `vmamba_kernels.backends()`.
 
     Returns:
         `y`, shaped and typed like `u`; with `return_last_state` also the state after the last
-        token in scan order (token 0 if `reverse`), (batch, d_inner, d_state), float32.
+        token read (token 0 if `reverse`), (batch, d_inner, d_state), float32.
 
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
@@ -103,10 +112,11 @@ def selective_scan(
     Source:
         Gu and Dao 2023, arXiv:2312.00752, equation 2 and algorithm 2.
     """
-    y, last_state, _ = _scan(
-        "selective_scan", u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, reverse, False, backend,
+    run, arguments = _prepared(
+        "selective_scan", backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
+        delta_softplus, reverse, order,
     )  # fmt: skip
+    y, last_state, _ = run.scan(*arguments, None)
     return (y, last_state) if return_last_state else y
 
 
@@ -121,21 +131,27 @@ def selective_scan_with_states(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     *,
+    tokens: Tokens | None = None,
     reverse: bool = False,
+    order: Tensor | None = None,
     initial_state: Tensor | None = None,
     backend: str = "auto",
 ) -> ScanResult:
-    """Run the selective scan and keep the state after every token.
+    """Run the selective scan and keep the state after every token, or after chosen ones.
 
-    `y` is the same, bit for bit, as `selective_scan` gives on the same backend.
+    `y` is the same, bit for bit, as `selective_scan` gives on the same backend. Memory grows with
+    the states that are kept, and with no others; `scan_window` recomputes those in between.
 
     Args:
         u, delta, A, B, C, D, z, delta_bias, delta_softplus: As in `selective_scan`.
-        reverse, initial_state, backend: As in `selective_scan`.
+        tokens: Whose states to keep, by natural index: a slice such as slice(63, None, 64), a
+            range, a list or a tensor of whole numbers (-1 is the last token). None: every token.
+        reverse, order, initial_state, backend: As in `selective_scan`.
 
     Returns:
-        `y`, shaped and typed like `u`, and `states`, float32 (batch, d_inner, d_state, seqlen)
-        in natural token order, maybe a strided view: `states[..., t]` is h[t], read by y[t].
+        `y`, shaped and typed like `u`, and `states`, float32 (batch, d_inner, d_state, count),
+        in the order of `tokens`, maybe a strided view. For every token, `states[..., t]` is h[t],
+        read by y[t].
 
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
@@ -143,15 +159,59 @@ def selective_scan_with_states(
     Source:
         Gu and Dao 2023, arXiv:2312.00752, equation 2 and algorithm 2.
     """
-    y, _, states = _scan(
-        "selective_scan_with_states", u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, reverse, True, backend,
+    call = "selective_scan_with_states"
+    run, arguments = _prepared(
+        call, backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
+        delta_softplus, reverse, order,
     )  # fmt: skip
+    y, _, states = run.scan(*arguments, token_indices(call, tokens, u.shape[2]))
     return ScanResult(y, states)
 
 
-def _scan(
+def selective_scan_with_norms(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    *,
+    reverse: bool = False,
+    order: Tensor | None = None,
+    initial_state: Tensor | None = None,
+    backend: str = "auto",
+) -> ScanNorms:
+    """Run the selective scan and measure its states as they are made, without keeping them.
+
+    `y` is the same, bit for bit, as `selective_scan` gives on the same backend. The scale of a
+    state is arbitrary: the same y comes from B * w and C / w, with h * w. To weight the states by
+    how strongly they are read, as `analysis.states.token_norms` does, scan with
+    w = rms of C over the tokens.
+
+    Args:
+        u, delta, A, B, C, D, z, delta_bias, delta_softplus: As in `selective_scan`.
+        reverse, order, initial_state, backend: As in `selective_scan`.
+
+    Returns:
+        `ScanNorms`: y, and float32 norms over states and over channels and the readout, which
+        carry no gradient (`selective_scan_with_states` does).
+
+    Raises:
+        ValueError: an argument does not fit; the message names it and says what would.
+    """
+    run, arguments = _prepared(
+        "selective_scan_with_norms", backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
+        delta_softplus, reverse, order,
+    )  # fmt: skip
+    return ScanNorms(*run.scan_norms(*arguments))
+
+
+def _prepared(
     call: str,
+    backend: str,
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -163,14 +223,18 @@ def _scan(
     initial_state: Tensor | None,
     delta_softplus: bool,
     reverse: bool,
-    keep_states: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Check, give B and C their group axis, and run the chosen backend."""
+    order: Tensor | None,
+) -> tuple[Any, tuple[Any, ...]]:
+    """Check, give B and C their group axis: the backend's module, and the arguments it takes."""
     tensors = check_scan(call, u, delta, A, B, C, D, z, delta_bias, initial_state)
-    chosen = choose_backend(call, backend, tensors)
-    B, C = (x if x.dim() == 4 else x.unsqueeze(1) for x in (B, C))
-    run = cpu.scan if chosen == "cpu" else naive.scan
-    return run(
-        u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse, keep_states
-    )
+    check_order(call, u.shape[2], reverse, order)
+    run = BACKENDS[choose_backend(call, backend, tensors)]
+    B, C = grouped(B), grouped(C)
+    return run, (
+        u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse, order,
+    )  # fmt: skip
+
+
+def grouped(x: Tensor) -> Tensor:
+    """B or C with its group axis: (batch, groups, d_state, seqlen)."""
+    return x if x.dim() == 4 else x.unsqueeze(1)

@@ -55,7 +55,18 @@ def test_state_norms_stand_where_their_tokens_do():
     assert np.isclose(found, expected)
 
 
+def test_recorded_norms_over_channels_serve_as_well_as_all_states():
+    from_states = make_trace()
+    values, axes = dict(from_states), {}
+    for name in list(values):
+        if name.endswith("hook_h"):
+            values[name + "_over_channels"] = values.pop(name).norm(dim=1)
+    axes = {name: ("batch", "d_state", "seqlen") for name in values}
+    reduced = Trace(values, axes, from_states.config, from_states.seconds)
+    assert np.allclose(state_norms(reduced, clip=1), state_norms(from_states, clip=1))
+
+
 @pytest.mark.parametrize("missing", ["h", "C"])
 def test_a_trace_without_states_or_without_c_says_what_to_record(missing):
-    with pytest.raises(KeyError, match=r"names_filter=.*hook_h.*hook_C"):
+    with pytest.raises(KeyError, match=r"names_filter=.*hook_h_over_channels.*hook_C"):
         state_norms(make_trace(skip=missing))

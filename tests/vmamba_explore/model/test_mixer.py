@@ -42,3 +42,18 @@ def test_a_forward_only_block_is_causal_and_a_bidirectional_one_is_not():
 def test_the_residual_stays_float32_under_bfloat16_weights():
     block = Block(VideoMambaConfig.preset("toy")).bfloat16()
     assert block(torch.randn(1, 9, 32)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial", "temporal"])
+def test_looking_inside_the_fused_scan_changes_no_bit(order, dtype):
+    torch.manual_seed(0)
+    config = VideoMambaConfig.preset("toy", backward_order=order, num_frames=8, cls_position=None)
+    mixer = BidirectionalMixer(config).to(dtype)
+    name_hooks(mixer)
+    hidden = torch.randn(2, config.grid.seqlen, 32).to(dtype)
+    plain, calls = mixer(hidden), []
+    for hook in ("delta", "y", "h", "A_bar", "h_over_states", "h_boundaries"):
+        with attached(mixer, [(f"ssm_forward.hook_{hook}", lambda v, p: calls.append(v.clone()))]):
+            assert torch.equal(mixer(hidden), plain), hook
+    assert len(calls) == 6

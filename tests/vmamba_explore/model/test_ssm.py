@@ -144,3 +144,28 @@ def test_gradients_flow_through_an_edit_to_the_states_before_it():
         y = ssm(x)
     y[..., 0].sum().backward()  # token 0 is read after token 4 by the backward scan
     assert x.grad[..., 7:].abs().max() > 0
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
+def test_norms_are_those_of_the_states(order):
+    ssm, config = build(order)
+    x, seen = torch.randn(2, config.d_inner, config.grid.seqlen), {}
+    names = ["hook_h", "hook_h_over_states", "hook_h_over_channels"]
+    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+        ssm(x)
+    assert torch.allclose(seen["hook_h_over_states"], seen["hook_h"].norm(dim=2), atol=1e-5)
+    assert torch.allclose(seen["hook_h_over_channels"], seen["hook_h"].norm(dim=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
+def test_boundaries_are_the_states_after_every_64th_token_read(order):
+    ssm, config = build(order)
+    seqlen = 200 // (config.grid.rows * config.grid.cols) * config.grid.rows * config.grid.cols
+    ssm.scan_order = None if ssm.scan_order is None else torch.randperm(seqlen)
+    x, seen = torch.randn(1, config.d_inner, seqlen), {}
+    names = ["hook_h", "hook_h_boundaries"]
+    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+        y = ssm(x)
+    tokens = ssm.steps(seqlen)[[63, 127, 191]]
+    assert torch.equal(seen["hook_h_boundaries"], seen["hook_h"][..., tokens])
+    assert torch.equal(y, ssm(x))

@@ -97,8 +97,12 @@ def test_filters_are_names_patterns_lists_functions_and_none():
     for names_filter in (name, [name], lambda n: n == name, "layers.1.*backward.hook_delta"):
         assert run_with_trace(model, clips(), names_filter)[1].names == [name]
     everything = run_with_trace(model, clips())[1].names
+    on_demand = ("A_bar", "h_boundaries", "h_over_states", "h_over_channels")
     assert set(hook_names(model)) - set(everything) == {
-        f"layers.{n}.mixer.ssm_{d}.hook_A_bar" for n in (0, 1) for d in ("forward", "backward")
+        f"layers.{n}.mixer.ssm_{d}.hook_{hook}"
+        for n in (0, 1)
+        for d in ("forward", "backward")
+        for hook in on_demand
     }
 
 
@@ -117,7 +121,7 @@ def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_name(names_fil
 
 @pytest.mark.parametrize("names_filter", [lambda name: False, []])
 def test_a_filter_that_chooses_nothing_is_an_error(names_filter):
-    with pytest.raises(KeyError, match="chooses none of the 34 hook points"):
+    with pytest.raises(KeyError, match="chooses none of the 46 hook points"):
         trace_size(toy(), clips(), names_filter)
 
 

@@ -44,6 +44,8 @@ def test_every_quantity_has_its_dims():
     grid = ("frame", "row", "col")
     assert dims == {
         **dict.fromkeys(("block_input", "u", "z", "delta", "y", "out"), (*grid, "channel")),
+        "h_over_states": (*grid, "channel"),
+        "h_over_channels": (*grid, "state"),
         **dict.fromkeys(("B", "C"), (*grid, "state")),
         **dict.fromkeys(("A_bar", "h"), (*grid, "channel", "state")),
     }
@@ -107,3 +109,8 @@ def test_what_was_not_recorded_says_what_was(unchecked):
         trace.sel(clip=2)
     with pytest.raises(ValueError, match="belongs to both directions"):
         record().sel(direction="forward", quantity="z")
+
+
+def test_boundary_states_have_no_frame_and_say_where_they_are_used():
+    with pytest.raises(ValueError, match="no quantity 'h_boundaries'.*state_window"):
+        record().sel(layer=0, direction="forward", quantity="h_boundaries")

@@ -28,6 +28,28 @@ def test_reverse_is_flip_convolve_flip(backend):
     torch.testing.assert_close(backward, flipped, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["naive", "cpu"])
+def test_an_order_is_permute_convolve_permute_back(backend):
+    tensors = make(2, 40, 70, 4)
+    order = torch.randperm(70, generator=torch.Generator().manual_seed(2))
+    options = {"activation": "silu", "backend": backend}
+    leaves = [x.requires_grad_() for x in tensors]
+    ordered = causal_conv1d(*leaves, order=order, **options)
+    permuted = causal_conv1d(leaves[0][..., order], *leaves[1:], **options)[..., order.argsort()]
+    assert torch.equal(ordered, permuted)
+    upstream = torch.randn(ordered.shape)
+    runs = [torch.autograd.grad(out, leaves, upstream) for out in (ordered, permuted)]
+    for a, b in zip(*runs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [[0, 1, 1], [0, 1, 3]], ids=str)
+def test_a_compiled_graph_still_says_that_an_order_is_no_permutation(wrong):
+    run = torch.compile(causal_conv1d, fullgraph=True, backend="aot_eager")
+    with pytest.raises(ValueError, match="order"):
+        run(*make(1, 4, 3, 2), order=torch.tensor(wrong), backend="cpu")
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 7, 1, 4), (2, 45, 2, 4), (2, 64, 63, 4), (3, 40, 5, 8), (1, 32, 1569, 2),
               (2, 33, 9, 1)],
@@ -57,6 +79,18 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(relative_error, 
         assert relative_error(x, reference) < tolerance[str(dtype)[6:]]
 
 
+@pytest.mark.parametrize("d_inner", [45, 64])
+def test_bfloat16_is_read_and_written_with_the_bits_of_conversions_around_it(d_inner):
+    x, weight, bias = make(2, d_inner, 50, 4)
+    short = results([x.bfloat16(), weight, bias], "cpu", activation="silu")
+    leaves = [t.float().requires_grad_() for t in (x.bfloat16(), weight, bias)]
+    out = causal_conv1d(*leaves, activation="silu", backend="cpu")
+    upstream = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    grads = torch.autograd.grad(out, leaves, upstream.float())
+    for ours, long in zip(short, (out, *grads), strict=True):
+        assert torch.equal(ours, long.to(ours.dtype))
+
+
 def test_threads_batch_and_strides_change_no_bit():
     x, *rest = make(3, 100, 30, 4)
     options = {"activation": "silu", "reverse": True}
@@ -79,17 +113,19 @@ def test_threads_batch_and_strides_change_no_bit():
 def test_the_operators_pass_torchs_own_checks(bias):
     x, weight, *rest = make(2, 33, 6, 4, bias)
     tensors = [x.requires_grad_(), weight.requires_grad_(), rest[0] if rest else None]
+    order = torch.tensor([3, 1, 0, 5, 4, 2]) if bias else None
     forward = torch.ops.vmamba_kernels.causal_conv1d_cpu.default
-    torch.library.opcheck(forward, (*tensors, True, False))
+    torch.library.opcheck(forward, (*tensors, order, True, False))
     plain = [None if t is None else t.detach() for t in tensors]
     gradient = torch.ops.vmamba_kernels.causal_conv1d_cpu_gradient.default
-    torch.library.opcheck(gradient, (plain[0].clone(), *plain, True, True))
+    torch.library.opcheck(gradient, (plain[0].clone(), *plain, order, True, True))
 
 
 def test_it_compiles_into_one_graph_and_gives_the_same_bits():
     tensors = [x.requires_grad_() for x in make(2, 40, 9, 4)]
     compiled = torch.compile(causal_conv1d, fullgraph=True, backend="aot_eager")
-    plain, graph = causal_conv1d(*tensors), compiled(*tensors)
+    order = torch.arange(9).roll(4)
+    plain, graph = (run(*tensors, order=order) for run in (causal_conv1d, compiled))
     assert torch.equal(plain, graph)
     for a, b in zip(*(torch.autograd.grad(o.sum(), tensors) for o in (plain, graph)), strict=True):
         assert torch.equal(a, b)

@@ -18,7 +18,7 @@ def test_a_forked_data_loader_worker_does_not_hang_and_agrees():
     code = """
 import torch
 from vmamba_kernels import selective_scan
-from vmamba_kernels.jit import native
+from vmamba_kernels.jit import native, threads
 
 class Scans(torch.utils.data.Dataset):
     def __len__(self):
@@ -31,7 +31,7 @@ class Scans(torch.utils.data.Dataset):
 torch.set_num_threads(2)
 here = torch.stack([Scans()[i] for i in range(4)])  # the parent's pool is running
 loader = torch.utils.data.DataLoader(Scans(), 4, num_workers=2, multiprocessing_context="fork")
-with native._threads()._shutdown_lock:  # as if another thread were handing work to the pool
+with threads._threads()._shutdown_lock:  # as if another thread were handing work to the pool
     batches = iter(loader)
 (there,) = batches
 assert torch.equal(here, there)
@@ -106,6 +106,8 @@ y = scan()
 atexit.register(lambda: print("same" if torch.equal(scan(), y) else "different"))
 """
     assert _printed_by(code) == "same"
+    on_the_pool = "from vmamba_kernels.jit import threads; threads._openmp = lambda: None"
+    assert _printed_by(on_the_pool + code) == "same"
 
 
 def _printed_by(code):

@@ -5,7 +5,14 @@ import torch
 
 from vmamba_kernels.jit.ircode import Kernel
 from vmamba_kernels.jit.native import Native
-from vmamba_kernels.jit.vectormath import exp2, logistic, softplus_and_slope, sum_lanes
+from vmamba_kernels.jit.vectormath import (
+    exp2,
+    logistic,
+    silu,
+    silu_and_slope,
+    softplus_and_slope,
+    sum_lanes,
+)
 
 LANES = 16
 
@@ -36,6 +43,16 @@ def test_it_is_accurate_everywhere(tolerance, name, ours, true, reach):
     reference = true(x.double())
     error = ((run(ours, x).double() - reference) / reference).abs().max().item()
     assert error < tolerance[name], error
+
+
+def test_silu_and_its_slope_are_accurate_everywhere(relative_error, tolerance):
+    x = torch.linspace(-100, 100, 400_001)
+    doubles = x.double().requires_grad_()
+    true = torch.nn.functional.silu(doubles)
+    (slope,) = torch.autograd.grad(true.sum(), doubles)
+    for ours in (run(silu, x), run(lambda v: silu_and_slope(v)[0], x)):
+        assert ((ours - true).abs() / true.abs().clamp_min(1e-6)).max() < tolerance["logistic"]
+    assert relative_error(run(lambda v: silu_and_slope(v)[1], x), slope) < tolerance["exp2"]
 
 
 def test_exp2_reaches_its_limits_exactly():

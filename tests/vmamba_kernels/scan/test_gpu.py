@@ -1,0 +1,260 @@
+"""Tests of the scan on a GPU: vmamba_kernels.scan.gpu against naive in float64.
+
+Without a GPU the same kernels run in Triton's interpreter, which takes up to a second for each, so
+shapes are small. What is kept on the way, both directions at once and torch's own checks are in
+test_gpu_operators.py; what the compiler makes of the kernels is in test_gpu_binary.py.
+"""
+
+import pytest
+import torch
+
+from tests.vmamba_kernels.scan.gpu_runs import HOW, ORDER, SOFTPLUS, TOKENS, both, double, run, to
+from vmamba_kernels import selective_scan, selective_scan_with_states
+
+pytestmark = pytest.mark.usefixtures("triton_runs")
+OPTIONAL = ("D", "z", "delta_bias", "initial_state")
+how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
+needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@pytest.fixture
+def gpu_launch():
+    from vmamba_kernels.scan import gpu_launch
+
+    return gpu_launch
+
+
+SHAPES = {
+    "one of everything": {"batch": 1, "d_inner": 1, "seqlen": 1, "d_state": 1},
+    "two tokens": {"d_inner": 7, "seqlen": 2, "d_state": 5},
+    "a tile less one": {"d_inner": 32, "seqlen": 15, "d_state": 2},
+    "a tile": {"d_inner": 32, "seqlen": 16, "d_state": 2},
+    "a tile and one": {"d_inner": 32, "seqlen": 17, "d_state": 3},
+    "odd everything": {"d_inner": 45, "seqlen": 37, "d_state": 3},
+    "states of the models": {"batch": 1, "d_inner": 32, "seqlen": 37, "d_state": 16},
+    "states that take turns": {"batch": 1, "d_inner": 32, "seqlen": 33, "d_state": 20},
+    "turns with one state left over": {"batch": 1, "d_inner": 32, "seqlen": 17, "d_state": 17},
+    "a chunk less one": {"batch": 1, "d_inner": 32, "seqlen": 63, "d_state": 2},
+    "more than a chunk": {"batch": 1, "d_inner": 32, "seqlen": 70, "d_state": 2},
+    "a clip": {"batch": 1, "d_inner": 32, "seqlen": 1569, "d_state": 2},
+    "a long clip": {"batch": 1, "d_inner": 8, "seqlen": 3137, "d_state": 1},
+    "groups": {"batch": 1, "d_inner": 66, "seqlen": 17, "d_state": 2, "groups": 2},
+    "groups that differ": {"d_inner": 12, "seqlen": 9, "d_state": 3, "groups": (3, 2)},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_y_and_states_equal_naive(inputs_for, agree, shape, reverse):
+    agree(*both(inputs_for(**shape), reverse=reverse))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_order_reads_as_naive_reads(inputs_for, agree, groups):
+    agree(*both(inputs_for(groups=groups), order=ORDER))
+
+
+def test_reverse_is_the_order_that_counts_down(inputs_for):
+    inputs = inputs_for()
+    reverse, order = run(inputs, reverse=True), run(inputs, order=torch.arange(37).flip(0))
+    assert all(torch.equal(x, order[name]) for name, x in reverse.items())
+
+
+@pytest.mark.parametrize("without", [OPTIONAL, *((name,) for name in OPTIONAL)])
+@pytest.mark.parametrize("softplus", [True, False])
+def test_each_argument_may_be_left_out(inputs_for, agree, without, softplus):
+    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2, without=without)
+    if not softplus:
+        inputs["delta"] = inputs["delta"].abs()
+        if inputs["delta_bias"] is not None:
+            inputs["delta_bias"] = inputs["delta_bias"].abs()
+    agree(*both(inputs, delta_softplus=softplus))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32_and_rounded_once(
+    inputs_for, relative_error, tolerance, dtype
+):
+    inputs = inputs_for(d_inner=32, seqlen=17, d_state=2, dtype=dtype)
+    ours, true = both(inputs)
+    assert ours["y"].dtype == dtype
+    assert ours["last_state"].dtype == ours["states"].dtype == torch.float32
+    assert relative_error(ours["y"].cpu(), true["y"]) < tolerance[str(dtype)[6:]]
+    assert relative_error(ours["states"].cpu(), true["states"]) < tolerance["scan states"]
+    exact = run({n: x.float() for n, x in inputs.items()})
+    assert torch.equal(ours["y"], exact["y"].to(dtype))
+
+
+def test_arguments_may_be_of_different_types(inputs_for):
+    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
+    mixed = {n: x if n == "u" else x.bfloat16() for n, x in inputs.items()}
+    same = {n: x.float() for n, x in mixed.items()}
+    assert all(torch.equal(x, run(same)[name]) for name, x in run(mixed).items())
+
+
+# More than one split: the sequence is cut and its pieces run at once.
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+@how_to_read
+def test_splits_change_rounding_only(inputs_for, agree, cut_scan, tiles, how):
+    inputs = inputs_for(d_state=3)
+    whole = run(inputs, **how)
+    cut_scan(tiles)
+    split = run(inputs, **how)
+    agree(split, {name: x.double() for name, x in whole.items()})
+    agree(split, run(double(inputs), "naive", **how))
+    assert not torch.equal(split["y"], whole["y"])  # it really was cut
+
+
+@pytest.mark.parametrize("shape", ["odd everything", "groups that differ", "more than a chunk"])
+def test_splits_equal_naive_for_all_shapes(inputs_for, agree, cut_scan, shape):
+    cut_scan(1)
+    agree(*both(inputs_for(**SHAPES[shape]), reverse=True))
+
+
+def test_splits_of_states_that_take_turns_equal_naive(inputs_for, agree, cut_scan):
+    cut_scan(1)
+    agree(*both(inputs_for(batch=1, d_inner=32, seqlen=33, d_state=20)))
+
+
+def test_short_sequences_and_many_channels_are_not_split(gpu_launch):
+    channels = gpu_launch.FULL_GPU
+    for seqlen in (1, 16, 63, 64, 65, 1569, 100_001):
+        tiles = -(-seqlen // 16)
+        assert gpu_launch.tiles_in_split(channels, seqlen) == tiles
+        assert -(-tiles // gpu_launch.tiles_in_split(1, seqlen)) <= gpu_launch.MOST_SPLITS
+    assert gpu_launch.tiles_in_split(1, 64) == 4
+    for channels in (768, 2 * 768, 8 * 768):  # enough for every scheduler of a large GPU
+        splits = -(-99 // gpu_launch.tiles_in_split(channels, 1569))
+        assert channels // 32 * splits >= 528
+
+
+def test_splits_do_not_depend_on_groups_so_that_two_scans_have_those_of_one_launch(gpu_launch):
+    u, A = torch.empty(100, 12, 1569, device="meta"), torch.empty(12, 2, device="meta")
+    B, C = (torch.empty(100, groups, 2, 1569, device="meta") for groups in (1, 3))
+    assert gpu_launch.Sizes(u, A, B, B).splits == gpu_launch.Sizes(u, A, B, C).splits == 25
+
+
+# Memory.
+
+
+def test_any_strides_give_the_same_bits(inputs_for):
+    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=3)
+    true = run(inputs)
+    layouts = {
+        "channel-major": lambda x: x.contiguous(),
+        "half of a wider tensor": lambda x: (
+            torch.cat([x, x], -2).mT.contiguous().mT[..., : x.shape[-2], :]
+        ),
+        "every second token": lambda x: x.repeat_interleave(2, -1)[..., ::2],
+    }
+    for layout, change in layouts.items():
+        changed = {n: change(x) if n in TOKENS else x for n, x in inputs.items()}
+        changed["A"] = inputs["A"].t().contiguous().t()
+        changed["initial_state"] = inputs["initial_state"].mT.contiguous().mT
+        changed["D"] = inputs["D"].repeat_interleave(2)[::2]
+        for name, x in run(changed).items():
+            assert torch.equal(x, true[name]), (layout, name)
+
+
+def test_expanded_tensors_are_read_as_what_they_stand_for(inputs_for):
+    inputs = inputs_for(d_inner=32, seqlen=17, d_state=2, without=("initial_state",))
+    for name in TOKENS:
+        inputs[name] = inputs[name][:1].expand(2, *inputs[name].shape[1:])
+    inputs["u"] = inputs["u"][..., :1].expand(-1, -1, 17)
+    true = {n: None if x is None else x.clone(memory_format=torch.contiguous_format)
+            for n, x in inputs.items()}  # fmt: skip
+    assert all(torch.equal(x, run(true)[name]) for name, x in run(inputs).items())
+
+
+def test_token_major_input_gives_token_major_output(inputs_for, gpu_launch):
+    inputs = inputs_for(d_inner=40, seqlen=17, d_state=2)
+    y, states = selective_scan_with_states(**inputs, **SOFTPLUS)
+    assert y.stride() == (17 * 40, 1, 40)
+    assert states.stride(1) == 1
+    assert gpu_launch.token_major(inputs["u"]).data_ptr() == inputs["u"].data_ptr()
+
+
+@pytest.mark.parametrize("raw", [-1e3, -60.0, 0.0, 60.0, 1e3, 1e30])
+def test_extreme_step_sizes_do_what_the_definition_does(inputs_for, raw):
+    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2, without=("delta_bias",))
+    inputs["delta"] = torch.full_like(inputs["delta"], raw)
+    true = run({n: None if x is None else x.cpu() for n, x in inputs.items()}, "naive")
+    for name, x in run(inputs).items():
+        atol = 1e-6 * true[name].abs().max().item()
+        torch.testing.assert_close(x.cpu(), true[name], rtol=2e-5, atol=atol)
+
+
+def test_a_step_size_of_zero_keeps_the_state_exactly(inputs_for):
+    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2, without=("delta_bias",))
+    inputs["delta"] = torch.zeros_like(inputs["delta"])
+    _, states = selective_scan_with_states(**inputs, backend="gpu")
+    assert torch.equal(states, inputs["initial_state"][..., None].expand_as(states))
+
+
+def test_nan_in_one_channel_stays_in_that_channel(inputs_for):
+    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2)
+    for name in ("u", "delta", "A", "z"):
+        spoiled = inputs | {name: inputs[name].clone()}
+        (spoiled[name][5] if name == "A" else spoiled[name][:, 5]).fill_(torch.nan)
+        bad = selective_scan(**spoiled, **SOFTPLUS).isnan()
+        assert bad[:, 5].all() and not bad[:, :5].any() and not bad[:, 6:].any(), name
+
+
+def test_an_order_on_the_cpu_must_be_a_permutation(inputs_for):
+    inputs = inputs_for(batch=1, d_inner=2, seqlen=17, d_state=2)
+    order = torch.arange(17)
+    order[3] = 4
+    with pytest.raises(ValueError, match="order must name each of the 17 tokens once"):
+        selective_scan(**inputs, order=order, **SOFTPLUS)
+
+
+def test_an_order_that_is_none_reads_and_writes_no_foreign_memory(inputs_for, device, gpu_launch):
+    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
+    z = inputs.pop("z")
+    order = torch.arange(17, device=device)
+    order[3], order[7] = -1_000_000, 1_000_000
+    one = gpu_launch.Scan(*inputs.values(), False, order)
+    y = gpu_launch.scan([one], z, True).y
+    assert y[..., [3, 7]].isnan().all() and not y[..., 8:].isnan().any()
+
+
+def test_no_batch_gives_no_output(inputs_for):
+    found = run(inputs_for(batch=0))
+    assert found["y"].shape == (0, 40, 37) and found["states"].shape == (0, 40, 4, 13)
+
+
+# What the interpreter is too slow for.
+
+
+@needs_a_gpu
+@pytest.mark.parametrize("seqlen", [1569, 3137])
+@pytest.mark.parametrize("batch", [1, 32])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_whole_clips_equal_the_cpu(scan_inputs, relative_error, tolerance, seqlen, batch, reverse):
+    inputs = scan_inputs(batch=batch, d_inner=768, seqlen=seqlen, d_state=16)
+    on_gpu = {n: to(x, "cuda") for n, x in inputs.items()}
+    options = {"delta_softplus": True, "reverse": reverse}
+    y = selective_scan(**on_gpu, backend="gpu", **options).cpu()
+    true = selective_scan(**inputs, backend="cpu", **options)
+    assert relative_error(y, true) < 2 * tolerance["scan y"]  # both round
+
+
+@needs_a_gpu
+def test_more_than_2_to_the_31_elements(relative_error, tolerance):
+    batch, d_inner, seqlen = 3, 1024, 2**21 // 3 * 2 + 5000  # 4.3e9 numbers in u
+    torch.set_deterministic_debug_mode("default")  # do not fill 100 GB with NaN
+    make = torch.Generator("cuda").manual_seed(0)
+    half = {"dtype": torch.bfloat16, "device": "cuda"}
+    x = torch.empty(batch, seqlen, d_inner, **half).normal_(generator=make).mT
+    assert x.numel() > 2**31 and x[0].numel() > 2**30
+    A = -torch.rand(d_inner, 4, device="cuda", generator=make) - 0.05
+    B = torch.randn(batch, 4, seqlen, device="cuda", generator=make)
+    y, last = selective_scan(x, x, A, B, B, delta_softplus=True, return_last_state=True)
+    first = seqlen - 500  # memory of a state is shorter than this
+    end = [t[-1:, ..., first:].cpu() for t in (x, x, B, B)]
+    options = {"delta_softplus": True, "return_last_state": True, "backend": "cpu"}
+    true, true_last = selective_scan(end[0], end[1], A.cpu(), end[2], end[3], **options)
+    assert relative_error(y[-1:, :, -100:].cpu(), true[..., -100:]) < tolerance["bfloat16"]
+    assert relative_error(last[-1:].cpu(), true_last) < 2 * tolerance["scan states"]

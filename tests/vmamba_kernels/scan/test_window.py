@@ -1,0 +1,47 @@
+"""Tests of vmamba_kernels.scan.window against the whole scan."""
+
+import pytest
+import torch
+
+import vmamba_kernels as vk
+from vmamba_kernels import selective_scan_with_states
+
+BACKENDS = ["naive", "cpu"]  # gpu: tests/vmamba_kernels/scan/test_gpu*.py
+ORDER = torch.randperm(37, generator=torch.Generator().manual_seed(4))
+HOW = {"forward": {}, "reverse": {"reverse": True}, "order": {"order": ORDER}}
+how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
+on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@on_each_backend
+@how_to_read
+@pytest.mark.parametrize("channels", [None, slice(5, 21), [3, 30, 7]], ids=str)
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (8, 9), (10, 31), (36, 37), (0, 37)])
+def test_a_window_is_that_part_of_the_whole_scan(scan_inputs, backend, how, channels, start, stop):
+    inputs, tokens = scan_inputs(groups=2), slice(7, None, 8)
+    options = {"delta_softplus": True, "backend": backend, **how}
+    y, h = selective_scan_with_states(**inputs, **options)
+    found = vk.scan_window(
+        **inputs, **options, states=h[..., tokens], tokens=tokens, start=start, stop=stop,
+        channels=channels,
+    )  # fmt: skip
+    part = slice(None) if channels is None else channels
+    expected = y[:, part, start:stop], h[:, part, :, start:stop]
+    for ours, true in zip(found, expected, strict=True):
+        if backend == "cpu":
+            assert torch.equal(ours, true)
+        torch.testing.assert_close(ours, true)
+
+
+def test_a_window_reads_from_the_nearest_kept_state_only(scan_inputs):
+    inputs, tokens = scan_inputs(without=("delta_bias",)), [7, 15, 23]
+    states = torch.randn(2, 40, 4, 3)
+    window = {"states": states, "tokens": tokens, "start": 18, "stop": 22}
+    inputs["delta"] = vk.step_size(inputs["delta"])
+    plain = vk.scan_window(**inputs, **window)
+    for name in ("u", "delta", "B", "C"):
+        inputs[name] = inputs[name].clone()
+        inputs[name][..., :16] = torch.nan
+        inputs[name][..., 22:] = torch.nan
+    again = vk.scan_window(**inputs, **window)
+    assert torch.equal(plain.states, again.states) and torch.equal(plain.y, again.y)
