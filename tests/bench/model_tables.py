@@ -81,7 +81,8 @@ def footnotes(results):
     machine = results["machine"]
     lines = [
         f"Machine: {machine['name']}, {machine['threads']} threads (OMP_WAIT_POLICY "
-        f"{machine['OMP_WAIT_POLICY']}), torch {machine['torch']}, transformers "
+        f"{machine['OMP_WAIT_POLICY']}; freed memory {machine['freed memory']} between "
+        f"operations), torch {machine['torch']}, transformers "
         f"{machine['transformers']}, torchvision {machine['torchvision']}. One clip "
         "of 224 x 224 pixels. Seconds are medians of rounds in which the models run in turn; a "
         "ratio is the median of the ratios within the rounds, below 1 where kaist_small is "

@@ -17,7 +17,7 @@ from vmamba_explore.view.figures.layout import new_figure, text
 _COLORS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _SYMBOLS = ("circle", "square-open", "diamond-open", "triangle-up-open", "x-open")
 _STEPS = {
-    "s": (("ms", 1e3), ("s", 1)),
+    "s": (("ms", 1e3), ("s", 1.0)),
     "bytes": (("KiB", 2**-10), ("MiB", 2**-20), ("GiB", 2**-30)),
 }
 _GRID, _FINE_GRID = "rgba(128,128,128,0.35)", "rgba(128,128,128,0.1)"
@@ -58,6 +58,7 @@ def cost_curves(
     for column, quantity in enumerate(quantities, 1):
         panel = [curve for curve in drawn if curve.quantity == quantity]
         unit, factor = _readable(panel)
+        ticks = _ticks(panel, factor)
         for curve in panel:
             place = models.index(curve.model) % len(_COLORS)
             law = _fit(curve, fit_from)
@@ -70,10 +71,10 @@ def cost_curves(
             title="frames of the clip (log scale)", gridcolor=_GRID, showgrid=True, col=column,
         )  # fmt: skip
         figure.update_yaxes(
-            type="log", dtick=_dtick(panel),
+            type="log", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks],
             minor={"dtick": "D1", "showgrid": True, "gridcolor": _FINE_GRID},
             title=f"{with_unit(text(quantity), unit)}, log scale", gridcolor=_GRID, showgrid=True,
-            exponentformat="none", col=column,
+            col=column,
         )  # fmt: skip
     figure.update_layout(
         **{
@@ -89,10 +90,12 @@ def cost_curves(
     return figure
 
 
-def _dtick(panel: Sequence[Curve]) -> int | str:
-    """Label powers of ten; where there are too few of them, 2 and 5 in between too."""
-    values = [value for curve in panel for value in curve.values if value > 0]
-    return 1 if max(values) > 100 * min(values) else "D2"
+def _ticks(panel: Sequence[Curve], factor: float) -> list[float]:
+    """Powers of ten; where there are too few of them, 2 and 5 in between too."""
+    values = [value * factor for curve in panel for value in curve.values if value > 0]
+    steps = (1,) if max(values) > 100 * min(values) else (1, 2, 5)
+    powers = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 4)
+    return [step * 10.0**power for power in powers for step in steps]
 
 
 def _fit(curve: Curve, fit_from: int | None) -> PowerLaw | None:
@@ -142,6 +145,6 @@ def _readable(panel: Sequence[Curve]) -> tuple[str, float]:
     unit = panel[0].unit
     values = [value for curve in panel for value in curve.values if value > 0]
     middle = math.exp(np.mean(np.log(values)))
-    steps = _STEPS.get(unit, ((unit, 1),))
+    steps = _STEPS.get(unit, ((unit, 1.0),))
     fitting = [step for step in steps if middle * step[1] >= 0.5]
     return min(fitting or steps[:1], key=lambda step: step[1])

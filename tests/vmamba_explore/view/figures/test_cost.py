@@ -31,6 +31,13 @@ def test_both_axes_are_logarithmic_and_frames_are_labelled_as_they_are():
     assert layout.xaxis.title.text == "frames of the clip (log scale)"
 
 
+def test_a_short_scale_is_labelled_in_between_and_a_long_one_at_powers_of_ten():
+    short = cost_curves([curve(factor=0.00005)]).layout.yaxis
+    assert {"0.5", "1", "2"} <= set(short.ticktext)
+    long = cost_curves([curve(exponent=4)]).layout.yaxis
+    assert {"1", "10", "1,000"} <= set(long.ticktext) and "2" not in long.ticktext
+
+
 def test_a_fit_is_a_line_whose_exponent_stands_in_the_legend():
     points, line = cost_curves([curve(exponent=1.5)], fit_from=8).data
     assert points.name == "ours, exponent 1.50 ± 0.00"
