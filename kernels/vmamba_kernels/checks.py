@@ -138,27 +138,34 @@ def check_permutation(call: str, order: Tensor) -> None:
         )
 
 
-def token_indices(call: str, tokens: Tokens | None, seqlen: int) -> Tensor:
-    """The natural indices of the tokens meant, int64 on the CPU; None means all of them.
+def token_indices(
+    call: str, tokens: Tokens | None, seqlen: int, what: str = "token", axis: str = "seqlen"
+) -> Tensor:
+    """The indices of the tokens (or of `what`) meant, int64 on the CPU; None means all of them.
 
     Raises:
         ValueError: no whole numbers, or one outside -seqlen to seqlen - 1.
     """
     if tokens is None:
-        return torch.arange(seqlen)
+        return torch.arange(seqlen, device="cpu")
     if isinstance(tokens, slice):
-        return torch.arange(*tokens.indices(seqlen))
-    listed = tokens.tolist() if isinstance(tokens, Tensor) else tokens
+        return torch.arange(*tokens.indices(seqlen), device="cpu")
+    listed = tokens.tolist() if isinstance(tokens, Tensor) else list(tokens)
+    if any(isinstance(token, bool) for token in listed):
+        raise ValueError(
+            f"{call}: {what}s is a mask of True and False; give numbers instead, for "
+            "example mask.nonzero().flatten()."
+        )
     try:
         numbers = [operator.index(token) for token in listed]
     except TypeError:
         raise ValueError(
-            f"{call}: tokens must be a slice, a range or whole numbers, got {tokens!r}."
+            f"{call}: {what}s must be a slice, a range or whole numbers, got {tokens!r}."
         ) from None
     for number in numbers:
         if not -seqlen <= number < seqlen:
-            raise ValueError(f"{call}: there is no token {number}; seqlen is {seqlen}.")
-    return torch.tensor([n % seqlen for n in numbers], dtype=torch.int64)
+            raise ValueError(f"{call}: there is no {what} {number}; {axis} is {seqlen}.")
+    return torch.tensor([n % seqlen for n in numbers], dtype=torch.int64, device="cpu")
 
 
 def _selection_axes(call: str, name: str, tensor: Tensor) -> Axes:

@@ -160,7 +160,8 @@ def token_order(call: str, seqlen: int, reverse: bool, order: Tensor | None) -> 
 
 @lru_cache(maxsize=8)
 def _natural_order(seqlen: int, reverse: bool) -> Tensor:
-    return torch.arange(seqlen).flip(0) if reverse else torch.arange(seqlen)
+    steps = torch.arange(seqlen, device="cpu")
+    return steps.flip(0) if reverse else steps
 
 
 def token_slots(seqlen: int, tokens: Tensor) -> Tensor:

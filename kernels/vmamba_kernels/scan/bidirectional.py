@@ -160,6 +160,11 @@ def _prepared(
     """Check both directions and give B and C their group axis."""
     tensors = []
     for name, given in (("forward", forward), ("backward", backward)):
+        if not isinstance(given, ScanInputs):
+            raise ValueError(
+                f"{call}: {name} must be ScanInputs(u, delta, A, B, C, D, delta_bias, "
+                f"initial_state), got {type(given).__name__}."
+            )
         u, delta, A, B, C, D, bias, state = given
         tensors += check_scan(f"{call}, {name}", u, delta, A, B, C, D, z, bias, state)
     same: Arguments = {"forward.u": (forward.u, TOKENS), "backward.u": (backward.u, TOKENS)}

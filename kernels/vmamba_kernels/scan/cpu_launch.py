@@ -58,7 +58,7 @@ def wants_gradient(*given: Tensor | None) -> bool:
 
 def repeated(slots: Tensor, tokens: Tensor) -> bool:
     """Whether a token was asked for twice; its state then has one slot only."""
-    return not torch.equal(slots[tokens], torch.arange(len(tokens)))
+    return not torch.equal(slots[tokens], torch.arange(len(tokens), device="cpu"))
 
 
 class NormMemory(NamedTuple):

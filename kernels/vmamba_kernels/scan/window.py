@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor
 
-from vmamba_kernels.checks import Tokens, check_order, check_scan, token_indices
+from vmamba_kernels.checks import (
+    Tokens,
+    check_order,
+    check_permutation,
+    check_scan,
+    token_indices,
+)
 from vmamba_kernels.scan import selective_scan_with_states
 from vmamba_kernels.scan.types import ScanResult
 
@@ -52,8 +58,9 @@ def scan_window(
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
     """
-    call, (d_inner, seqlen) = "scan_window", u.shape[1:]
+    call = "scan_window"
     check_scan(call, u, delta, A, B, C, D, z, delta_bias, initial_state)
+    d_inner, seqlen = u.shape[1:]
     check_order(call, seqlen, reverse, order)
     kept = token_indices(call, tokens, seqlen)
     wanted = (u.shape[0], d_inner, A.shape[1], len(kept))
@@ -68,9 +75,11 @@ def scan_window(
             "satisfy 0 <= start < stop <= seqlen."
         )
     if order is None:
-        steps = torch.arange(seqlen).flip(0) if reverse else torch.arange(seqlen)
+        steps = torch.arange(seqlen, device="cpu")
+        steps = steps.flip(0) if reverse else steps
     else:
         steps = order.cpu()
+        check_permutation(call, steps)
     step_of = steps.argsort()  # token -> the step that reads it
     window = step_of[start:stop]
     before = torch.where(step_of[kept] < window.min(), step_of[kept], -1)
@@ -78,7 +87,9 @@ def scan_window(
     state = states[..., before.argmax()] if first else initial_state
 
     if channels is not None:
-        index = torch.arange(d_inner)[channels]
+        index = token_indices(call, channels, d_inner, "channel", "d_inner")
+        if not len(index):
+            raise ValueError(f"{call}: channels names none of the {d_inner} channels.")
         B, C = (_of_channels(x, index, d_inner) for x in (B, C))
         u, delta, A = u[:, channels], delta[:, channels], A[channels]
         z = None if z is None else z[:, channels]
@@ -91,7 +102,7 @@ def scan_window(
         where, at, reverse = read.to(u.device), window - first, False
     else:
         low = int(read.min())
-        where, at = slice(low, low + len(read)), torch.arange(start, stop) - low
+        where, at = slice(low, low + len(read)), torch.arange(start, stop, device="cpu") - low
     u, delta, B, C = (x[..., where] for x in (u, delta, B, C))
     y, found = selective_scan_with_states(
         u, delta, A, B, C, D, None if z is None else z[..., where], delta_bias, delta_softplus,

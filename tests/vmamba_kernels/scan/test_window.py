@@ -45,3 +45,15 @@ def test_a_window_reads_from_the_nearest_kept_state_only(scan_inputs):
         inputs[name][..., 22:] = torch.nan
     again = vk.scan_window(**inputs, **window)
     assert torch.equal(plain.states, again.states) and torch.equal(plain.y, again.y)
+
+
+def test_a_default_device_of_the_callers_changes_nothing(scan_inputs):
+    inputs, options = scan_inputs(), {"tokens": [7, 20], "backend": "cpu"}
+    plain = selective_scan_with_states(**inputs, **options).states
+    window = {"states": plain, "tokens": [7, 20], "start": 9, "stop": 15, "backend": "cpu"}
+    expected = vk.scan_window(**inputs, **window)
+    with torch.device("meta"):
+        found = selective_scan_with_states(**inputs, **options).states
+        again = vk.scan_window(**inputs, **window)
+    assert torch.equal(found.nan_to_num(), plain.nan_to_num())
+    assert torch.equal(again.states.nan_to_num(), expected.states.nan_to_num())
