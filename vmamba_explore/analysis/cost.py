@@ -156,7 +156,8 @@ def measure(
             `forward_pass(VideoMamba, config)`.
         num_frames: Lengths of the clips.
         repeats: Timed rounds, at least; more where runs are short.
-        limit_seconds: Longer clips are left out when they would take the whole beyond this.
+        limit_seconds: Longer clips are left out when they would take the whole beyond this, and
+            rounds too when it is over, all but the first.
         device: Where the models run.
     Returns:
         A table; `notes` says what is missing and why.
@@ -177,7 +178,9 @@ def measure(
         for frames in tqdm(lengths, desc="lengths of clip", unit="length"):
             # at most quadratic growth; two runs of each model are not timed
             last = costs[-len(left) :]
-            once = sum(cost.seconds * (frames / cost.num_frames) ** 2 for cost in last)
+            once = sum(
+                statistics.mean(cost.rounds) * (frames / cost.num_frames) ** 2 for cost in last
+            )
             expected = (repeats + 2) * once
             if time.perf_counter() - started + expected > limit_seconds:
                 notes.append(
@@ -185,7 +188,8 @@ def measure(
                     f"and limit_seconds, for all lengths together, is {limit_seconds:.0f}."
                 )
                 break
-            costs += _measure_one_length(left, frames, repeats, torch.device(device))
+            deadline = started + limit_seconds
+            costs += _measure_one_length(left, frames, repeats, torch.device(device), deadline)
             measured = [cost.model for cost in costs if cost.num_frames == frames]
             for name in left.keys() - measured:
                 notes.append(f"{name} does not fit into memory with {frames} frames or more.")
@@ -281,9 +285,9 @@ def machine(device: torch.device | str = "cpu") -> str:
 
 
 def _measure_one_length(
-    models: Mapping[str, Prepare], frames: int, repeats: int, device: torch.device
+    models: Mapping[str, Prepare], frames: int, repeats: int, device: torch.device, deadline: float
 ) -> list[Cost]:
-    """The cost of each model that fits into memory."""
+    """The cost of each model that fits into memory; after the deadline no round is begun."""
     runs: dict[str, Run] = {}
     peaks: dict[str, int] = {}
     for name, prepare in models.items():
@@ -303,7 +307,7 @@ def _measure_one_length(
             seconds = _seconds(run, device)
             rounds[name].append(seconds)
             spent += seconds
-        if len(rounds[name]) >= max(repeats, _MAX_ROUNDS):
+        if len(rounds[name]) >= max(repeats, _MAX_ROUNDS) or time.perf_counter() > deadline:
             break
     return [Cost(name, frames, tuple(rounds[name]), peaks[name]) for name in runs]
 

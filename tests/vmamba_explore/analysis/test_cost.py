@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import time
 
 import pytest
 import torch
@@ -128,6 +129,20 @@ def test_lengths_that_would_take_too_long_are_left_out():
     table = measure({"slow": slow}, lengths, repeats=1, limit_seconds=60.0)
     assert [cost.num_frames for cost in table.costs] == [8, 16, 32]
     assert "1000000000 frames and more were left out" in table.notes[0]
+
+
+def test_no_further_round_begins_when_the_time_is_over():
+    def slow_later(frames):
+        calls = []
+
+        def run():  # the first two calls, which are not timed, take no time
+            calls.append(frames)
+            time.sleep(0.02 * (len(calls) > 2))
+
+        return run
+
+    (cost,) = measure({"slow": slow_later}, [8], repeats=1000, limit_seconds=0.3).costs
+    assert 1 <= len(cost.rounds) < 20
 
 
 @pytest.mark.parametrize(
