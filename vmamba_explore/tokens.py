@@ -124,6 +124,14 @@ class TokenGrid:
         video = after if self.cls_index == 0 else torch.cat([before, after], dim)
         return video.unflatten(dim, self.shape), values.select(dim, self.cls_index)
 
+    def frame_of_tokens(self) -> Tensor:
+        """The token frame of every token in natural order, -1 for the class token: (seqlen,)."""
+        frame = torch.arange(self.frames).repeat_interleave(self.rows * self.cols)
+        if self.cls_index is None:
+            return frame
+        cls = torch.tensor([-1])
+        return torch.cat([frame[: self.cls_index], cls, frame[self.cls_index :]])
+
     def backward_indices(self, order: BackwardOrder) -> Tensor:
         """The natural indices in the order in which the backward scan reads them.
 

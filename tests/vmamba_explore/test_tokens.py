@@ -64,3 +64,13 @@ def test_impossible_orders_and_places_are_refused(unchecked):
         TokenGrid(0, 2, 2)
     with pytest.raises(ValueError, match="axis 1 has 7 tokens, the grid has 9"):
         TokenGrid(2, 2, 2).split(torch.zeros(1, 7))
+
+
+@pytest.mark.parametrize("cls_position", ["front", "middle", None])
+def test_every_token_knows_its_frame(cls_position):
+    grid = TokenGrid(3, 2, 2, cls_position)
+    frames = grid.frame_of_tokens().tolist()
+    for index, frame in enumerate(frames):
+        place = grid.position(index)
+        assert frame == (-1 if place is None else place[0])
+    assert len(frames) == grid.seqlen

@@ -28,6 +28,7 @@ class BidirectionalMixer(nn.Module):
         super().__init__()
         self.scale = 0.5 if config.direction_merge == "mean" else 1.0
         self.in_proj = nn.Linear(config.d_model, 2 * config.d_inner, bias=False)
+        self.hook_x = HookPoint("batch", "d_inner", "seqlen")
         self.hook_z = HookPoint("batch", "d_inner", "seqlen")
         self.ssm_forward = SelectiveSSM(config, "forward")
         self.ssm_backward = (
@@ -36,11 +37,17 @@ class BidirectionalMixer(nn.Module):
         self.out_proj = nn.Linear(config.d_inner, config.d_model, bias=False)
         self.hook_out = HookPoint("batch", "seqlen", "d_model")
 
+    @property
+    def directions(self) -> dict[str, SelectiveSSM]:
+        """The directions by name, forward first."""
+        both = {"forward": self.ssm_forward, "backward": self.ssm_backward}
+        return {name: ssm for name, ssm in both.items() if ssm is not None}
+
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (batch, seqlen, d_model) to the same shape, natural clip order."""
         # channel-first views of token-major memory: no copy
         x, z = self.in_proj(hidden).mT.chunk(2, dim=1)
-        z = self.hook_z(z)
+        x, z = self.hook_x(x), self.hook_z(z)
         y = self._gated(x, z)
         if self.scale != 1.0:
             y = y * self.scale

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from vmamba_kernels import (
     selective_scan_with_states,
     step_size,
 )
+
+StateFunction = Callable[[Tensor], Tensor | None]
+"""Gets a state (batch, d_inner, d_state); what it returns replaces the state, None keeps it."""
 
 BOUNDARY = 64
 """Tokens from one boundary state to the next."""
@@ -87,6 +92,7 @@ class SelectiveSSM(nn.Module):
             "batch", "d_state", "seqlen", at_least_float32=True, read_only=True
         )
         self.hook_y = HookPoint(*channels, at_least_float32=True)
+        self.handovers: dict[int, list[StateFunction]] = {}
 
     @property
     def A(self) -> Tensor:
@@ -96,6 +102,8 @@ class SelectiveSSM(nn.Module):
     @property
     def is_observed(self) -> bool:
         """Whether somebody looks at what a fused scan would not show."""
+        if self.handovers:
+            return True
         fed = (self.hook_u, self.hook_B, self.hook_C)  # these are made outside it anyway
         points = (m for m in self.modules() if isinstance(m, HookPoint))
         return any(point.is_active for point in points if point not in fed)
@@ -131,6 +139,8 @@ class SelectiveSSM(nn.Module):
         return self.hook_y(self._scan(inputs._replace(u=u, delta=delta, delta_bias=None)))
 
     def _scan(self, inputs: ScanInputs) -> Tensor:
+        if self.handovers:
+            return self._scan_with_handovers(inputs)
         given, y = inputs._asdict() | self._how, None
         if self.hook_h_over_states.is_active or self.hook_h_over_channels.is_active:
             y, over_states, over_channels, _ = selective_scan_with_norms(**given)
@@ -146,6 +156,90 @@ class SelectiveSSM(nn.Module):
             if edited is not h and not torch.equal(edited, h):
                 return self._rescan(y, h, edited, inputs)
         return selective_scan(**given) if y is None else y
+
+    @contextmanager
+    def at_handover(self, token: int, function: StateFunction) -> Iterator[None]:
+        """For the time of a `with` block, read or replace the state handed on from one token.
+
+        The scan stops after `token`, `function` gets the state, and the scan goes on from what it
+        returns. Unlike an edit of `hook_h` this leaves y[token] alone, and no other state is ever
+        kept, so it costs next to nothing.
+
+        Args:
+            token: Natural index; negative ones count from the end.
+            function: Maps the state (batch, d_inner, d_state) to the one to go on from, or None.
+        """
+        functions = self.handovers.setdefault(token, [])
+        functions.append(function)
+        try:
+            yield
+        finally:
+            functions.remove(function)
+            if not functions:
+                self.handovers.pop(token, None)
+
+    def _scan_with_handovers(self, inputs: ScanInputs) -> Tensor:
+        """The scan in pieces, one up to each handover; y in natural order."""
+        steps = self.steps(seqlen := inputs.u.shape[-1])
+        place = steps.argsort()
+        at_step: dict[int, list[StateFunction]] = {}
+        for token, functions in self.handovers.items():
+            if not -seqlen <= token < seqlen:
+                raise ValueError(
+                    f"A state is to be handed on after token {token}, but there are only "
+                    f"{seqlen} tokens, 0 to {seqlen - 1}."
+                )
+            at_step.setdefault(int(place[token]), []).extend(functions)
+        points = (self.hook_h, self.hook_h_boundaries)
+        norms = (self.hook_h_over_states, self.hook_h_over_channels)
+        keep = any(point.is_active for point in (*points, *norms))
+        u, delta, A, B, C, D = inputs[:6]
+        if self.scan_order is not None:
+            u, delta, B, C = (x[..., steps] for x in (u, delta, B, C))
+        ys, states, state, start = [], [], None, 0
+        for stop in sorted({*(step + 1 for step in at_step), seqlen}):
+            part = slice(seqlen - stop, seqlen - start) if self.reverse else slice(start, stop)
+            piece = ScanInputs(
+                u[..., part], delta[..., part], A, B[..., part], C[..., part], D, None, state
+            )._asdict() | {"reverse": self.reverse}
+            if keep:
+                y, h = selective_scan_with_states(**piece)
+                states.append(h)
+                state = h[..., 0 if self.reverse else -1]
+            else:
+                y, state = selective_scan(**piece, return_last_state=True)
+            ys.append(y)
+            for function in at_step.get(stop - 1, []):
+                edited = function(state)
+                if edited is not None:
+                    state = self._checked_state(edited, state)
+            start = stop
+        y = self._joined(ys)
+        if keep:
+            h = self._joined(states)
+            self.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
+            self.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
+            self.hook_h_boundaries(h[..., self.boundaries(seqlen)])
+            edited = self.hook_h(h)
+            if edited is not h and not torch.equal(edited, h):
+                raise ValueError(
+                    f"{self.hook_h.name} cannot be edited while states are edited as they are "
+                    "handed on from token to token: which comes first is not defined."
+                )
+        return y
+
+    def _joined(self, pieces: list[Tensor]) -> Tensor:
+        """Pieces of a scan, in the order in which they were made, along the natural token axis."""
+        if self.scan_order is not None:
+            return torch.cat(pieces, dim=-1)[..., self.scan_order.argsort()]
+        return torch.cat(pieces[::-1] if self.reverse else pieces, dim=-1)
+
+    def _checked_state(self, edited: object, state: Tensor) -> Tensor:
+        wanted = f"(batch, d_inner, d_state) = {tuple(state.shape)}"
+        if not isinstance(edited, Tensor) or edited.shape != state.shape:
+            got = tuple(edited.shape) if isinstance(edited, Tensor) else type(edited).__name__
+            raise ValueError(f"A state was to be replaced by {got}, expected a tensor {wanted}.")
+        return edited.to(state)
 
     @property
     def _how(self) -> dict[str, Any]:

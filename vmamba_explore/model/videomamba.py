@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from einops import rearrange
@@ -13,7 +15,7 @@ from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
-from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 
 
 class PatchEmbed(nn.Module):
@@ -57,6 +59,7 @@ class VideoMamba(nn.Module):
         self.config = config
         self.grid = config.grid
         self.class_names: tuple[str, ...] | None = None
+        self.kept_tokens: Tensor | None = None  # natural indices, where some are dropped
         d_model = config.d_model
         self.patch_embed = PatchEmbed(config)
         self.cls_token = (
@@ -88,6 +91,8 @@ class VideoMamba(nn.Module):
     ) -> Float[Tensor, "batch seqlen d_model"]:
         """Give the last block's output, natural clip order; `read_out` makes it logits."""
         residual = self.embed(clips)
+        if self.kept_tokens is not None:
+            residual = residual[:, self.kept_tokens]
         for layer in self.layers:
             residual = layer(residual)
         return residual
@@ -116,9 +121,57 @@ class VideoMamba(nn.Module):
         """
         dtype = self.head.weight.dtype
         cls_index = self.grid.cls_index
-        if cls_index is not None:
-            return self.head(self.norm_f(residual[:, cls_index].to(dtype)))
-        return self.head(self.norm_f(residual.to(dtype)).mean(dim=1))
+        if cls_index is None:
+            return self.head(self.norm_f(residual.to(dtype)).mean(dim=1))
+        if self.kept_tokens is not None:
+            cls_index = int((self.kept_tokens < cls_index).sum())
+        return self.head(self.norm_f(residual[:, cls_index].to(dtype)))
+
+    @contextmanager
+    def only_tokens(self, kept: Sequence[int] | Tensor) -> Iterator[None]:
+        """For the time of a `with` block, let the blocks see only some of the tokens.
+
+        The others are left out after they got their positions: no block, no convolution and no
+        scan ever meets them. `seqlen` is then the number of those kept.
+
+        Args:
+            kept: Natural indices of the tokens to keep, the class token among them.
+        Raises:
+            ValueError: an index is out of range, none is left, or the class token, which is what
+                is read, would be dropped.
+        """
+        chosen = torch.as_tensor(kept, dtype=torch.long, device=self.head.weight.device).unique()
+        seqlen, cls_index = self.grid.seqlen, self.grid.cls_index
+        if not len(chosen) or int(chosen[0]) < 0 or int(chosen[-1]) >= seqlen:
+            raise ValueError(
+                f"VideoMamba.only_tokens: got {len(chosen)} tokens"
+                + (f" from {int(chosen[0])} to {int(chosen[-1])}" if len(chosen) else "")
+                + f", expected at least one of 0 to {seqlen - 1}."
+            )
+        if cls_index is not None and cls_index not in chosen:
+            raise ValueError(
+                f"VideoMamba.only_tokens: the class token, index {cls_index}, is what the logits "
+                "are read from and must be kept."
+            )
+        if self.kept_tokens is not None:
+            raise ValueError("VideoMamba.only_tokens: tokens are being dropped already.")
+        place = torch.full((seqlen,), -1, device=chosen.device)
+        place[chosen] = torch.arange(len(chosen), device=chosen.device)
+        ordered = [
+            (module, module.scan_order)
+            for module in self.modules()
+            if isinstance(module, SelectiveSSM) and module.scan_order is not None
+        ]
+        try:
+            self.kept_tokens = chosen
+            for module, order in ordered:
+                shorter = place[order]
+                module.scan_order = shorter[shorter >= 0]
+            yield
+        finally:
+            self.kept_tokens = None
+            for module, order in ordered:
+                module.scan_order = order
 
     def _positions(self) -> tuple[Tensor | None, Tensor | None]:
         """The embeddings of the video tokens (1, num_patches, d_model) and the class token."""

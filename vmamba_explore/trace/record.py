@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -87,6 +88,11 @@ def run_with_trace(
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
+    if model.kept_tokens is not None:
+        raise ValueError(
+            "run_with_trace: tokens are being dropped, and a trace needs the whole grid. Leave "
+            "the `with` block, or read single values with run_with_hooks."
+        )
     batch = as_batch(clips, model)
     points = hook_points(model)
     names = matching_names(model, names_filter)
@@ -96,6 +102,54 @@ def run_with_trace(
             f"Recording {len(names)} values would take {size}; the budget is {budget_gib:.2f} GiB. "
             f"Choose fewer with names_filter=..., or pass budget_gib={math.ceil(size.gib)}."
         )
+    with _kept(model, names) as values:
+        logits = model(batch)
+    axes = {name: points[name].axes for name in names}
+    return logits, Trace(
+        {name: values[name] for name in names}, axes, model.config, _seconds(clips), model
+    )
+
+
+def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> Trace:
+    """Make a recording of one layer from the input of its block, the same bits as in the run.
+
+    So a trace of `*.hook_block_input`, which is small, stands for one of everything: a layer's
+    other values are made when they are looked at, and can be dropped again.
+
+    Args:
+        trace: Holds `hook_block_input` of the layer.
+        layer: Block number, from 0.
+        names_filter: Which hook points of the layer, as in `run_with_trace`.
+    Returns:
+        A trace of that layer.
+    Raises:
+        KeyError: the block's input was not recorded, or the filter matches nothing in the layer.
+        ValueError: no such layer; the weights changed since; or the run was edited in this layer,
+            as the recorded input of the next one shows.
+    """
+    model, at = trace.model, f"layers.{layer}."
+    trace.mixer(layer)  # raises where there is none
+    names = [name for name in matching_names(model, names_filter) if name.startswith(at)]
+    if not names:
+        raise UnknownNameError(
+            f"replay_layer: names_filter={names_filter!r} chooses nothing in layer {layer}."
+        )
+    points = hook_points(model)
+    with _kept(model, names) as values:
+        output = model.layers[layer](trace[f"{at}hook_block_input"])
+    following = trace.get(f"layers.{layer + 1}.hook_block_input")
+    if following is not None and not torch.allclose(following, output, rtol=1e-3, atol=1e-4):
+        raise ValueError(
+            f"replay_layer: the run was edited in layer {layer}: the recorded input of layer "
+            f"{layer + 1} is not what layer {layer} gives. Record the values you need in the run."
+        )
+    axes = {name: points[name].axes for name in names}
+    return Trace({name: values[name] for name in names}, axes, trace.config, trace.seconds, model)
+
+
+@contextmanager
+def _kept(model: VideoMamba, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """The values that pass hook points, by name, while the `with` block runs the model."""
     values: dict[str, Tensor] = {}
 
     def keep(value: Tensor, point: HookPoint) -> None:
@@ -105,11 +159,7 @@ def run_with_trace(
         values[point.name] = value
 
     with attached(model, [(name, keep) for name in names]):
-        logits = model(batch)
-    axes = {name: points[name].axes for name in names}
-    return logits, Trace(
-        {name: values[name] for name in names}, axes, model.config, _seconds(clips)
-    )
+        yield values
 
 
 def run_with_hooks(

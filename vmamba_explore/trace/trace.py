@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import xarray as xr
@@ -11,12 +12,66 @@ from torch import Tensor
 
 from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.mixer import BidirectionalMixer
+from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
 
-_PER_BLOCK = {"block_input": "hook_block_input", "z": "mixer.hook_z", "out": "mixer.hook_out"}
+_PER_BLOCK = {
+    "block_input": "hook_block_input",
+    "x": "mixer.hook_x",
+    "z": "mixer.hook_z",
+    "out": "mixer.hook_out",
+}
 _NORMS = ("h_over_states", "h_over_channels")
 _PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", *_NORMS, "y")
 QUANTITIES = (*_PER_BLOCK, *_PER_DIRECTION)
 _DIMS = {"d_model": "channel", "d_inner": "channel", "d_state": "state"}
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLabels:
+    """What the tokens of a recording are: their places, and their times.
+
+    Args:
+        grid: Places.
+        tubelet_size: Clip frames in one token frame.
+        seconds: For each clip the time of every clip frame, seconds; None where not known.
+    """
+
+    grid: TokenGrid
+    tubelet_size: int
+    seconds: Sequence[Sequence[float]] | None = None
+
+    def frame_coords(self, clip: int) -> dict[str, object]:
+        """Coordinates of the dim `frame`: its numbers, first clip frames, and seconds (or NaN)."""
+        clip_frame = np.arange(self.grid.frames) * self.tubelet_size
+        seconds = np.full(self.grid.frames, np.nan)
+        if self.seconds is not None:
+            seconds = np.asarray(self.seconds[clip], dtype=np.float64)[clip_frame]
+        return {
+            "frame": np.arange(self.grid.frames),
+            "clip_frame": ("frame", clip_frame),
+            "seconds": ("frame", seconds),
+        }
+
+    def array(
+        self, values: Tensor, clip: int = 0, name: str = "value", dims: Sequence[str] = ()
+    ) -> xr.DataArray:
+        """Label values over the tokens of one clip.
+
+        Args:
+            values: (*dims, seqlen), natural clip order.
+            clip: Which clip of the batch they belong to (for the times).
+            name: Name of the quantity, also in `attrs["quantity"]`.
+            dims: Names of the axes before the tokens.
+        Returns:
+            A float32 copy with dims (*dims, frame, row, col); the class token is left out.
+        """
+        video, _ = self.grid.split(values.detach())
+        copy = np.array(video.float().cpu().numpy(), order="C")
+        dims = (*dims, "frame", "row", "col")
+        return xr.DataArray(copy, self.frame_coords(clip), dims, name, {"quantity": name})
 
 
 class Trace(Mapping[str, Tensor]):
@@ -29,6 +84,8 @@ class Trace(Mapping[str, Tensor]):
         axes: The names of each tensor's axes.
         config: The model's configuration.
         seconds: For each clip the time of every frame, seconds; None where it is not known.
+        model: The model that ran. What follows from a trace and the weights (A, D, the
+            convolutions) takes them from here, and notices when they have changed since.
     """
 
     def __init__(
@@ -37,12 +94,67 @@ class Trace(Mapping[str, Tensor]):
         axes: Mapping[str, tuple[str, ...]],
         config: VideoMambaConfig,
         seconds: Sequence[Sequence[float]] | None = None,
+        model: VideoMamba | None = None,
     ) -> None:
         self._values = dict(values)
         self._axes = dict(axes)
         self.config = config
         self.grid = config.grid
-        self.seconds = seconds
+        self.labels = TokenLabels(config.grid, config.tubelet_size, seconds)
+        self._model = model
+        self._weights = None if model is None else _weight_versions(model)
+
+    @property
+    def seconds(self) -> Sequence[Sequence[float]] | None:
+        """For each clip the time of every frame, seconds; None where it is not known."""
+        return self.labels.seconds
+
+    def token_array(
+        self, values: Tensor, clip: int = 0, name: str = "value", dims: Sequence[str] = ()
+    ) -> xr.DataArray:
+        """Label values (*dims, seqlen) of one clip; see `TokenLabels.array`."""
+        return self.labels.array(values, clip, name, dims)
+
+    @property
+    def model(self) -> VideoMamba:
+        """The model that ran, its weights as they were.
+
+        Raises:
+            ValueError: the model is not known, or its weights have changed since.
+        """
+        if self._model is None:
+            raise ValueError("This trace does not know its model; run_with_trace makes one.")
+        if self._weights != _weight_versions(self._model):
+            raise ValueError(
+                "The model's weights have changed since this trace was recorded, so they do not "
+                "belong together; record again with run_with_trace."
+            )
+        return self._model
+
+    def mixer(self, layer: int) -> BidirectionalMixer:
+        """The mixer of block `layer` of the model that ran.
+
+        Raises:
+            ValueError: there is no such layer, or `model` raises.
+        """
+        layers = self.model.layers
+        if not 0 <= layer < len(layers):
+            raise ValueError(f"There is no layer {layer}; the model has 0 to {len(layers) - 1}.")
+        return cast(BidirectionalMixer, layers[layer].mixer)
+
+    def ssm(self, layer: int, direction: str) -> SelectiveSSM:
+        """One direction of a block of the model that ran.
+
+        Raises:
+            ValueError: there is no such layer or direction, or `model` raises.
+        """
+        mixer = self.mixer(layer)
+        if direction not in mixer.directions:
+            raise ValueError(
+                f"This model has no direction {direction!r}; expected "
+                f"{' or '.join(map(repr, mixer.directions))}."
+            )
+        return mixer.directions[direction]
 
     @property
     def names(self) -> list[str]:
@@ -87,8 +199,8 @@ class Trace(Mapping[str, Tensor]):
         Args:
             layer: Block number, from 0; None stacks every recorded block on a dim `layer`.
             direction: "forward" or "backward"; None stacks the recorded ones on a dim
-                `direction`. Not for block_input, z and out, which have no direction.
-            quantity: One of block_input, u, z, delta, B, C, A_bar, h, h_over_states,
+                `direction`. Not for block_input, x, z and out, which have no direction.
+            quantity: One of block_input, x, u, z, delta, B, C, A_bar, h, h_over_states,
                 h_over_channels, y, out.
             clip: Which clip of the batch.
             token: None for the video tokens, "cls" for the class token.
@@ -173,21 +285,10 @@ class Trace(Mapping[str, Tensor]):
             place = axes.index("seqlen") - 1
             values = video.movedim((place, place + 1, place + 2), (0, 1, 2))
             dims = ["frame", "row", "col", *dims]
-            coords = self._frame_coords(clip)
+            coords = self.labels.frame_coords(clip)
         # a copy: the recording stays as it was, whatever is done to the array
         copy = np.array(values.cpu().numpy(), order="C")
         return xr.DataArray(copy, coords, dims, name=quantity, attrs={"quantity": quantity})
-
-    def _frame_coords(self, clip: int) -> dict[str, object]:
-        clip_frame = np.arange(self.grid.frames) * self.config.tubelet_size
-        seconds = np.full(self.grid.frames, np.nan)
-        if self.seconds is not None:
-            seconds = np.asarray(self.seconds[clip], dtype=np.float64)[clip_frame]
-        return {
-            "frame": np.arange(self.grid.frames),
-            "clip_frame": ("frame", clip_frame),
-            "seconds": ("frame", seconds),
-        }
 
     def _places(self, quantity: str | None = None) -> list[tuple[int, str | None]]:
         """(layer, direction) of every recorded value, or of those of one quantity."""
@@ -205,3 +306,8 @@ def _hook(quantity: str, direction: str | None) -> str:
     if quantity in _PER_BLOCK:
         return _PER_BLOCK[quantity]
     return f"mixer.ssm_{direction}.hook_{quantity}"
+
+
+def _weight_versions(model: VideoMamba) -> list[int | None]:
+    """A number for each weight that grows when somebody writes into it."""
+    return [None if p.is_inference() else p._version for p in model.parameters()]

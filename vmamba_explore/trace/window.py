@@ -9,14 +9,12 @@ from torch.nn import functional as F
 
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.mixer import Block
-from vmamba_explore.model.ssm import BOUNDARY, SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.trace.trace import Trace
 from vmamba_kernels import scan_window, selective_scan_with_states
 
 
 def state_window(
-    model: VideoMamba,
     trace: Trace,
     layer: int,
     direction: str,
@@ -32,7 +30,6 @@ def state_window(
     `hook_block_input` alone they agree to about 1e-5 of their size, and take far less memory.
 
     Args:
-        model: The model that was run; its weights must not have changed.
         trace: Holds `hook_h_boundaries` of the layer and direction, and its scan inputs or its
             block input.
         layer: Block number, from 0.
@@ -46,9 +43,9 @@ def state_window(
 
     Raises:
         KeyError: something needed was not recorded; the message says what to record.
-        ValueError: no such layer, direction or window.
+        ValueError: no such layer, direction or window, or the model's weights have changed.
     """
-    ssm, place = _ssm(model, layer, direction), f"layers.{layer}.mixer.ssm_{direction}"
+    ssm, place = trace.ssm(layer, direction), f"layers.{layer}.mixer.ssm_{direction}"
     seqlen = trace.grid.seqlen
     if not 0 <= start < stop <= seqlen:
         raise ValueError(
@@ -79,7 +76,7 @@ def state_window(
     window = steps.argsort()[start:stop]
     restart = int(window.min()) // BOUNDARY
     first, reach = restart * BOUNDARY, min(restart * BOUNDARY, ssm.conv1d.kernel_size[0] - 1)
-    block = cast(Block, model.layers[layer])
+    block = cast(Block, trace.model.layers[layer])
     residual = trace[block_input][:, steps[first - reach : int(window.max()) + 1]]
     hidden = block.norm(residual.to(block.norm.weight.dtype))
     x = F.linear(hidden, block.mixer.in_proj.weight[: ssm.D.shape[0]]).mT
@@ -96,18 +93,3 @@ def state_window(
         initial_state=boundaries[:, part, :, restart - 1] if restart else None,
         tokens=window - first,
     ).states
-
-
-def _ssm(model: VideoMamba, layer: int, direction: str) -> SelectiveSSM:
-    depth = len(model.layers)
-    if not 0 <= layer < depth:
-        raise ValueError(
-            f"state_window: there is no layer {layer}; the model has 0 to {depth - 1}."
-        )
-    found = getattr(model.layers[layer].mixer, f"ssm_{direction}", None)
-    if not isinstance(found, SelectiveSSM):
-        raise ValueError(
-            f"state_window: this model has no direction {direction!r}; expected 'forward'"
-            + ("." if direction == "backward" else " or 'backward'.")
-        )
-    return found

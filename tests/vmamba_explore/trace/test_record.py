@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from vmamba_explore.clips.clip import Clip
-from vmamba_explore.hooks import hook_names, hook_points
+from vmamba_explore.hooks import attached, hook_names, hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import (
     TraceBudgetError,
+    replay_layer,
     run_with_hooks,
     run_with_trace,
     trace_size,
@@ -121,7 +122,7 @@ def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_name(names_fil
 
 @pytest.mark.parametrize("names_filter", [lambda name: False, []])
 def test_a_filter_that_chooses_nothing_is_an_error(names_filter):
-    with pytest.raises(KeyError, match="chooses none of the 46 hook points"):
+    with pytest.raises(KeyError, match="chooses none of the 48 hook points"):
         trace_size(toy(), clips(), names_filter)
 
 
@@ -200,3 +201,26 @@ def test_clips_may_be_a_tensor_a_clip_or_a_list():
     assert from_list.shape == (2, 5)
     assert edited.shape == (1, 5) and not torch.equal(edited, from_clip)
     assert trace.sel(quantity="out").seconds.values.tolist() == [0.0, 0.25]
+
+
+def test_a_layer_replayed_from_its_input_gives_the_bits_of_the_run():
+    model = toy()
+    with torch.no_grad():
+        _, small = run_with_trace(model, clips(), "*.hook_block_input")
+        _, full = run_with_trace(model, clips())
+        for layer in (0, 1):
+            again = replay_layer(small, layer)
+            assert all(torch.equal(value, full[name]) for name, value in again.items())
+            assert f"layers.{layer}.mixer.ssm_backward.hook_h" in again
+
+
+def test_an_edited_run_cannot_be_replayed(unchecked):
+    model = toy()
+    with torch.no_grad(), attached(model, [("layers.0.mixer.hook_z", lambda z, hook: z + 1)]):
+        _, trace = run_with_trace(model, clips(), "*.hook_block_input")
+    with pytest.raises(ValueError, match="the run was edited in layer 0"):
+        replay_layer(trace, 0)
+    with pytest.raises(ValueError, match="There is no layer 2"):
+        replay_layer(trace, 2)
+    with pytest.raises(KeyError, match="chooses nothing in layer 1"):
+        replay_layer(trace, 1, "layers.0.*")

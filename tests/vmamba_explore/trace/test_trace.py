@@ -39,11 +39,11 @@ def test_sel_puts_every_token_where_the_grid_says(cls_position, order):
 
 def test_every_quantity_has_its_dims():
     trace = record()
-    dims = {q: trace.sel(0, None if q in ("block_input", "z", "out") else "forward", q).dims
+    dims = {q: trace.sel(0, None if q in ("block_input", "x", "z", "out") else "forward", q).dims
             for q in QUANTITIES}  # fmt: skip
     grid = ("frame", "row", "col")
     assert dims == {
-        **dict.fromkeys(("block_input", "u", "z", "delta", "y", "out"), (*grid, "channel")),
+        **dict.fromkeys(("block_input", "x", "u", "z", "delta", "y", "out"), (*grid, "channel")),
         "h_over_states": (*grid, "channel"),
         "h_over_channels": (*grid, "state"),
         **dict.fromkeys(("B", "C"), (*grid, "state")),
@@ -114,3 +114,29 @@ def test_what_was_not_recorded_says_what_was(unchecked):
 def test_boundary_states_have_no_frame_and_say_where_they_are_used():
     with pytest.raises(ValueError, match="no quantity 'h_boundaries'.*state_window"):
         record().sel(layer=0, direction="forward", quantity="h_boundaries")
+
+
+def test_a_trace_knows_its_model_while_its_weights_stay(unchecked):
+    trace = record()
+    assert trace.ssm(1, "backward") is trace.model.layers[1].mixer.ssm_backward
+    for call, words in (
+        (lambda: trace.mixer(-1), "There is no layer -1; the model has 0 to 1"),
+        (lambda: trace.ssm(0, "up"), "no direction 'up'; expected 'forward' or 'backward'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    with torch.no_grad():
+        trace.model.head.weight.mul_(2)
+    with pytest.raises(ValueError, match="weights have changed since this trace was recorded"):
+        _ = trace.model
+
+
+def test_values_over_tokens_get_the_labels_of_the_trace():
+    trace = record()
+    values = torch.arange(trace.grid.seqlen, dtype=torch.float64).expand(2, -1)
+    array = trace.token_array(values, name="place", dims=["direction"])
+    assert array.dims == ("direction", "frame", "row", "col")
+    assert array.values[1, 1, 0, 1] == trace.grid.index(1, 0, 1)
+    delta = trace.sel(layer=0, direction="forward")
+    for name in ("frame", "clip_frame", "seconds"):
+        np.testing.assert_array_equal(array[name], delta[name])

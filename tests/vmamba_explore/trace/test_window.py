@@ -44,8 +44,8 @@ def test_a_window_is_that_part_of_all_states(order, cls_position, channels):
             for start, stop in WINDOWS:
                 wanted = h[:, part, :, start:stop]
                 where = 1, direction, start, stop, channels
-                assert torch.equal(state_window(model, exact, *where), wanted)
-                found = state_window(model, small, *where)
+                assert torch.equal(state_window(exact, *where), wanted)
+                found = state_window(small, *where)
                 assert ((found - wanted).norm() / wanted.norm()).item() < 1e-5
 
 
@@ -54,11 +54,11 @@ def test_the_tokens_before_the_boundary_and_after_the_window_are_not_read():
     few = ["*.hook_h_boundaries", "*.hook_block_input"]
     with torch.no_grad():
         _, trace = run_with_trace(model, clips, few)
-        plain = state_window(model, trace, 0, "forward", 140, 150)
+        plain = state_window(trace, 0, "forward", 140, 150)
         tokens = trace["layers.0.hook_block_input"]
         tokens[:, : 128 - 3] = torch.nan  # three tokens of the convolution's past are read
         tokens[:, 150:] = torch.nan
-        assert torch.equal(state_window(model, trace, 0, "forward", 140, 150), plain)
+        assert torch.equal(state_window(trace, 0, "forward", 140, 150), plain)
 
 
 def test_boundaries_of_all_layers_take_a_64th_of_the_states():
@@ -74,10 +74,10 @@ def test_what_is_missing_is_named():
     with torch.no_grad():
         _, trace = run_with_trace(model, clips, ["layers.0.hook_block_input", "*.hook_u"])
     with pytest.raises(KeyError, match=r"needs 'layers.0.*hook_h_boundaries'.*names_filter="):
-        state_window(model, trace, 0, "forward", 0, 5)
+        state_window(trace, 0, "forward", 0, 5)
     with pytest.raises(ValueError, match=r"start 5 and stop 5 are no window of 289 tokens"):
-        state_window(model, trace, 0, "forward", 5, 5)
-    with pytest.raises(ValueError, match="there is no layer 2; the model has 0 to 1"):
-        state_window(model, trace, 2, "forward", 0, 5)
+        state_window(trace, 0, "forward", 5, 5)
+    with pytest.raises(ValueError, match="There is no layer 2; the model has 0 to 1"):
+        state_window(trace, 2, "forward", 0, 5)
     with pytest.raises(ValueError, match="no direction 'down'; expected 'forward' or 'backward'"):
-        state_window(model, trace, 0, "down", 0, 5)
+        state_window(trace, 0, "down", 0, 5)

@@ -1,0 +1,337 @@
+"""The scan as an operator against matrices written out from its definition, in float64."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vmamba_explore.analysis.scan_operator import DenseBudgetError, ScanOperator
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import run_with_trace
+
+GRIDS = [
+    ("spatiotemporal", "front", "sum"),
+    ("spatial", "front", "sum"),
+    ("temporal", None, "sum"),
+    ("spatiotemporal", "middle", "mean"),
+]
+SHORT = {"num_frames": 6, "img_size": 48, "tubelet_size": 2}  # 3 x 3 x 3 tokens, and the class
+
+
+def record(order="spatiotemporal", cls_position="front", merge="sum", batch=2, **options):
+    """A trace of a small float64 model with drawn weights (D, biases and A included)."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig.preset(
+        "toy",
+        **(SHORT | options),
+        backward_order=order,
+        cls_position=cls_position,
+        direction_merge=merge,
+    )
+    model = VideoMamba(config).eval().double()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith((".D", "conv1d.bias", "A_log")):
+                weight += 0.3 * torch.randn_like(weight)
+            if "dt_proj.bias" in name:
+                weight += 2
+    clips = torch.randn(batch, 3, config.num_frames, config.img_size, config.img_size).double()
+    with torch.no_grad():
+        _, trace = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
+    return trace
+
+
+def dense(trace, layer, direction, kind, without=(), restart=None):
+    """The operator of one direction as its definition has it: prefix sums of delta, no scan."""
+    ssm, at = trace.ssm(layer, direction), f"layers.{layer}.mixer"
+    delta, B, C = (trace[f"{at}.ssm_{direction}.hook_{n}"].clone() for n in ("delta", "B", "C"))
+    delta[..., list(without)] = 0
+    steps = ssm.steps(delta.shape[-1])
+    delta, B, C = (x[..., steps] for x in (delta, B, C))
+    total = delta.cumsum(-1)  # S
+    decay = torch.exp(
+        (ssm.A[:, :, None, None] * (total[:, :, None, :, None] - total[:, :, None, None, :])).clamp(
+            max=0
+        )
+    )
+    alpha = torch.einsum("bnt,bdnts,bds,bns->bdts", C, decay, delta, B).tril()
+    if restart is not None:
+        place = steps.tolist().index(restart)
+        alpha[..., place:, : place + 1] = 0
+    alpha = alpha + torch.diag_embed(ssm.D[:, None].expand(-1, len(steps)))
+    if kind == "beta":
+        x, z = (trace[f"{at}.hook_{name}"][..., steps] for name in ("x", "z"))
+        weight, bias = ssm.conv1d.weight.squeeze(1), ssm.conv1d.bias
+        c = F.conv1d(F.pad(x, (weight.shape[1] - 1, 0)), weight[:, None], bias, groups=len(weight))
+        width, seqlen = weight.shape[1], len(steps)
+        K = torch.zeros(len(weight), seqlen, seqlen, dtype=weight.dtype)
+        for lag in range(width):
+            tap = weight[:, width - 1 - lag, None].expand(-1, seqlen - lag)
+            K += torch.diag_embed(tap, offset=-lag)
+        gate = F.silu(z) * trace.mixer(layer).scale
+        alpha = gate[..., None] * (alpha * torch.sigmoid(c)[..., None, :]) @ K
+    back = steps.argsort()
+    return alpha[..., back, :][..., back]
+
+
+@pytest.fixture(scope="module", params=GRIDS, ids=str)
+def trace(request):
+    return record(*request.param)
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+def test_the_operator_is_the_matrix_of_its_definition(trace, kind):
+    for layer in (0, 1):
+        both = 0
+        for direction in ("forward", "backward"):
+            op = ScanOperator.from_trace(trace, layer=layer, direction=direction, kind=kind)
+            wanted = dense(trace, layer, direction, kind)
+            assert (op.dense() - wanted).abs().max() <= 1e-10
+            assert (op.T.dense() - wanted.mT).abs().max() <= 1e-10
+            both = both + wanted
+        op = ScanOperator.from_trace(trace, layer=layer, kind=kind)
+        assert (op.dense() - both).abs().max() <= 1e-10
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+def test_applied_to_what_it_read_it_gives_what_the_run_gave(trace, kind):
+    op = ScanOperator.from_trace(trace, layer=1, kind=kind)
+    assert op.residual <= 1e-12
+    frames = op.frames()
+    assert (frames.values.sum(1) - op.recorded).abs().max() <= 1e-12
+    wanted = ["offset"] * (kind == "beta")
+    cls = ["cls"] if trace.grid.cls_index is not None else []
+    assert list(frames.names) == [0, 1, 2, *cls, *wanted]
+    torch.testing.assert_close(frames.shares().sum(-1), torch.ones_like(frames.shares()[..., 0]))
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+def test_a_row_and_a_column_are_those_of_the_matrix(trace, kind):
+    op = ScanOperator.from_trace(trace, layer=0, kind=kind)
+    matrix = op.dense()
+    for token in (0, 13, op.seqlen - 1):
+        row = op.row(token)
+        assert (row.weights - matrix[:, :, token]).abs().max() <= 1e-12
+        assert (row.total - op.recorded[..., token]).abs().max() <= 1e-12
+        assert (op.column(token) - matrix[..., token]).abs().max() <= 1e-12
+
+
+def test_a_row_of_one_direction_reads_only_what_its_scan_has_met(trace):
+    op = ScanOperator.from_trace(trace, layer=0, direction="backward")
+    steps = trace.ssm(0, "backward").steps(op.seqlen)
+    weights = op.row(int(steps[10])).weights
+    assert (weights[..., steps[11:]] == 0).all()
+    assert (weights[..., steps[:11]] != 0).any(0).any(0).all()
+
+
+def test_without_a_token_is_the_scan_from_which_it_was_deleted(trace):
+    tokens = [3, 4, 11]
+    for direction in ("forward", "backward"):
+        op = ScanOperator.from_trace(trace, layer=1, direction=direction)
+        wanted = dense(trace, 1, direction, "alpha", without=tokens)
+        assert (op.without(tokens[:1]).without(tokens[1:]).dense() - wanted).abs().max() <= 1e-10
+        kept = [t for t in range(op.seqlen) if t not in tokens]
+        rest = wanted[..., kept, :][..., kept]
+        full = dense(trace, 1, direction, "alpha")
+        assert (rest - full[..., kept, :][..., kept]).abs().max() > 1e-3  # the others do change
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+def test_cut_edges_are_zero_and_no_other_entry_changes(trace, kind):
+    op = ScanOperator.from_trace(trace, layer=0, kind=kind)
+    wanted = op.dense()
+    wanted[..., [[2], [7], [8]], [1, 2]] = 0
+    wanted[..., [[7], [9]], [2, 3]] = 0  # overlaps the first
+    cut = op.cut([1, 2], [2, 7, 8]).cut([2, 3], [7, 9])
+    assert (cut.dense() - wanted).abs().max() <= 1e-12
+    assert (cut.T.dense() - wanted.mT).abs().max() <= 1e-12
+    assert (
+        op.T.cut([2, 7, 8], [1, 2]).dense() - op.cut([1, 2], [2, 7, 8]).dense().mT
+    ).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+def test_after_a_restart_only_the_new_state_is_remembered(trace, kind):
+    for direction in ("forward", "backward"):
+        op = ScanOperator.from_trace(trace, layer=1, direction=direction, kind=kind)
+        ssm = trace.ssm(1, direction)
+        state = torch.randn(op.batch, *ssm.A.shape).double()
+        restarted = op.restart(9, state)
+        if kind == "alpha":
+            wanted = dense(trace, 1, direction, kind, restart=9)
+            assert (restarted.dense() - wanted).abs().max() <= 1e-10
+        # the model with this state put in gives the same
+        config = trace.config
+
+        def put(h, hook, state=state):
+            h = h.clone()
+            h[..., 9] = state
+            return h
+
+        y = scan_with_edit(trace, 1, direction, put)
+        if kind == "beta":
+            z = trace["layers.1.mixer.hook_z"]
+            y = y * F.silu(z) * trace.mixer(1).scale
+        assert (restarted.output() - y).abs().max() <= 1e-10, config
+        zero = op.restart(9)
+        assert (zero.output() - restarted.output()).abs().max() > 1e-3
+
+
+def scan_with_edit(trace, layer, direction, edit):
+    """y of the model's own scan while its states are edited."""
+    ssm, at = trace.ssm(layer, direction), f"layers.{layer}.mixer"
+    ssm.hook_h.functions.append(edit)
+    try:
+        with torch.no_grad():
+            return ssm(trace[f"{at}.hook_x"])
+    finally:
+        ssm.hook_h.functions.clear()
+
+
+def test_two_restarts_in_any_order_are_both_kept(trace):
+    op = ScanOperator.from_trace(trace, layer=0, direction="forward")
+    shape = trace.ssm(0, "forward").A.shape
+    early, late = (torch.randn(op.batch, *shape).double() for _ in range(2))
+    one, two = op.restart(5, early).restart(14, late), op.restart(14, late).restart(5, early)
+    assert (one.output() - two.output()).abs().max() <= 1e-12
+    after = one.output()[..., 14:] - op.restart(14, late).output()[..., 14:]
+    assert after.abs().max() <= 1e-12  # what came before the second is forgotten
+
+
+def test_the_majorant_bounds_every_entry_and_is_nowhere_negative(trace):
+    for kind in ("alpha", "beta"):
+        op = ScanOperator.from_trace(trace, layer=0, kind=kind)
+        bound = op.majorant().dense()
+        assert (bound >= 0).all()
+        assert (bound - op.dense().abs()).min() >= -1e-12
+
+
+def test_gradients_reach_what_it_acts_on_and_what_selected():
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
+    clips = torch.randn(1, 3, 6, 48, 48, requires_grad=True)
+    _, trace = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
+    op = ScanOperator.from_trace(trace, layer=1, kind="beta")
+    v = torch.randn(1, op.d_inner, op.seqlen, requires_grad=True)
+    for result in (op @ v, op.T @ v):
+        found = torch.autograd.grad(result.square().sum(), [v, clips], retain_graph=True)
+        assert all(grad.abs().sum() > 0 for grad in found)
+    read = op.row(3).contributions.square().sum()
+    (grad,) = torch.autograd.grad(read, clips, retain_graph=True)
+    assert grad.abs().sum() > 0
+    (grad,) = torch.autograd.grad((op @ v).sum(), v, retain_graph=True)
+    torch.testing.assert_close(grad, (op.T @ torch.ones_like(v)).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_float32_on_the_fast_kernels_agrees_with_float64():
+    torch.manual_seed(0)
+    config = VideoMambaConfig.preset("toy", num_frames=16, img_size=96, backward_order="spatial")
+    model = VideoMamba(config).eval()
+    with torch.no_grad():
+        _, trace = run_with_trace(
+            model, torch.randn(1, 3, 16, 96, 96), ScanOperator.names(0, "beta")
+        )
+        for kind in ("alpha", "beta"):
+            op = ScanOperator.from_trace(trace, layer=0, kind=kind)
+            assert op.residual < 1e-6
+            v = torch.randn(1, op.d_inner, op.seqlen)
+            exact = op.double()
+            for fast, slow in ((op @ v, exact @ v), (op.T @ v, exact.T @ v)):
+                assert (fast - slow).norm() / slow.norm() < 1e-6
+            dropped, slow = op.without([0, 5]), exact.without([0, 5])  # delta is exactly zero there
+            assert (dropped.T @ v - slow.T @ v).norm() / (slow.T @ v).norm() < 1e-6
+
+
+def test_one_clip_acts_on_any_number_of_inputs():
+    trace = record(batch=1)
+    op = ScanOperator.from_trace(trace, layer=0, kind="beta")
+    v = torch.randn(3, op.d_inner, op.seqlen).double()
+    for whole in (op @ v, op.T @ v):
+        assert whole.shape == v.shape
+    assert ((op @ v)[1:2] - op @ v[1:2]).abs().max() <= 1e-12
+
+
+def test_labelled_weights_stand_in_natural_order_with_the_residual():
+    trace = record()
+    with torch.no_grad():
+        op = ScanOperator.from_trace(trace, layer=1)
+    row = op.row(trace.grid.cls_index)
+    array = row.array(clip=1, reduce="sum", of="contributions")
+    assert array.dims == ("direction", "frame", "row", "col")
+    token = trace.grid.index(2, 1, 0)
+    wanted = row.contributions_by_direction["backward"][1, :, token].sum()
+    assert array.sel(direction="backward").values[2, 1, 0] == pytest.approx(float(wanted), rel=1e-5)
+    assert array.attrs["residual"] == row.residual < 1e-12
+    assert set(array.attrs["cls"]) == {"forward", "backward"}
+    shares = op.frames().array(clip=0)
+    assert shares.dims == ("target", "source")
+    assert float(shares.sel(target="cls").sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda op: op.row(28), ValueError, "there is no token 28; there are 28, 0 to 27"),
+        (lambda op: op.without([1, -29]), ValueError, "there is no token -29"),
+        (lambda op: op.without(torch.ones(28, dtype=torch.bool)), ValueError, "mask.nonzero"),
+        (lambda op: op.cut([0.5], [1]), ValueError, "expected natural indices"),
+        (lambda op: op @ torch.ones(2, 3, 28), ValueError, r"v is \(2, 3, 28\), expected"),
+        (lambda op: op @ 3.0, TypeError, "expected a tensor"),
+        (lambda op: op.restart(3), ValueError, "restart one of op.parts"),
+        (
+            lambda op: op.parts[0].restart(3, torch.zeros(2, 5, 16)),
+            ValueError,
+            r"state is \(2, 5, 16\), expected \(batch, d_inner, d_state\)",
+        ),
+        (lambda op: op.dense(budget_gib=1e-5), DenseBudgetError, "the budget is 0.00 GiB"),
+        (lambda op: op.source, ValueError, "take it from one of op.parts"),
+        (lambda op: op.T.recorded, ValueError, "never ran"),
+        (lambda op: op.row(0).tokens("max"), ValueError, "reduce must be"),
+        (lambda op: op.row(0).tokens(direction="up"), ValueError, "no direction 'up'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_clear_sentence(call, error, words, unchecked):
+    op = ScanOperator.from_trace(record(), layer=0)
+    with pytest.raises(error, match=words):
+        call(op)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"layer": 2}, ValueError, "There is no layer 2; the model has 0 to 1"),
+        ({"layer": 0, "direction": "up"}, ValueError, "no direction 'up'"),
+        ({"layer": 0, "kind": "gamma"}, ValueError, "kind must be"),
+        ({"layer": 0, "kind": "beta"}, KeyError, r"lacks hook_x, hook_z of layer 0. Record with"),
+    ],
+)
+def test_what_a_trace_cannot_give_is_named(how, error, words, unchecked):
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
+    with torch.no_grad():
+        _, trace = run_with_trace(model, torch.randn(1, 3, 6, 48, 48), ScanOperator.names(0))
+    with pytest.raises(error, match=words):
+        ScanOperator.from_trace(trace, **how)
+
+
+def test_the_block_input_alone_gives_the_same_operator():
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
+    clips = torch.randn(2, 3, 6, 48, 48)
+    with torch.no_grad():
+        _, small = run_with_trace(model, clips, "*.hook_block_input")
+        _, large = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
+        for layer in (0, 1):
+            few = ScanOperator.from_trace(small, layer=layer, kind="beta")
+            assert torch.equal(
+                few.output(), ScanOperator.from_trace(large, layer=layer, kind="beta").output()
+            )
+            assert few.residual < 1e-6
+
+
+def test_a_trace_does_not_go_with_other_weights():
+    trace = record()
+    with torch.no_grad():
+        trace.model.head.bias.add_(1)
+    with pytest.raises(ValueError, match="weights have changed since"):
+        ScanOperator.from_trace(trace, layer=0)

@@ -1,0 +1,171 @@
+"""One direction's scan with delta, B and C frozen, and its transpose: a scan each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.trace.trace import Trace
+from vmamba_kernels import causal_conv1d, selective_scan
+
+_FORGET = 1e10  # a step size after which nothing is left of a state
+_STILL = 1e-30  # the smallest step size that is divided by
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenScan:
+    """One direction's frozen scan, and for beta what stands around it. Natural clip order."""
+
+    delta: Tensor  # (batch, d_inner, seqlen), after softplus
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    reverse: bool
+    order: Tensor | None
+    source: Tensor | None = None  # what it acted on in the run
+    recorded: Tensor | None = None  # what it gave
+    kernel: Tensor | None = None  # beta: convolution (d_inner, d_conv), its bias, sigma(c), gate
+    bias: Tensor | None = None
+    before: Tensor | None = None
+    after: Tensor | None = None
+    dropped: Tensor | None = None  # bool (seqlen,)
+    restarts: tuple[tuple[int, Tensor], ...] = ()
+
+    @classmethod
+    def alpha(cls, trace: Trace, layer: int, direction: str) -> FrozenScan:
+        """The scan with its skip D, from u to y, as it ran."""
+        ssm = trace.ssm(layer, direction)
+        u, delta, B, C, y = (
+            at_least_float32(trace[f"layers.{layer}.mixer.ssm_{direction}.hook_{name}"])
+            for name in ("u", "delta", "B", "C", "y")
+        )
+        D = at_least_float32(ssm.D)
+        return cls(delta, ssm.A, B, C, D, ssm.reverse, ssm.scan_order, source=u, recorded=y)
+
+    @classmethod
+    def beta(cls, trace: Trace, layer: int, direction: str) -> FrozenScan:
+        """The whole mixer, from the convolution's input to what out_proj gets, as it ran."""
+        alpha, mixer = cls.alpha(trace, layer, direction), trace.mixer(layer)
+        conv1d = trace.ssm(layer, direction).conv1d
+        x, z = (at_least_float32(trace[f"layers.{layer}.mixer.hook_{name}"]) for name in ("x", "z"))
+        kernel = at_least_float32(conv1d.weight.squeeze(1))
+        bias = None if conv1d.bias is None else at_least_float32(conv1d.bias)
+        gate = F.silu(z) * mixer.scale
+        return replace(
+            alpha,
+            source=x,
+            recorded=cast(Tensor, alpha.recorded) * gate,
+            kernel=kernel,
+            bias=bias,
+            before=torch.sigmoid(causal_conv1d(x, kernel, bias, **alpha.how)),
+            after=gate,
+        )
+
+    @cached_property
+    def steps(self) -> Tensor:
+        """The natural index of the token read at each step."""
+        if self.order is not None:
+            return self.order
+        steps = torch.arange(self.delta.shape[-1], device=self.delta.device)
+        return steps.flip(0) if self.reverse else steps
+
+    @cached_property
+    def how(self) -> dict[str, Any]:
+        return {"reverse": self.reverse, "order": self.order}
+
+    @cached_property
+    def backwards(self) -> dict[str, Any]:
+        """How to read in the opposite order."""
+        if self.order is not None:
+            return {"order": self.order.flip(0)}
+        return {"reverse": not self.reverse}
+
+    @cached_property
+    def selection(self) -> tuple[Tensor, Tensor]:
+        """delta and B as edited: nothing written or forgotten at dropped tokens, and at a restart
+        everything forgotten and nothing written."""
+        delta, B = self.delta, self.B
+        if self.dropped is not None:
+            delta = delta.masked_fill(self.dropped, 0)
+        if self.restarts:
+            here = torch.zeros(delta.shape[-1], dtype=torch.bool, device=delta.device)
+            here[[token for token, _ in self.restarts]] = True
+            delta, B = delta.masked_fill(here, _FORGET), B.masked_fill(here, 0)
+        return delta, B
+
+    def apply(self, v: Tensor) -> Tensor:
+        """(alpha + D) v, or beta v."""
+        delta, B = self.selection
+        if self.kernel is not None and self.before is not None:
+            v = causal_conv1d(v, self.kernel, None, **self.how) * self.before
+        y = _scan(v, delta, self.A, B, self.C, self.D, **self.how)
+        return y if self.after is None else y * self.after
+
+    def adjoint(self, v: Tensor) -> Tensor:
+        """The transposed operator, which is one scan in the opposite order.
+
+        With delta' the step size of the next token read, lambda follows the recurrence
+        lambda_t = exp(delta'_t A) lambda_(t+1) + C_t v_t, and (alpha^T v)_t = delta_t B_t lambda_t.
+        """
+        delta, B = self.selection
+        if self.after is not None:
+            v = v * self.after
+        following = delta.clone()
+        following[..., self.steps[:-1]] = delta[..., self.steps[1:]]
+        following = following.clamp_min(_STILL)
+        read = _scan(v / following, following, self.A, self.C, B, **self.backwards)
+        out = delta * read + self.D[:, None] * v
+        if self.kernel is None or self.before is None:
+            return out
+        return causal_conv1d(out * self.before, self.kernel, None, **self.backwards)
+
+    @cached_property
+    def offset(self) -> Tensor | None:
+        """What does not come from the source: the convolution's bias, and states put in."""
+        delta, B = self.selection
+        parts = []
+        if self.bias is not None and self.before is not None:
+            bias = self.bias[:, None] * self.before
+            parts.append(_scan(bias, delta, self.A, B, self.C, self.D, **self.how))
+        for token, state in self.restarts:
+            place = self.steps.argsort()
+            after = place > place[token]
+            there = after.clone()
+            there[token] = True
+            # the state stands still up to its token, then goes on as the others do
+            still, nothing = torch.where(after, delta, 0), torch.zeros_like(delta)
+            y = _scan(nothing, still, self.A, B, self.C, initial_state=state, **self.how)
+            parts.append(torch.where(there, y, 0))
+        if not parts:
+            return None
+        total = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        return total if self.after is None else total * self.after
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> FrozenScan:
+        """The same with every floating tensor passed through `function`."""
+        values = {
+            name: function(value)
+            for name, value in vars(self).items()
+            if name in self.__dataclass_fields__
+            and isinstance(value, Tensor)
+            and value.is_floating_point()
+        }
+        restarts = tuple((token, function(state)) for token, state in self.restarts)
+        return replace(self, **values, restarts=restarts)
+
+
+def _scan(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, **how: Any
+) -> Tensor:
+    """Scan any number of inputs with the selection of one clip, or as many as there are clips."""
+    if u.shape[0] != delta.shape[0]:
+        delta, B, C = (x.expand(u.shape[0], *x.shape[1:]) for x in (delta, B, C))
+    return cast(Tensor, selective_scan(u, delta, A, B, C, D, **how))
