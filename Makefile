@@ -21,7 +21,7 @@ BENCH_STAMP := .venv/.installed-bench
 .PHONY: help
 help:
 	@sed -n 's/^# make /make /p' Makefile
-	@echo "also: make notebooks, demo-model, report CLIP=..., bench, clips, clean"
+	@echo "also: make notebooks, demo-model, report CLIP=..., bench, truth, clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -77,7 +77,13 @@ report: $(USER_STAMP)
 bench: $(BENCH_STAMP)
 	$(BIN)/python kernels/bench/run.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/record.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/scan_operator.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
+
+.PHONY: truth
+truth: $(TEST_STAMP)
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py
 
 .PHONY: clips
 clips: $(USER_STAMP)

@@ -43,7 +43,7 @@ def measure(case: str) -> dict[str, float]:
                 result["recorded_mib"] = trace.nbytes / 2**20
                 if names is BOUNDARIES:
                     result["window_ms"] = 1e3 * statistics.median(
-                        timed(state_window, model, trace, layer, "forward", 800, 864)[0]
+                        timed(state_window, trace, layer, "forward", 800, 864)[0]
                         for layer in range(24)
                     )
                 del trace

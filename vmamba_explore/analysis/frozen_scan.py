@@ -101,6 +101,20 @@ class FrozenScan:
             delta, B = delta.masked_fill(here, _FORGET), B.masked_fill(here, 0)
         return delta, B
 
+    @cached_property
+    def following(self) -> Tensor:
+        """The step size of the token read after each one; the last has none that matters."""
+        tokens = self.selection[0].mT  # as it lies in memory
+        if self.order is not None:
+            index = torch.empty_like(self.order)
+            index[self.order] = self.order.roll(-1)
+            following = tokens[:, index]
+        elif self.reverse:
+            following = torch.cat([tokens[:, :1], tokens[:, :-1]], dim=1)
+        else:
+            following = torch.cat([tokens[:, 1:], tokens[:, -1:]], dim=1)
+        return following.mT.clamp_min(_STILL)
+
     def apply(self, v: Tensor) -> Tensor:
         """(alpha + D) v, or beta v."""
         delta, B = self.selection
@@ -118,9 +132,7 @@ class FrozenScan:
         delta, B = self.selection
         if self.after is not None:
             v = v * self.after
-        following = delta.clone()
-        following[..., self.steps[:-1]] = delta[..., self.steps[1:]]
-        following = following.clamp_min(_STILL)
+        following = self.following
         read = _scan(v / following, following, self.A, self.C, B, **self.backwards)
         out = delta * read + self.D[:, None] * v
         if self.kernel is None or self.before is None:
@@ -151,7 +163,7 @@ class FrozenScan:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> FrozenScan:
         """The same with every floating tensor passed through `function`."""
-        values = {
+        values: dict[str, Any] = {
             name: function(value)
             for name, value in vars(self).items()
             if name in self.__dataclass_fields__

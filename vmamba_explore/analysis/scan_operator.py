@@ -392,7 +392,8 @@ class ScanOperator:
         return replace(self, directions={name: edit(d) for name, d in self.directions.items()})
 
     def _one(self, token: int, call: str) -> Tensor:
-        one = torch.zeros(self.batch, self.d_inner, self.seqlen).to(self._any.delta)
+        # token-major memory, as the scan reads it
+        one = torch.zeros(self.batch, self.seqlen, self.d_inner).to(self._any.delta).mT
         one[..., self._token(token, call)] = 1
         return one
 
