@@ -16,13 +16,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vmamba_explore.analysis.scan_operator import ScanOperator
     from vmamba_explore.clips.clip import Clip, ClipError
     from vmamba_explore.clips.decode import load_clip
     from vmamba_explore.hooks import hook_names
     from vmamba_explore.model.checkpoints import load_model
     from vmamba_explore.model.config import VideoMambaConfig
     from vmamba_explore.model.videomamba import VideoMamba
-    from vmamba_explore.trace.record import run_with_hooks, run_with_trace, trace_size
+    from vmamba_explore.trace.record import (
+        replay_layer,
+        run_with_hooks,
+        run_with_trace,
+        trace_size,
+    )
     from vmamba_explore.trace.window import state_window
 
 __version__ = "0.1.0"
@@ -30,11 +36,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Clip": "clips.clip",
     "ClipError": "clips.clip",
+    "ScanOperator": "analysis.scan_operator",
     "VideoMamba": "model.videomamba",
     "VideoMambaConfig": "model.config",
     "hook_names": "hooks",
     "load_clip": "clips.decode",
     "load_model": "model.checkpoints",
+    "replay_layer": "trace.record",
     "run_with_hooks": "trace.record",
     "run_with_trace": "trace.record",
     "state_window": "trace.window",
@@ -43,11 +51,13 @@ _HOMES = {
 __all__ = [
     "Clip",
     "ClipError",
+    "ScanOperator",
     "VideoMamba",
     "VideoMambaConfig",
     "hook_names",
     "load_clip",
     "load_model",
+    "replay_layer",
     "run_with_hooks",
     "run_with_trace",
     "state_window",

@@ -1,0 +1,254 @@
+"""The read-out of a logit, and curves of truncated clips, against the model itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore.analysis.evidence import (
+    EvidenceCurve,
+    LogitReadout,
+    held_frame_curve,
+    logit_readout,
+    prefix_curve,
+    suffix_curve,
+)
+from vmamba_explore.clips.clip import Clip
+from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.trace.trace import TokenLabels
+
+KINDS = [
+    {"cls_position": "front"},
+    {"cls_position": "middle", "direction_merge": "mean"},
+    {"cls_position": None},
+    {"backward_order": "spatial"},
+    {"backward_order": "temporal", "cls_position": None},
+    {"backward_order": None, "cls_position": "middle"},
+]
+FRAMES = 3
+
+
+def toy(**changes):
+    torch.manual_seed(0)
+    config = VideoMambaConfig.preset("toy", num_frames=2 * FRAMES, **changes)
+    model = VideoMamba(config).eval()
+    with torch.no_grad():
+        model.head.bias.normal_()
+        model.norm_f.weight.uniform_(0.5, 1.5)
+    return model
+
+
+def clips_for(model, batch=2):
+    config = model.config
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, 3, config.num_frames, config.img_size, config.img_size)
+    return torch.randn(shape, generator=generator)
+
+
+def record(model, clips):
+    with torch.no_grad():
+        return run_with_trace(model, clips, LogitReadout.names(model))
+
+
+# ---------------------------------------------------------------- read-out
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_the_read_out_sums_to_the_models_logit(changes):
+    model = toy(**changes)
+    logits, trace = record(model, clips_for(model))
+    readout = logit_readout(trace, [3, 1], 0)
+    residual = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
+    total = torch.einsum("bct,btc->b", readout.q, residual) + readout.bias
+    wanted = logits[[0, 1], [3, 1]] - logits[:, 0]
+    assert torch.allclose(total, wanted, atol=1e-5)
+    assert torch.equal(readout.logit, wanted)
+    assert readout.residual <= 1e-5
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_only_the_token_that_is_read_has_weights(changes):
+    model = toy(**changes)
+    readout = logit_readout(record(model, clips_for(model))[1], 0)
+    used = readout.q.abs().sum(1) > 0
+    cls = model.grid.cls_index
+    wanted = torch.ones_like(used) if cls is None else torch.arange(used.shape[1]) == cls
+    assert torch.equal(used, wanted.expand_as(used))
+
+
+def test_q_is_the_gradient_with_a_frozen_root_mean_square():
+    model = toy(cls_position=None)
+    trace = record(model, clips_for(model))[1]
+    residual = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
+    residual.requires_grad_()
+    rms = (residual.square().mean(-1, keepdim=True) + model.config.norm_eps).sqrt().detach()
+    logits = model.head((residual / rms * model.norm_f.weight).mean(1))
+    (logits[:, 2] - logits[:, 4]).sum().backward()
+    assert torch.allclose(logit_readout(trace, 2, 4).q, residual.grad.mT, atol=1e-7)
+
+
+def test_at_mixer_reads_what_the_output_projection_writes():
+    model = toy()
+    with torch.no_grad():
+        _, trace = run_with_trace(model, clips_for(model), "*.hook_*")
+    readout = logit_readout(trace, 1)
+    inner = torch.randn(2, model.config.d_inner, model.grid.seqlen)
+    out = model.layers[0].mixer.out_proj(inner.mT)
+    through = (readout.at_mixer(trace, 0) * inner).sum((1, 2))
+    assert torch.allclose(through, torch.einsum("bct,btc->b", readout.q, out), atol=1e-5)
+    with pytest.raises(ValueError, match="no layer 2; the model has 0 to 1"):
+        readout.at_mixer(trace, 2)
+
+
+def test_what_a_trace_lacks_is_named():
+    model = toy()
+    with torch.no_grad():
+        _, trace = run_with_trace(model, clips_for(model), "layers.1.hook_block_input")
+    with pytest.raises(UnknownNameError, match="lacks layers.1.mixer.hook_out. Record with"):
+        logit_readout(trace, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (5, "target is 5; this model's classes are 0 to 4"),
+        ([0, -1], "target is -1; this model's classes are 0 to 4"),
+        ([0, 1, 2], "one for each of the 2 clips"),
+        (1.5, "expected class numbers"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_class_that_does_not_exist_is_told_so(target, words):
+    model = toy()
+    clips = clips_for(model)
+    with pytest.raises(ValueError, match=words):
+        logit_readout(record(model, clips)[1], target)
+    with pytest.raises(ValueError, match=words):
+        prefix_curve(model, clips, target)
+
+
+# ---------------------------------------------------------------- curves
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+@pytest.mark.parametrize("curve", [prefix_curve, suffix_curve, held_frame_curve])
+def test_a_curve_ends_in_the_logit_of_the_whole_clip(changes, curve):
+    model = toy(**changes)
+    clips = clips_for(model)
+    with torch.no_grad():
+        logits = model(clips)
+    found = curve(model, clips, [3, 1], 2)
+    assert found.values.shape == (2, FRAMES)
+    assert torch.allclose(found.full, logits[[0, 1], [3, 1]] - logits[:, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_what_a_curve_has_not_seen_yet_cannot_change_it(changes):
+    model = toy(**changes)
+    clips = clips_for(model)
+    other = clips.clone()
+    other[:, :, 2:4] = torch.randn_like(other[:, :, 2:4])  # token frame 1 of 3
+    before, after = prefix_curve(model, clips, 0), prefix_curve(model, other, 0)
+    assert torch.equal(before.values[:, 0], after.values[:, 0])
+    assert not torch.allclose(before.values[:, 1], after.values[:, 1])
+    before, after = suffix_curve(model, clips, 0), suffix_curve(model, other, 0)
+    assert torch.equal(before.values[:, 2], after.values[:, 2])
+    assert not torch.allclose(before.values[:, 1], after.values[:, 1])
+
+
+def test_a_prefix_is_a_shorter_model_on_a_shorter_clip():
+    """Dropping the end is running a model of one frame, with the same weights, on that frame."""
+    model = toy(cls_position=None)
+    shorter = VideoMamba(
+        VideoMambaConfig.preset("toy", num_frames=2, cls_position=None)
+    ).eval()  # fmt: skip
+    weights = model.state_dict()
+    per_frame = model.grid.rows * model.grid.cols
+    weights["pos_embed"] = weights["pos_embed"][:, :per_frame]
+    shorter.load_state_dict(weights)
+    clips = clips_for(model)
+    with torch.no_grad():
+        wanted = shorter(clips[:, :, :2])[:, 1]
+    assert torch.allclose(prefix_curve(model, clips, 1).values[:, 0], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "suffix"])
+def test_a_held_clip_stands_still_where_it_was_cut(kind):
+    model = toy()
+    clips = clips_for(model)
+    still = clips.clone()
+    if kind == "prefix":
+        still[:, :, 4:] = clips[:, :, 3:4]
+    else:
+        still[:, :, :2] = clips[:, :, 2:3]
+    with torch.no_grad():
+        wanted = model(still)[:, 0]
+    found = held_frame_curve(model, clips, 0, kind=kind)
+    assert torch.allclose(found.values[:, 1], wanted, atol=1e-6)
+    assert (found.kind, found.removal) == (kind, "held")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_kind_is_told_so():
+    model = toy()
+    with pytest.raises(ValueError, match="kind must be 'prefix' or 'suffix', got 'middle'"):
+        held_frame_curve(model, clips_for(model), 0, kind="middle")
+
+
+def test_a_curve_leaves_the_model_as_it_was_even_when_it_breaks(monkeypatch):
+    model = toy()
+    clips = clips_for(model)
+    with torch.no_grad():
+        before = model(clips)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model.norm_f, "forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prefix_curve(model, clips, 0)
+    assert model.kept_tokens is None
+    with torch.no_grad():
+        assert torch.equal(model(clips), before)
+
+
+def curve_of(*values, kind="prefix"):
+    grid = TokenGrid(len(values[0]), 1, 1)
+    return EvidenceCurve(torch.tensor(values), kind, "dropped", TokenLabels(grid, 2))
+
+
+def test_half_crossing_is_where_a_prefix_passes_half_for_good():
+    curve = curve_of(
+        [0.0, 1.0, 5.0, 9.0, 10.0],
+        [9.0, 0.0, 6.0, 4.0, 10.0],  # passes, falls back, passes again
+        [9.0, 8.0, 7.0, 6.0, 10.0],
+        [0.0, 0.0, 0.0, 0.0, 10.0],
+    )
+    assert curve.half_crossing().tolist() == [2, 4, 0, 4]
+
+
+def test_half_crossing_of_a_suffix_counts_from_the_end():
+    curve = curve_of([10.0, 9.0, 5.0, 1.0, 0.0], [10.0, 4.0, 6.0, 0.0, 9.0], kind="suffix")
+    assert curve.half_crossing().tolist() == [2, 0]
+
+
+def test_a_wrong_clip_crosses_half_on_its_own_side_and_a_zero_never():
+    curve = curve_of([1.0, -3.0, -4.0], [1.0, 2.0, 0.0], [1.0, 1.0, float("nan")])
+    found = curve.half_crossing()
+    assert found[0] == 1 and found[1:].isnan().all()
+
+
+def test_an_array_carries_frames_and_seconds():
+    model = toy()
+    size = model.config.img_size
+    frames = np.zeros((6, size, size, 3), np.uint8)
+    clip = Clip(frames, np.arange(6) / 10, "made", np.arange(6))
+    array = suffix_curve(model, clip, 0).array()
+    assert array.dims == ("frame",) and array.attrs["unit"] == "logits"
+    assert array["clip_frame"].values.tolist() == [0, 2, 4]
+    assert array["seconds"].values.tolist() == pytest.approx([0.0, 0.2, 0.4])
+    assert prefix_curve(model, clip.tensor()[None], 0).array()["seconds"].isnull().all()

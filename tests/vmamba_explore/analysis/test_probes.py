@@ -1,0 +1,130 @@
+"""Probes on states with a known content: they find it, and nothing where there is nothing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.vmamba_explore.analysis.planted_states import planted
+from vmamba_explore.analysis import probes
+from vmamba_explore.analysis.frame_states import collect
+from vmamba_explore.analysis.probes import SOURCES, inner_products, probe
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+
+
+@pytest.fixture(scope="module")
+def scores():
+    """Return the scores of planted states, all targets."""
+    return probe(planted(120, seed=1), planted(80, seed=2), resamples=200)
+
+
+def test_a_probe_finds_what_is_there_where_it_is(scores):
+    for target in ("position", "angle"):
+        found = scores.array(target).sel(source="state", layer=0)
+        assert (found.sel(direction="forward") > 0.7).all()
+        assert (found.sel(direction="backward") < 0.1).all()
+        assert (found.low <= found).all() and (found <= found.high).all()
+
+
+def test_a_probe_finds_nothing_that_is_not_there(scores):
+    for target in ("size", "opacity"):
+        found = scores.array(target).sel(source="state", layer=0)
+        assert (found < 0.1).all() and (found.low < 0.05).all()
+    label = scores.array("label").sel(source="state", layer=0, direction="backward")
+    assert (label.low < 0.1).all() and label.mean() < 0.2
+
+
+def test_shuffled_answers_are_not_found(scores):
+    for target in set(scores.targets) - {"label"}:
+        shuffled = scores.array(target).sel(source="shuffled").values
+        assert (shuffled[np.isfinite(shuffled)] < 0.15).all()
+    assert scores.array("label").sel(source="shuffled").mean() < 0.2
+
+
+def test_input_tokens_are_read_frame_by_frame_and_together(scores):
+    size = scores.array("size").sel(layer=0)
+    assert (size.sel(source="input tokens") > 0.8).all()
+    together = size.sel(source="all tokens read")
+    # the first frame that a direction reads is all that it has read by then
+    for direction, first in (("forward", 0), ("backward", 7)):
+        alone = size.sel(source="input tokens", direction=direction, frame=first)
+        both = together.sel(direction=direction, frame=first)
+        assert float(both) == pytest.approx(float(alone), abs=1e-9)
+    assert (together.sel(direction="forward") != together.sel(direction="backward")).any()
+    position = scores.array("position").sel(source="input tokens")
+    assert (position < 0.1).all()
+
+
+def test_a_velocity_is_scored_where_something_moves_and_nowhere_else(scores):
+    velocity = scores.array("velocity").sel(source="state", layer=0, direction="forward")
+    at = scores.targets.index("velocity")
+    enough = np.minimum(scores.train[at], scores.test[at]) >= probes.FEWEST
+    assert (np.isfinite(velocity.values) == enough).all()
+    assert not enough[0] and not enough[7] and enough[4]
+
+
+def test_no_test_clip_takes_part_in_a_fit(monkeypatch):
+    """Other test clips: the same strengths, the same coefficients, other scores."""
+    fits, fit_ridge = [], probes.fit_ridge
+
+    def remember(*args, **kwargs):
+        fits.append(fit_ridge(*args, **kwargs))
+        return fits[-1]
+
+    monkeypatch.setattr(probes, "fit_ridge", remember)
+    train = planted(60, seed=1)
+    first = probe(train, planted(40, seed=2), ["position", "label"], resamples=20)
+    half = len(fits)
+    second = probe(train, planted(50, seed=3), ["position", "label"], resamples=20)
+    assert half and len(fits) == 2 * half
+    for one, other in zip(fits[:half], fits[half:], strict=True):
+        assert one.strengths == other.strengths and one.left_out == other.left_out
+        assert torch.equal(one.coefficients, other.coefficients)
+    assert not np.array_equal(first.values, second.values)
+
+
+def test_the_scale_of_a_feature_does_not_count():
+    train, test = torch.randn(30, 12), torch.randn(10, 12)
+    scale = torch.logspace(-3, 3, 12)
+    for ours, theirs in zip(
+        inner_products(train, test), inner_products(train * scale, test * scale), strict=True
+    ):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    train[:, 3] = test[:, 3] = 5.0  # a constant: left out, not divided by zero
+    assert all(products.isfinite().all() for products in inner_products(train, test))
+
+
+def test_states_of_a_model_become_scores_of_all_layers_and_directions():
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=8, img_size=16, patch_size=8, tubelet_size=2, num_classes=10, d_model=8, depth=2
+    )
+    model, sizes = VideoMamba(config).eval(), {"num_frames": 8, "img_size": 16}
+    lots = [collect(model, MotionClips(seed=seed, **sizes), range(40)) for seed in (1, 2)]
+    array = probe(*lots, ["position"], resamples=20).array("position")
+    assert array.sizes == {"source": len(SOURCES), "layer": 2, "direction": 2, "frame": 4}
+    assert np.isfinite(array.values).all()
+    without = [dataclasses.replace(lot, inputs={}) for lot in lots]
+    array = probe(*without, ["position"], resamples=20).array("position")
+    assert np.isnan(array.sel(source="input tokens")).all()
+    assert np.isfinite(array.sel(source="state")).all()
+
+
+def test_what_does_not_exist_gets_a_sentence(scores):
+    with pytest.raises(ValueError, match="no target 'speed'; there are position, velocity"):
+        probe(planted(20, seed=1), planted(20, seed=2), ["speed"])
+    with pytest.raises(ValueError, match="no target 'speed'; there are position, velocity"):
+        scores.array("speed")
+    other = planted(20, seed=2)
+    other = dataclasses.replace(other, states={(0, "forward"): other.states[0, "forward"]})
+    with pytest.raises(ValueError, match="collect the same for both"):
+        probe(planted(20, seed=1), other)
+    short = [
+        dataclasses.replace(planted(20, seed=seed), stops={"forward": (4,), "backward": (29,)})
+        for seed in (1, 2)
+    ]
+    with pytest.raises(ValueError, match="a state for each token frame; collect without stops"):
+        probe(*short)

@@ -1,0 +1,281 @@
+"""When a logit is decided: what reads it out, and how it grows as a clip is seen frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import xarray as xr
+from jaxtyping import Float, Int64
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.clips.clip import Clip
+from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import Clips, as_batch
+from vmamba_explore.trace.trace import TokenLabels, Trace
+
+Classes = int | Sequence[int] | Tensor
+"""A class for all clips, or one for each."""
+Kind = Literal["prefix", "suffix"]
+Removal = Literal["dropped", "held"]
+
+
+@dataclass(frozen=True, eq=False)
+class LogitReadout:
+    """What every entry of the last residual stream adds to a logit, the last RMSNorm frozen.
+
+    With w the norm's weight, W the head and r[t] the root mean square of token t's residual::
+
+        logit = sum over t, c of q[c, t] residual[t, c] + bias
+        q[c, t] = share[t] w[c] (W[target, c] - W[minus, c]) / r[t]
+
+    where share is 1 at the class token and 0 elsewhere, or 1 / seqlen where the tokens are pooled.
+    Since the residual is the embedding plus what every block adds, q reads each of them too.
+
+    Attributes:
+        q: (batch, d_model, seqlen), natural clip order, logits per unit of the residual stream.
+        bias: What the head's bias adds, (batch,), logits.
+        logit: What the model itself gave, (batch,): the target's logit, less that of `minus`.
+        residual: The largest distance of q's sum to `logit`, logits: rounding only.
+        target: The class of each clip, (batch,).
+        minus: The class whose logit is subtracted, (batch,), or None.
+    """
+
+    q: Float[Tensor, "batch d_model seqlen"]
+    bias: Float[Tensor, " batch"]
+    logit: Float[Tensor, " batch"]
+    residual: float
+    target: Int64[Tensor, " batch"]
+    minus: Int64[Tensor, " batch"] | None
+
+    @staticmethod
+    def names(model: VideoMamba) -> list[str]:
+        """List what a trace must hold for `logit_readout`, as a `names_filter`."""
+        last = f"layers.{len(model.layers) - 1}"
+        return [f"{last}.hook_block_input", f"{last}.mixer.hook_out"]
+
+    def at_mixer(self, trace: Trace, layer: int) -> Float[Tensor, "batch d_inner seqlen"]:
+        """Carry the read-out back through a block's output projection: `W_out^T q`.
+
+        It is what the logit reads directly from that block's scans, past all later blocks, and
+        what `ScanOperator.read` of kind "beta" takes (gate and scale are inside beta).
+
+        Args:
+            trace: The recording that this read-out was made from.
+            layer: Block number.
+        Raises:
+            ValueError: no such layer.
+        """
+        weight = at_least_float32(trace.mixer(layer).out_proj.weight.detach())
+        return torch.einsum("oi,bot->bit", weight, self.q)
+
+
+def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -> LogitReadout:
+    """Find what reads a logit, or the difference of two, out of the last residual stream.
+
+    Args:
+        trace: A recording with what `LogitReadout.names(model)` lists.
+        target: The class, one for all clips or one for each.
+        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+    Raises:
+        KeyError: the last block's input or output was not recorded.
+        ValueError: no such class, or not one for each clip.
+    """
+    model = trace.model
+    names = LogitReadout.names(model)
+    missing = [name for name in names if name not in trace]
+    if missing:
+        raise UnknownNameError(
+            f"logit_readout: the trace lacks {' and '.join(missing)}. Record with "
+            "names_filter=LogitReadout.names(model)."
+        )
+    with torch.no_grad():
+        residual = trace[names[0]].detach() + at_least_float32(trace[names[1]].detach())
+        batch, seqlen, _ = residual.shape
+        plus = as_classes(target, batch, model, "logit_readout: target")
+        less = None if minus is None else as_classes(minus, batch, model, "logit_readout: minus")
+        logit = _pick(at_least_float32(model.read_out(residual)), plus, less)
+
+        head, norm = at_least_float32(model.head.weight), at_least_float32(model.norm_f.weight)
+        bias = torch.zeros_like(head[:, 0]) if model.head.bias is None else model.head.bias
+        weight = norm * (head[plus] if less is None else head[plus] - head[less])
+        rms = (residual.square().mean(-1) + model.config.norm_eps).sqrt()
+        share = rms.new_full((seqlen,), 1 / seqlen)
+        if model.grid.cls_index is not None:
+            share = torch.zeros_like(share)
+            share[model.grid.cls_index] = 1
+        q = weight.unsqueeze(-1) * (share / rms).unsqueeze(1)
+        offset = _pick(at_least_float32(bias).expand(batch, -1), plus, less)
+        total = torch.einsum("bct,btc->b", q, residual) + offset
+    error = float((total - logit).abs().max())
+    return LogitReadout(q, offset, logit, error, plus, less)
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceCurve:
+    """A logit as more and more of a clip is seen, one token frame after the other.
+
+    Attributes:
+        values: (batch, frame), logits. Entry f of a prefix is the logit of token frames 0 to f,
+            of a suffix that of token frames f to the last; so the whole clip's is the last entry
+            of a prefix and the first of a suffix.
+        kind: "prefix" or "suffix".
+        removal: What was done to the rest: "dropped" (no block meets those tokens) or "held" (the
+            last clip frame of a prefix, the first of a suffix, stands still there).
+        labels: Places and times of the tokens.
+    """
+
+    values: Float[Tensor, "batch frames"]
+    kind: Kind
+    removal: Removal
+    labels: TokenLabels
+
+    @property
+    def full(self) -> Float[Tensor, " batch"]:
+        """The whole clip's, (batch,)."""
+        return self.values[:, -1 if self.kind == "prefix" else 0]
+
+    def half_crossing(self) -> Float[Tensor, " batch"]:
+        """Find the token frame from which on the curve stays beyond half of its full value.
+
+        "From which on" is towards later frames for a prefix, towards earlier ones for a suffix;
+        "beyond" is on the side of the full value, whichever sign it has.
+
+        Returns:
+            (batch,), token frames; NaN where the full value is zero or not a number.
+        """
+        full = self.full.unsqueeze(1)
+        beyond = self.values * full.sign() >= full.abs() / 2
+        towards_full = beyond.flip(1) if self.kind == "prefix" else beyond
+        lasting = towards_full.long().cumprod(1).sum(1)  # entries in a row, the full one included
+        frame = self.values.shape[1] - lasting if self.kind == "prefix" else lasting - 1
+        known = (self.full != 0) & self.full.isfinite()
+        return torch.where(known, frame.to(self.values.dtype), torch.nan)
+
+    def array(self, clip: int = 0) -> xr.DataArray:
+        """One clip's curve: dim frame, with the coordinates clip_frame and seconds."""
+        values = self.values[clip].cpu().numpy().copy()
+        name = f"{self.kind}, the rest {self.removal}"
+        attrs = {"quantity": name, "unit": "logits"}
+        return xr.DataArray(values, self.labels.frame_coords(clip), ("frame",), name, attrs)
+
+
+def prefix_curve(
+    model: VideoMamba, clips: Clips, target: Classes, minus: Classes | None = None
+) -> EvidenceCurve:
+    """Give the model the first 1, 2, ... token frames, all later tokens dropped.
+
+    A shorter clip is not what the model was trained on; `held_frame_curve` is the other way to
+    hide a future, with another unusual clip.
+
+    Args:
+        model: The model.
+        clips: As for the model: a tensor, a `Clip`, or a list of them.
+        target: The class, one for all clips or one for each.
+        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+    Raises:
+        ValueError: clips of another shape, no such class, or not one for each clip.
+    """
+    return _curve(model, clips, target, minus, "prefix", "dropped")
+
+
+def suffix_curve(
+    model: VideoMamba, clips: Clips, target: Classes, minus: Classes | None = None
+) -> EvidenceCurve:
+    """Give the model the last 1, 2, ... token frames, all earlier tokens dropped.
+
+    Args and Raises as for `prefix_curve`.
+    """
+    return _curve(model, clips, target, minus, "suffix", "dropped")
+
+
+def held_frame_curve(
+    model: VideoMamba,
+    clips: Clips,
+    target: Classes,
+    minus: Classes | None = None,
+    kind: Kind = "prefix",
+) -> EvidenceCurve:
+    """Let the clip stand still: after a prefix its last clip frame, before a suffix its first.
+
+    The model gets as many tokens as it was trained with, but a picture that freezes.
+    Args and Raises as for `prefix_curve`; `kind` is "prefix" or "suffix".
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"held_frame_curve: kind must be 'prefix' or 'suffix', got {kind!r}.")
+    return _curve(model, clips, target, minus, kind, "held")
+
+
+def as_classes(
+    classes: Classes, batch: int, model: VideoMamba, what: str
+) -> Int64[Tensor, " batch"]:
+    """Turn one class for all clips, or one for each, into one for each.
+
+    Raises:
+        ValueError: no such class, or not one for each clip; `what` names the argument.
+    """
+    chosen = torch.as_tensor(classes, device=model.head.weight.device)
+    if chosen.is_floating_point() or chosen.dtype == torch.bool:
+        raise ValueError(f"{what} is {chosen.dtype}, expected class numbers, whole numbers.")
+    if chosen.ndim > 1 or (chosen.ndim == 1 and len(chosen) != batch):
+        raise ValueError(
+            f"{what} has shape {tuple(chosen.shape)}, expected one class, or one for each of the "
+            f"{batch} clips."
+        )
+    last = model.config.num_classes - 1
+    if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) <= last:
+        wrong = int(chosen.min()) if int(chosen.min()) < 0 else int(chosen.max())
+        raise ValueError(f"{what} is {wrong}; this model's classes are 0 to {last}.")
+    return chosen.long().expand(batch)
+
+
+def _curve(
+    model: VideoMamba,
+    clips: Clips,
+    target: Classes,
+    minus: Classes | None,
+    kind: Kind,
+    removal: Removal,
+) -> EvidenceCurve:
+    batch = as_batch(clips, model)
+    plus = as_classes(target, len(batch), model, f"{kind} curve: target")
+    less = None if minus is None else as_classes(minus, len(batch), model, f"{kind} curve: minus")
+    run = _logits_dropped if removal == "dropped" else _logits_held
+    frames = tqdm(range(model.grid.frames), f"{kind}, {removal}", unit="run", leave=False)
+    with torch.no_grad():
+        rows = [_pick(at_least_float32(run(model, batch, kind, n)), plus, less) for n in frames]
+    seconds = None
+    if not isinstance(clips, Tensor):
+        seconds = [
+            clip.seconds.tolist() for clip in ([clips] if isinstance(clips, Clip) else clips)
+        ]
+    labels = TokenLabels(model.grid, model.config.tubelet_size, seconds)
+    return EvidenceCurve(torch.stack(rows, dim=1), kind, removal, labels)
+
+
+def _logits_dropped(model: VideoMamba, clips: Tensor, kind: Kind, frame: int) -> Tensor:
+    """Logits of the clip up to, or from, a token frame."""
+    of_token = model.grid.frame_of_tokens()
+    kept = of_token <= frame if kind == "prefix" else (of_token >= frame) | (of_token == -1)
+    with model.only_tokens(kept.nonzero().flatten()):  # the class token, -1, is in both
+        return model(clips)
+
+
+def _logits_held(model: VideoMamba, clips: Tensor, kind: Kind, frame: int) -> Tensor:
+    """Logits of the clip that stands still after, or before, a token frame."""
+    first = frame * model.config.tubelet_size
+    number = torch.arange(clips.shape[2], device=clips.device)
+    last = first + model.config.tubelet_size - 1
+    shown = number.clamp(max=last) if kind == "prefix" else number.clamp(min=first)
+    return model(clips[:, :, shown])
+
+
+def _pick(logits: Tensor, target: Tensor, minus: Tensor | None) -> Tensor:
+    """The target's entry of each row, less that of `minus`."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, target] - (0 if minus is None else logits[rows, minus])

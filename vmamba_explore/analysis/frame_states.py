@@ -1,0 +1,276 @@
+"""The states that a model hands on from frame to frame, or at chosen tokens, for many clips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.clips.clip import normalize
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.clips.motion_plan import Plan
+from vmamba_explore.hooks import HookFunction
+from vmamba_explore.model.mixer import BidirectionalMixer
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.record import GIB, TraceBudgetError, run_with_hooks
+
+Place = tuple[int, str]
+"""A layer and a direction."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStates:
+    """States handed on at certain stops of the scans, and what the clips showed.
+
+    Args:
+        plan: Poses, windows and labels of the clips.
+        tubelet_size: Clip frames in a token frame.
+        grid: Where the tokens stand.
+        stops: By direction, the natural indices of the tokens after which the states were taken;
+            one for each token frame, unless others were chosen.
+        states: By layer and direction.
+        elapsed: Sum of delta over all tokens read by then; differences of it are the time that the
+            states have faded for. float64.
+        reading: Root mean square of C over all clips and tokens; see `features`.
+        A: Decay rates, negative.
+        orders: By direction, the token frames in the order in which its scan ends them.
+        inputs: By layer, what the block was given: the tokens of each frame, side by side. That of
+            layer 0 are the tokens with their positions, as the model cut them from the clip.
+    """
+
+    plan: Plan
+    tubelet_size: int
+    grid: TokenGrid
+    stops: Mapping[str, tuple[int, ...]]
+    states: Mapping[Place, Float[Tensor, "clips stop d_inner d_state"]]
+    elapsed: Mapping[Place, Float[Tensor, "clips stop d_inner"]]
+    reading: Mapping[Place, Float[Tensor, " d_state"]]
+    A: Mapping[Place, Float[Tensor, "d_inner d_state"]]
+    orders: Mapping[str, tuple[int, ...]]
+    inputs: Mapping[int, Float[Tensor, "clips frame feature"]]
+
+    def __len__(self) -> int:
+        return len(self.plan.labels)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers collected."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.states))
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions collected, forward first."""
+        return tuple(self.orders)
+
+    def features(
+        self, layer: int, direction: str, stop: int, like: FrameStates | None = None
+    ) -> Float[Tensor, "clips feature"]:
+        """Return the state at a stop, in a measure without arbitrary scale.
+
+        B times c and C / c make the same model with c times the state, so each state number is
+        multiplied by how strongly it is read: h * rms(C). The rms is over all clips and tokens,
+        one constant per state number. Taken clip by clip it would tell the state of frame 0 about
+        tokens that no scan has read yet.
+
+        Args:
+            layer, direction: Whose state.
+            stop: Place in `stops`: the token frame, unless other stops were chosen.
+            like: Where to take rms(C) from, for example the training clips; None: from these.
+        """
+        place = (layer, direction)
+        reading = (like or self).reading[place]
+        return (self.states[place][:, stop] * reading).flatten(1)
+
+
+def collect(
+    model: VideoMamba,
+    clips: MotionClips,
+    indices: Sequence[int] | Int64[np.ndarray, " clips"],
+    layers: Sequence[int] | None = None,
+    inputs: Sequence[int] = (0,),
+    stops: Mapping[str, Sequence[int]] | None = None,
+    batch_size: int = 20,
+    budget_gib: float = 2.0,
+) -> FrameStates:
+    """Run clips and keep the states handed on, by default at the end of each token frame.
+
+    "The end" is the direction's own: after the token of the frame that its scan reads last.
+
+    Args:
+        model: The model.
+        clips: The series to take them from.
+        indices: Which clips.
+        layers: Whose states to keep; None: all.
+        inputs: Layers whose inputs to keep, too.
+        stops: By direction, the natural indices of the tokens after which to take the states,
+            in any order; None: those that end a token frame.
+        batch_size: Clips at a time.
+        budget_gib: The most that may be kept, GiB.
+    Raises:
+        ValueError: there is no such layer, direction or token, no clip, or clips of another size
+            than the model's.
+        TraceBudgetError: it would be over budget; nothing has run.
+    """
+    config, grid = model.config, model.grid
+    layers = range(config.depth) if layers is None else layers
+    for layer in (*layers, *inputs):
+        if not 0 <= layer < config.depth:
+            raise ValueError(
+                f"collect: there is no layer {layer}; the model has 0 to {config.depth - 1}."
+            )
+    wanted = np.asarray(indices, dtype=np.int64)
+    if not wanted.size or not len(layers):
+        raise ValueError(
+            f"collect: got {wanted.size} clips and {len(layers)} layers, expected at least one."
+        )
+    ends = {name: frame_ends(model, name) for name in config.directions}
+    tokens = _stops(model, {name: each.tolist() for name, (_, each) in ends.items()}, stops)
+    places = {
+        (layer, name): _mixer(model, layer).directions[name] for layer in layers for name in tokens
+    }
+    n, frames, width = len(wanted), grid.frames, grid.rows * grid.cols * config.d_model
+    size = n * (
+        len(layers) * sum(map(len, tokens.values())) * config.d_inner * (4 * config.d_state + 8)
+        + 4 * len(inputs) * frames * width
+    )
+    if size > budget_gib * GIB:
+        raise TraceBudgetError(
+            f"collect: {n} clips at {len(places)} places would take {size / GIB:.2f} GiB; the "
+            f"budget is {budget_gib:.2f} GiB. Choose fewer clips or layers, or pass budget_gib="
+            f"{math.ceil(size / GIB)}."
+        )
+    shape = {place: (n, len(tokens[place[1]]), config.d_inner) for place in places}
+    kept = FrameStates(
+        plan=clips.plan(wanted),
+        tubelet_size=config.tubelet_size,
+        grid=grid,
+        stops=tokens,
+        states={place: torch.empty(*shape[place], config.d_state) for place in places},
+        elapsed={place: torch.empty(*shape[place], dtype=torch.float64) for place in places},
+        reading={place: torch.zeros(config.d_state) for place in places},
+        A={place: ssm.A.detach().cpu() for place, ssm in places.items()},
+        orders={name: tuple(steps.argsort().tolist()) for name, (steps, _) in ends.items()},
+        inputs={layer: torch.empty(n, frames, width) for layer in inputs},
+    )
+    starts = tqdm(range(0, n, batch_size), desc="states of motion clips", unit="batch", leave=False)
+    with torch.inference_mode():
+        for start in starts:
+            rows = slice(start, start + batch_size)
+            pixels, _ = clips.batch(wanted[rows])
+            with ExitStack() as handovers:
+                for place, ssm in places.items():
+                    for at, token in enumerate(tokens[place[1]]):
+                        keep = _keeper(kept.states[place][rows], at)
+                        handovers.enter_context(ssm.at_handover(token, keep))
+                run_with_hooks(model, normalize(pixels), _hooks(model, kept, rows))
+    for squares in kept.reading.values():
+        squares.div_(n * grid.seqlen).sqrt_()
+    return kept
+
+
+def frame_ends(
+    model: VideoMamba, direction: str
+) -> tuple[Int64[Tensor, " frame"], Int64[Tensor, " frame"]]:
+    """Return the step at which a direction's scan ends each token frame, and the token it reads."""
+    grid = model.grid
+    steps = _mixer(model, 0).directions[direction].steps(grid.seqlen).cpu()
+    video, _ = grid.split(steps.argsort())  # of each natural token, when it is read
+    ends = video.flatten(1).amax(dim=1)
+    return ends, steps[ends]
+
+
+def cut_stops(model: VideoMamba, boundary: int, lags: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the tokens that each direction reads so many tokens after a boundary between frames.
+
+    Args:
+        model: The model.
+        boundary: The first token frame after it, in natural order.
+        lags: Tokens read since the last one before the boundary, ascending, from 0. Those beyond
+            the end of the clip are left out.
+    Raises:
+        ValueError: the boundary is not inside the clip, or the lags do not ascend from 0.
+    """
+    grid = model.grid
+    if not 0 < boundary < grid.frames:
+        raise ValueError(
+            f"cut_stops: boundary is {boundary}, expected 1 to {grid.frames - 1}: it is the first "
+            "token frame after the jump."
+        )
+    if not len(lags) or lags[0] != 0 or list(lags) != sorted(set(lags)):
+        raise ValueError(f"cut_stops: lags are {list(lags)}, expected 0 and then larger ones.")
+    stops = {}
+    for name in model.config.directions:
+        ends, _ = frame_ends(model, name)
+        start = int(min(ends[:boundary].max(), ends[boundary:].max()))
+        steps = _mixer(model, 0).directions[name].steps(grid.seqlen).tolist()
+        stops[name] = tuple(steps[start + lag] for lag in lags if start + lag < grid.seqlen)
+    return stops
+
+
+def _stops(
+    model: VideoMamba,
+    ends: Mapping[str, Sequence[int]],
+    chosen: Mapping[str, Sequence[int]] | None,
+) -> dict[str, tuple[int, ...]]:
+    """The stops of each direction, checked."""
+    for name, tokens in (chosen or {}).items():
+        wrong = [token for token in tokens if not 0 <= token < model.grid.seqlen]
+        if name not in ends or wrong or not tokens:
+            raise ValueError(
+                f"collect: stops are {list(tokens)} of direction {name!r}; expected tokens 0 to "
+                f"{model.grid.seqlen - 1}, at least one, of {' or '.join(map(repr, ends))}."
+            )
+    return {name: tuple(tokens) for name, tokens in (ends if chosen is None else chosen).items()}
+
+
+def _mixer(model: VideoMamba, layer: int) -> BidirectionalMixer:
+    return cast(BidirectionalMixer, model.layers[layer].mixer)
+
+
+def _keeper(into: Tensor, stop: int) -> Callable[[Tensor], None]:
+    def keep(state: Tensor) -> None:
+        into[:, stop] = state
+
+    return keep
+
+
+def _hooks(model: VideoMamba, kept: FrameStates, rows: slice) -> list[tuple[str, HookFunction]]:
+    """Functions that write elapsed time, the size of C, and block inputs of some clips."""
+
+    def time(place: Place) -> HookFunction:
+        order = _mixer(model, place[0]).directions[place[1]].steps(model.grid.seqlen)
+        steps = order.argsort()[list(kept.stops[place[1]])]
+
+        def function(delta: Tensor, _: object) -> None:
+            elapsed = delta[..., order].double().cumsum(dim=-1)
+            kept.elapsed[place][rows] = elapsed[..., steps].mT.cpu()
+
+        return function
+
+    def size(place: Place) -> HookFunction:
+        def function(C: Tensor, _: object) -> None:
+            kept.reading[place] += C.float().square().sum(dim=(0, 2)).cpu()
+
+        return function
+
+    def tokens(layer: int) -> HookFunction:
+        def function(values: Tensor, _: object) -> None:
+            video, _ = model.grid.split(values, dim=1)
+            kept.inputs[layer][rows] = video.flatten(2).cpu()
+
+        return function
+
+    hooks = [(f"layers.{layer}.hook_block_input", tokens(layer)) for layer in kept.inputs]
+    for place in kept.states:
+        ssm = f"layers.{place[0]}.mixer.ssm_{place[1]}"
+        hooks += [(f"{ssm}.hook_delta", time(place)), (f"{ssm}.hook_C", size(place))]
+    return hooks
