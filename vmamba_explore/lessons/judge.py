@@ -27,7 +27,7 @@ class Verdict:
 
 def judge(
     answer: Answer,
-    truth: str | float | bool,
+    truth: str | float | int | bool,
     *,
     hint: str,
     within: float | None = None,

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from vmamba_explore.hooks import attached, name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_kernels import selective_scan
 
 
 def build(order, cls_position=None):
@@ -169,3 +170,109 @@ def test_boundaries_are_the_states_after_every_64th_token_read(order):
     tokens = ssm.steps(seqlen)[[63, 127, 191]]
     assert torch.equal(seen["hook_h_boundaries"], seen["hook_h"][..., tokens])
     assert torch.equal(y, ssm(x))
+
+
+# Handing states on
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial", "temporal"])
+@pytest.mark.parametrize("step", [0, 6, 9, -1])
+def test_a_state_handed_on_is_that_of_a_scan_cut_in_two_by_hand(order, step):
+    """Reading it changes no y; replacing it changes all later y, and its own token's not."""
+    ssm, config = build(order, "front")
+    seqlen = config.grid.seqlen
+    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
+    x, seen = torch.randn(2, config.d_inner, seqlen), []
+    plain = ssm(x)
+    token = int(indices[step])
+    with ssm.at_handover(token, seen.append):
+        assert torch.allclose(ssm(x), plain, atol=1e-6)
+    u, delta, B, C = (value[..., indices] for value in record(ssm, x))
+    cut = step % seqlen + 1
+    first = (u[..., :cut], delta[..., :cut], ssm.A, B[..., :cut], C[..., :cut], ssm.D)
+    _, state = selective_scan(*first, return_last_state=True)
+    assert torch.allclose(seen[0], state, atol=1e-6)
+
+    other = torch.randn_like(state)
+    with ssm.at_handover(token, lambda state: other):
+        y = ssm(x)[..., indices]
+    assert torch.allclose(y[..., :cut], plain[..., indices[:cut]], atol=1e-6)
+    if cut < seqlen:
+        rest = (u[..., cut:], delta[..., cut:], ssm.A, B[..., cut:], C[..., cut:], ssm.D)
+        wanted = selective_scan(*rest, initial_state=other)
+        assert torch.allclose(y[..., cut:], wanted, atol=1e-5)
+        assert not torch.allclose(y[..., cut], plain[..., indices[cut]], atol=1e-3)
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial"])
+def test_functions_at_one_token_follow_each_other_and_several_tokens_work(order):
+    ssm, config = build(order)
+    x, seen = torch.randn(1, config.d_inner, config.grid.seqlen), []
+    with ssm.at_handover(9, lambda h: 2 * h), ssm.at_handover(9, seen.append):
+        with ssm.at_handover(9, lambda h: h / 2), ssm.at_handover(-1, lambda h: None):
+            y = ssm(x)
+    with ssm.at_handover(9, seen.append):
+        assert torch.allclose(ssm(x), y, atol=1e-6)
+    assert torch.allclose(seen[0], 2 * seen[1], atol=1e-6)
+    assert not ssm.handovers
+
+
+@pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
+def test_states_recorded_beside_a_handover_are_those_that_ran(order):
+    """h at the token is what it was; from the next one on it follows from the new state."""
+    ssm, config = build(order)
+    seqlen = config.grid.seqlen
+    x, seen, plain = torch.randn(2, config.d_inner, seqlen), {}, {}
+    names = ["hook_h", "hook_h_over_states", "hook_h_over_channels", "hook_C", "hook_u", "hook_y"]
+    with attached(ssm, [(n, lambda v, p: plain.__setitem__(p.name, v)) for n in names]):
+        ssm(x)
+    with ssm.at_handover(7, lambda h: torch.zeros_like(h)):
+        with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+            ssm(x)
+    steps = ssm.steps(seqlen)
+    place = int((steps == 7).nonzero()) + 1
+    before, after = steps[:place], steps[place:]
+    h = seen["hook_h"]
+    assert torch.allclose(h[..., before], plain["hook_h"][..., before], atol=1e-6)
+    assert not torch.allclose(h[..., after[0]], plain["hook_h"][..., after[0]], atol=1e-3)
+    read = torch.einsum("bdnt,bnt->bdt", h, seen["hook_C"]) + ssm.D[:, None] * seen["hook_u"]
+    assert torch.allclose(read, seen["hook_y"], atol=1e-5)
+    assert torch.allclose(seen["hook_h_over_states"], h.norm(dim=2), atol=1e-5)
+    assert torch.allclose(seen["hook_h_over_channels"], h.norm(dim=1), atol=1e-5)
+
+
+def test_gradients_flow_through_a_state_that_is_handed_on():
+    ssm, config = build("spatiotemporal")
+    x = torch.randn(1, config.d_inner, config.grid.seqlen, requires_grad=True)
+    state = torch.randn(1, *ssm.A.shape, requires_grad=True)
+    with ssm.at_handover(4, lambda h: h + state):
+        ssm(x)[..., 0].sum().backward()
+    assert x.grad[..., 7:].abs().max() > 0 and state.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("token", [12, -13, 99])
+def test_a_token_that_is_none_is_refused_when_the_scan_runs(token):
+    ssm, config = build(None)
+    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    message = rf"after token {token}, but there are only 12 tokens, 0 to 11\."
+    with ssm.at_handover(token, lambda h: None), pytest.raises(ValueError, match=message):
+        ssm(x)
+    assert not ssm.handovers
+
+
+def test_a_state_of_another_shape_or_type_is_refused():
+    ssm, config = build(None)
+    x = torch.randn(2, config.d_inner, config.grid.seqlen)
+    wanted = rf"expected a tensor \(batch, d_inner, d_state\) = \(2, {config.d_inner}, "
+    for wrong, got in ((torch.zeros(1, 3), r"by \(1, 3\), "), (0.0, "by float, ")):
+        with ssm.at_handover(3, lambda h, wrong=wrong: wrong):
+            with pytest.raises(ValueError, match=got + wanted):
+                ssm(x)
+
+
+def test_states_cannot_be_edited_in_both_ways_at_once():
+    ssm, config = build(None)
+    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    with ssm.at_handover(3, lambda h: 0 * h), attached(ssm, [("hook_h", lambda h, p: 0 * h)]):
+        with pytest.raises(ValueError, match="hook_h cannot be edited while states are edited"):
+            ssm(x)

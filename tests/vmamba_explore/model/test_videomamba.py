@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -87,3 +89,90 @@ def test_bfloat16_weights_agree_with_float32_to_their_precision():
     wanted = model(clips)
     got = model.bfloat16()(clips).float()
     assert (got - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+# Only some of the tokens
+
+
+def fed_only(model, clips, kept):
+    """Logits of a model that never had the other tokens: each scan reads its own short list."""
+    grid, config = model.grid, model.config
+    residual = model.embed(clips)[:, kept]
+    orders = {}
+    if config.backward_order is not None:
+        place = {token: i for i, token in enumerate(kept)}
+        read = grid.backward_indices(config.backward_order).tolist()
+        orders["backward"] = torch.tensor([place[t] for t in read if t in place])
+    for block in model.layers:
+        mixer, hidden = block.mixer, block.norm(residual)
+        x, z = mixer.in_proj(hidden).mT.chunk(2, dim=1)
+        y = 0
+        for direction, ssm in mixer.directions.items():
+            order = orders.get(direction, torch.arange(len(kept)))
+            forward = copy.deepcopy(ssm)  # reads what it is given, first to last
+            forward.reverse, forward.scan_order = False, None
+            y = y + forward(x[..., order])[..., order.argsort()]
+        y = y * torch.nn.functional.silu(z) * mixer.scale
+        residual = residual + mixer.out_proj(y.mT)
+    if grid.cls_index is None:
+        return model.head(model.norm_f(residual).mean(dim=1))
+    return model.head(model.norm_f(residual[:, kept.index(grid.cls_index)]))
+
+
+@pytest.mark.parametrize("order", ["spatiotemporal", "spatial", "temporal", None])
+@pytest.mark.parametrize("cls_position", ["front", "middle", None])
+def test_dropped_tokens_are_met_by_no_block(order, cls_position):
+    if cls_position == "middle" and order in ("spatial", "temporal"):
+        return  # not defined
+    model = toy(backward_order=order, cls_position=cls_position, num_frames=8, tubelet_size=2)
+    clips = torch.randn(2, 3, 8, 32, 32)
+    dropped = {2, 5, 6, 11, 16}
+    kept = [t for t in range(model.grid.seqlen) if t not in dropped]
+    with torch.no_grad():
+        plain = model(clips)
+        with model.only_tokens(kept):
+            logits = model(clips)
+            assert model.encode(clips).shape[1] == len(kept)
+        assert torch.allclose(logits, fed_only(model, clips, kept), atol=1e-5)
+        blind = order is None and cls_position == "front"  # the class token reads nothing then
+        assert torch.allclose(logits, plain, atol=1e-4) == blind
+        assert torch.equal(model(clips), plain)
+        with model.only_tokens(range(model.grid.seqlen)):
+            assert torch.allclose(model(clips), plain, atol=1e-6)
+
+
+def test_tokens_may_be_named_in_any_order_and_more_than_once():
+    model, clips = toy(), torch.randn(1, 3, 4, 32, 32)
+    with model.only_tokens([0, 3, 4, 7]):
+        wanted = model(clips)
+    with model.only_tokens(torch.tensor([7, 4, 0, 3, 3])):
+        assert torch.equal(model(clips), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ([], r"got 0 tokens, expected at least one of 0 to 8\."),
+        ([0, 9], r"got 2 tokens from 0 to 9, expected at least one of 0 to 8\."),
+        ([-1, 0], "got 2 tokens from -1 to 0"),
+        ([1, 2], "the class token, index 0, is what the logits are read from and must be kept"),
+    ],
+)
+def test_tokens_that_cannot_be_kept_get_their_sentence(kept, message):
+    model = toy()
+    with pytest.raises(ValueError, match=message), model.only_tokens(kept):
+        raise AssertionError
+    assert model.kept_tokens is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_all_tokens_are_back_after_a_failure(error):
+    model = toy(backward_order="spatial")
+    order = model.layers[0].mixer.ssm_backward.scan_order
+    with pytest.raises(error), model.only_tokens([0, 1, 2]):
+        with pytest.raises(ValueError, match="tokens are being dropped already"):
+            with model.only_tokens([0]):
+                raise AssertionError
+        raise error
+    assert model.kept_tokens is None
+    assert model.layers[0].mixer.ssm_backward.scan_order is order

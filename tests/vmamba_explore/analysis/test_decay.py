@@ -1,0 +1,69 @@
+"""What a state keeps between two tokens, against the product of all steps; groups of channels."""
+
+import pytest
+import torch
+
+from vmamba_explore.analysis.decay import channel_groups, decay, frames_opened
+from vmamba_explore.analysis.memory import retention
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.record import run_with_trace
+
+KINDS = [(order, cls) for order in ("spatiotemporal", "spatial", "temporal")
+         for cls in ("front", None)] + [("spatiotemporal", "middle")]  # fmt: skip
+
+
+def record(order="spatiotemporal", cls="front"):
+    """Return a trace of two random clips of 3 frames of 2 x 2 tokens, float64."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=6, img_size=8, patch_size=4, d_model=8, d_state=3, num_classes=3,
+        depth=1, backward_order=order, cls_position=cls,
+    )  # fmt: skip
+    model = VideoMamba(config).double().eval()
+    for ssm in (ssm for block in model.layers for ssm in block.mixer.directions.values()):
+        ssm.dt_proj.bias.data += 2.5 + torch.randn(ssm.dt_proj.bias.shape)
+    with torch.no_grad():
+        return run_with_trace(model, torch.randn(2, 3, 6, 8, 8).double(), ["*.hook_delta"])[1]
+
+
+@pytest.mark.parametrize(("order", "cls"), KINDS)
+def test_what_is_retained_is_the_product_of_every_step_between(order, cls):
+    trace = record(order, cls)
+    for direction in ("forward", "backward"):
+        ssm, fading = trace.ssm(0, direction), decay(trace, 0, direction)
+        steps = ssm.steps(trace.grid.seqlen).tolist()
+        for i, j in ((0, 0), (0, len(steps) - 1), (2, 7), (5, 6)):
+            between = trace[f"layers.0.mixer.ssm_{direction}.hook_delta"][..., steps[i + 1 : j + 1]]
+            expected = torch.exp(between[:, :, None] * ssm.A[..., None]).prod(-1)
+            found = fading.retained(steps[i], steps[j])
+            assert torch.allclose(found, expected, rtol=1e-12, atol=0)
+
+
+def test_nothing_is_retained_at_a_token_that_was_read_before():
+    fading = decay(record(), 0, "backward")
+    with pytest.raises(ValueError, match="backward scan reads token 5 before token 2"):
+        fading.retained(2, 5)
+    with pytest.raises(ValueError, match="target 13 is no token; there are 0 to 12"):
+        fading.retained(2, 13)
+
+
+def test_a_frame_is_opened_by_the_first_of_its_tokens_and_never_by_the_class_token():
+    grid = TokenGrid(2, 1, 2, "front")
+    forward = frames_opened(grid, torch.arange(5))
+    assert forward.tolist() == [0, 1, 1, 2, 2]
+    backward = frames_opened(grid, torch.arange(5).flip(0))
+    assert backward.tolist() == [2, 2, 2, 1, 1]
+
+
+def test_channel_groups_hold_every_channel_once_slow_ones_first():
+    trace = record()
+    groups = channel_groups(trace, 0, "forward", 3)
+    assert sorted(torch.cat(groups).tolist()) == list(range(16))
+    assert [len(group) for group in groups] == [6, 5, 5]
+    kept = [float(retention(trace, 0, "forward", weights="equal", channels=g)[0, 0, 0, 2])
+            for g in groups]  # fmt: skip
+    assert kept == sorted(kept, reverse=True) and kept[0] > 2 * kept[2]
+    with pytest.raises(ValueError, match="count is 17, expected 1 to 16"):
+        channel_groups(trace, 0, "forward", 17)

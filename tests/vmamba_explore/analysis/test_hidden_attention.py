@@ -1,0 +1,174 @@
+"""Hidden attention from scans, against the matrices of its definition in float64."""
+
+import pytest
+import torch
+
+from tests.vmamba_explore.analysis.dense import NAMES, SIZES, VARIANTS, dense, make_trace
+from vmamba_explore.analysis.hidden_attention import (
+    hidden_attention,
+    logit_attention,
+    readout_weights,
+)
+from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.record import run_with_trace
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def trace(request):
+    return make_trace(**VARIANTS[request.param])[1]
+
+
+@pytest.mark.parametrize("kind", ["alpha", "beta"])
+@pytest.mark.parametrize("reduce", ["mean", "abs", "positive"])
+def test_rows_and_columns_are_those_of_the_dense_matrix(trace, kind, reduce):
+    token = trace.grid.index(1, 0, 2)
+    size = {"mean": lambda x: x, "abs": torch.abs, "positive": lambda x: x.clamp_min(0)}[reduce]
+    row = hidden_attention(trace, token, kind=kind, reduce=reduce)
+    column = hidden_attention(trace, (1, 0, 2), side="reaches", kind=kind, reduce=reduce)
+    assert row.values.dtype == torch.float64
+    for layer in range(2):
+        for i, direction in enumerate(row.directions):
+            matrix = size(dense(trace, layer, direction, kind)).mean(1)
+            assert torch.allclose(row.values[:, layer, i], matrix[:, token], atol=1e-10)
+            assert torch.allclose(column.values[:, layer, i], matrix[..., token], atol=1e-10)
+
+
+def test_contributions_sum_to_the_recorded_output(trace):
+    token = trace.grid.index(0, 2, 1)
+    row = hidden_attention(trace, token, of="contributions", reduce="mean")
+    for layer in range(2):
+        for i, direction in enumerate(row.directions):
+            y = trace[f"layers.{layer}.mixer.ssm_{direction}.hook_y"].mean(1)
+            assert torch.allclose(row.values[:, layer, i].sum(-1), y[:, token], atol=1e-10)
+    assert row.residual < 1e-12
+
+
+def test_a_column_of_contributions_is_what_the_token_brings_everywhere(trace):
+    token = trace.grid.index(1, 1, 1)
+    column = hidden_attention(trace, token, side="reaches", of="contributions", reduce="mean")
+    name = column.directions[-1]
+    u = trace[f"layers.1.mixer.ssm_{name}.hook_u"]
+    expected = (dense(trace, 1, name) * u[:, :, None])[..., token].mean(1)
+    assert torch.allclose(column.values[:, 1, -1], expected, atol=1e-10)
+
+
+def test_norms_are_the_lengths_of_vectors_in_the_residual_stream(trace):
+    token = trace.grid.index(0, 0, 0)
+    row = hidden_attention(trace, token, kind="beta", of="norms")
+    x, out_proj = trace["layers.1.mixer.hook_x"], trace.mixer(1).out_proj.weight
+    parts = (dense(trace, 1, "forward", "beta") * x[:, :, None])[:, :, token]
+    expected = torch.linalg.vector_norm(torch.einsum("md,bds->bms", out_proj, parts), dim=1)
+    assert torch.allclose(row.values[:, 1, 0], expected, atol=1e-10)
+
+
+def test_by_default_it_is_read_where_the_logits_are(trace):
+    """The class token's row, or the mean of all rows where there is none."""
+    found = hidden_attention(trace, reduce="mean").values[:, 0, 0]
+    matrix = dense(trace, 0, "forward").mean(1)
+    cls = trace.grid.cls_index
+    expected = matrix.mean(1) if cls is None else matrix[:, cls]
+    assert torch.allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("minus", [None, 0])
+def test_contributions_to_a_logit_with_what_is_left_are_the_logit(variant, minus):
+    """The rest: the embedding and the head's bias, read with the final RMS frozen."""
+    logits, trace = make_trace(**VARIANTS[variant])
+    found = logit_attention(trace, 2, minus)
+    model = trace.model
+    last = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
+    scale = model.norm_f.weight / (last.square().mean(-1, keepdim=True) + model.norm_f.eps).sqrt()
+    head, bias = model.head.weight[2].clone(), model.head.bias[2].clone()
+    wanted = logits[:, 2].clone()
+    if minus is not None:
+        head, bias, wanted = head - model.head.weight[0], bias - model.head.bias[0], (
+            wanted - logits[:, 0]
+        )  # fmt: skip
+    embedded = (trace["layers.0.hook_block_input"] * scale * head).sum(-1)
+    cls = trace.grid.cls_index
+    embedded = embedded.mean(1) if cls is None else embedded[:, cls]
+    total = found.values.sum((1, 2, 3)) + found.offset.sum(1) + embedded + bias
+    assert torch.allclose(total, wanted, atol=1e-9)
+
+
+def test_shares_of_the_directions_sum_to_one_and_follow_the_sizes():
+    _, trace = make_trace()
+    row = hidden_attention(trace)
+    shares = row.shares()
+    assert torch.allclose(shares.sum(-1), torch.ones(2, 2, dtype=torch.float64))
+    backward = row.values[0, 1, 1].sum() / row.values[0, 1].sum()
+    assert torch.allclose(shares[0, 1, 1], backward)
+    front = make_trace(**VARIANTS["forward only"])[1]
+    assert torch.equal(hidden_attention(front).shares(), torch.ones(2, 2, 1, dtype=torch.float64))
+
+
+def test_the_labelled_map_has_the_values_at_their_places(trace):
+    row = hidden_attention(trace, layers=[1])
+    array = row.array(clip=1)
+    assert array.dims == ("layer", "direction", "frame", "row", "col")
+    assert array["layer"].values.tolist() == [1]
+    token = trace.grid.index(1, 2, 0)
+    assert float(array.values[0, 0, 1, 2, 0]) == pytest.approx(float(row.values[1, 0, 0, token]))
+    assert ("cls" in array.attrs) == (trace.grid.cls_index is not None)
+
+
+def test_a_row_takes_memory_in_proportion_to_the_tokens():
+    """No matrix: four times as many tokens, about four times the memory (not sixteen)."""
+    peaks = []
+    for side in (16, 32):
+        config = VideoMambaConfig(
+            **{**SIZES, "img_size": side, "depth": 1, "d_model": 4}, num_classes=2, d_state=2
+        )
+        torch.manual_seed(0)
+        model = VideoMamba(config).eval()
+        with torch.no_grad():
+            _, trace = run_with_trace(model, torch.randn(1, 3, 4, side, side), names_filter=NAMES)
+        hidden_attention(trace)
+        peaks.append(peak_bytes(lambda trace=trace: hidden_attention(trace)))
+    tokens = (2 * 64 + 1) / (2 * 16 + 1)
+    assert peaks[1] / peaks[0] < 1.3 * tokens
+
+
+def test_readout_weights_are_a_one_or_a_mean():
+    front, none = TokenGrid(2, 2, 2), TokenGrid(2, 2, 2, None)
+    assert readout_weights(front, None).tolist() == [1] + [0] * 8
+    assert readout_weights(front, (0, 0, 1)).tolist() == [0, 0, 1] + [0] * 6
+    assert readout_weights(none, None).tolist() == [1 / 8] * 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"token": 99}, IndexError, "index 99 is outside 0..18"),
+        ({"token": (0, 3, 0)}, IndexError, "row 3 is outside 0..2"),
+        ({"layers": [7]}, ValueError, "no layer 7; the model has 0 to 1"),
+        ({"layers": []}, ValueError, "layers is empty"),
+        ({"kind": "gamma"}, ValueError, "'alpha' or 'beta', got 'gamma'"),
+        ({"of": "sizes"}, ValueError, "of must be one of weights, contributions, norms"),
+        ({"of": "norms"}, ValueError, 'pass kind="beta"'),
+        ({"reduce": "max"}, ValueError, "reduce must be one of mean, abs, positive; got 'max'"),
+        ({"side": "left"}, ValueError, "side must be one of reads, reaches"),
+    ],
+)
+def test_what_does_not_exist_gets_its_sentence(arguments, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        hidden_attention(make_trace()[1], **arguments)
+
+
+def test_without_a_class_token_asking_for_it_says_what_is_read_instead():
+    _, trace = make_trace(cls_position=None)
+    with pytest.raises(ValueError, match=r'"cls", but this model has no class token.*mean of all'):
+        hidden_attention(trace, "cls")
+    with pytest.raises(ValueError, match=r'side="reaches" starts from one token'):
+        hidden_attention(trace, side="reaches")
+
+
+def test_what_was_not_recorded_is_named():
+    _, trace = make_trace(names=["*.hook_u"])
+    with pytest.raises(UnknownNameError, match=r"hook_delta.*of layer 0.*ScanOperator\.names"):
+        hidden_attention(trace)

@@ -1,0 +1,170 @@
+"""Look-back distances against their definition over all pairs of tokens."""
+
+import pytest
+import torch
+
+from vmamba_explore.analysis.look_back import look_back, look_back_course
+from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.trace.trace import Trace
+
+NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]
+KINDS = [(order, cls) for order in ("spatiotemporal", "spatial", "temporal")
+         for cls in ("front", None)] + [("spatiotemporal", "middle")]  # fmt: skip
+SIZES = {"img_size": 8, "patch_size": 4, "d_model": 8, "d_state": 3, "num_classes": 3}
+
+
+def record(order="spatiotemporal", cls="front", dtype=torch.float64, num_frames=6, depth=1):
+    """Return a trace of two random clips; the class token in the middle splits a frame."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=num_frames, depth=depth, backward_order=order, cls_position=cls, **SIZES
+    )
+    model = VideoMamba(config).to(dtype).eval()
+    for ssm in (ssm for block in model.layers for ssm in block.mixer.directions.values()):
+        ssm.dt_proj.bias.data += torch.randn(ssm.dt_proj.bias.shape)
+    with torch.no_grad():
+        return run_with_trace(model, torch.randn(2, 3, num_frames, 8, 8, dtype=dtype), NAMES)[1]
+
+
+def read_order(trace, direction):
+    """The tokens in the order in which the scan reads them, written down here once more."""
+    grid = trace.grid
+    if direction == "forward":
+        return list(range(grid.seqlen))
+    tokens = [t for t in range(grid.seqlen) if t != grid.cls_index]
+    key = {
+        "spatiotemporal": lambda t: -t,
+        "spatial": lambda t: (grid.position(t)[0], -t),
+        "temporal": lambda t: (-grid.position(t)[0], t),
+    }[trace.config.backward_order]
+    if trace.config.backward_order == "spatiotemporal":
+        return sorted(range(grid.seqlen), key=key)
+    return sorted(tokens, key=key) + ([] if grid.cls_index is None else [grid.cls_index])
+
+
+def by_definition(trace, direction, unit, weights, decay):
+    """Equation 4 over all pairs: every weight of every source, every age counted token by token."""
+    ssm = trace.ssm(0, direction)
+    at = f"layers.0.mixer.ssm_{direction}.hook_"
+    u, delta, B, C = (trace[at + name] for name in ("u", "delta", "B", "C"))
+    order, A = read_order(trace, direction), ssm.A.detach() * decay
+    result = torch.empty_like(delta)
+    for i, t in enumerate(order):
+        mass = torch.zeros_like(delta[..., 0])
+        aged = torch.zeros_like(mass)
+        for j, s in enumerate(order[: i + 1]):
+            between = order[j + 1 : i + 1]
+            passed = delta[..., between].sum(-1)
+            kept = torch.exp(A * passed[..., None])  # batch, d_inner, d_state
+            written = delta[..., s] * (u[..., s].abs() if weights == "written" else 1)
+            weight = torch.einsum("bdn,bn->bd", kept, C[..., t].abs() * B[..., s].abs()) * written
+            age, last = 0, place(trace, order[: j + 1])
+            for token in between:
+                frame = trace.grid.position(token)
+                opens = frame is not None and frame[0] != last
+                last = frame[0] if frame is not None else last
+                age += 1 if unit == "tokens" else opens
+            mass, aged = mass + weight, aged + age * weight
+        result[..., t] = aged / mass
+    return result
+
+
+def place(trace, read):
+    """The frame of the last video token read, None before the first."""
+    frames = [trace.grid.position(token)[0] for token in read if token != trace.grid.cls_index]
+    return frames[-1] if frames else None
+
+
+@pytest.mark.parametrize("unit", ["tokens", "frames"])
+@pytest.mark.parametrize(("order", "cls"), KINDS)
+def test_two_scans_give_the_mean_age_over_all_pairs(order, cls, unit):
+    trace = record(order, cls)
+    for direction in ("forward", "backward"):
+        found = look_back(trace, 0, direction, unit=unit)
+        expected = by_definition(trace, direction, unit, "written", decay=1)
+        ceiling = by_definition(trace, direction, unit, "written", decay=0)
+        assert (found.distance - expected).abs().max() < 1e-12
+        assert (found.ceiling - ceiling).abs().max() < 1e-12
+
+
+def test_the_unweighted_look_back_leaves_out_what_was_written():
+    trace = record()
+    found = look_back(trace, 0, "backward", weights="writable").distance
+    expected = by_definition(trace, "backward", "tokens", "writable", decay=1)
+    assert (found - expected).abs().max() < 1e-12
+    assert (found - look_back(trace, 0, "backward").distance).abs().max() > 0.1
+
+
+def test_float32_is_as_good_as_its_docstring_says():
+    exact = record(num_frames=256)
+    values = {name: value.float() for name, value in exact.items()}
+    rounded = Trace(values, {}, exact.config, None, exact.model)
+    read = {"tokens": 512, "frames": 128}
+    for unit, reach in read.items():
+        found = look_back(rounded, 0, "forward", unit=unit).distance
+        assert found.dtype == torch.float32
+        error = found - look_back(exact, 0, "forward", unit=unit).distance
+        assert error.abs().max() < 1e-6 * reach  # measured: 0.4e-6
+
+
+def test_fading_only_brings_the_look_back_down_where_all_tokens_write_alike():
+    trace = record()
+    for direction in ("forward", "backward"):
+        found = look_back(trace, 0, direction, weights="writable")
+        first = read_order(trace, direction)[0]
+        assert (found.distance[..., first] == 0).all() and (found.distance >= 0).all()
+        assert (found.distance <= found.ceiling + 1e-9).all()
+
+
+def test_channel_groups_run_from_the_longest_memory_to_the_shortest():
+    trace = record(num_frames=16)
+    course = look_back_course(trace, unit="tokens", groups=4)
+    assert course.distance.dims == ("layer", "direction", "group", "frame")
+    late = course.distance.sel(direction="forward", layer=0).isel(frame=-1)
+    assert late[0] > 2 * late[3] and (course.distance < course.ceiling).mean() > 0.9
+    every = look_back_course(trace, unit="tokens").distance.sel(group=0)
+    assert abs(course.distance.mean("group") - every).max() < 1e-4
+    assert course.distance.attrs["unit"] == "tokens"
+
+
+def test_look_back_holds_no_matrix_and_no_states():
+    small, large = (record(num_frames=n, dtype=torch.float32) for n in (64, 256))
+    peaks = [peak_bytes(lambda t=t: look_back(t, 0, "forward")) for t in (small, large)]
+    assert peaks[1] < 5 * peaks[0]
+    u = large["layers.0.mixer.ssm_forward.hook_u"]
+    assert peaks[1] < 20 * u.numel() * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"unit": "seconds"}, "unit is 'seconds', expected 'tokens' or 'frames'"),
+        ({"weights": "all"}, "weights is 'all', expected 'written' or 'writable'"),
+        ({"layer": 3}, "no layer 3; the model has 0 to 0"),
+        ({"direction": "sideways"}, "no direction 'sideways'"),
+    ],
+)
+def test_a_wrong_argument_gets_its_sentence(arguments, words, unchecked):
+    given = {"layer": 0, "direction": "forward"} | arguments
+    with pytest.raises(ValueError, match=words):
+        look_back(record(), **given)
+
+
+def test_a_model_that_reads_forward_only_has_no_backward_look_back():
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig(num_frames=4, depth=1, backward_order=None, **SIZES))
+    trace = run_with_trace(model.eval(), torch.randn(1, 3, 4, 8, 8), NAMES)[1]
+    assert look_back_course(trace).distance["direction"].values.tolist() == ["forward"]
+    with pytest.raises(ValueError, match="no direction 'backward'; expected 'forward'"):
+        look_back(trace, 0, "backward")
+
+
+def test_what_was_not_recorded_is_named():
+    trace = record()
+    values = {name: v for name, v in trace.items() if not name.endswith("hook_B")}
+    lacking = Trace(values, {}, trace.config, None, trace.model)
+    with pytest.raises(KeyError, match="ssm_forward.hook_B' was not recorded"):
+        look_back(lacking, 0, "forward")

@@ -1,0 +1,164 @@
+"""Sweeps and twin patching agree with surgery done by hand, one place after the other."""
+
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore.analysis.patching import logit_difference, logits_from, sweep, twin_patching
+from vmamba_explore.hooks import hook_points
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import mute, record_past, reset_state, transplant
+from vmamba_explore.trace.record import run_with_trace
+
+
+def toy(**changes):
+    torch.manual_seed(0)
+    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
+    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
+    for module in model.modules():  # a new model's states hardly move its logits
+        if isinstance(module, SelectiveSSM):
+            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
+    return model.requires_grad_(False)
+
+
+def clips(batch=2, seed=7):
+    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_logit_difference_is_taken_clip_by_clip():
+    logits = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    assert logit_difference(0, 1)(logits).tolist() == [-1.0, -8.0]
+    assert logit_difference([2, 0], torch.tensor([1, 2]))(logits).tolist() == [2.0, -24.0]
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_running_from_a_block_s_input_gives_the_logits_bitwise(layer):
+    model, name = toy(), f"layers.{layer}.hook_block_input"
+    logits, trace = run_with_trace(model, clips(), name)
+    assert torch.equal(logits_from(model, layer, trace[name]), logits)
+
+
+@pytest.mark.parametrize("changes", [{}, {"backward_order": None}, {"backward_order": "temporal"}])
+def test_a_sweep_is_the_surgery_done_at_each_place(changes):
+    model, metric = toy(**changes), logit_difference(0, 1)
+
+    def surgery(model, layer, direction, frame):
+        return reset_state(model, frame, direction=direction, layers=layer)
+
+    result = sweep(model, clips(), surgery, metric)
+    assert result.values.dims == ("layer", "direction", "frame", "clip")
+    assert result.values["frame"].values.tolist() == [1, 2, 3]
+    assert result.values["clip_frame"].values.tolist() == [2, 4, 6]
+    assert np.allclose(result.plain, metric(model(clips())))
+    for direction in model.config.directions:
+        with reset_state(model, 2, direction=direction, layers=0):
+            wanted = metric(model(clips()))
+        found = result.values.sel(layer=0, direction=direction, frame=2)
+        assert np.allclose(found, wanted, atol=1e-6)
+        changed = result.change.sel(layer=0, direction=direction, frame=2)
+        assert np.allclose(changed, wanted - metric(model(clips())), atol=1e-6)
+
+
+def test_a_sweep_takes_the_places_named_only():
+    result = sweep(
+        toy(),
+        clips(),
+        lambda model, layer, direction, frame: mute(model, direction, layer),
+        logit_difference(0, 1),
+        layers=[1],
+        directions=["backward"],
+        frames=[0],
+    )
+    assert dict(result.values.sizes) == {"layer": 1, "direction": 1, "frame": 1, "clip": 2}
+
+
+@pytest.mark.parametrize("changes", [{}, {"backward_order": "spatial"}, {"cls_position": "middle"}])
+def test_twin_patching_is_a_transplant_at_each_place(changes):
+    """Batched over pairs and boundaries, and started at the patched layer, it is the same."""
+    model = toy(**changes)
+    ours, theirs, labels, others = clips(seed=1), clips(seed=2), [0, 3], [1, 2]
+    result = twin_patching(model, ours, theirs, labels, others, windows=[(2, 5), (1, 6)])
+    metric, past = logit_difference(labels, others), record_past(model, ours)
+    assert np.allclose(result.clip, metric(model(ours)), atol=1e-6)
+    assert np.allclose(result.twin, metric(model(theirs)), atol=1e-6)
+    for layer in (0, 1):
+        for direction in ("forward", "backward"):
+            for frame in (1, 3):
+                with transplant(model, past, frame, direction=direction, layers=layer):
+                    wanted = metric(model(theirs))
+                place = {"layer": layer, "direction": direction, "frame": frame}
+                assert np.allclose(result.patched.sel(place), wanted, atol=1e-6)
+                share = (wanted - metric(model(theirs))) / (
+                    metric(model(ours)) - metric(model(theirs))
+                )
+                assert np.allclose(result.restored.sel(place), share, atol=1e-4)
+    assert result.windows.tolist() == [[2, 5], [1, 6]]
+    assert result.residual < 1e-4
+
+
+def test_all_layers_together_are_one_layer_of_the_result():
+    model = toy()
+    ours, theirs = clips(1, seed=1), clips(1, seed=2)
+    result = twin_patching(model, ours, theirs, 0, 1, together=True)
+    assert result.patched["layer"].values.tolist() == [-1]
+    with transplant(model, record_past(model, ours), 2, direction="backward"):
+        wanted = logit_difference(0, 1)(model(theirs))
+    found = result.patched.sel(layer=-1, direction="backward", frame=2)
+    assert np.allclose(found, wanted, atol=1e-6)
+
+
+def test_a_clip_patched_into_a_twin_that_is_itself_moves_nothing():
+    """clip - twin is zero then, so the shares are not defined, but no logit may move."""
+    model = toy()
+    result = twin_patching(model, clips(), clips(), 0, 1)
+    assert np.allclose(result.patched, result.twin, atol=1e-6)
+
+
+def test_the_last_forward_scan_restores_nothing_where_the_class_token_stands_in_front():
+    result = twin_patching(toy(), clips(seed=1), clips(seed=2), 0, 1)
+    moved = result.patched - result.twin
+    assert abs(moved.sel(layer=1, direction="forward")).max() == 0
+    assert abs(moved.sel(layer=1, direction="backward")).min() > 0
+
+
+def test_the_overall_share_weighs_pairs_by_their_difference():
+    result = twin_patching(toy(), clips(seed=1), clips(seed=2), 0, 1)
+    weight = result.clip - result.twin
+    wanted = (result.restored * weight).sum("clip") / weight.sum("clip")
+    assert np.allclose(result.restored_overall, wanted)
+
+
+def test_an_interrupted_sweep_leaves_no_hook_behind():
+    model = toy()
+
+    def metric(logits):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(model, clips(), lambda m, n, d, f: mute(m, d, n), metric)
+    with pytest.raises(KeyboardInterrupt):
+        model.norm_f.register_forward_hook(lambda *_: metric(None))
+        twin_patching(model, clips(), clips(), 0, 1)
+    assert not any(point.functions for point in hook_points(model).values())
+    assert not any(m.handovers for m in model.modules() if isinstance(m, SelectiveSSM))
+
+
+def test_bad_input_gets_its_sentence():
+    model, metric = toy(backward_order=None), logit_difference(0, 1)
+
+    def surgery(model, layer, direction, frame):
+        return reset_state(model, frame, direction=direction, layers=layer)
+
+    calls = [
+        (lambda: sweep(model, clips(), surgery, metric, layers=[5]), "There is no layer 5"),
+        (lambda: sweep(model, clips(), surgery, metric, directions=["backward"]), "no direction"),
+        (lambda: sweep(model, clips(), surgery, metric, frames=[4]), "no boundary before .* 4"),
+        (lambda: sweep(model, clips(), surgery, lambda x: x), r"the metric gave \(2, 5\) for"),
+        (lambda: twin_patching(model, clips(2), clips(1), 0, 1), "got 2 clips and 1 twins"),
+        (lambda: twin_patching(model, clips(), clips(), 0, 1, layers=[9]), "There is no layer 9"),
+    ]
+    for call, message in calls:
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -1,0 +1,313 @@
+"""Surgery does what it says, nothing else, and leaves nothing behind."""
+
+import pytest
+import torch
+
+from vmamba_explore.hooks import hook_points
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import (
+    ablate,
+    cut_edges,
+    drop_tokens,
+    freeze_state,
+    mute,
+    patch,
+    record_past,
+    reset_state,
+    swap_state,
+    transplant,
+)
+from vmamba_explore.trace.record import run_with_hooks, run_with_trace
+from vmamba_kernels import selective_scan
+
+KINDS = [
+    {},
+    {"backward_order": "spatial"},
+    {"backward_order": "temporal", "cls_position": None},
+    {"backward_order": None},
+    {"cls_position": "middle", "direction_merge": "mean"},
+]
+each_kind = pytest.mark.parametrize("changes", KINDS)
+
+
+def toy(**changes):
+    torch.manual_seed(0)
+    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
+    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
+    for module in model.modules():  # a new model's states hardly move its logits
+        if isinstance(module, SelectiveSSM):
+            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
+    return model.requires_grad_(False)
+
+
+def clips(batch=2, seed=7):
+    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def nothing_left(model):
+    modules = list(model.modules())
+    return (
+        model.kept_tokens is None
+        and not any(point.functions for point in hook_points(model).values())
+        and not any(module._forward_hooks for module in modules)
+        and not any(m.handovers for m in modules if isinstance(m, SelectiveSSM))
+    )
+
+
+def every_surgery(model):
+    past = record_past(model, clips(seed=1))
+    scan = "layers.1.mixer.ssm_forward"
+    return {
+        "ablate": lambda: ablate(model, f"{scan}.hook_u"),
+        "patch": lambda: patch(model, f"{scan}.hook_delta", torch.ones(1, 64, 17)),
+        "mute": lambda: mute(model, "forward"),
+        "reset_state": lambda: reset_state(model, 2),
+        "swap_state": lambda: swap_state(model, 2, past),
+        "transplant": lambda: transplant(model, past, [1, 3]),
+        "freeze_state": lambda: freeze_state(model, [1, 2]),
+        "drop_tokens": lambda: drop_tokens(model, frames=0),
+        "cut_edges": lambda: cut_edges(model, 1, "backward", range(5, 17), [0, 1, 2]),
+    }
+
+
+NAMES = list(every_surgery(toy()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_survives_an_exception_or_an_interrupt_in_the_block(name, error):
+    model = toy()
+    with pytest.raises(error), every_surgery(model)[name]():
+        assert not nothing_left(model)
+        raise error
+    assert nothing_left(model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_survives_an_interrupt_while_the_model_runs(name):
+    model = toy()
+
+    def interrupt(value, point):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), every_surgery(model)[name]():
+        run_with_hooks(model, clips(), [("layers.1.mixer.hook_out", interrupt)])
+    assert nothing_left(model)
+
+
+def test_an_interrupt_while_a_past_is_recorded_leaves_nothing_behind():
+    model = toy()
+    model.layers[1].mixer.hook_z.functions.append(stop := lambda value, point: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        record_past(model, clips())
+    model.layers[1].mixer.hook_z.functions.remove(stop)
+    assert nothing_left(model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_surgery_changes_the_logits_and_keeps_no_states(name):
+    model = toy()
+    plain = model(clips())
+    with every_surgery(model)[name]():
+        assert not any(p.is_active for n, p in hook_points(model).items() if "hook_h" in n)
+        assert (model(clips()) - plain).abs().max() > 2e-5
+    assert torch.equal(model(clips()), plain)
+
+
+# those that take the whole sequence left out
+@pytest.mark.parametrize("inner", [n for n in NAMES if n not in ("drop_tokens", "patch")])
+def test_all_surgeries_can_be_nested_in_dropped_tokens_and_muting(inner):
+    model = toy()
+    with drop_tokens(model, [6]), mute(model, "backward", 0):
+        past = record_past(model, clips(seed=1))
+        outer = model(clips())
+        surgeries = every_surgery(model) | {
+            "swap_state": lambda: swap_state(model, 2, past),
+            "transplant": lambda: transplant(model, past, 2),
+        }
+        with surgeries[inner]():
+            both = model(clips())
+    assert (outer - both).abs().max() > 1e-5
+    assert nothing_left(model)
+
+
+# What each one does
+
+
+@each_kind
+def test_patching_a_run_with_its_own_values_changes_no_bit(changes):
+    model = toy(**changes)
+    plain, trace = run_with_trace(model, clips())
+    with patch(model, trace.names, trace):
+        assert torch.equal(model(clips()), plain)
+    with patch(model, trace.names, trace, frames=[0, 2]):
+        assert torch.equal(model(clips()), plain)
+
+
+def test_a_patch_takes_the_other_runs_values_at_the_frames_named_only():
+    model = toy()
+    name = "layers.1.mixer.ssm_backward.hook_delta"
+    _, other = run_with_trace(model, clips(1, seed=3), name)
+    _, own = run_with_trace(model, clips(), name)
+    with patch(model, name, other, frames=1):
+        _, both = run_with_trace(model, clips(), name)
+    chosen = slice(5, 9)  # the tokens of frame 1, after the class token
+    assert torch.equal(both[name][..., chosen], other[name][..., chosen].expand(2, -1, -1))
+    rest = [0, 1, 2, 3, 4, *range(9, 17)]
+    assert torch.equal(both[name][..., rest], own[name][..., rest])
+
+
+def test_ablating_with_the_mean_keeps_the_class_token_and_evens_out_the_rest():
+    model = toy(cls_position="middle")
+    name, cls_index = "layers.0.mixer.ssm_forward.hook_delta", 8
+    _, own = run_with_trace(model, clips(), name)
+    with ablate(model, name, "mean"):
+        _, flat = run_with_trace(model, clips(), name)
+    video = [t for t in range(17) if t != cls_index]
+    mean = own[name][..., video].mean(-1, keepdim=True)
+    assert torch.allclose(flat[name][..., video], mean.expand(-1, -1, 16), atol=1e-6)
+    assert torch.equal(flat[name][..., cls_index], own[name][..., cls_index])
+
+
+def test_ablating_a_direction_s_output_is_muting_it():
+    model = toy()
+    with ablate(model, "layers.*.ssm_backward.hook_y"):
+        wanted = model(clips())
+    with mute(model, "backward"):
+        assert torch.equal(model(clips()), wanted)
+    with mute(model, "backward", 1):
+        assert not torch.allclose(model(clips()), wanted, atol=1e-5)
+
+
+def test_with_the_class_token_in_front_the_last_forward_scan_cannot_reach_the_logits():
+    model = toy()
+    plain = model(clips())
+    with reset_state(model, 2, direction="forward", layers=1):
+        assert torch.equal(model(clips()), plain)
+    with reset_state(model, 2, direction="forward", layers=0):
+        assert not torch.allclose(model(clips()), plain, atol=1e-6)
+
+
+@each_kind
+def test_a_frozen_token_is_one_deleted_from_the_scan(changes):
+    """y elsewhere is that of the scan over the other tokens' u, delta, B and C."""
+    model = toy(**changes)
+    for direction in model.config.directions:
+        place = f"layers.1.mixer.ssm_{direction}"
+        names = [f"{place}.hook_{name}" for name in ("u", "delta", "B", "C", "y")]
+        chosen = list(range(5, 9))
+        with freeze_state(model, tokens=chosen, direction=direction, layers=1):
+            _, trace = run_with_trace(model, clips(), names)
+        ssm = trace.ssm(1, direction)
+        steps = [t for t in ssm.steps(model.grid.seqlen).tolist() if t not in chosen]
+        _, recorded = run_with_trace(model, clips(), names)
+        u, delta, B, C = (recorded[name][..., steps] for name in names[:4])
+        y = selective_scan(u, delta, ssm.A, B, C, ssm.D)
+        assert torch.allclose(trace[names[4]][..., steps], y, atol=1e-5)
+
+
+def test_frames_and_their_tokens_are_frozen_alike():
+    model = toy()
+    with freeze_state(model, [0, 3]):
+        by_frame = model(clips())
+    with freeze_state(model, tokens=[*range(1, 5), *range(13, 17)]):
+        assert torch.equal(model(clips()), by_frame)
+
+
+def test_dropping_a_frame_is_keeping_only_the_others():
+    model = toy()
+    with model.only_tokens([0, *range(5, 17)]):
+        wanted = model(clips())
+    with drop_tokens(model, frames=0):
+        assert torch.equal(model(clips()), wanted)
+    with drop_tokens(model, [1, 2, 3, 4]):
+        assert torch.equal(model(clips()), wanted)
+
+
+@each_kind
+@pytest.mark.parametrize("layer", [0, 1])
+def test_cut_edges_carry_nothing_and_all_others_the_same(layer, changes):
+    """y at the targets is that of a scan whose sources bring nothing, and elsewhere it stays."""
+    model = toy(**changes)
+    direction = model.config.directions[-1]
+    place = f"layers.{layer}.mixer.ssm_{direction}"
+    names = [f"{place}.hook_{name}" for name in ("u", "delta", "B", "C", "y")]
+    sources, targets = [2, 3, 9], [0, 3, 4, 12]
+    with cut_edges(model, layer, direction, sources, targets):
+        _, trace = run_with_trace(model, clips(), names)
+    _, plain = run_with_trace(model, clips(), names)
+    ssm = trace.ssm(layer, direction)
+    u, delta, B, C = (plain[name].clone() for name in names[:4])
+    u[..., sources] = 0
+    y = selective_scan(u, delta, ssm.A, B, C, ssm.D, reverse=ssm.reverse, order=ssm.scan_order)
+    elsewhere = [t for t in range(model.grid.seqlen) if t not in targets]
+    assert torch.allclose(trace[names[4]][..., targets], y[..., targets], atol=1e-5)
+    assert torch.equal(trace[names[4]][..., elsewhere], plain[names[4]][..., elsewhere])
+    assert not torch.allclose(y[..., targets], plain[names[4]][..., targets], atol=1e-3)
+
+
+@pytest.mark.parametrize("edit_first", [True, False])
+def test_cut_edges_takes_away_what_the_edited_inputs_bring(edit_first):
+    """Whichever `with` block is entered first, u as it was used is what is cut."""
+    model = toy()
+    name = "layers.0.mixer.ssm_forward.hook_u"
+    everything = range(17)
+    blocks = [ablate(model, name, 1.0), cut_edges(model, 0, "forward", everything, everything)]
+    first, second = blocks if edit_first else blocks[::-1]
+    with first, second:
+        _, trace = run_with_trace(model, clips(), "layers.0.mixer.ssm_forward.hook_y")
+    assert trace["layers.0.mixer.ssm_forward.hook_y"].abs().max() < 1e-5
+
+
+def test_cut_edges_and_a_replaced_state_of_one_scan_exclude_each_other():
+    model = toy()
+    with cut_edges(model, 0, "forward", [3], [9]), reset_state(model, 2):
+        with pytest.raises(ValueError, match="cut_edges: layer 0, forward: states of this scan"):
+            model(clips())
+    with cut_edges(model, 0, "forward", [3], [9]), reset_state(model, 2, layers=1):
+        model(clips())
+
+
+# Bad input
+
+
+def test_what_does_not_exist_gets_its_sentence(unchecked):
+    model = toy(backward_order=None)
+    past = record_past(model, clips())
+    calls = [
+        (lambda: mute(model, "backward"), "no direction 'backward'; expected 'forward'"),
+        (lambda: mute(model, "forward", 7), "There is no layer 7; the model has 0 to 1"),
+        (lambda: freeze_state(model, 4), "There is no token frame 4; this model has 0 to 3"),
+        (lambda: freeze_state(model), "freeze_state: name token frames or tokens"),
+        (lambda: drop_tokens(model, [40]), "drop_tokens: there is no token 40; .* 0 to 16"),
+        (lambda: drop_tokens(model, [0]), "class token, index 0"),
+        (lambda: drop_tokens(model, range(17)), "got 0 tokens"),
+        (lambda: reset_state(model, 0), "no boundary before token frame 0; .* 1 to 3"),
+        (lambda: reset_state(model, [1, 9]), "no boundary before token frame 9"),
+        (lambda: transplant(model, past, 4), "no boundary before token frame 4"),
+        (lambda: transplant(model, past, 1, layers=-1), "There is no layer -1"),
+        (lambda: cut_edges(model, 0, "forward", [17], [0]), "cut_edges, sources: .* no token 17"),
+        (lambda: cut_edges(model, 0, "forward", [1], [-1]), "cut_edges, targets: .* no token -1"),
+        (lambda: cut_edges(model, 3, "forward", [1], [2]), "There is no layer 3"),
+        (lambda: ablate(model, "*.hook_u", "median"), "value is 'median', expected a number or"),
+        (lambda: ablate(model, "*.hook_A_bar"), "ablate: .*hook_A_bar is computed for reading"),
+        (lambda: ablate(model, "*.hook_dt"), "No hook named"),
+        (lambda: patch(model, "*.hook_h_boundaries", torch.ones(1)), "patch: .* for reading only"),
+    ]
+    for call, message in calls:
+        with pytest.raises((ValueError, KeyError), match=message), call():
+            raise AssertionError(f"nothing was raised: {message}")
+        assert nothing_left(model)
+
+
+def test_a_patch_of_another_shape_or_not_recorded_gets_its_sentence():
+    model = toy()
+    name = "layers.0.mixer.hook_z"
+    _, trace = run_with_trace(model, clips(3), name)
+    with pytest.raises(ValueError, match=r"patch: .*hook_z is \(batch, d_inner, seqlen\) = \(2,"):
+        with patch(model, name, trace):
+            model(clips(2))
+    with pytest.raises(KeyError, match="was not recorded"):
+        patch(model, "layers.1.mixer.hook_z", trace)

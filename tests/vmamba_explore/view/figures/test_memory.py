@@ -1,0 +1,162 @@
+"""Figures of memory, on results whose numbers are known."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from vmamba_explore.analysis.delta_contrast import DeltaContrast
+from vmamba_explore.analysis.look_back import LookBackCourse
+from vmamba_explore.analysis.memory import HalfLives
+from vmamba_explore.analysis.similarity import StateSimilarity
+from vmamba_explore.view.colors import DIRECTION_COLORS
+from vmamba_explore.view.figures import memory
+
+
+@pytest.fixture
+def lives(grid_map):
+    """Return half-lives of which those in the last two frames are censored."""
+    tokens = (1 + 100 * grid_map()).round().assign_attrs(unit="tokens")
+    censored = xr.zeros_like(tokens, bool)
+    censored[:, :, -2:] = True
+    frames = (tokens // 16).assign_attrs(unit="frames")
+    return HalfLives(tokens, frames, censored, censored.astype(float), 0.9, False)
+
+
+@pytest.fixture
+def course(grid_map):
+    """Return look-back distances of two groups of channels, and their ceiling."""
+    values = grid_map().mean(["row", "col"]).expand_dims(group=[0, 1])
+    values = values.transpose("layer", "direction", "group", "frame").copy()
+    values[:, :, 1] /= 10
+    values = values.assign_attrs(unit="tokens")
+    return LookBackCourse(values, 5 * values)
+
+
+@pytest.fixture
+def retention(grid_map):
+    """Return a retention that halves with every frame."""
+    like = grid_map().mean(["row", "col"])
+    lag = np.arange(8)[None] - np.arange(8)[:, None]
+    forward, backward = (np.where(n >= 0, 0.5 ** abs(n), np.nan) for n in (lag, -lag))
+    values = np.broadcast_to(np.stack([forward, backward]), (3, 2, 8, 8))
+    coords = {name: like[name] for name in ("layer", "direction", "frame", "seconds")}
+    dims = ("layer", "direction", "source", "frame")
+    return xr.DataArray(values, coords | {"source": np.arange(8)}, dims, name="retention")
+
+
+@pytest.fixture
+def similarity():
+    """Return a likeness of 0.5 in layer 0 and 0.1 in layer 2, beside shifts that give 0 to 0.2."""
+    null = np.linspace(0, 0.2, 41)[None].repeat(2, 0)
+    participation = xr.DataArray(
+        [[3.0, 4.0], [5.0, 6.0]],
+        {"layer": [0, 2], "direction": ["forward", "backward"]},
+        ("layer", "direction"),
+    )
+    cka = xr.DataArray([0.5, 0.1], {"layer": [0, 2]}, ("layer",))
+    shifts = xr.DataArray(null, {"layer": [0, 2], "shift": np.arange(41)}, ("layer", "shift"))
+    return StateSimilarity(participation, 127, cka, shifts, torch.arange(128))
+
+
+@pytest.fixture
+def contrast():
+    """Return a delta on moving tokens of 1, 2 and 3 times that on still ones."""
+    generator = np.random.default_rng(0)
+    shape, dims = (5, 3, 2), ("clip", "layer", "direction")
+    coords = {"clip": range(5), "layer": range(3), "direction": ["forward", "backward"]}
+    still = xr.DataArray(generator.gamma(2, 1, shape), coords, dims)
+    moving = still * xr.DataArray([1.0, 2.0, 3.0], {"layer": range(3)}, ("layer",))
+    return DeltaContrast(moving, still, 2 * still, 4 * still, still, still / still)
+
+
+def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
+    figure = memory.half_life_maps(lives, clip)
+    known, unknown = figure.data[:2], figure.data[2:]
+    assert len(unknown) == 2
+    for trace, gray in zip(known, unknown, strict=True):
+        drawn, hidden = np.isfinite(trace.z), np.isfinite(gray.z)
+        assert drawn.sum() == 3 * 6 * 16 and hidden.sum() == 3 * 2 * 16
+        assert not (drawn & hidden).any()
+        assert "at least %{z" in gray.hovertemplate and "at least" not in trace.hovertemplate
+        assert {color for _, color in gray.colorscale} == {memory.CENSORED}
+        assert gray.x0 == trace.x0 and set(np.asarray(gray.customdata)[hidden][:, 1]) == {6, 7}
+    assert "gray: beyond the end of the clip" in figure.layout.title.text
+    assert "90 % quantile of the half-life (tokens)" in figure.layout.coloraxis.colorbar.title.text
+
+
+def test_half_lives_in_frames_say_so_and_nothing_gray_is_drawn_without_need(lives):
+    known = HalfLives(**(vars(lives) | {"censored": lives.censored & False, "quantile": 0.5}))
+    figure = memory.half_life_maps(known, unit="frames")
+    assert figure.layout.coloraxis.colorbar.title.text == "median half-life (frames)"
+    assert len(figure.data) == 2 and "gray" not in figure.layout.title.text
+    with pytest.raises(ValueError, match="unit is 'seconds', expected 'tokens' or 'frames'"):
+        memory.half_life_maps(known, unit="seconds")
+
+
+def test_the_look_back_stands_below_its_dotted_ceiling(course):
+    figure = memory.look_back(course)
+    solid = [t for t in figure.data if t.line.dash != "dot"]
+    dotted = [t for t in figure.data if t.line.dash == "dot" and t.x[0] is not None]
+    assert len(solid) == 3 * 2 * 2 and len(dotted) == 3 * 2
+    expected = course.distance.sel(layer=0, direction="forward", group=0)
+    assert np.allclose(solid[0].y, expected) and solid[0].line.color == DIRECTION_COLORS["forward"]
+    assert solid[1].opacity < solid[0].opacity
+    assert np.allclose(dotted[0].y, course.ceiling.sel(layer=0, direction="forward").mean("group"))
+    assert figure.layout.yaxis.title.text == "look-back (tokens)"
+    assert sorted(t.name for t in figure.data if t.showlegend is not False) == [
+        "backward", "dotted: without decay", "forward",
+    ]  # fmt: skip
+
+
+def test_one_group_of_channels_is_not_called_a_group(course):
+    whole = LookBackCourse(course.distance.isel(group=[0]), course.ceiling.isel(group=[0]))
+    figure = memory.look_back(whole)
+    assert "group" not in figure.data[0].hovertemplate and "paler" not in figure.layout.title.text
+
+
+def test_what_is_left_of_a_frame_falls_away_on_both_sides(retention):
+    figure = memory.retention_from(retention, 3)
+    forward, backward = figure.data[:2]
+    assert np.allclose(forward.y[3:], [100, 50, 25, 12.5, 6.25]) and np.isnan(forward.y[:3]).all()
+    assert np.allclose(backward.y[:4], [12.5, 25, 50, 100]) and np.isnan(backward.y[4:]).all()
+    assert figure.layout.yaxis.title.text == "left in the state (%)"
+    with pytest.raises(ValueError, match="no frame 8; the clip has token frames 0 to 7"):
+        memory.retention_from(retention, 8)
+
+
+def test_every_cell_of_the_retention_tiles_says_which_two_frames_it_means(retention):
+    board = memory.retention_tiles(retention).data[0]
+    values, places = np.asarray(board.z), np.asarray(board.customdata)
+    drawn = np.isfinite(values)
+    assert drawn.sum() == 3 * 2 * 36
+    lag = np.abs(places[drawn][:, 3] - places[drawn][:, 2])
+    assert np.allclose(values[drawn], 0.5**lag)
+    assert set(np.asarray(board.text)[drawn]) == {"forward", "backward"}
+
+
+def test_likeness_stands_beside_the_band_of_the_shifted_ones(similarity):
+    figure = memory.state_similarity(similarity)
+    band, same = figure.data[:2]
+    assert list(same.y) == [0.5, 0.1] and list(same.customdata) == [1 / 42, 22 / 42]
+    assert np.allclose(band.y, 0.1) and np.allclose(band.error_y.array, 0.095)
+    assert "at most 127" in figure.layout.annotations[1].text
+    assert [trace.name for trace in figure.data[2:]] == ["forward", "backward"]
+
+
+def test_dimensions_alone_are_drawn_for_a_model_with_one_direction(similarity):
+    values = vars(similarity) | {"cka": None, "null": None}
+    alone = StateSimilarity(**(values | {"participation": similarity.participation[:, :1]}))
+    figure = memory.state_similarity(alone)
+    assert [trace.name for trace in figure.data] == ["forward"]
+
+
+def test_the_contrast_is_drawn_by_layer_with_one_as_its_middle_line(contrast):
+    figure = memory.delta_contrast(contrast)
+    forward, backward = figure.data[:2]
+    assert np.allclose(forward.y, [1, 2, 3]) and np.allclose(backward.y, [1, 2, 3])
+    assert forward.error_y.array.max() < 1e-9
+    assert np.allclose(figure.data[2].y, [0.5, 1, 1.5])
+    assert np.allclose(figure.data[4].y, 0.5)
+    assert [shape.y0 for shape in figure.layout.shapes] == [1, 1, 1]
+    assert figure.layout.yaxis.title.text == "ratio of mean deltas (no unit)"

@@ -1,0 +1,139 @@
+"""The figures of surgery show the numbers they are given, the window and the residual."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vmamba_explore.analysis.patching import TwinPatching
+from vmamba_explore.analysis.selection import SelectionSwap
+from vmamba_explore.view.colors import DIRECTION_COLORS
+from vmamba_explore.view.figures.surgery import (
+    boundary_map,
+    restored_in_window,
+    restored_share,
+    scan_bars,
+    selection_shares,
+)
+
+
+@pytest.fixture
+def patching():
+    generator = np.random.default_rng(0)
+    frames = np.arange(1, 8)
+    coords = {
+        "layer": [0, 1, 2],
+        "direction": ["forward", "backward"],
+        "frame": frames,
+        "clip_frame": ("frame", frames * 2),
+    }
+    dims = ("layer", "direction", "frame", "clip")
+    patched = xr.DataArray(generator.normal(size=(3, 2, 7, 2)), coords, dims)
+    ends = [xr.DataArray(np.array(m), dims=["clip"]) for m in ([4.0, 2.0], [-4.0, -1.0])]
+    return TwinPatching(patched, *ends, np.array([[3, 9], [1, 6]]), residual=2e-3)
+
+
+@pytest.fixture
+def swap():
+    generator = np.random.default_rng(1)
+    sources = ["own", "twin"]
+    coords = {
+        "layer": [0, 1, -1],
+        "direction": ["forward", "backward", "both"],
+        "u": sources,
+        "selection": sources,
+    }
+    values = generator.normal(size=(3, 3, 2, 2, 2))
+    values[:2, 2] = np.nan  # both directions only where all layers are changed
+    ends = [xr.DataArray(np.array(m), dims=["clip"]) for m in ([4.0, 2.0], [-4.0, -1.0])]
+    return SelectionSwap(xr.DataArray(values, coords, [*coords, "clip"]), *ends, residual=0.0)
+
+
+def words(figure):
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def test_each_direction_is_a_panel_of_layers_by_boundaries(patching):
+    figure = restored_share(patching, 1)
+    heats = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert [heat.name for heat in heats] == ["forward", "backward"]
+    for heat in heats:
+        wanted = patching.restored.isel(clip=1).sel(direction=heat.name)
+        assert np.allclose(heat.z, wanted.transpose("layer", "frame"))
+        assert list(heat.x) == list(range(1, 8)) and list(heat.y) == ["0", "1", "2"]
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    assert figure.layout.yaxis.autorange == "reversed"
+
+
+def test_the_window_is_drawn_from_its_first_frame_to_the_end_of_its_last(patching):
+    for clip, (first, last) in enumerate(patching.windows):
+        boxes = restored_share(patching, clip).layout.shapes
+        assert [(box.x0, box.x1) for box in boxes] == [(first / 2, (last + 1) / 2)] * 2
+    assert restored_share(patching).layout.shapes == ()
+
+
+def test_all_pairs_together_are_drawn_without_a_window(patching):
+    forward, _ = restored_share(patching).data
+    wanted = patching.restored_overall.sel(direction="forward").transpose("layer", "frame")
+    assert np.allclose(forward.z, wanted)
+
+
+def test_a_residual_is_shown_when_it_is_not_negligible(patching, swap):
+    figures = [restored_share(patching, 0), restored_in_window(patching, 2, "backward")]
+    for figure in figures:
+        assert any("residual" in word and "2.0e-03" in word for word in words(figure))
+    assert not any("residual" in word for word in words(selection_shares(swap)))
+
+
+def test_windows_of_all_pairs_are_laid_over_each_other(patching):
+    figure = restored_in_window(patching, 2, "backward")
+    lines = [trace for trace in figure.data if trace.type == "scatter"]
+    for clip, line in enumerate(lines):
+        first, last = patching.windows[clip]
+        assert np.allclose(line.x, (2 * np.arange(1, 8) - first) / (last + 1 - first))
+        assert np.allclose(line.y, patching.restored.sel(layer=2, direction="backward", clip=clip))
+        assert line.line.color == DIRECTION_COLORS["backward"]
+    assert [shape.x0 for shape in figure.layout.shapes] == [0, 1]
+
+
+def test_bars_stand_for_scans_and_an_index_of_minus_one_for_all_layers(patching):
+    values = patching.restored_overall.isel(frame=0, drop=True)
+    values = values.assign_coords(layer=[0, 1, -1])
+    figure = scan_bars(values, "title", "share (no unit)")
+    assert [bar.name for bar in figure.data] == ["forward", "backward"]
+    assert list(figure.data[0].x) == ["0", "1", "all"]
+    assert np.allclose(figure.data[1].y, values.sel(direction="backward"))
+
+
+def test_shares_of_u_and_of_the_selection_are_stacked_per_scan(swap):
+    figure = selection_shares(swap)
+    assert len(figure.data) == 6
+    by_u, by_selection = figure.data[:3], figure.data[3:]
+    for parts, share in ((by_u, swap.by_u), (by_selection, swap.by_selection)):
+        for bars, direction in zip(parts, ("forward", "backward", "both"), strict=True):
+            wanted = share.sel(direction=direction).dropna("layer")
+            assert list(bars.x) == ["all" if n == -1 else str(n) for n in wanted["layer"].values]
+            assert np.allclose(bars.y, wanted)
+    assert figure.layout.barmode == "relative"
+
+
+def test_every_axis_names_what_it_shows_and_its_unit(patching, swap):
+    assert restored_share(patching).layout.xaxis.title.text == (
+        "boundary before token frame (number)"
+    )
+    assert "(no unit)" in selection_shares(swap).layout.yaxis.title.text
+    assert "(no unit)" in restored_in_window(patching, 0, "forward").layout.yaxis.title.text
+
+
+def test_what_cannot_be_drawn_gets_its_sentence(patching):
+    with pytest.raises(ValueError, match=r"boundary_map: got dims .*'clip'.* expected layer"):
+        boundary_map(patching.restored, "title", "label")
+    with pytest.raises(ValueError, match="scan_bars: got dims"):
+        scan_bars(patching.restored_overall, "title", "label")
+    with pytest.raises(ValueError, match="there is no pair 2; there are 2"):
+        restored_share(patching, 2)
+    bare = patching.restored_overall.drop_vars("clip_frame")
+    with pytest.raises(ValueError, match="needs the coordinate clip_frame"):
+        boundary_map(bare, "title", "label", (1, 6))
+    without = TwinPatching(patching.patched, patching.clip, patching.twin, None, 0.0)
+    with pytest.raises(ValueError, match="give twin_patching the windows"):
+        restored_in_window(without, 0, "forward")

@@ -1,0 +1,272 @@
+"""Hidden attention: which tokens a token reads, in every layer and direction, from one scan each.
+
+With delta, B and C frozen a scan is a matrix with one number for every pair of tokens and every
+channel. Nothing here holds that matrix: a row of it is one scan of the transposed operator, a
+column one scan. (`attention_matrix` lays out the mean over channels, where that is wanted.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from vmamba_explore.analysis.evidence import Classes
+from vmamba_explore.analysis.logit_parts import logit_parts
+from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.trace import TokenLabels, Trace
+
+Token = int | tuple[int, int, int] | Literal["cls"] | None
+"""A natural index, a place (frame, row, col), the class token, or None: what the logits read."""
+Reduce = Literal["mean", "abs", "positive"]
+Of = Literal["weights", "contributions", "norms"]
+_NAMES = {"weights": "weight", "contributions": "contribution", "norms": "norm of contribution"}
+REDUCED = {"mean": "mean {}", "abs": "mean |{}|", "positive": "mean positive {}"}
+
+
+@dataclass(frozen=True, eq=False)
+class TokenAttention:
+    """What one token reads, or where it goes: one number per layer, direction and other token.
+
+    Attributes:
+        values: (batch, layer, direction, seqlen), natural order.
+        offset: (batch, layer), what the layers add that comes from no token (the convolution's
+            bias), where the values are contributions to a logit; None elsewhere.
+        layers: The number of each entry of the axis `layer`.
+        directions: The name of each entry of the axis `direction`.
+        name: What the values are.
+        residuals: By layer, how far the frozen operator is from what the run computed: the
+            relative distance of the two outputs.
+        labels: Places and times of the tokens.
+        unit: Of the values; empty where there is none.
+    """
+
+    values: Float[Tensor, "batch layer direction seqlen"]
+    offset: Float[Tensor, "batch layer"] | None
+    layers: tuple[int, ...]
+    directions: tuple[str, ...]
+    name: str
+    residuals: tuple[float, ...]
+    labels: TokenLabels
+    unit: str = ""
+
+    @property
+    def residual(self) -> float:
+        """The largest of `residuals`."""
+        return max(self.residuals)
+
+    @property
+    def cls(self) -> Float[Tensor, "batch layer direction"] | None:
+        """The class token's own entries, None without a class token."""
+        return self.labels.grid.split(self.values)[1]
+
+    def shares(self) -> Float[Tensor, "batch layer direction"]:
+        """How much of a layer's entries comes through each direction, by the sum of sizes."""
+        sizes = self.values.abs().sum(-1)
+        return sizes / sizes.sum(-1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
+
+    def array(self, clip: int = 0) -> xr.DataArray:
+        """The video tokens' entries of one clip: dims layer, direction, frame, row, col.
+
+        `attrs["cls"]` has the class token's own, (layer, direction); `attrs["residual"]` is the
+        largest residual.
+        """
+        dims = ("layer", "direction")
+        array = self.labels.array(self.values[clip], clip, self.name, dims)
+        array = array.assign_coords(layer=list(self.layers), direction=list(self.directions))
+        array.attrs |= {"residual": self.residual, "unit": self.unit}
+        if self.cls is not None:
+            array.attrs["cls"] = self.cls[clip].cpu().numpy()
+        return array
+
+
+def hidden_attention(
+    trace: Trace,
+    token: Token = None,
+    *,
+    side: Literal["reads", "reaches"] = "reads",
+    layers: Iterable[int] | None = None,
+    kind: Kind = "alpha",
+    of: Of = "weights",
+    reduce: Reduce = "abs",
+) -> TokenAttention:
+    """Measure what a token reads from every other, or where it goes, layer by layer.
+
+    A row of alpha (or beta) is one scan of the transposed operator, a column one scan; both for
+    all channels, of which a mean remains::
+
+        weights        alpha[t, s]                    the matrix alone
+        contributions  alpha[t, s] u[s]               what s adds to y[t]
+        norms          |W_out beta[t, s] x[s]|        the length of what s adds to the block's
+                                                      output at t, a vector (kind="beta")
+
+    Args:
+        trace: Holds what `ScanOperator.names(layer, kind)` lists, for each layer.
+        token: Natural index, (frame, row, col), "cls", or None for what the logits are read from:
+            the class token, or the mean over all tokens where there is none.
+        side: "reads" for a row, "reaches" for a column.
+        layers: Which ones, None for all of the model.
+        kind: "alpha" for the scan alone, from its input u to its output y; "beta" for the whole
+            mixer, convolution and gate included, from x to the input of out_proj.
+        of: "weights", "contributions" or "norms".
+        reduce: Over channels: "mean" keeps signs, "abs" and "positive" are means of the absolute
+            values and of the positive parts. Norms need none.
+    Returns:
+        One number per layer, direction and token.
+    Raises:
+        IndexError: the token is not in the grid.
+        KeyError: something was not recorded.
+        ValueError: a layer does not exist, there is no class token, or an option is unknown.
+    Source:
+        Ali, Zimerman and Wolf 2024, arXiv:2403.01590, for alpha; here per channel, signed, with
+        the skip D on the diagonal, and without the matrix.
+    """
+    check_choice("of", of, tuple(_NAMES))
+    check_choice("side", side, ("reads", "reaches"))
+    check_choice("reduce", reduce, ("mean", "abs", "positive"))
+    if of == "norms" and kind != "beta":
+        raise ValueError(
+            'hidden_attention: of="norms" is the length of what passes out_proj, to which only '
+            'the whole mixer leads; pass kind="beta" with it.'
+        )
+    weights = readout_weights(trace.grid, token)
+    if side == "reaches" and int((weights > 0).sum()) != 1:
+        raise ValueError(
+            "hidden_attention: this model has no class token, so token=None means all of them; "
+            'side="reaches" starts from one token. Pass its index or (frame, row, col).'
+        )
+    chosen = chosen_layers(trace, layers)
+    values, residuals = [], []
+    for layer in chosen:
+        with torch.no_grad():
+            operator = ScanOperator.from_trace(trace, layer=layer, direction="both", kind=kind)
+            entries = []
+            for part in operator.parts:
+                entry = _entries(part, weights, side, of)
+                if of == "norms":
+                    out_proj = trace.mixer(layer).out_proj.weight.to(entry)
+                    entries.append(torch.linalg.vector_norm(out_proj @ entry, dim=1))
+                else:
+                    entries.append(reduced(entry, reduce))
+            values.append(torch.stack(entries, 1))
+            residuals.append(operator.residual)
+    name = _NAMES[of] if of == "norms" else REDUCED[reduce].format(_NAMES[of])
+    return TokenAttention(
+        torch.stack(values, 1),
+        None,
+        chosen,
+        tuple(operator.directions),
+        name,
+        tuple(residuals),
+        trace.labels,
+    )
+
+
+def logit_attention(trace: Trace, target: Classes, minus: Classes | None = None) -> TokenAttention:
+    """Measure what each token of each layer adds to a logit, directly, by layer and direction.
+
+    What a token adds to a layer's output is a vector in every channel; it is projected on the
+    one vector that the logit reads, with the last RMSNorm's scale frozen, so that positive and
+    negative channels cancel as they do in the model::
+
+        values[layer, direction, s] = sum over t, d of v[t, d] beta[t, s, d] x[s, d]
+        v = W_out^T q,  q = what each entry of the last residual stream adds to the logit
+
+    Summed over everything, with `offset`, the embedding's part and the head's bias, this is the
+    logit (`analysis.logit_parts` keeps those too). "Directly" means: what a layer adds where the
+    logit is read. Tokens of later layers hold what earlier layers brought to them, so from layer
+    1 on a token is no longer only its own patch.
+
+    Args:
+        trace: Holds what `LogitParts.names(model)` lists.
+        target: A class, or one for each clip.
+        minus: A class whose logit is subtracted, or one for each clip.
+    Returns:
+        Signed contributions, in logits.
+    Raises:
+        KeyError: something was not recorded.
+        ValueError: a class does not exist.
+    """
+    with torch.no_grad():
+        parts = logit_parts(trace, target, minus)
+    layers = chosen_layers(trace, None)
+    return TokenAttention(
+        parts.tokens,
+        parts.offset.sum(-1),
+        layers,
+        parts.directions,
+        "contribution",
+        (parts.residual,) * len(layers),
+        trace.labels,
+        "logits",
+    )
+
+
+def readout_weights(grid: TokenGrid, token: Token) -> Float[Tensor, " seqlen"]:
+    """Return the float64 weights over the grid that stand for a token: a one, or 1 / seqlen each.
+
+    Args:
+        grid: Where the tokens stand.
+        token: Natural index, (frame, row, col), "cls", or None for what the logits read.
+    Raises:
+        IndexError: the token is not in the grid.
+        ValueError: "cls" without a class token.
+    """
+    if token == "cls" and grid.cls_index is None:
+        raise ValueError(
+            'token="cls", but this model has no class token. Its logits read the mean of all '
+            "tokens: pass None for that, an index, or (frame, row, col)."
+        )
+    if token is None and grid.cls_index is None:
+        return torch.full((grid.seqlen,), 1 / grid.seqlen, dtype=torch.float64)
+    if token is None or token == "cls":
+        index = grid.cls_index
+    elif isinstance(token, tuple):
+        index = grid.index(*token)
+    else:
+        grid.position(index := int(token))  # raises where it is out of range
+    weights = torch.zeros(grid.seqlen, dtype=torch.float64)
+    weights[index] = 1
+    return weights
+
+
+def _entries(part: ScanOperator, weights: Tensor, side: str, of: str) -> Tensor:
+    """One direction's row or column for every channel, (batch, d_inner, seqlen)."""
+    source = part.source
+    start = weights.to(source).expand_as(source).contiguous()
+    if side == "reads":
+        read = part.T @ start
+        return read if of == "weights" else read * source
+    return part @ (start if of == "weights" else start * source)
+
+
+def reduced(values: Tensor, reduce: str) -> Tensor:
+    """(batch, d_inner, seqlen) to (batch, seqlen)."""
+    if reduce == "abs":
+        values = values.abs()
+    elif reduce == "positive":
+        values = values.clamp_min(0)
+    return values.mean(1)
+
+
+def chosen_layers(trace: Trace, layers: Iterable[int] | None) -> tuple[int, ...]:
+    """The chosen layers, checked; None: all of the model."""
+    chosen = tuple(range(trace.config.depth) if layers is None else layers)
+    if not chosen:
+        raise ValueError("layers is empty, expected at least one; None takes all of them.")
+    for layer in chosen:
+        trace.mixer(layer)
+    return chosen
+
+
+def check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(
+            f"hidden attention: {option} must be one of {', '.join(known)}; got {value!r}."
+        )

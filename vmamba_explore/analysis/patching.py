@@ -1,0 +1,277 @@
+"""Minimal pairs for video: which scan, at which moment, carries what tells a clip from its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import record_past, transplant
+from vmamba_explore.trace.places import scans
+from vmamba_explore.trace.record import Clips, as_batch, run_with_trace
+
+Metric = Callable[[Tensor], Tensor]
+"""Maps logits (batch, num_classes) to one number a clip, (batch,)."""
+Surgery = Callable[[VideoMamba, int, str, int], AbstractContextManager[None]]
+"""Gives the `with` block of one place: (model, layer, direction, frame)."""
+ROOM = 64
+"""Clips that run side by side where one place is tried on many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A number for every place where the same surgery was done.
+
+    Args:
+        values: The metric after surgery: layer, direction, frame, clip.
+        plain: The metric without any, (clip,).
+    """
+
+    values: xr.DataArray
+    plain: xr.DataArray
+
+    @property
+    def change(self) -> xr.DataArray:
+        """What surgery did to the metric: values - plain."""
+        return (self.values - self.plain).rename("change")
+
+
+@dataclass(frozen=True, eq=False)
+class TwinPatching:
+    """What the past of a clip does to its twin, for every scan and frame boundary.
+
+    The metric m is logit[label] - logit[twin's label]. The clip's past is put into the twin's run
+    at one place, and::
+
+        restored = (m(patched twin) - m(twin)) / (m(clip) - m(twin))
+
+    so 0 is no effect and 1 makes the twin the clip, as far as the logits can tell. Shares at
+    different places need not sum to 1: what one scan carries, others may carry too.
+
+    Args:
+        patched: m of the patched twin: layer, direction, frame (the boundary before it), clip.
+        clip: m of the clips, (clip,).
+        twin: m of the twins, (clip,).
+        windows: First and last clip frame of each clip's motion, (clip, 2); None if not given.
+        residual: A twin patched with its own past at every place should stay as it is; the
+            largest change of m, as a share of m(clip) - m(twin).
+    """
+
+    patched: xr.DataArray
+    clip: xr.DataArray
+    twin: xr.DataArray
+    windows: np.ndarray | None
+    residual: float
+
+    @property
+    def restored(self) -> xr.DataArray:
+        """The restored share of each pair: layer, direction, frame, clip."""
+        share = (self.patched - self.twin) / (self.clip - self.twin)
+        return share.rename("restored share").assign_attrs(quantity="restored share")
+
+    @property
+    def restored_overall(self) -> xr.DataArray:
+        """Restored over all pairs together: layer, direction, frame.
+
+        The sum of the changes over the sum of the differences, so that pairs that the model can
+        hardly tell apart do not count as much as the others.
+        """
+        share = (self.patched - self.twin).sum("clip") / (self.clip - self.twin).sum("clip")
+        return share.rename("restored share").assign_attrs(quantity="restored share")
+
+
+def logit_difference(
+    labels: int | Sequence[int] | Tensor, minus: int | Sequence[int] | Tensor
+) -> Metric:
+    """Make the metric logit[labels] - logit[minus].
+
+    Args:
+        labels, minus: A class for all clips, or one for each, (batch,).
+    """
+    first, second = (torch.as_tensor(x, dtype=torch.long) for x in (labels, minus))
+
+    def metric(logits: Tensor) -> Tensor:
+        picked = [
+            logits.gather(1, x.to(logits.device).expand(len(logits))[:, None])[:, 0]
+            for x in (first, second)
+        ]
+        return picked[0] - picked[1]
+
+    return metric
+
+
+def logits_from(model: VideoMamba, layer: int, residual: Tensor) -> Tensor:
+    """Run the model from the input of one block on, where nothing below it was changed.
+
+    Args:
+        model: The model.
+        layer: The first block to run.
+        residual: What `layers.{layer}.hook_block_input` recorded, (batch, seqlen, d_model).
+    """
+    for block in model.layers[layer:]:
+        residual = block(residual)
+    return model.read_out(residual)
+
+
+def sweep(
+    model: VideoMamba,
+    clips: Clips,
+    surgery: Surgery,
+    metric: Metric,
+    *,
+    layers: Sequence[int] | None = None,
+    directions: Sequence[str] | None = None,
+    frames: Iterable[int] | None = None,
+) -> Sweep:
+    """Do the same surgery at one place after the other, and measure what it does each time.
+
+    ::
+
+        sweep(model, clip, lambda model, layer, direction, frame:
+              reset_state(model, frame, direction=direction, layers=layer), metric)
+
+    Args:
+        model: The model.
+        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        surgery: Gets (model, layer, direction, frame), gives a context manager.
+        metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
+        layers, directions: Which; None: all that the model has.
+        frames: Handed to `surgery`; None: every frame boundary, 1 to token frames - 1.
+    Returns:
+        A `Sweep`. Shows a progress bar; nothing stays behind when it is interrupted.
+    Raises:
+        ValueError: there is no such layer or direction, or the metric gives another shape.
+    """
+    batch = as_batch(clips, model)
+    known = list(model.config.directions) if directions is None else list(directions)
+    numbers = list(range(len(model.layers)) if layers is None else layers)
+    moments = list(range(1, model.grid.frames) if frames is None else frames)
+    for direction in known:
+        scans(model, numbers, direction)  # raises where there is none
+    with torch.no_grad():
+        plain = _measured(metric, model(batch))
+        values = torch.empty(len(numbers), len(known), len(moments), len(batch))
+        with tqdm(total=values[..., 0].numel(), desc="sweep", unit="place") as bar:
+            for i, layer in enumerate(numbers):
+                for j, direction in enumerate(known):
+                    for k, frame in enumerate(moments):
+                        with surgery(model, layer, direction, frame):
+                            values[i, j, k] = _measured(metric, model(batch))
+                        bar.update()
+    return Sweep(_by_place(values, model, numbers, known, moments), _by_clip(plain))
+
+
+def twin_patching(
+    model: VideoMamba,
+    clips: Clips,
+    twins: Clips,
+    labels: int | Sequence[int] | Tensor,
+    twin_labels: int | Sequence[int] | Tensor,
+    *,
+    layers: Sequence[int] | None = None,
+    windows: Sequence[tuple[int, int]] | None = None,
+    together: bool = False,
+) -> TwinPatching:
+    """Put a clip's past into its twin, at one scan and frame boundary after the other.
+
+    The past is all that a scan brings over the boundary (see `transplant`): for a scan that reads
+    frames in natural order that of the frames before it, for one that reads them backwards that
+    of the frames after it.
+
+    Args:
+        model: The model.
+        clips: One or several clips.
+        twins: As many, of which only the motion's direction differs.
+        labels, twin_labels: Their classes, one or one for each.
+        layers: Which; None: all.
+        windows: First and last clip frame of each clip's motion, to be drawn.
+        together: Patch all of `layers` at once instead of one after the other. The result's only
+            layer is then named -1.
+    Returns:
+        A `TwinPatching`. Shows a progress bar; nothing stays behind when it is interrupted.
+    Raises:
+        ValueError: there are not as many twins as clips, or there is no such layer.
+    """
+    ours, theirs = as_batch(clips, model), as_batch(twins, model)
+    if len(ours) != len(theirs):
+        raise ValueError(f"twin_patching: got {len(ours)} clips and {len(theirs)} twins.")
+    numbers = sorted({scan.layer for scan in scans(model, layers)})
+    groups: list[list[int]] = [numbers] if together else [[n] for n in numbers]
+    known, moments = list(model.config.directions), list(range(1, model.grid.frames))
+    # every boundary at once: each clip of the batch has its own
+    pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
+    at = torch.tensor(moments).repeat(len(ours))
+    shape = (len(ours), len(moments))
+    first, second = (torch.as_tensor(x).expand(len(ours)) for x in (labels, twin_labels))
+    with torch.no_grad():
+        metric = logit_difference(first, second)
+        past, clip = record_past(model, ours), metric(model(ours))
+        hooks = [f"layers.{group[0]}.hook_block_input" for group in groups]
+        logits, trace = run_with_trace(model, theirs, hooks)
+        twin = metric(logits)
+        values = torch.empty(len(groups), len(known), *shape)
+        with tqdm(total=values.numel(), desc="twin patching", unit="run") as bar:
+            for i, (group, hook) in enumerate(zip(groups, hooks, strict=True)):
+                for j, direction in enumerate(known):
+                    donor = past.of([(layer, direction) for layer in group])
+                    found = []
+                    for part in torch.arange(len(pairs)).split(ROOM):
+                        who, when = pairs[part], at[part].tolist()
+                        done = logit_difference(first[who], second[who])
+                        with transplant(
+                            model, donor.take(who), when, direction=direction, layers=group
+                        ):
+                            # the blocks below would do what they did before
+                            found.append(done(logits_from(model, group[0], trace[hook][who])))
+                        bar.update(len(part))
+                    values[i, j] = torch.cat(found).view(shape)
+        with transplant(model, record_past(model, theirs), moments[len(moments) // 2]):
+            same = metric(model(theirs))
+    residual = float(((same - twin) / (clip - twin)).abs().nan_to_num().max())  # 0 / 0 is none
+    names = [-1] if together else numbers
+    return TwinPatching(
+        _by_place(values.movedim(-1, -2), model, names, known, moments),
+        _by_clip(clip),
+        _by_clip(twin),
+        None if windows is None else np.asarray(windows).reshape(len(ours), 2),
+        residual,
+    )
+
+
+def _measured(metric: Metric, logits: Tensor) -> Tensor:
+    value = metric(logits)
+    if not isinstance(value, Tensor) or value.shape != logits.shape[:1]:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"sweep: the metric gave {got} for logits {tuple(logits.shape)}, expected one number "
+            f"a clip, ({len(logits)},)."
+        )
+    return value
+
+
+def _by_clip(values: Tensor) -> xr.DataArray:
+    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])
+
+
+def _by_place(
+    values: Tensor,
+    model: VideoMamba,
+    layers: Sequence[int],
+    directions: Sequence[str],
+    frames: Sequence[int],
+) -> xr.DataArray:
+    coords = {
+        "layer": list(layers),
+        "direction": list(directions),
+        "frame": list(frames),
+        "clip_frame": ("frame", np.asarray(frames) * model.config.tubelet_size),
+    }
+    dims = ["layer", "direction", "frame", "clip"]
+    return xr.DataArray(values.cpu().double().numpy(), coords, dims, name="metric")

@@ -1,0 +1,244 @@
+"""What the frozen operator cannot see: how much goes through delta, B and C instead of u."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.analysis.patching import Metric, logit_difference, logits_from
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import ablate, patch
+from vmamba_explore.trace.places import Scan, scans
+from vmamba_explore.trace.record import Clips, as_batch, run_with_trace
+
+SELECTION = ("delta", "B", "C")
+"""What a scan computes from its input to choose with."""
+ALL = -1
+"""The layer's number where all layers are changed at once."""
+_FROM = ("own", "twin")
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionSwap:
+    """The logit difference of a clip while its scans get u, or {delta, B, C}, from its twin.
+
+    With m(u from, selection from) the metric of the clip's run, its change has two shares, each
+    averaged over the order in which the two are exchanged (Shapley values of two players)::
+
+        by_u         = ((m(twin, own) - m(own, own)) + (m(twin, twin) - m(own, twin))) / 2
+        by_selection = ((m(own, twin) - m(own, own)) + (m(twin, twin) - m(twin, own))) / 2
+
+    Args:
+        values: m: layer (-1 is all at once), direction, u ("own" or "twin"), selection (the
+            same), clip.
+        clip: m of the clips as they are, (clip,).
+        twin: m of the twins, (clip,).
+        residual: m(own, own) should be that of the clip; the largest deviation, as a share of
+            m(clip) - m(twin).
+    """
+
+    values: xr.DataArray
+    clip: xr.DataArray
+    twin: xr.DataArray
+    residual: float
+
+    @property
+    def by_u(self) -> xr.DataArray:
+        """What u brings of the clip-minus-twin difference, over all clips: layer, direction."""
+        return self._share("u", "selection").rename("by u")
+
+    @property
+    def by_selection(self) -> xr.DataArray:
+        """What delta, B and C bring of it, over all clips: layer, direction."""
+        return self._share("selection", "u").rename("by selection")
+
+    @property
+    def both(self) -> xr.DataArray:
+        """What exchanging both brings of it: by_u + by_selection."""
+        return (self.by_u + self.by_selection).rename("both")
+
+    @property
+    def interaction(self) -> xr.DataArray:
+        """What only both together bring, minus what each brings alone: layer, direction."""
+        m = self._moved()
+        return (
+            m.sel(u="twin", selection="twin", drop=True)
+            - m.sel(u="twin", selection="own", drop=True)
+            - m.sel(u="own", selection="twin", drop=True)
+        ).rename("interaction")
+
+    @property
+    def selection_share(self) -> xr.DataArray:
+        """by_selection / (by_u + by_selection); read it only where `both` is not small."""
+        return (self.by_selection / self.both).rename("selection share")
+
+    def _moved(self) -> xr.DataArray:
+        """How far towards the twin, over all clips: 0 is the clip, 1 the twin."""
+        start = self.values.sel(u="own", selection="own", drop=True)
+        # NaN where a group does not exist, such as both directions of one layer
+        moved = (start - self.values).sum("clip", skipna=False)
+        return moved / (self.clip - self.twin).sum("clip")
+
+    def _share(self, player: str, other: str) -> xr.DataArray:
+        m = self._moved()
+        gain = m.sel({player: "twin"}, drop=True) - m.sel({player: "own"}, drop=True)
+        return gain.mean(other)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeInvariant:
+    """The metric while delta, B and C, or one of them, do not change from token to token.
+
+    Args:
+        values: layer (-1 is all at once), direction, quantity ("delta", "B", "C", "all"), clip.
+        plain: The metric without any change, (clip,).
+    """
+
+    values: xr.DataArray
+    plain: xr.DataArray
+
+    @property
+    def kept(self) -> xr.DataArray:
+        """The share of the metric that is left, over all clips: layer, direction, quantity."""
+        left = self.values.sum("clip", skipna=False) / self.plain.sum("clip")
+        return left.rename("share kept")
+
+
+def selection_swap(
+    model: VideoMamba,
+    clips: Clips,
+    twins: Clips,
+    labels: int | Sequence[int] | Tensor,
+    twin_labels: int | Sequence[int] | Tensor,
+    *,
+    layers: Sequence[int] | None = None,
+) -> SelectionSwap:
+    """Give the scans of a clip their input u, or {delta, B, C}, from its twin: all four ways.
+
+    An operator that freezes delta, B and C sees what u brings and nothing else; this measures
+    what it misses. Layer by layer and direction by direction, and everywhere at once.
+
+    Args:
+        model: The model.
+        clips: One or several clips.
+        twins: As many, of which only the motion's direction differs.
+        labels, twin_labels: Their classes, one or one for each.
+        layers: Which to try one by one; None: all. "All at once" always means every layer.
+    Returns:
+        A `SelectionSwap`. Shows a progress bar; nothing stays behind when it is interrupted.
+    Raises:
+        ValueError: there are not as many twins as clips, or there is no such layer.
+    """
+    ours, theirs = as_batch(clips, model), as_batch(twins, model)
+    if len(ours) != len(theirs):
+        raise ValueError(f"selection_swap: got {len(ours)} clips and {len(theirs)} twins.")
+    first, second = (torch.as_tensor(x).expand(len(ours)) for x in (labels, twin_labels))
+    groups = _groups(model, layers)
+    results, ends = [], []
+    names = [f"*.hook_{name}" for name in ("u", *SELECTION, "block_input")]
+    with (
+        torch.no_grad(),
+        tqdm(total=4 * len(groups) * len(ours), desc="selection swap", unit="run") as bar,
+    ):
+        for clip in range(len(ours)):  # one pair's scan inputs at a time
+            own_clip, twin_clip = ours[clip : clip + 1], theirs[clip : clip + 1]
+            metric = logit_difference(int(first[clip]), int(second[clip]))
+            logits, own = run_with_trace(model, own_clip, names)
+            twin_logits, twin = run_with_trace(model, twin_clip, names)
+            ends.append(torch.cat([metric(logits), metric(twin_logits)]))
+            found = []
+            for group in groups.values():
+                for u_from in (own, twin):
+                    for selection_from in (own, twin):
+                        with ExitStack() as stack:
+                            for scan in group:
+                                place = scan.ssm.hook_u.name.removesuffix("u")
+                                stack.enter_context(patch(model, f"{place}u", u_from))
+                                chosen = [place + name for name in SELECTION]
+                                stack.enter_context(patch(model, chosen, selection_from))
+                            first_layer = group[0].layer  # below it nothing changes
+                            residual = own[f"layers.{first_layer}.hook_block_input"]
+                            found.append(metric(logits_from(model, first_layer, residual)))
+                        bar.update()
+            results.append(torch.cat(found).view(len(groups), 2, 2))
+    values = _labelled(torch.stack(results, -1), groups, {"u": _FROM, "selection": _FROM})
+    clip_m, twin_m = (_row(side) for side in torch.stack(ends, -1))
+    own_own = values.sel(u="own", selection="own")
+    moved = float(abs((own_own - clip_m) / (clip_m - twin_m)).fillna(0.0).max())  # 0 / 0 is none
+    return SelectionSwap(values, clip_m, twin_m, moved)
+
+
+def time_invariant(
+    model: VideoMamba,
+    clips: Clips,
+    metric: Metric,
+    *,
+    layers: Sequence[int] | None = None,
+) -> TimeInvariant:
+    """Hold delta, B and C at their means over the clip, channel by channel: a fixed filter.
+
+    The class token, which is not part of the clip, keeps its own values.
+
+    Args:
+        model: The model.
+        clips: One or several clips.
+        metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
+        layers: Which to try one by one; None: all. "All at once" always means every layer.
+    Returns:
+        A `TimeInvariant`. Shows a progress bar; nothing stays behind when it is interrupted.
+    Raises:
+        ValueError: there is no such layer.
+    """
+    batch, groups = as_batch(clips, model), _groups(model, layers)
+    kinds = {**{name: (name,) for name in SELECTION}, "all": SELECTION}
+    found = []
+    with (
+        torch.no_grad(),
+        tqdm(total=len(kinds) * len(groups), desc="time-invariant", unit="run") as bar,
+    ):
+        plain = metric(model(batch))
+        for group in groups.values():
+            for quantities in kinds.values():
+                names = [
+                    scan.ssm.hook_u.name.removesuffix("u") + quantity
+                    for scan in group
+                    for quantity in quantities
+                ]
+                with ablate(model, names, "mean"):
+                    found.append(metric(model(batch)))
+                bar.update()
+    values = torch.stack(found).view(len(groups), len(kinds), len(batch))
+    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), _row(plain))
+
+
+def _groups(model: VideoMamba, layers: Sequence[int] | None) -> dict[tuple[int, str], list[Scan]]:
+    """The scans that are changed together: each alone, then all of a direction, then all."""
+    groups = {(s.layer, s.direction): [s] for s in scans(model, layers)}
+    for direction in model.config.directions:
+        groups[ALL, direction] = scans(model, None, direction)
+    if len(model.config.directions) > 1:
+        groups[ALL, "both"] = scans(model)
+    return groups
+
+
+def _labelled(
+    values: Tensor, groups: dict[tuple[int, str], list[Scan]], dims: dict[str, tuple[str, ...]]
+) -> xr.DataArray:
+    """(group, *dims, clip) as layer, direction, *dims, clip; NaN where there is no such group."""
+    layers = sorted({layer for layer, _ in groups}, key=lambda n: (n == ALL, n))
+    directions = list(dict.fromkeys(direction for _, direction in groups))
+    whole = torch.full((len(layers), len(directions), *values.shape[1:]), float("nan"))
+    for value, (layer, direction) in zip(values, groups, strict=True):
+        whole[layers.index(layer), directions.index(direction)] = value
+    coords = {"layer": layers, "direction": directions, **{k: list(v) for k, v in dims.items()}}
+    return xr.DataArray(whole.double().numpy(), coords, [*coords, "clip"], name="metric")
+
+
+def _row(values: Tensor) -> xr.DataArray:
+    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])

@@ -1,0 +1,91 @@
+"""How much of a map lies where it should, on clips whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ShareInside:
+    """What part of a map lies inside a region, beside the region's part of the grid.
+
+    Args:
+        positive: Of the sum of the positive values.
+        size: Of the sum of the absolute values.
+        area: Of the tokens: what a map that knows nothing would reach.
+    """
+
+    positive: float
+    size: float
+    area: float
+
+    @property
+    def lift(self) -> float:
+        """`positive` over `area`: 1 for a map that knows nothing."""
+        return self.positive / self.area
+
+
+def touched(
+    mask: Bool[np.ndarray, "num_frames height width"], like: xr.DataArray
+) -> Bool[np.ndarray, "frame row col"]:
+    """Tell which tokens touch a region of the clip's pixels.
+
+    Args:
+        mask: The region, such as the `evidence` of a motion clip.
+        like: A map with dims frame, row and col; gives the grid.
+    Returns:
+        True where at least one pixel of a token's tubelet is in the region.
+    Raises:
+        ValueError: the clip cannot be cut into that grid.
+    """
+    shape = tuple(like.sizes.get(dim, 0) for dim in ("frame", "row", "col"))
+    sizes = tuple(mask.shape)
+    if 0 in shape or any(size % count for size, count in zip(sizes, shape, strict=True)):
+        raise ValueError(
+            f"touched: a mask of {sizes} (frames, height, width) cannot be cut into a grid of "
+            f"{shape} (frame, row, col); expected whole tubelets."
+        )
+    t, h, w = shape
+    cut = mask.reshape(t, sizes[0] // t, h, sizes[1] // h, w, sizes[2] // w)
+    return np.asarray(cut.any(axis=(1, 3, 5)))
+
+
+def in_window(window: tuple[int, int], like: xr.DataArray) -> Bool[np.ndarray, "frame row col"]:
+    """Tell which tokens' tubelets hold a frame of the window.
+
+    Args:
+        window: First and last clip frame.
+        like: A map with dims frame, row and col, and the coordinate `clip_frame`.
+    """
+    first = np.atleast_1d(like["clip_frame"].values)
+    length = first[1] - first[0] if len(first) > 1 else 1
+    frames = (first + length - 1 >= window[0]) & (first <= window[1])
+    shape = [like.sizes[dim] for dim in ("frame", "row", "col")]
+    return np.broadcast_to(frames[:, None, None], shape)
+
+
+def share_inside(values: xr.DataArray, region: NDArray[np.bool_]) -> ShareInside:
+    """Measure how much of a map lies inside a region of the token grid.
+
+    Args:
+        values: Dims frame, row, col, and any others, which are summed.
+        region: (frame, row, col).
+    Raises:
+        ValueError: frame, row or col is missing, or the region has another shape.
+    """
+    dims = ("frame", "row", "col")
+    if not set(dims) <= set(values.dims):
+        raise ValueError(f"share_inside: got dims {values.dims}, expected frame, row and col.")
+    maps = values.sum([dim for dim in values.dims if dim not in dims]).transpose(*dims).values
+    if region.shape != maps.shape:
+        raise ValueError(
+            f"share_inside: the region is {region.shape}, the map (frame, row, col) {maps.shape}."
+        )
+    sizes = {"positive": np.clip(maps, 0, None), "size": np.abs(maps)}
+    shares = {name: float(x[region].sum() / x.sum()) for name, x in sizes.items()}
+    return ShareInside(**shares, area=float(region.mean()))

@@ -1,0 +1,293 @@
+"""Change one thing inside a running model and see what follows: context managers.
+
+Each holds for the time of its `with` block and for any call of the model in it, can be nested, and
+leaves nothing behind, whatever happens inside. All run on the fast kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vmamba_explore.hooks import HookFunction, HookPoint, attached
+from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.past import (
+    Past,
+    passing,
+    record_past,
+    reset_state,
+    swap_state,
+    transplant,
+)
+from vmamba_explore.trace.places import (
+    Layers,
+    Tokens,
+    checked_tokens,
+    frame_tokens,
+    natural_tokens,
+    scans,
+    token_frames,
+)
+from vmamba_explore.trace.record import matching_names
+from vmamba_explore.trace.trace import Trace
+from vmamba_kernels import selective_scan
+
+__all__ = [
+    "Past",
+    "ablate",
+    "cut_edges",
+    "drop_tokens",
+    "freeze_state",
+    "mute",
+    "patch",
+    "record_past",
+    "reset_state",
+    "swap_state",
+    "transplant",
+]
+
+
+def ablate(
+    model: VideoMamba,
+    name: str | Sequence[str],
+    value: float | int | Literal["mean"] = 0.0,
+    *,
+    frames: int | Sequence[int] | None = None,
+) -> AbstractContextManager[None]:
+    """For the time of a `with` block, put a constant in place of what passes some hook points.
+
+    Args:
+        model: The model.
+        name: A hook name, a pattern such as "layers.3.*hook_delta", or a list of these.
+        value: A number; or "mean", the clip's own mean over its video tokens, channel by channel,
+            which takes the place of every video token (the class token, which is not part of the
+            clip, keeps its own value).
+        frames: Only at the tokens of these token frames; None: everywhere.
+    Raises:
+        KeyError: a name matches no hook point.
+        ValueError: there is no such frame, or a hook point can only be read.
+    """
+    if isinstance(value, str) and value != "mean":
+        raise ValueError(f"ablate: value is {value!r}, expected a number or 'mean'.")
+    tokens = None if frames is None else frame_tokens(model.grid, frames)
+
+    def replace(old: Tensor, point: HookPoint) -> Tensor:
+        if value == "mean":
+            video = _places(model, (token_frames(model.grid) >= 0).nonzero()[:, 0], old.device)
+            axis = point.axes.index("seqlen")
+            mean = old.index_select(axis, video).mean(axis, keepdim=True)
+            chosen = video if tokens is None else _places(model, tokens, old.device)
+            return _put(old, mean.expand_as(old), point, chosen)
+        where = None if tokens is None else _places(model, tokens, old.device)
+        return _put(old, torch.full_like(old, float(value)), point, where)
+
+    return attached(model, _hooks(model, name, replace, "ablate"))
+
+
+def patch(
+    model: VideoMamba,
+    name: str | Sequence[str],
+    source: Trace | Tensor,
+    *,
+    frames: int | Sequence[int] | None = None,
+) -> AbstractContextManager[None]:
+    """For the time of a `with` block, put what another run had there into some hook points.
+
+    Args:
+        model: The model.
+        name: A hook name, a pattern, or a list of these.
+        source: The `Trace` of the other run, or one tensor. A batch of 1 serves every clip.
+        frames: Only at the tokens of these token frames; None: everywhere.
+    Raises:
+        KeyError: a name matches no hook point, or was not recorded.
+        ValueError: the source has another shape, there is no such frame, or a hook point can only
+            be read.
+    """
+    tokens = None if frames is None else frame_tokens(model.grid, frames)
+
+    def replace(old: Tensor, point: HookPoint) -> Tensor:
+        new = source[point.name] if isinstance(source, Trace) else source
+        if new.shape[1:] != old.shape[1:] or len(new) not in (1, len(old)):
+            raise ValueError(
+                f"patch: {point.name} is ({', '.join(point.axes)}) = {tuple(old.shape)} in this "
+                f"run, and the source has {tuple(new.shape)}; expected the same, or a batch of 1."
+            )
+        where = None if tokens is None else _places(model, tokens, old.device)
+        return _put(old, new.to(old).expand_as(old), point, where)
+
+    hooks = _hooks(model, name, replace, "patch")
+    if isinstance(source, Trace):
+        for hook, _ in hooks:
+            source[hook]  # names what is missing before anything runs
+    return attached(model, hooks)
+
+
+def mute(model: VideoMamba, direction: str, layers: Layers = None) -> AbstractContextManager[None]:
+    """For the time of a `with` block, take one direction's output out of some layers.
+
+    Its y is zero, the skip D u included; the other direction and the gate stay as they are.
+
+    Args:
+        model: The model.
+        direction: "forward" or "backward".
+        layers: One layer, several, or None for all.
+    Raises:
+        ValueError: there is no such direction or layer.
+    """
+    names = [scan.ssm.hook_y.name for scan in scans(model, layers, direction)]
+    return attached(model, [(name, lambda y, point: torch.zeros_like(y)) for name in names])
+
+
+def freeze_state(
+    model: VideoMamba,
+    frames: int | Sequence[int] | None = None,
+    *,
+    tokens: Tokens | None = None,
+    direction: str | None = None,
+    layers: Layers = None,
+) -> AbstractContextManager[None]:
+    """For the time of a `with` block, let some tokens neither write into the state nor fade it.
+
+    delta is 0 there, so A_bar is 1 and B_bar is 0: inside the scan this is the same as deleting
+    them. They still read the state, and their neighbours' convolutions still see them.
+
+    Args:
+        model: The model.
+        frames: Token frames.
+        tokens: Natural indices, instead of or beside frames.
+        direction: "forward", "backward", or None for both.
+        layers: One layer, several, or None for all.
+    Raises:
+        ValueError: there is no such frame, token, direction or layer.
+    """
+    chosen = _chosen(model, frames, tokens, "freeze_state")
+
+    def replace(delta: Tensor, point: HookPoint) -> Tensor:
+        where = _places(model, chosen, delta.device)
+        return _put(delta, torch.zeros_like(delta), point, where)
+
+    names = [scan.ssm.hook_delta.name for scan in scans(model, layers, direction)]
+    return attached(model, [(name, replace) for name in names])
+
+
+def drop_tokens(
+    model: VideoMamba,
+    tokens: Tokens | None = None,
+    *,
+    frames: int | Sequence[int] | None = None,
+) -> AbstractContextManager[None]:
+    """For the time of a `with` block, remove tokens after they got their positions.
+
+    No block ever meets them: the model's own way of not having seen something.
+
+    Args:
+        model: The model.
+        tokens: Natural indices.
+        frames: Token frames, instead of or beside tokens.
+    Raises:
+        ValueError: there is no such frame or token, none would be left, or the class token, which
+            is what is read, would be dropped.
+    """
+    kept = torch.ones(model.grid.seqlen, dtype=torch.bool)
+    kept[_chosen(model, frames, tokens, "drop_tokens")] = False
+    return model.only_tokens(kept.nonzero()[:, 0])
+
+
+@contextmanager
+def cut_edges(
+    model: VideoMamba, layer: int, direction: str, sources: Tokens, targets: Tokens
+) -> Iterator[None]:
+    """For the time of a `with` block, let some tokens not reach some others through one scan.
+
+    With the delta, B and C of the run, the scan is linear in u; what `sources` bring to `targets`
+    is taken away::
+
+        y[targets] -= scan(u at the sources, 0 elsewhere)[targets]
+
+    A token in both also loses what it brings to itself, the skip D u included. Everything else,
+    this layer's other direction too, goes on.
+
+    Args:
+        model: The model.
+        layer: Block number, from 0.
+        direction: "forward" or "backward".
+        sources: Natural indices of the tokens that are not to be seen.
+        targets: Natural indices of those that are not to see them.
+    Raises:
+        ValueError: there is no such layer, direction or token; while the model runs, if states of
+            this scan are replaced at the same time, because they do not follow from u.
+    """
+    (scan,) = scans(model, layer, direction)
+    ssm = scan.ssm
+    hidden = checked_tokens(model.grid, sources, "cut_edges, sources")
+    blind = checked_tokens(model.grid, targets, "cut_edges, targets")
+    seen: dict[str, Tensor] = {}
+
+    def cut(y: Tensor, point: HookPoint) -> Tensor:
+        if ssm.handovers:
+            raise ValueError(
+                f"cut_edges: layer {layer}, {direction}: states of this scan are replaced at the "
+                "same time, and what sources bring through them is not defined. Do one of both."
+            )
+        u = at_least_float32(seen["u"])
+        only = _put(torch.zeros_like(u), u, point, _places(model, hidden, u.device))
+        brought = selective_scan(
+            only, seen["delta"], ssm.A, seen["B"], seen["C"], ssm.D,
+            reverse=ssm.reverse, order=ssm.scan_order,
+        )  # fmt: skip
+        return _put(y, y - brought, point, _places(model, blind, y.device))
+
+    with ExitStack() as stack:
+        for name in ("u", "delta", "B", "C"):
+            see = partial(seen.__setitem__, name)
+            stack.enter_context(passing(getattr(ssm, f"hook_{name}"), see))
+        stack.enter_context(attached(model, [(ssm.hook_y.name, cut)]))
+        yield
+
+
+def _hooks(
+    model: VideoMamba, name: str | Sequence[str], function: HookFunction, call: str
+) -> list[tuple[str, HookFunction]]:
+    names = matching_names(model, name)
+    points = dict(model.named_modules())
+    for hook in names:
+        if points[hook].read_only:
+            raise ValueError(
+                f"{call}: {hook} is computed for reading only and feeds nothing; name what is to "
+                "change, such as hook_u, hook_delta, hook_B, hook_C, hook_h or hook_y."
+            )
+    return [(hook, function) for hook in names]
+
+
+def _chosen(
+    model: VideoMamba,
+    frames: int | Sequence[int] | None,
+    tokens: Tokens | None,
+    call: str,
+) -> Tensor:
+    if frames is None and tokens is None:
+        raise ValueError(f"{call}: name token frames or tokens.")
+    found = [] if frames is None else [frame_tokens(model.grid, frames)]
+    if tokens is not None:
+        found.append(checked_tokens(model.grid, tokens, call))
+    return torch.cat(found).unique()
+
+
+def _places(model: VideoMamba, tokens: Tensor, device: torch.device) -> Tensor:
+    """Where natural tokens stand in the sequence that runs now; dropped ones are left out."""
+    return torch.isin(natural_tokens(model), tokens).nonzero()[:, 0].to(device)
+
+
+def _put(old: Tensor, new: Tensor, point: HookPoint, where: Tensor | None) -> Tensor:
+    """`old` with `new` at some places along the token axis (None: all)."""
+    if where is None:
+        return new
+    axis = point.axes.index("seqlen")
+    changed = old.clone()  # keeps the order of its memory, on which sums of products depend
+    return changed.index_copy_(axis, where, new.index_select(axis, where))

@@ -1,0 +1,152 @@
+"""Where surgery cuts: which scans, which tokens, and where a scan crosses from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vmamba_explore.model.mixer import BidirectionalMixer
+from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.tokens import TokenGrid
+
+Layers = int | Sequence[int] | None
+Tokens = int | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One direction of one layer of a model."""
+
+    layer: int
+    direction: str
+    ssm: SelectiveSSM
+    mixer: BidirectionalMixer
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Where a scan crosses from the frames on one side of a boundary to those on the other.
+
+    All tokens are places in the sequence that the scan reads, which is the natural one unless
+    tokens are dropped.
+
+    Args:
+        handover: The token whose state the other side takes over.
+        before: Up to d_conv - 1 tokens read last on this side, in scan order.
+        after: The tokens read first on the other side, whose convolutions reach back over it.
+    """
+
+    handover: int
+    before: Tensor
+    after: Tensor
+
+
+def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None) -> list[Scan]:
+    """List the scans of some layers and directions, from input to output.
+
+    Args:
+        model: The model.
+        layers: One layer, several, or None for all.
+        direction: "forward", "backward", or None for those the model has.
+    Raises:
+        ValueError: there is no such layer or direction.
+    """
+    depth, known = len(model.layers), list(model.config.directions)
+    wanted = range(depth) if layers is None else [layers] if isinstance(layers, int) else layers
+    for layer in wanted:
+        if not 0 <= layer < depth:
+            raise ValueError(f"There is no layer {layer}; the model has 0 to {depth - 1}.")
+    if direction is not None and direction not in known:
+        raise ValueError(
+            f"This model has no direction {direction!r}; expected {' or '.join(map(repr, known))}."
+        )
+    found = []
+    for layer in sorted(set(wanted)):
+        mixer = cast(BidirectionalMixer, model.layers[layer].mixer)
+        for name, ssm in mixer.directions.items():
+            if direction in (None, name):
+                found.append(Scan(layer, name, ssm, mixer))
+    return found
+
+
+def token_frames(grid: TokenGrid) -> Tensor:
+    """The token frame of every token in natural order, int64 (seqlen,); -1 for the class token."""
+    frames = torch.arange(grid.frames).repeat_interleave(grid.rows * grid.cols)
+    if grid.cls_index is None:
+        return frames
+    cls = torch.tensor([-1])
+    return torch.cat([frames[: grid.cls_index], cls, frames[grid.cls_index :]])
+
+
+def frame_tokens(grid: TokenGrid, frames: int | Iterable[int]) -> Tensor:
+    """The natural indices of all tokens of some token frames, int64.
+
+    Raises:
+        ValueError: there is no such frame.
+    """
+    wanted = [frames] if isinstance(frames, int) else list(frames)
+    for frame in wanted:
+        if not 0 <= frame < grid.frames:
+            raise ValueError(
+                f"There is no token frame {frame}; this model has 0 to {grid.frames - 1}."
+            )
+    return torch.isin(token_frames(grid), torch.tensor(wanted, dtype=torch.long)).nonzero()[:, 0]
+
+
+def checked_tokens(grid: TokenGrid, tokens: Tokens, call: str) -> Tensor:
+    """Natural indices as int64, sorted, each once.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    chosen = torch.atleast_1d(torch.as_tensor(tokens, dtype=torch.long)).cpu().unique()
+    if len(chosen) and not 0 <= int(chosen[0]) <= int(chosen[-1]) < grid.seqlen:
+        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
+        raise ValueError(
+            f"{call}: there is no token {int(wrong)}; natural indices run from 0 to "
+            f"{grid.seqlen - 1}."
+        )
+    return chosen
+
+
+def natural_tokens(model: VideoMamba) -> Tensor:
+    """The natural index of each token that the blocks see now, int64 (tokens,)."""
+    kept = model.kept_tokens
+    return torch.arange(model.grid.seqlen) if kept is None else kept.cpu()
+
+
+def boundary(model: VideoMamba, ssm: SelectiveSSM, frame: int) -> Boundary:
+    """Find where a scan crosses the boundary before token frame `frame`.
+
+    A scan that reads the frames in natural order comes from the frames below `frame`, one that
+    reads them backwards from `frame` and those above.
+
+    Raises:
+        ValueError: there is no such boundary, or no token is left on one of its sides.
+    """
+    count = model.grid.frames
+    if not 1 <= frame < count:
+        raise ValueError(
+            f"There is no boundary before token frame {frame}; this model has {count} token "
+            f"frames, so its boundaries are 1 to {count - 1}."
+        )
+    natural = natural_tokens(model)
+    steps = ssm.steps(len(natural)).cpu()
+    frames = token_frames(model.grid)[natural[steps]]
+    above = (frames >= frame).nonzero()[:, 0]
+    below = ((frames >= 0) & (frames < frame)).nonzero()[:, 0]
+    if not len(above) or not len(below):
+        side = f"below token frame {frame}" if len(above) else f"of token frame {frame} or above"
+        raise ValueError(f"No token {side} is left, so no scan crosses that boundary.")
+    crossing = int(max(above[0], below[0]))
+    reach = ssm.conv1d.kernel_size[0] - 1
+    return Boundary(
+        int(steps[crossing - 1]),
+        steps[max(0, crossing - reach) : crossing],
+        steps[crossing : crossing + reach],
+    )
