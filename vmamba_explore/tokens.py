@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -123,6 +124,31 @@ class TokenGrid:
         after = values.narrow(dim, self.cls_index + 1, self.seqlen - self.cls_index - 1)
         video = after if self.cls_index == 0 else torch.cat([before, after], dim)
         return video.unflatten(dim, self.shape), values.select(dim, self.cls_index)
+
+    def checked(self, tokens: int | Iterable[int] | Tensor, call: str) -> Tensor:
+        """Natural indices as an int64 tensor, sorted, each once.
+
+        Args:
+            tokens: One or several, whole numbers.
+            call: Begins the message of an error.
+        Raises:
+            ValueError: one is out of range, or they are no whole numbers (such as a mask).
+        """
+        if not isinstance(tokens, Tensor):
+            tokens = torch.as_tensor(list(tokens) if isinstance(tokens, Iterable) else tokens)
+        chosen = tokens.detach().cpu().reshape(-1)
+        if chosen.numel() and (chosen.dtype == torch.bool or chosen.is_floating_point()):
+            raise ValueError(
+                f"{call}: tokens are {chosen.dtype}, expected natural indices, whole numbers; "
+                "mask.nonzero()[:, 0] turns a mask into them."
+            )
+        chosen = chosen.long().unique()
+        for token in chosen[(chosen < 0) | (chosen >= self.seqlen)].tolist():
+            raise ValueError(
+                f"{call}: there is no token {token}; there are {self.seqlen}, 0 to "
+                f"{self.seqlen - 1}. grid.index(frame, row, col) gives the index of a place."
+            )
+        return chosen
 
     def frame_of_tokens(self) -> Tensor:
         """The token frame of every token in natural order, -1 for the class token: (seqlen,)."""

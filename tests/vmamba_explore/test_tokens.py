@@ -74,3 +74,25 @@ def test_every_token_knows_its_frame(cls_position):
         place = grid.position(index)
         assert frame == (-1 if place is None else place[0])
     assert len(frames) == grid.seqlen
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ([3, 13], r"here: there is no token 13; there are 13, 0 to 12\. grid.index"),
+        (torch.tensor([20, -1]), "here: there is no token -1"),
+        (torch.ones(13) > 0, r"tokens are torch.bool, expected natural indices.*mask.nonzero"),
+        ([True, False], "tokens are torch.bool"),
+        ([1.0], "tokens are torch.float32"),
+    ],
+)
+def test_what_names_no_token_is_refused(tokens, words, unchecked):
+    with pytest.raises(ValueError, match=words):
+        TokenGrid(3, 2, 2).checked(tokens, "here")
+
+
+@pytest.mark.parametrize("tokens", [[5, 3, 5], torch.tensor([3, 5]), range(3, 6, 2), {3, 5}])
+def test_tokens_come_sorted_and_once(tokens):
+    assert TokenGrid(3, 2, 2).checked(tokens, "here").tolist() == [3, 5]
+    assert TokenGrid(3, 2, 2).checked(12, "here").tolist() == [12]
+    assert TokenGrid(3, 2, 2).checked([], "here").tolist() == []

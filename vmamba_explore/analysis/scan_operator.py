@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,9 @@ from torch import Tensor
 from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.analysis.token_weights import FrameContributions, TokenWeights
 from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.surgery import uncut
 from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.places import usable
 from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
@@ -101,6 +104,8 @@ class ScanOperator:
             )
         make = FrozenScan.alpha if kind == "alpha" else FrozenScan.beta
         found = {name: make(trace, layer, name) for name in names}
+        # what was recorded in inference mode cannot take part in a gradient, a copy of it can
+        found = {name: scan.map(usable) for name, scan in found.items()}
         if not torch.is_grad_enabled():
             found = {name: scan.map(Tensor.detach) for name, scan in found.items()}
         return cls(found, trace.labels, layer, direction, kind)
@@ -175,6 +180,8 @@ class ScanOperator:
     def offset(self) -> Float[Tensor, "batch d_inner seqlen"] | None:
         """What reaches the output without coming from the source: for beta the convolution's bias,
         after `restart` the state put in. (batch, d_inner, seqlen), or None where there is none."""
+        if self.transposed:
+            return None
         offsets = [d.offset for d in self.directions.values() if d.offset is not None]
         return sum(offsets[1:], offsets[0]) if offsets else None
 
@@ -222,16 +229,27 @@ class ScanOperator:
     # ---------------------------------------------------------------- who reads whom
 
     def row(self, token: int) -> TokenWeights:
-        """What output token `token` reads from every token, channel by channel: one scan."""
+        """What output token `token` reads from every token, channel by channel: one scan.
+
+        Raises:
+            ValueError: the index is out of range; or this is a transpose or a majorant, which
+                never ran and so has no sources (apply `op @ v`).
+        """
         return self.read(self._one(token, "row"))
 
-    def column(self, token: int) -> Float[Tensor, "batch d_inner seqlen"]:
-        """Where source token `token` goes: what each output token takes of it, one scan.
+    def column(self, token: int) -> TokenWeights:
+        """Where source token `token` goes, channel by channel: one scan.
 
         Returns:
-            (batch, d_inner, seqlen), natural order.
+            The weight with which each output token takes it; contributions are weight times what
+            the token held, so they are what it adds to each output.
         """
-        return self @ self._one(token, "column")
+        one, token = self._one(token, "column"), self._token(token, "column")
+        return self._weights(
+            {part.direction: part @ one for part in self.parts},
+            {p.direction: p.source[..., token, None].expand_as(one) for p in self.parts},
+            None,
+        )
 
     def read(self, v: Tensor) -> TokenWeights:
         """What a read-out takes from every token: sum over tokens t of v[t] * output[t].
@@ -242,14 +260,10 @@ class ScanOperator:
             For every channel and source token the weight with which it enters, one scan.
         """
         v = v.to(self._any.delta)
-        return TokenWeights(
-            by_direction={part.direction: part.T @ v for part in self.parts},
-            sources={part.direction: part.source for part in self.parts},
-            offset=None if self.offset is None else (v * self.offset).sum(-1),
-            labels=self.labels,
-            layer=self.layer,
-            kind=self.kind,
-            residual=self.residual,
+        return self._weights(
+            {part.direction: part.T @ v for part in self.parts},
+            {part.direction: part.source for part in self.parts},
+            None if self.offset is None else (v * self.offset).sum(-1),
         )
 
     def frames(self) -> FrameContributions:
@@ -303,16 +317,7 @@ class ScanOperator:
             ValueError: an index is out of range.
         """
         first, second = self._mask(sources, "cut"), self._mask(targets, "cut")
-        # what is cut already must not be cut twice
-        pieces = [(first, second)]
-        for old_sources, old_targets in self.cuts:
-            pieces = [
-                piece
-                for s, t in pieces
-                for piece in ((s & ~old_sources, t), (s & old_sources, t & ~old_targets))
-                if piece[0].any() and piece[1].any()
-            ]
-        return replace(self, cuts=(*self.cuts, *pieces))
+        return replace(self, cuts=(*self.cuts, *uncut((first, second), self.cuts)))
 
     def restart(self, token: int, state: Tensor | float = 0.0) -> ScanOperator:
         """Replace the state after `token`, so that nothing read before is remembered.
@@ -388,6 +393,13 @@ class ScanOperator:
 
     # ---------------------------------------------------------------- small things
 
+    def _weights(
+        self, weights: dict[str, Tensor], sources: dict[str, Tensor], offset: Tensor | None
+    ) -> TokenWeights:
+        return TokenWeights(
+            weights, sources, offset, self.labels, self.layer, self.kind, self.residual
+        )
+
     def _edited(self, edit: Callable[[FrozenScan], FrozenScan]) -> ScanOperator:
         return replace(self, directions={name: edit(d) for name, d in self.directions.items()})
 
@@ -398,20 +410,16 @@ class ScanOperator:
         return one
 
     def _token(self, token: int, call: str) -> int:
-        if not -self.seqlen <= token < self.seqlen:
+        try:
+            token = operator.index(token)
+        except TypeError:
             raise ValueError(
-                f"ScanOperator.{call}: there is no token {token}; there are {self.seqlen}, 0 to "
-                f"{self.seqlen - 1}. grid.index(frame, row, col) gives the index of a place."
-            )
-        return token % self.seqlen
+                f"ScanOperator.{call}: got {token!r}, expected one natural index, a whole number; "
+                "grid.index(frame, row, col) gives that of a place."
+            ) from None
+        return int(self.grid.checked(token, f"ScanOperator.{call}")[0])
 
     def _mask(self, tokens: Tokens, call: str) -> Tensor:
-        chosen = torch.as_tensor(tokens).reshape(-1)
-        if chosen.dtype == torch.bool or chosen.is_floating_point():
-            raise ValueError(
-                f"ScanOperator.{call}: tokens are {chosen.dtype}, expected natural indices, whole "
-                "numbers; mask.nonzero() turns a mask into them."
-            )
         mask = torch.zeros(self.seqlen, dtype=torch.bool)
-        mask[[self._token(int(token), call) for token in chosen]] = True
+        mask[self.grid.checked(tokens, f"ScanOperator.{call}")] = True
         return mask.to(self._any.delta.device)

@@ -18,6 +18,8 @@ Reduction = Literal["mean", "sum", "abs", "positive"]
 class TokenWeights:
     """What a read-out takes from every token of a layer's input, channel by channel.
 
+    Or, from `ScanOperator.column`, what every output token takes of one token of the input.
+
     Args:
         by_direction: For each direction the weights, (batch, d_inner, seqlen), natural order.
         sources: For each direction what the tokens held in the run, the same shape.
@@ -78,6 +80,8 @@ class TokenWeights:
             raise ValueError(
                 f"TokenWeights: reduce must be mean, sum, abs or positive, got {reduce!r}."
             )
+        if of not in ("weights", "contributions"):
+            raise ValueError(f"TokenWeights: of must be weights or contributions, got {of!r}.")
         if direction is not None and direction not in self.by_direction:
             raise ValueError(
                 f"TokenWeights: no direction {direction!r} here; there is "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmamba_explore.hooks import HookPoint
+from vmamba_explore.model import surgery
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_kernels import (
     ScanInputs,
@@ -24,6 +25,9 @@ from vmamba_kernels import (
 
 StateFunction = Callable[[Tensor], Tensor | None]
 """Gets a state (batch, d_inner, d_state); what it returns replaces the state, None keeps it."""
+
+CutFunction = Callable[[], tuple[Tensor, Tensor]]
+"""Gives the places of the tokens not to be seen, and of those that are not to see them."""
 
 BOUNDARY = 64
 """Tokens from one boundary state to the next."""
@@ -93,6 +97,7 @@ class SelectiveSSM(nn.Module):
         )
         self.hook_y = HookPoint(*channels, at_least_float32=True)
         self.handovers: dict[int, list[StateFunction]] = {}
+        self.cuts: list[CutFunction] = []
 
     @property
     def A(self) -> Tensor:
@@ -102,7 +107,7 @@ class SelectiveSSM(nn.Module):
     @property
     def is_observed(self) -> bool:
         """Whether somebody looks at what a fused scan would not show."""
-        if self.handovers:
+        if self.handovers or self.cuts:
             return True
         fed = (self.hook_u, self.hook_B, self.hook_C)  # these are made outside it anyway
         points = (m for m in self.modules() if isinstance(m, HookPoint))
@@ -116,7 +121,7 @@ class SelectiveSSM(nn.Module):
             in_scan_order: The tokens of `x` stand, and come out, in the order of the scan.
         """
         weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
-        how: dict[str, Any] = {} if in_scan_order else self._how
+        how: dict[str, Any] = {} if in_scan_order else self.how
         u = self.hook_u(causal_conv1d(x, weight, bias, activation="silu", **how))
         dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
         delta = F.linear(dt, self.dt_proj.weight).mT
@@ -140,8 +145,14 @@ class SelectiveSSM(nn.Module):
 
     def _scan(self, inputs: ScanInputs) -> Tensor:
         if self.handovers:
-            return self._scan_with_handovers(inputs)
-        given, y = inputs._asdict() | self._how, None
+            y, replaced = surgery.scan_with_handovers(self, inputs)
+        else:
+            y, replaced = self._scan_past_hooks(inputs)
+        return surgery.without_cut_edges(self, inputs, y, replaced) if self.cuts else y
+
+    def _scan_past_hooks(self, inputs: ScanInputs) -> tuple[Tensor, bool]:
+        """y, and whether somebody replaced states."""
+        given, y = inputs._asdict() | self.how, None
         if self.hook_h_over_states.is_active or self.hook_h_over_channels.is_active:
             y, over_states, over_channels, _ = selective_scan_with_norms(**given)
             self.hook_h_over_states(over_states)
@@ -154,8 +165,8 @@ class SelectiveSSM(nn.Module):
             y, h = selective_scan_with_states(**given)
             edited = self.hook_h(h)
             if edited is not h and not torch.equal(edited, h):
-                return self._rescan(y, h, edited, inputs)
-        return selective_scan(**given) if y is None else y
+                return surgery.rescan(self, y, h, edited, inputs), True
+        return selective_scan(**given) if y is None else y, False
 
     @contextmanager
     def at_handover(self, token: int, function: StateFunction) -> Iterator[None]:
@@ -178,71 +189,24 @@ class SelectiveSSM(nn.Module):
             if not functions:
                 self.handovers.pop(token, None)
 
-    def _scan_with_handovers(self, inputs: ScanInputs) -> Tensor:
-        """The scan in pieces, one up to each handover; y in natural order."""
-        steps = self.steps(seqlen := inputs.u.shape[-1])
-        place = steps.argsort()
-        at_step: dict[int, list[StateFunction]] = {}
-        for token, functions in self.handovers.items():
-            if not -seqlen <= token < seqlen:
-                raise ValueError(
-                    f"A state is to be handed on after token {token}, but there are only "
-                    f"{seqlen} tokens, 0 to {seqlen - 1}."
-                )
-            at_step.setdefault(int(place[token]), []).extend(functions)
-        points = (self.hook_h, self.hook_h_boundaries)
-        norms = (self.hook_h_over_states, self.hook_h_over_channels)
-        keep = any(point.is_active for point in (*points, *norms))
-        u, delta, A, B, C, D = inputs[:6]
-        if self.scan_order is not None:
-            u, delta, B, C = (x[..., steps] for x in (u, delta, B, C))
-        ys, states, state, start = [], [], None, 0
-        for stop in sorted({*(step + 1 for step in at_step), seqlen}):
-            part = slice(seqlen - stop, seqlen - start) if self.reverse else slice(start, stop)
-            piece = ScanInputs(
-                u[..., part], delta[..., part], A, B[..., part], C[..., part], D, None, state
-            )._asdict() | {"reverse": self.reverse}
-            if keep:
-                y, h = selective_scan_with_states(**piece)
-                states.append(h)
-                state = h[..., 0 if self.reverse else -1]
-            else:
-                y, state = selective_scan(**piece, return_last_state=True)
-            ys.append(y)
-            for function in at_step.get(stop - 1, []):
-                edited = function(state)
-                if edited is not None:
-                    state = self._checked_state(edited, state)
-            start = stop
-        y = self._joined(ys)
-        if keep:
-            h = self._joined(states)
-            self.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
-            self.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
-            self.hook_h_boundaries(h[..., self.boundaries(seqlen)])
-            edited = self.hook_h(h)
-            if edited is not h and not torch.equal(edited, h):
-                raise ValueError(
-                    f"{self.hook_h.name} cannot be edited while states are edited as they are "
-                    "handed on from token to token: which comes first is not defined."
-                )
-        return y
+    @contextmanager
+    def with_cut(self, places: CutFunction) -> Iterator[None]:
+        """For the time of a `with` block, let some tokens not reach some others.
 
-    def _joined(self, pieces: list[Tensor]) -> Tensor:
-        """Pieces of a scan, in the order in which they were made, along the natural token axis."""
-        if self.scan_order is not None:
-            return torch.cat(pieces, dim=-1)[..., self.scan_order.argsort()]
-        return torch.cat(pieces[::-1] if self.reverse else pieces, dim=-1)
+        What they bring is taken out of y before `hook_y`. Edges cut twice are cut once.
 
-    def _checked_state(self, edited: object, state: Tensor) -> Tensor:
-        wanted = f"(batch, d_inner, d_state) = {tuple(state.shape)}"
-        if not isinstance(edited, Tensor) or edited.shape != state.shape:
-            got = tuple(edited.shape) if isinstance(edited, Tensor) else type(edited).__name__
-            raise ValueError(f"A state was to be replaced by {got}, expected a tensor {wanted}.")
-        return edited.to(state)
+        Args:
+            places: Gives the sources and the targets, places in the sequence as it runs.
+        """
+        self.cuts.append(places)
+        try:
+            yield
+        finally:
+            self.cuts.remove(places)
 
     @property
-    def _how(self) -> dict[str, Any]:
+    def how(self) -> dict[str, Any]:
+        """How the kernels are to read the tokens."""
         return {"reverse": self.reverse, "order": self.scan_order}
 
     def steps(self, seqlen: int) -> Tensor:
@@ -255,50 +219,6 @@ class SelectiveSSM(nn.Module):
     def boundaries(self, seqlen: int) -> Tensor:
         """The natural indices of the tokens whose states are boundaries, one in `BOUNDARY`."""
         return self.steps(seqlen)[BOUNDARY - 1 :: BOUNDARY]
-
-    def _rescan(self, y: Tensor, h: Tensor, edited: Tensor, inputs: ScanInputs) -> Tensor:
-        """Take the states that differ from h, and let all others follow from them.
-
-        Args:
-            y, h, edited: What the scan gave, and the states to take, natural order.
-            inputs: What the scan was given, delta after softplus.
-        Returns:
-            y, (batch, d_inner, seqlen); a clip that nobody touched keeps its bits.
-        """
-        steps = self.steps(y.shape[-1])
-        u, delta, A, B, C, D = inputs[:6]
-        u, delta, B, C, y, h, edited = (x[..., steps] for x in (u, delta, B, C, y, h, edited))
-        changed = edited != h
-        if changed.all():
-            return self._read(edited, u, C).to(y.dtype)[..., steps.argsort()]
-        tokens = changed.flatten(0, 2).any(0).nonzero().flatten().tolist()
-        pieces = [y[..., : tokens[0]]]
-        before = h[..., tokens[0]]  # the state that the recurrence brings to the edited token
-        for token, end in zip(tokens, [*tokens[1:], y.shape[-1]], strict=True):
-            state = torch.where(changed[..., token], edited[..., token], before)
-            at = slice(token, token + 1)
-            pieces.append(self._read(state.unsqueeze(-1), u[..., at], C[..., at]).to(y.dtype))
-            # up to the next edit, whose own y is replaced in the next round
-            span = slice(token + 1, min(end + 1, y.shape[-1]))
-            if span.start < span.stop:
-                after, before = selective_scan(
-                    u[..., span],
-                    delta[..., span],
-                    A,
-                    B[..., span],
-                    C[..., span],
-                    D,
-                    return_last_state=True,
-                    initial_state=state,
-                )
-                pieces.append(after[..., : end - token - 1])
-        touched = changed.flatten(1).any(1)[:, None, None]
-        return torch.where(touched, torch.cat(pieces, dim=-1), y)[..., steps.argsort()]
-
-    def _read(self, h: Tensor, u: Tensor, C: Tensor) -> Tensor:
-        """y of given states: sum_n C[n] h[n] + D u."""
-        read = torch.einsum("bdnt,bnt->bdt", h, C.to(h.dtype))
-        return read + self.D.to(h.dtype)[:, None] * u.to(h.dtype)
 
     def _init_dt(self, dt_rank: int, low: float = 1e-3, high: float = 0.1) -> None:
         """Start with step sizes spread log-uniformly over [low, high], as Mamba does."""

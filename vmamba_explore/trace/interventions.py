@@ -6,37 +6,33 @@ leaves nothing behind, whatever happens inside. All run on the fast kernels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vmamba_explore.hooks import HookFunction, HookPoint, attached
-from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.past import (
     Past,
-    passing,
     record_past,
     reset_state,
     swap_state,
     transplant,
 )
 from vmamba_explore.trace.places import (
+    Frames,
     Layers,
     Tokens,
-    checked_tokens,
     frame_tokens,
     natural_tokens,
     scans,
-    token_frames,
+    usable,
 )
 from vmamba_explore.trace.record import matching_names
 from vmamba_explore.trace.trace import Trace
-from vmamba_kernels import selective_scan
 
 __all__ = [
     "Past",
@@ -58,7 +54,7 @@ def ablate(
     name: str | Sequence[str],
     value: float | int | Literal["mean"] = 0.0,
     *,
-    frames: int | Sequence[int] | None = None,
+    frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
     """For the time of a `with` block, put a constant in place of what passes some hook points.
 
@@ -79,7 +75,7 @@ def ablate(
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
         if value == "mean":
-            video = _places(model, (token_frames(model.grid) >= 0).nonzero()[:, 0], old.device)
+            video = _places(model, (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0], old.device)
             axis = point.axes.index("seqlen")
             mean = old.index_select(axis, video).mean(axis, keepdim=True)
             chosen = video if tokens is None else _places(model, tokens, old.device)
@@ -95,7 +91,7 @@ def patch(
     name: str | Sequence[str],
     source: Trace | Tensor,
     *,
-    frames: int | Sequence[int] | None = None,
+    frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
     """For the time of a `with` block, put what another run had there into some hook points.
 
@@ -119,7 +115,7 @@ def patch(
                 f"run, and the source has {tuple(new.shape)}; expected the same, or a batch of 1."
             )
         where = None if tokens is None else _places(model, tokens, old.device)
-        return _put(old, new.to(old).expand_as(old), point, where)
+        return _put(old, usable(new).to(old).expand_as(old), point, where)
 
     hooks = _hooks(model, name, replace, "patch")
     if isinstance(source, Trace):
@@ -146,7 +142,7 @@ def mute(model: VideoMamba, direction: str, layers: Layers = None) -> AbstractCo
 
 def freeze_state(
     model: VideoMamba,
-    frames: int | Sequence[int] | None = None,
+    frames: Frames | None = None,
     *,
     tokens: Tokens | None = None,
     direction: str | None = None,
@@ -180,7 +176,7 @@ def drop_tokens(
     model: VideoMamba,
     tokens: Tokens | None = None,
     *,
-    frames: int | Sequence[int] | None = None,
+    frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
     """For the time of a `with` block, remove tokens after they got their positions.
 
@@ -199,10 +195,9 @@ def drop_tokens(
     return model.only_tokens(kept.nonzero()[:, 0])
 
 
-@contextmanager
 def cut_edges(
     model: VideoMamba, layer: int, direction: str, sources: Tokens, targets: Tokens
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """For the time of a `with` block, let some tokens not reach some others through one scan.
 
     With the delta, B and C of the run, the scan is linear in u; what `sources` bring to `targets`
@@ -211,7 +206,8 @@ def cut_edges(
         y[targets] -= scan(u at the sources, 0 elsewhere)[targets]
 
     A token in both also loses what it brings to itself, the skip D u included. Everything else,
-    this layer's other direction too, goes on.
+    this layer's other direction too, goes on. Edges that several cuts share are cut once, and
+    edits of `hook_y`, such as `mute`, come after.
 
     Args:
         model: The model.
@@ -224,31 +220,14 @@ def cut_edges(
             this scan are replaced at the same time, because they do not follow from u.
     """
     (scan,) = scans(model, layer, direction)
-    ssm = scan.ssm
-    hidden = checked_tokens(model.grid, sources, "cut_edges, sources")
-    blind = checked_tokens(model.grid, targets, "cut_edges, targets")
-    seen: dict[str, Tensor] = {}
+    hidden = model.grid.checked(sources, "cut_edges, sources")
+    blind = model.grid.checked(targets, "cut_edges, targets")
 
-    def cut(y: Tensor, point: HookPoint) -> Tensor:
-        if ssm.handovers:
-            raise ValueError(
-                f"cut_edges: layer {layer}, {direction}: states of this scan are replaced at the "
-                "same time, and what sources bring through them is not defined. Do one of both."
-            )
-        u = at_least_float32(seen["u"])
-        only = _put(torch.zeros_like(u), u, point, _places(model, hidden, u.device))
-        brought = selective_scan(
-            only, seen["delta"], ssm.A, seen["B"], seen["C"], ssm.D,
-            reverse=ssm.reverse, order=ssm.scan_order,
-        )  # fmt: skip
-        return _put(y, y - brought, point, _places(model, blind, y.device))
+    def places() -> tuple[Tensor, Tensor]:
+        device = scan.ssm.D.device
+        return _places(model, hidden, device), _places(model, blind, device)
 
-    with ExitStack() as stack:
-        for name in ("u", "delta", "B", "C"):
-            see = partial(seen.__setitem__, name)
-            stack.enter_context(passing(getattr(ssm, f"hook_{name}"), see))
-        stack.enter_context(attached(model, [(ssm.hook_y.name, cut)]))
-        yield
+    return scan.ssm.with_cut(places)
 
 
 def _hooks(
@@ -267,7 +246,7 @@ def _hooks(
 
 def _chosen(
     model: VideoMamba,
-    frames: int | Sequence[int] | None,
+    frames: Frames | None,
     tokens: Tokens | None,
     call: str,
 ) -> Tensor:
@@ -275,7 +254,7 @@ def _chosen(
         raise ValueError(f"{call}: name token frames or tokens.")
     found = [] if frames is None else [frame_tokens(model.grid, frames)]
     if tokens is not None:
-        found.append(checked_tokens(model.grid, tokens, call))
+        found.append(model.grid.checked(tokens, call))
     return torch.cat(found).unique()
 
 

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.places import Boundary, Layers, Scan, boundary, scans
+from vmamba_explore.trace.places import (
+    Boundary,
+    Frames,
+    Layers,
+    Scan,
+    boundary,
+    numbers,
+    scans,
+    usable,
+)
 from vmamba_explore.trace.record import Clips, as_batch
 from vmamba_kernels import causal_conv1d
 
@@ -71,7 +80,7 @@ class Past:
         return self.states[key]
 
 
-def record_past(model: VideoMamba, clips: Clips, frames: Sequence[int] | None = None) -> Past:
+def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -> Past:
     """Run the model and keep what every scan hands over at the boundaries between frames.
 
     Boundary k lies before token frame k. A scan that reads frames in natural order hands over the
@@ -88,7 +97,14 @@ def record_past(model: VideoMamba, clips: Clips, frames: Sequence[int] | None = 
         ValueError: there is no such boundary.
     """
     batch = as_batch(clips, model)
-    wanted = tuple(range(1, model.grid.frames) if frames is None else frames)
+    wanted = tuple(range(1, model.grid.frames) if frames is None else numbers(frames))
+    if not wanted:
+        raise ValueError(
+            "record_past: there is no boundary between frames to record; this model has "
+            f"{model.grid.frames} token frames, so its boundaries are 1 to {model.grid.frames - 1}."
+            if model.grid.frames > 1
+            else "record_past: this model has one token frame, so there is no boundary to record."
+        )
     states: dict[Key, Tensor] = {}
     tails: dict[Key, Tensor] = {}
     with ExitStack() as stack:
@@ -106,7 +122,7 @@ def record_past(model: VideoMamba, clips: Clips, frames: Sequence[int] | None = 
 @contextmanager
 def reset_state(
     model: VideoMamba,
-    frame: int | Sequence[int],
+    frame: Frames,
     *,
     direction: str | None = None,
     layers: Layers = None,
@@ -130,7 +146,7 @@ def reset_state(
 @contextmanager
 def swap_state(
     model: VideoMamba,
-    frame: int | Sequence[int],
+    frame: Frames,
     donor: Past | Tensor,
     *,
     direction: str | None = None,
@@ -150,6 +166,11 @@ def swap_state(
     Raises:
         ValueError: there is no such boundary, direction or layer, or a state of another shape.
     """
+    if not isinstance(donor, Past | Tensor):
+        raise ValueError(
+            f"swap_state: donor is {type(donor).__name__}, expected what record_past gives, or a "
+            "tensor (batch, d_inner, d_state); reset_state puts zeros."
+        )
     with _handing_on(model, frame, donor, scans(model, layers, direction)):
         yield
 
@@ -158,7 +179,7 @@ def swap_state(
 def transplant(
     model: VideoMamba,
     past: Past,
-    frame: int | Sequence[int],
+    frame: Frames,
     *,
     direction: str | None = None,
     layers: Layers = None,
@@ -188,7 +209,9 @@ def transplant(
             for at in _distinct(frame):
                 tail = past.tails[scan.layer, scan.direction, at]
                 crossing = boundary(model, scan.ssm, at)
-                function = partial(_put_tail, scan, crossing, tail, seen, frame, at)
+                function = partial(
+                    _put_tail, model, model.kept_tokens, scan, crossing, tail, seen, frame, at
+                )
                 stack.enter_context(attached(model, [(scan.ssm.hook_u.name, function)]))
         yield
 
@@ -209,7 +232,7 @@ def passing(point: HookPoint, see: Callable[[Tensor], object]) -> Iterator[None]
 
 @contextmanager
 def _handing_on(
-    model: VideoMamba, frame: int | Sequence[int], donor: Past | Tensor | None, chosen: list[Scan]
+    model: VideoMamba, frame: Frames, donor: Past | Tensor | None, chosen: list[Scan]
 ) -> Iterator[None]:
     """Let scans hand on what `donor` says, None: a state of zero."""
     with ExitStack() as stack:
@@ -241,58 +264,66 @@ def _remember(seen: list[Tensor], value: Tensor) -> None:
     seen[:] = [value]
 
 
-def _distinct(frame: int | Sequence[int]) -> list[int]:
-    return [frame] if isinstance(frame, int) else sorted(set(map(int, frame)))
+def _distinct(frame: Frames) -> list[int]:
+    return sorted(set(numbers(frame)))
 
 
-def _mine(frame: int | Sequence[int], at: int, batch: int, device: torch.device) -> Tensor | None:
+def _mine(frame: Frames, at: int, batch: int, device: torch.device) -> Tensor | None:
     """Which clips are cut at boundary `at`, bool (batch,); None: all."""
-    if isinstance(frame, int):
-        return None
-    if len(frame) != batch:
+    wanted = numbers(frame)
+    if len(wanted) != batch:
+        if len(wanted) == 1 and not isinstance(frame, Sequence):
+            return None
         raise ValueError(
-            f"{len(frame)} boundaries were given for a batch of {batch} clips; expected one "
+            f"{len(wanted)} boundaries were given for a batch of {batch} clips; expected one "
             "number, or one for each clip."
         )
-    return torch.tensor([int(k) == at for k in frame], device=device)
+    return torch.tensor([k == at for k in wanted], device=device)
 
 
 def _put_state(
     model: VideoMamba,
     kept: Tensor | None,
     donor: Tensor | None,
-    frame: int | Sequence[int],
+    frame: Frames,
     at: int,
     state: Tensor,
 ) -> Tensor:
+    _check_kept(model, kept)
+    if donor is None:
+        new = torch.zeros_like(state)
+    else:
+        _check_donor("state", ("d_inner", "d_state"), donor, state)
+        new = usable(donor).to(state).expand_as(state)
+    mine = _mine(frame, at, len(state), state.device)
+    return new if mine is None else torch.where(mine[:, None, None], new, state)
+
+
+def _check_kept(model: VideoMamba, kept: Tensor | None) -> None:
     if model.kept_tokens is not kept:
         raise ValueError(
             "Which tokens are dropped has changed since a boundary was looked up: drop tokens "
             "first, and edit states in a `with` block inside that one."
         )
-    if donor is None:
-        new = torch.zeros_like(state)
-    else:
-        _check_donor("state", ("d_inner", "d_state"), donor, state)
-        new = donor.to(state).expand_as(state)
-    mine = _mine(frame, at, len(state), state.device)
-    return new if mine is None else torch.where(mine[:, None, None], new, state)
 
 
 def _put_tail(
+    model: VideoMamba,
+    kept: Tensor | None,
     scan: Scan,
     crossing: Boundary,
     tail: Tensor,
     seen: list[Tensor],
-    frame: int | Sequence[int],
+    frame: Frames,
     at: int,
     u: Tensor,
     point: HookPoint,
 ) -> Tensor:
+    _check_kept(model, kept)
     (x,), after = seen, crossing.after.to(u.device)
     own = x[..., after]
     _check_donor("convolution tail", ("d_inner", "d_conv - 1"), tail, x[..., crossing.before])
-    piece = torch.cat([tail.to(own).expand(len(own), -1, -1), own], dim=-1)
+    piece = torch.cat([usable(tail).to(own).expand(len(own), -1, -1), own], dim=-1)
     conv = scan.ssm.conv1d
     made = causal_conv1d(piece, conv.weight.squeeze(1), conv.bias, activation="silu")
     new = u.clone().index_copy_(-1, after, made[..., tail.shape[-1] :].to(u.dtype))

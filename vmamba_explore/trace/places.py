@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
 
-Layers = int | Sequence[int] | None
+Frames = SupportsIndex | Sequence[SupportsIndex]
+"""One whole number or several, of any kind."""
+Layers = Frames | None
 Tokens = int | Sequence[int] | Tensor
 
 
@@ -46,6 +49,19 @@ class Boundary:
     after: Tensor
 
 
+def numbers(given: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+    """One or several whole numbers, of whatever kind (numpy's too), as a list."""
+    try:
+        return [operator.index(cast(SupportsIndex, given))]
+    except TypeError:  # arrays, too, have an index of their own, which fails
+        return [operator.index(each) for each in cast(Iterable[SupportsIndex], given)]
+
+
+def usable(value: Tensor) -> Tensor:
+    """The value, or a copy where it was made in inference mode and gradients are wanted now."""
+    return value.clone() if value.is_inference() and torch.is_grad_enabled() else value
+
+
 def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None) -> list[Scan]:
     """List the scans of some layers and directions, from input to output.
 
@@ -57,7 +73,7 @@ def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None
         ValueError: there is no such layer or direction.
     """
     depth, known = len(model.layers), list(model.config.directions)
-    wanted = range(depth) if layers is None else [layers] if isinstance(layers, int) else layers
+    wanted = list(range(depth)) if layers is None else numbers(layers)
     for layer in wanted:
         if not 0 <= layer < depth:
             raise ValueError(f"There is no layer {layer}; the model has 0 to {depth - 1}.")
@@ -74,44 +90,21 @@ def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None
     return found
 
 
-def token_frames(grid: TokenGrid) -> Tensor:
-    """The token frame of every token in natural order, int64 (seqlen,); -1 for the class token."""
-    frames = torch.arange(grid.frames).repeat_interleave(grid.rows * grid.cols)
-    if grid.cls_index is None:
-        return frames
-    cls = torch.tensor([-1])
-    return torch.cat([frames[: grid.cls_index], cls, frames[grid.cls_index :]])
-
-
-def frame_tokens(grid: TokenGrid, frames: int | Iterable[int]) -> Tensor:
+def frame_tokens(grid: TokenGrid, frames: Frames) -> Tensor:
     """The natural indices of all tokens of some token frames, int64.
 
     Raises:
         ValueError: there is no such frame.
     """
-    wanted = [frames] if isinstance(frames, int) else list(frames)
+    wanted = numbers(frames)
     for frame in wanted:
         if not 0 <= frame < grid.frames:
             raise ValueError(
                 f"There is no token frame {frame}; this model has 0 to {grid.frames - 1}."
             )
-    return torch.isin(token_frames(grid), torch.tensor(wanted, dtype=torch.long)).nonzero()[:, 0]
-
-
-def checked_tokens(grid: TokenGrid, tokens: Tokens, call: str) -> Tensor:
-    """Natural indices as int64, sorted, each once.
-
-    Raises:
-        ValueError: one is out of range.
-    """
-    chosen = torch.atleast_1d(torch.as_tensor(tokens, dtype=torch.long)).cpu().unique()
-    if len(chosen) and not 0 <= int(chosen[0]) <= int(chosen[-1]) < grid.seqlen:
-        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
-        raise ValueError(
-            f"{call}: there is no token {int(wrong)}; natural indices run from 0 to "
-            f"{grid.seqlen - 1}."
-        )
-    return chosen
+    return torch.isin(grid.frame_of_tokens(), torch.tensor(wanted, dtype=torch.long)).nonzero()[
+        :, 0
+    ]
 
 
 def natural_tokens(model: VideoMamba) -> Tensor:
@@ -137,7 +130,7 @@ def boundary(model: VideoMamba, ssm: SelectiveSSM, frame: int) -> Boundary:
         )
     natural = natural_tokens(model)
     steps = ssm.steps(len(natural)).cpu()
-    frames = token_frames(model.grid)[natural[steps]]
+    frames = model.grid.frame_of_tokens()[natural[steps]]
     above = (frames >= frame).nonzero()[:, 0]
     below = ((frames >= 0) & (frames < frame)).nonzero()[:, 0]
     if not len(above) or not len(below):

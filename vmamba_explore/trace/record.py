@@ -20,7 +20,7 @@ from vmamba_explore.hooks import (
     hook_points,
     unknown_hook,
 )
-from vmamba_explore.model.ssm import BOUNDARY
+from vmamba_explore.model.ssm import BOUNDARY, at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import Trace
 
@@ -125,7 +125,8 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
     Raises:
         KeyError: the block's input was not recorded, or the filter matches nothing in the layer.
         ValueError: no such layer; the weights changed since; or the run was edited in this layer,
-            as the recorded input of the next one shows.
+            as the recorded input of the next one, or what this one added (`hook_out`), shows.
+            Where neither was recorded, an edit goes unnoticed.
     """
     model, at = trace.model, f"layers.{layer}."
     trace.mixer(layer)  # raises where there is none
@@ -137,12 +138,16 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
     points = hook_points(model)
     with _kept(model, names) as values:
         output = model.layers[layer](trace[f"{at}hook_block_input"])
-    following = trace.get(f"layers.{layer + 1}.hook_block_input")
-    if following is not None and not torch.allclose(following, output, rtol=1e-3, atol=1e-4):
-        raise ValueError(
-            f"replay_layer: the run was edited in layer {layer}: the recorded input of layer "
-            f"{layer + 1} is not what layer {layer} gives. Record the values you need in the run."
-        )
+    added = trace.get(f"{at}mixer.hook_out")
+    if added is not None:
+        added = trace[f"{at}hook_block_input"] + at_least_float32(added)
+    for recorded in (trace.get(f"layers.{layer + 1}.hook_block_input"), added):
+        if recorded is not None and not torch.allclose(recorded, output, rtol=1e-3, atol=1e-4):
+            raise ValueError(
+                f"replay_layer: layer {layer} gives something else than in the recorded run, so "
+                "it was edited then, or is being edited now. Record the values you need in the "
+                "run itself, and leave `with` blocks that edit the model before you analyse it."
+            )
     axes = {name: points[name].axes for name in names}
     return Trace({name: values[name] for name in names}, axes, trace.config, trace.seconds, model)
 

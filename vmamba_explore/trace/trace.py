@@ -124,6 +124,11 @@ class Trace(Mapping[str, Tensor]):
         """
         if self._model is None:
             raise ValueError("This trace does not know its model; run_with_trace makes one.")
+        if self._model.kept_tokens is not None:
+            raise ValueError(
+                "Tokens are being dropped from the model, and this trace has them all. Leave the "
+                "`with` block before you analyse it."
+            )
         if self._weights != _weight_versions(self._model):
             raise ValueError(
                 "The model's weights have changed since this trace was recorded, so they do not "
@@ -308,6 +313,12 @@ def _hook(quantity: str, direction: str | None) -> str:
     return f"mixer.ssm_{direction}.hook_{quantity}"
 
 
-def _weight_versions(model: VideoMamba) -> list[int | None]:
-    """A number for each weight that grows when somebody writes into it."""
-    return [None if p.is_inference() else p._version for p in model.parameters()]
+def _weight_versions(model: VideoMamba) -> list[tuple[object, ...]]:
+    """What changes when somebody writes into a weight, moves it or casts it.
+
+    Writing through `.data` is the one way that leaves no trace.
+    """
+    return [
+        (None if p.is_inference() else p._version, p.data_ptr(), p.dtype)
+        for p in model.parameters()
+    ]

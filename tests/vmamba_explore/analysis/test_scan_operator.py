@@ -113,7 +113,12 @@ def test_a_row_and_a_column_are_those_of_the_matrix(trace, kind):
         row = op.row(token)
         assert (row.weights - matrix[:, :, token]).abs().max() <= 1e-12
         assert (row.total - op.recorded[..., token]).abs().max() <= 1e-12
-        assert (op.column(token) - matrix[..., token]).abs().max() <= 1e-12
+        column = op.column(token)
+        assert (column.weights - matrix[..., token]).abs().max() <= 1e-12
+        held = [part.source[..., token, None] for part in op.parts]
+        parts = [part.dense()[..., token] for part in op.parts]
+        brought = sum(m * u for m, u in zip(parts, held, strict=True))
+        assert (column.contributions - brought).abs().max() <= 1e-12
 
 
 def test_a_row_of_one_direction_reads_only_what_its_scan_has_met(trace):
@@ -272,6 +277,9 @@ def test_labelled_weights_stand_in_natural_order_with_the_residual():
     ("call", "error", "words"),
     [
         (lambda op: op.row(28), ValueError, "there is no token 28; there are 28, 0 to 27"),
+        (lambda op: op.row((0, 0, 0)), ValueError, "expected one natural index"),
+        (lambda op: op.row(1.5), ValueError, "got 1.5, expected one natural index"),
+        (lambda op: op.row(0).tokens(of="sum"), ValueError, "of must be weights or"),
         (lambda op: op.without([1, -29]), ValueError, "there is no token -29"),
         (lambda op: op.without(torch.ones(28, dtype=torch.bool)), ValueError, "mask.nonzero"),
         (lambda op: op.cut([0.5], [1]), ValueError, "expected natural indices"),
@@ -327,6 +335,23 @@ def test_the_block_input_alone_gives_the_same_operator():
                 few.output(), ScanOperator.from_trace(large, layer=layer, kind="beta").output()
             )
             assert few.residual < 1e-6
+
+
+def test_no_tokens_are_no_edit():
+    op = ScanOperator.from_trace(record(), layer=0)
+    v = torch.randn(2, op.d_inner, op.seqlen).double()
+    assert torch.equal(op.without([]).cut([], [3]) @ v, op @ v)
+
+
+def test_what_was_recorded_in_inference_mode_gives_gradients():
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
+    with torch.inference_mode():
+        _, trace = run_with_trace(model, torch.randn(1, 3, 6, 48, 48), ScanOperator.names(0))
+    op = ScanOperator.from_trace(trace, layer=0)
+    v = torch.randn(1, op.d_inner, op.seqlen, requires_grad=True)
+    (grad,) = torch.autograd.grad((op @ v).sum(), v)
+    assert grad.abs().sum() > 0
 
 
 def test_a_trace_does_not_go_with_other_weights():

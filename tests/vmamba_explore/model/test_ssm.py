@@ -274,5 +274,5 @@ def test_states_cannot_be_edited_in_both_ways_at_once():
     ssm, config = build(None)
     x = torch.randn(1, config.d_inner, config.grid.seqlen)
     with ssm.at_handover(3, lambda h: 0 * h), attached(ssm, [("hook_h", lambda h, p: 0 * h)]):
-        with pytest.raises(ValueError, match="hook_h cannot be edited while states are edited"):
+        with pytest.raises(ValueError, match="hook_h cannot be edited while states are read or"):
             ssm(x)

@@ -1,8 +1,10 @@
 """Surgery does what it says, nothing else, and leaves nothing behind."""
 
+import numpy as np
 import pytest
 import torch
 
+from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
@@ -52,7 +54,7 @@ def nothing_left(model):
         model.kept_tokens is None
         and not any(point.functions for point in hook_points(model).values())
         and not any(module._forward_hooks for module in modules)
-        and not any(m.handovers for m in modules if isinstance(m, SelectiveSSM))
+        and not any(m.handovers or m.cuts for m in modules if isinstance(m, SelectiveSSM))
     )
 
 
@@ -264,10 +266,71 @@ def test_cut_edges_takes_away_what_the_edited_inputs_bring(edit_first):
 def test_cut_edges_and_a_replaced_state_of_one_scan_exclude_each_other():
     model = toy()
     with cut_edges(model, 0, "forward", [3], [9]), reset_state(model, 2):
-        with pytest.raises(ValueError, match="cut_edges: layer 0, forward: states of this scan"):
+        with pytest.raises(ValueError, match="layers.0.*edges are cut and states are replaced"):
             model(clips())
     with cut_edges(model, 0, "forward", [3], [9]), reset_state(model, 2, layers=1):
         model(clips())
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_edges_that_two_cuts_share_are_cut_once(order):
+    model = toy()
+    names = ScanOperator.names(0)
+    _, plain = run_with_trace(model, clips(), names)
+    cuts = [([2, 3, 4], [0, 1, 9]), ([3, 4, 5], [1, 9, 10])]
+    first, second = (cut_edges(model, 0, "forward", *cut) for cut in cuts[:: 1 - 2 * order])
+    with first, second:
+        _, trace = run_with_trace(model, clips(), names)
+    op = ScanOperator.from_trace(plain, layer=0, direction="forward")
+    wanted = op.cut(*cuts[0]).cut(*cuts[1]).output()
+    y = trace["layers.0.mixer.ssm_forward.hook_y"]
+    assert torch.allclose(y, wanted, atol=1e-5)
+    assert not torch.allclose(y, op.cut(*cuts[0]).output(), atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_muted_direction_is_silent_whatever_is_cut_in_it(order):
+    model = toy()
+    blocks = [mute(model, "forward", 0), cut_edges(model, 0, "forward", range(1, 9), range(17))]
+    with blocks[order], blocks[1 - order]:
+        _, trace = run_with_trace(model, clips(), "layers.0.mixer.ssm_forward.hook_y")
+    assert (trace["layers.0.mixer.ssm_forward.hook_y"] == 0).all()
+
+
+def test_a_state_replaced_through_its_hook_excludes_cut_edges_too():
+    model = toy()
+    states = ablate(model, "layers.0.mixer.ssm_forward.hook_h", frames=0)
+    with states, cut_edges(model, 0, "forward", [3], [9]):
+        with pytest.raises(ValueError, match="edges are cut and states are replaced"):
+            model(clips())
+
+
+def test_a_past_can_be_recorded_while_edges_are_cut():
+    model = toy()
+    plain = record_past(model, clips())
+    with cut_edges(model, 0, "forward", range(1, 9), range(17)):
+        cut = record_past(model, clips())
+    key = (1, "forward", 2)
+    assert not torch.allclose(cut.states[key], plain.states[key], atol=1e-6)
+
+
+def test_whole_numbers_of_any_kind_name_frames_and_layers():
+    model = toy()
+    frame, layer = np.int64(2), np.int32(1)
+    with reset_state(model, frame, layers=layer), freeze_state(model, frame, layers=[layer]):
+        changed = model(clips())
+    with reset_state(model, 2, layers=1), freeze_state(model, 2, layers=[1]):
+        assert torch.equal(model(clips()), changed)
+
+
+def test_what_was_recorded_in_inference_mode_can_be_used_with_gradients():
+    model = toy().requires_grad_(True)
+    with torch.inference_mode():
+        past = record_past(model, clips(seed=1))
+        _, trace = run_with_trace(model, clips(seed=1), "layers.0.mixer.ssm_forward.hook_u")
+    with transplant(model, past, 2), patch(model, trace.names[0], trace, frames=3):
+        model(clips()).sum().backward()
+    assert model.head.weight.grad.abs().sum() > 0
 
 
 # Bad input
@@ -290,6 +353,11 @@ def test_what_does_not_exist_gets_its_sentence(unchecked):
         (lambda: transplant(model, past, 1, layers=-1), "There is no layer -1"),
         (lambda: cut_edges(model, 0, "forward", [17], [0]), "cut_edges, sources: .* no token 17"),
         (lambda: cut_edges(model, 0, "forward", [1], [-1]), "cut_edges, targets: .* no token -1"),
+        (lambda: freeze_state(model, tokens=torch.ones(17) > 0), "tokens are torch.bool, expected"),
+        (lambda: drop_tokens(model, torch.ones(17) > 0), "tokens are torch.bool, expected"),
+        (lambda: drop_tokens(model, [1.5]), "tokens are torch.float32, expected"),
+        (lambda: model.only_tokens(torch.ones(17) > 0), "tokens are torch.bool, expected"),
+        (lambda: swap_state(model, 1, 0.0), "swap_state: donor is float, expected"),
         (lambda: cut_edges(model, 3, "forward", [1], [2]), "There is no layer 3"),
         (lambda: ablate(model, "*.hook_u", "median"), "value is 'median', expected a number or"),
         (lambda: ablate(model, "*.hook_A_bar"), "ablate: .*hook_A_bar is computed for reading"),

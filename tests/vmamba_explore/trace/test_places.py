@@ -5,7 +5,7 @@ import torch
 
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.places import boundary, checked_tokens, frame_tokens, scans, token_frames
+from vmamba_explore.trace.places import boundary, frame_tokens, scans
 
 
 def toy(**changes):
@@ -15,10 +15,9 @@ def toy(**changes):
 
 
 @pytest.mark.parametrize("cls_position", ["front", "middle", None])
-def test_token_frames_are_those_of_the_grid(cls_position):
+def test_the_tokens_of_frames_are_those_of_the_grid(cls_position):
     grid = toy(cls_position=cls_position).grid
     wanted = [-1 if (p := grid.position(i)) is None else p[0] for i in range(grid.seqlen)]
-    assert token_frames(grid).tolist() == wanted
     assert frame_tokens(grid, [2, 0]).tolist() == [i for i, f in enumerate(wanted) if f in (0, 2)]
 
 
@@ -27,7 +26,7 @@ def test_token_frames_are_those_of_the_grid(cls_position):
 )
 def test_a_boundary_parts_what_a_scan_has_read_from_what_it_will_read(order, early_first):
     model = toy(backward_order=order)
-    frames, seqlen = token_frames(model.grid), model.grid.seqlen
+    frames, seqlen = model.grid.frame_of_tokens(), model.grid.seqlen
     for scan in scans(model, layers=0):
         early = early_first or scan.direction == "forward"
         for frame in (1, 2, 3):
@@ -76,7 +75,3 @@ def test_layers_directions_frames_and_tokens_that_are_none_get_their_sentence():
         scans(model, 0, "backward")
     with pytest.raises(ValueError, match=r"There is no token frame 4; this model has 0 to 3\."):
         frame_tokens(model.grid, 4)
-    with pytest.raises(ValueError, match=r"here: there is no token 17; .* from 0 to 16\."):
-        checked_tokens(model.grid, [3, 17], "here")
-    with pytest.raises(ValueError, match="no token -1"):
-        checked_tokens(model.grid, torch.tensor([-1, 20]), "here")

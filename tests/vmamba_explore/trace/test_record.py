@@ -214,12 +214,33 @@ def test_a_layer_replayed_from_its_input_gives_the_bits_of_the_run():
             assert f"layers.{layer}.mixer.ssm_backward.hook_h" in again
 
 
-def test_an_edited_run_cannot_be_replayed(unchecked):
+@pytest.mark.parametrize("layer", [0, 1])
+def test_an_edited_run_cannot_be_replayed(layer):
     model = toy()
-    with torch.no_grad(), attached(model, [("layers.0.mixer.hook_z", lambda z, hook: z + 1)]):
+    names = ["*.hook_block_input", "layers.1.mixer.hook_out"]
+    edit = attached(model, [(f"layers.{layer}.mixer.hook_z", lambda z, hook: z + 1)])
+    with torch.no_grad():
+        with edit:
+            _, trace = run_with_trace(model, clips(), names)
+        with pytest.raises(ValueError, match=f"layer {layer} gives something else than in the"):
+            replay_layer(trace, layer)
+
+
+def test_an_intact_run_cannot_be_replayed_while_the_model_is_edited():
+    model = toy()
+    with torch.no_grad():
+        _, trace = run_with_trace(model, clips(), ["*.hook_block_input", "*.hook_out"])
+        with attached(model, [("layers.1.mixer.hook_z", lambda z, hook: z + 1)]):
+            with pytest.raises(ValueError, match="leave `with` blocks that edit the model"):
+                replay_layer(trace, 1)
+        with model.only_tokens(range(5)), pytest.raises(ValueError, match="Tokens are being"):
+            replay_layer(trace, 1)
+
+
+def test_what_a_replay_cannot_give_is_named(unchecked):
+    model = toy()
+    with torch.no_grad():
         _, trace = run_with_trace(model, clips(), "*.hook_block_input")
-    with pytest.raises(ValueError, match="the run was edited in layer 0"):
-        replay_layer(trace, 0)
     with pytest.raises(ValueError, match="There is no layer 2"):
         replay_layer(trace, 2)
     with pytest.raises(KeyError, match="chooses nothing in layer 1"):

@@ -131,6 +131,13 @@ def test_a_trace_knows_its_model_while_its_weights_stay(unchecked):
         _ = trace.model
 
 
+def test_a_trace_notices_that_its_model_was_cast():
+    trace = record()
+    trace.model.double()
+    with pytest.raises(ValueError, match="weights have changed"):
+        _ = trace.model
+
+
 def test_values_over_tokens_get_the_labels_of_the_trace():
     trace = record()
     values = torch.arange(trace.grid.seqlen, dtype=torch.float64).expand(2, -1)
