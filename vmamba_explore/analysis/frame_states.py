@@ -69,7 +69,7 @@ class FrameStates:
     @property
     def directions(self) -> tuple[str, ...]:
         """The directions collected, forward first."""
-        return tuple(self.orders)
+        return tuple(self.stops)
 
     def features(
         self, layer: int, direction: str, stop: int, like: FrameStates | None = None
@@ -112,7 +112,7 @@ def collect(
         layers: Whose states to keep; None: all.
         inputs: Layers whose inputs to keep, too.
         stops: By direction, the natural indices of the tokens after which to take the states,
-            in any order; None: those that end a token frame.
+            in any order; None: those that end a token frame. A direction left out is not kept.
         batch_size: Clips at a time.
         budget_gib: The most that may be kept, GiB.
     Raises:
@@ -158,7 +158,7 @@ def collect(
         elapsed={place: torch.empty(*shape[place], dtype=torch.float64) for place in places},
         reading={place: torch.zeros(config.d_state) for place in places},
         A={place: ssm.A.detach().cpu() for place, ssm in places.items()},
-        orders={name: tuple(steps.argsort().tolist()) for name, (steps, _) in ends.items()},
+        orders={name: tuple(ends[name][0].argsort().tolist()) for name in tokens},
         inputs={layer: torch.empty(n, frames, width) for layer in inputs},
     )
     starts = tqdm(range(0, n, batch_size), desc="states of motion clips", unit="batch", leave=False)
@@ -221,7 +221,9 @@ def _stops(
     ends: Mapping[str, Sequence[int]],
     chosen: Mapping[str, Sequence[int]] | None,
 ) -> dict[str, tuple[int, ...]]:
-    """The stops of each direction, checked."""
+    """The stops of each direction, checked, forward first."""
+    if chosen is not None and not chosen:
+        raise ValueError("collect: stops name no direction, expected at least one; None: all.")
     for name, tokens in (chosen or {}).items():
         wrong = [token for token in tokens if not 0 <= token < model.grid.seqlen]
         if name not in ends or wrong or not tokens:
@@ -229,7 +231,8 @@ def _stops(
                 f"collect: stops are {list(tokens)} of direction {name!r}; expected tokens 0 to "
                 f"{model.grid.seqlen - 1}, at least one, of {' or '.join(map(repr, ends))}."
             )
-    return {name: tuple(tokens) for name, tokens in (ends if chosen is None else chosen).items()}
+    wanted = ends if chosen is None else chosen
+    return {name: tuple(wanted[name]) for name in ends if name in wanted}
 
 
 def _mixer(model: VideoMamba, layer: int) -> BidirectionalMixer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vmamba_explore.analysis.evidence import Classes, as_classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import record_past, transplant
-from vmamba_explore.trace.places import scans
+from vmamba_explore.trace.places import Layers, numbers, scans
 from vmamba_explore.trace.record import Clips, as_batch, run_with_trace
 
 Metric = Callable[[Tensor], Tensor]
@@ -60,8 +62,9 @@ class TwinPatching:
         clip: m of the clips, (clip,).
         twin: m of the twins, (clip,).
         windows: First and last clip frame of each clip's motion, (clip, 2); None if not given.
-        residual: A twin patched with its own past at every place should stay as it is; the
-            largest change of m, as a share of m(clip) - m(twin).
+        residual: A twin patched with its own past should stay as it is. Tried at the middle
+            boundary, in all layers and directions at once; the largest change of m, as a share
+            of m(clip) - m(twin): 0 where both are 0, NaN where a logit is.
     """
 
     patched: xr.DataArray
@@ -87,17 +90,35 @@ class TwinPatching:
         return share.rename("restored share").assign_attrs(quantity="restored share")
 
 
-def logit_difference(
-    labels: int | Sequence[int] | Tensor, minus: int | Sequence[int] | Tensor
-) -> Metric:
+def logit_difference(labels: Classes, minus: Classes) -> Metric:
     """Make the metric logit[labels] - logit[minus].
 
     Args:
         labels, minus: A class for all clips, or one for each, (batch,).
+    Raises:
+        ValueError: these are no class numbers; when called, no such class or not one a clip.
     """
-    first, second = (torch.as_tensor(x, dtype=torch.long) for x in (labels, minus))
+    first, second = (torch.as_tensor(x) for x in (labels, minus))
+    for classes in (first, second):
+        if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
+            raise ValueError(
+                f"logit_difference: got {classes.dtype} of shape {tuple(classes.shape)}, expected "
+                "class numbers, one for all clips or one for each."
+            )
+    first, second = first.long(), second.long()
 
     def metric(logits: Tensor) -> Tensor:
+        for classes in (first, second):
+            if classes.ndim and len(classes) != len(logits):
+                raise ValueError(
+                    f"logit_difference: got {len(classes)} classes for {len(logits)} clips; give "
+                    "one for all, or one for each."
+                )
+            if not bool(((classes >= 0) & (classes < logits.shape[1])).all()):
+                raise ValueError(
+                    f"logit_difference: got class {classes.tolist()}; the classes are 0 to "
+                    f"{logits.shape[1] - 1}."
+                )
         picked = [
             logits.gather(1, x.to(logits.device).expand(len(logits))[:, None])[:, 0]
             for x in (first, second)
@@ -126,9 +147,9 @@ def sweep(
     surgery: Surgery,
     metric: Metric,
     *,
-    layers: Sequence[int] | None = None,
+    layers: Layers = None,
     directions: Sequence[str] | None = None,
-    frames: Iterable[int] | None = None,
+    frames: SupportsIndex | Iterable[SupportsIndex] | None = None,
 ) -> Sweep:
     """Do the same surgery at one place after the other, and measure what it does each time.
 
@@ -143,41 +164,51 @@ def sweep(
         surgery: Gets (model, layer, direction, frame), gives a context manager.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
         layers, directions: Which; None: all that the model has.
-        frames: Handed to `surgery`; None: every frame boundary, 1 to token frames - 1.
+        frames: One or several, handed to `surgery`; None: every frame boundary, 1 to token
+            frames - 1.
     Returns:
         A `Sweep`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
-        ValueError: there is no such layer or direction, or the metric gives another shape.
+        ValueError: there is no such layer or direction, no place at all, or the metric gives
+            another shape.
     """
     batch = as_batch(clips, model)
     known = list(model.config.directions) if directions is None else list(directions)
-    numbers = list(range(len(model.layers)) if layers is None else layers)
-    moments = list(range(1, model.grid.frames) if frames is None else frames)
+    chosen = numbers(range(len(model.layers)) if layers is None else layers)
+    moments = numbers(range(1, model.grid.frames) if frames is None else frames)
+    if not chosen or not known or not moments:
+        raise ValueError(
+            f"sweep: got {len(chosen)} layers, {len(known)} directions and {len(moments)} frames, "
+            "expected at least one of each (a model of one token frame has no frame boundary)."
+        )
     for direction in known:
-        scans(model, numbers, direction)  # raises where there is none
+        scans(model, chosen, direction)  # raises where there is none
     with torch.no_grad():
         plain = _measured(metric, model(batch))
-        values = torch.empty(len(numbers), len(known), len(moments), len(batch))
-        with tqdm(total=values[..., 0].numel(), desc="sweep", unit="place") as bar:
-            for i, layer in enumerate(numbers):
+        # float64 holds whatever the logits are
+        places = (len(chosen), len(known), len(moments), len(batch))
+        values = torch.empty(places, dtype=torch.float64)
+        with tqdm(total=values[..., 0].numel(), desc="sweep", unit="place", leave=False) as bar:
+            for i, layer in enumerate(chosen):
                 for j, direction in enumerate(known):
                     for k, frame in enumerate(moments):
                         with surgery(model, layer, direction, frame):
                             values[i, j, k] = _measured(metric, model(batch))
                         bar.update()
-    return Sweep(_by_place(values, model, numbers, known, moments), _by_clip(plain))
+    return Sweep(_by_place(values, model, chosen, known, moments), _by_clip(plain))
 
 
 def twin_patching(
     model: VideoMamba,
     clips: Clips,
     twins: Clips,
-    labels: int | Sequence[int] | Tensor,
-    twin_labels: int | Sequence[int] | Tensor,
+    labels: Classes,
+    twin_labels: Classes,
     *,
-    layers: Sequence[int] | None = None,
-    windows: Sequence[tuple[int, int]] | None = None,
+    layers: Layers = None,
+    windows: Sequence[Sequence[int]] | np.ndarray | None = None,
     together: bool = False,
+    budget_gib: float = 1.0,
 ) -> TwinPatching:
     """Put a clip's past into its twin, at one scan and frame boundary after the other.
 
@@ -194,30 +225,42 @@ def twin_patching(
         windows: First and last clip frame of each clip's motion, to be drawn.
         together: Patch all of `layers` at once instead of one after the other. The result's only
             layer is then named -1.
+        budget_gib: The most that the recording of the twins may hold, GiB.
     Returns:
         A `TwinPatching`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
-        ValueError: there are not as many twins as clips, or there is no such layer.
+        ValueError: there are not as many twins or windows as clips, there is no such layer, class
+            or no layer at all, or the model has one token frame only.
+        TraceBudgetError: the recording would be over budget; nothing was patched.
     """
     ours, theirs = as_batch(clips, model), as_batch(twins, model)
     if len(ours) != len(theirs):
         raise ValueError(f"twin_patching: got {len(ours)} clips and {len(theirs)} twins.")
-    numbers = sorted({scan.layer for scan in scans(model, layers)})
-    groups: list[list[int]] = [numbers] if together else [[n] for n in numbers]
+    if model.grid.frames < 2:
+        raise ValueError(
+            "twin_patching: this model has one token frame, and a past needs a boundary between "
+            "two; take a model with more."
+        )
+    chosen = sorted({scan.layer for scan in scans(model, layers)})
+    if not chosen:
+        raise ValueError("twin_patching: got no layer, expected at least one, or None for all.")
+    drawn = None if windows is None else _as_windows(windows, len(ours))
+    groups: list[list[int]] = [chosen] if together else [[n] for n in chosen]
     known, moments = list(model.config.directions), list(range(1, model.grid.frames))
     # every boundary at once: each clip of the batch has its own
     pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
     at = torch.tensor(moments).repeat(len(ours))
     shape = (len(ours), len(moments))
-    first, second = (torch.as_tensor(x).expand(len(ours)) for x in (labels, twin_labels))
+    first = as_classes(labels, len(ours), model, "twin_patching: labels")
+    second = as_classes(twin_labels, len(ours), model, "twin_patching: twin_labels")
     with torch.no_grad():
         metric = logit_difference(first, second)
         past, clip = record_past(model, ours), metric(model(ours))
         hooks = [f"layers.{group[0]}.hook_block_input" for group in groups]
-        logits, trace = run_with_trace(model, theirs, hooks)
+        logits, trace = run_with_trace(model, theirs, hooks, budget_gib)
         twin = metric(logits)
-        values = torch.empty(len(groups), len(known), *shape)
-        with tqdm(total=values.numel(), desc="twin patching", unit="run") as bar:
+        values = torch.empty(len(groups), len(known), *shape, dtype=torch.float64)
+        with tqdm(total=values.numel(), desc="twin patching", unit="run", leave=False) as bar:
             for i, (group, hook) in enumerate(zip(groups, hooks, strict=True)):
                 for j, direction in enumerate(known):
                     donor = past.of([(layer, direction) for layer in group])
@@ -234,15 +277,36 @@ def twin_patching(
                     values[i, j] = torch.cat(found).view(shape)
         with transplant(model, record_past(model, theirs), moments[len(moments) // 2]):
             same = metric(model(theirs))
-    residual = float(((same - twin) / (clip - twin)).abs().nan_to_num().max())  # 0 / 0 is none
-    names = [-1] if together else numbers
+    residual = largest_share(same - twin, clip - twin)
+    names = [-1] if together else chosen
     return TwinPatching(
         _by_place(values.movedim(-1, -2), model, names, known, moments),
         _by_clip(clip),
         _by_clip(twin),
-        None if windows is None else np.asarray(windows).reshape(len(ours), 2),
+        drawn,
         residual,
     )
+
+
+def largest_share(change: Tensor, whole: Tensor) -> float:
+    """The largest size of change / whole; 0 / 0, nothing of nothing, is 0, and NaN stays NaN."""
+    share = (change / whole).abs()
+    nothing = (change == 0) & (whole == 0)
+    return float(share.masked_fill(nothing, 0.0).max())
+
+
+def _as_windows(windows: Sequence[Sequence[int]] | np.ndarray, clips: int) -> np.ndarray:
+    try:
+        found = np.asarray(windows)
+        got = str(found.shape)
+    except ValueError:  # not as many numbers in each
+        found, got = np.empty(0), "pairs of different lengths"
+    if found.shape != (clips, 2):
+        raise ValueError(
+            f"twin_patching: windows are {got}, expected ({clips}, 2): first and last clip frame "
+            "of each clip."
+        )
+    return found
 
 
 def _measured(metric: Metric, logits: Tensor) -> Tensor:

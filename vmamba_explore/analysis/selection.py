@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,10 +10,16 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.patching import Metric, logit_difference, logits_from
+from vmamba_explore.analysis.evidence import Classes, as_classes
+from vmamba_explore.analysis.patching import (
+    Metric,
+    largest_share,
+    logit_difference,
+    logits_from,
+)
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import ablate, patch
-from vmamba_explore.trace.places import Scan, scans
+from vmamba_explore.trace.places import Layers, Scan, scans
 from vmamba_explore.trace.record import Clips, as_batch, run_with_trace
 
 SELECTION = ("delta", "B", "C")
@@ -40,7 +45,7 @@ class SelectionSwap:
         clip: m of the clips as they are, (clip,).
         twin: m of the twins, (clip,).
         residual: m(own, own) should be that of the clip; the largest deviation, as a share of
-            m(clip) - m(twin).
+            m(clip) - m(twin): 0 where both are 0, NaN where a logit is.
     """
 
     values: xr.DataArray
@@ -114,10 +119,11 @@ def selection_swap(
     model: VideoMamba,
     clips: Clips,
     twins: Clips,
-    labels: int | Sequence[int] | Tensor,
-    twin_labels: int | Sequence[int] | Tensor,
+    labels: Classes,
+    twin_labels: Classes,
     *,
-    layers: Sequence[int] | None = None,
+    layers: Layers = None,
+    budget_gib: float = 1.0,
 ) -> SelectionSwap:
     """Give the scans of a clip their input u, or {delta, B, C}, from its twin: all four ways.
 
@@ -130,27 +136,32 @@ def selection_swap(
         twins: As many, of which only the motion's direction differs.
         labels, twin_labels: Their classes, one or one for each.
         layers: Which to try one by one; None: all. "All at once" always means every layer.
+        budget_gib: The most that each of a pair's two recordings may hold, GiB.
     Returns:
         A `SelectionSwap`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
-        ValueError: there are not as many twins as clips, or there is no such layer.
+        ValueError: there are not as many twins as clips, or there is no such layer or class.
+        TraceBudgetError: a recording would be over budget; nothing was swapped.
     """
     ours, theirs = as_batch(clips, model), as_batch(twins, model)
     if len(ours) != len(theirs):
         raise ValueError(f"selection_swap: got {len(ours)} clips and {len(theirs)} twins.")
-    first, second = (torch.as_tensor(x).expand(len(ours)) for x in (labels, twin_labels))
+    first = as_classes(labels, len(ours), model, "selection_swap: labels")
+    second = as_classes(twin_labels, len(ours), model, "selection_swap: twin_labels")
     groups = _groups(model, layers)
     results, ends = [], []
     names = [f"*.hook_{name}" for name in ("u", *SELECTION, "block_input")]
     with (
         torch.no_grad(),
-        tqdm(total=4 * len(groups) * len(ours), desc="selection swap", unit="run") as bar,
+        tqdm(
+            total=4 * len(groups) * len(ours), desc="selection swap", unit="run", leave=False
+        ) as bar,
     ):
         for clip in range(len(ours)):  # one pair's scan inputs at a time
             own_clip, twin_clip = ours[clip : clip + 1], theirs[clip : clip + 1]
             metric = logit_difference(int(first[clip]), int(second[clip]))
-            logits, own = run_with_trace(model, own_clip, names)
-            twin_logits, twin = run_with_trace(model, twin_clip, names)
+            logits, own = run_with_trace(model, own_clip, names, budget_gib)
+            twin_logits, twin = run_with_trace(model, twin_clip, names, budget_gib)
             ends.append(torch.cat([metric(logits), metric(twin_logits)]))
             found = []
             for group in groups.values():
@@ -169,8 +180,9 @@ def selection_swap(
             results.append(torch.cat(found).view(len(groups), 2, 2))
     values = _labelled(torch.stack(results, -1), groups, {"u": _FROM, "selection": _FROM})
     clip_m, twin_m = (_row(side) for side in torch.stack(ends, -1))
-    own_own = values.sel(u="own", selection="own")
-    moved = float(abs((own_own - clip_m) / (clip_m - twin_m)).fillna(0.0).max())  # 0 / 0 is none
+    own_own = torch.stack(results)[:, :, 0, 0]  # clip, group
+    clip_end, twin_end = (side[:, None] for side in torch.stack(ends, -1))
+    moved = largest_share(own_own - clip_end, (clip_end - twin_end).expand_as(own_own))
     return SelectionSwap(values, clip_m, twin_m, moved)
 
 
@@ -179,7 +191,7 @@ def time_invariant(
     clips: Clips,
     metric: Metric,
     *,
-    layers: Sequence[int] | None = None,
+    layers: Layers = None,
 ) -> TimeInvariant:
     """Hold delta, B and C at their means over the clip, channel by channel: a fixed filter.
 
@@ -190,6 +202,7 @@ def time_invariant(
         clips: One or several clips.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
         layers: Which to try one by one; None: all. "All at once" always means every layer.
+        budget_gib: The most that each of a pair's two recordings may hold, GiB.
     Returns:
         A `TimeInvariant`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
@@ -200,7 +213,7 @@ def time_invariant(
     found = []
     with (
         torch.no_grad(),
-        tqdm(total=len(kinds) * len(groups), desc="time-invariant", unit="run") as bar,
+        tqdm(total=len(kinds) * len(groups), desc="time-invariant", unit="run", leave=False) as bar,
     ):
         plain = metric(model(batch))
         for group in groups.values():
@@ -217,7 +230,7 @@ def time_invariant(
     return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), _row(plain))
 
 
-def _groups(model: VideoMamba, layers: Sequence[int] | None) -> dict[tuple[int, str], list[Scan]]:
+def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Scan]]:
     """The scans that are changed together: each alone, then all of a direction, then all."""
     groups = {(s.layer, s.direction): [s] for s in scans(model, layers)}
     for direction in model.config.directions:
@@ -233,11 +246,12 @@ def _labelled(
     """(group, *dims, clip) as layer, direction, *dims, clip; NaN where there is no such group."""
     layers = sorted({layer for layer, _ in groups}, key=lambda n: (n == ALL, n))
     directions = list(dict.fromkeys(direction for _, direction in groups))
-    whole = torch.full((len(layers), len(directions), *values.shape[1:]), float("nan"))
+    shape = (len(layers), len(directions), *values.shape[1:])
+    whole = torch.full(shape, float("nan"), dtype=torch.float64)  # holds whatever the logits are
     for value, (layer, direction) in zip(values, groups, strict=True):
         whole[layers.index(layer), directions.index(direction)] = value
     coords = {"layer": layers, "direction": directions, **{k: list(v) for k, v in dims.items()}}
-    return xr.DataArray(whole.double().numpy(), coords, [*coords, "clip"], name="metric")
+    return xr.DataArray(whole.numpy(), coords, [*coords, "clip"], name="metric")
 
 
 def _row(values: Tensor) -> xr.DataArray:

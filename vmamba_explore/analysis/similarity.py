@@ -83,8 +83,8 @@ class StateSimilarity:
         cka: Dim layer: `debiased_cka` of the two directions' states at the same tokens; None for
             a model with one direction.
         null: Dims layer, shift: the same after the backward states were shifted in a circle along
-            the tokens, by `shift` tokens. Both keep their own course, and what they share by
-            standing at the same place and time is lost.
+            the tokens, by about `shift` tokens (a whole number of samples). Both keep their own
+            course, and what they share by standing at the same place and time is lost.
         tokens: Natural indices of the samples.
     """
 
@@ -114,7 +114,7 @@ def state_similarity(
         trace: Holds `hook_h` and `hook_C`; or `hook_h_boundaries` with `hook_u`, `hook_delta`,
             `hook_B`, `hook_C`, from which the states are made again, a window at a time.
         layer: Block number; None takes every one whose states were recorded.
-        samples: At most so many video tokens, evenly spaced.
+        samples: So many video tokens, evenly spaced; all where there are fewer.
         clip: Which clip of the batch.
     Raises:
         KeyError: something needed was not recorded.
@@ -124,8 +124,12 @@ def state_similarity(
     video = (trace.grid.frame_of_tokens() >= 0).nonzero().flatten()
     if samples < 4:
         raise ValueError(f"state_similarity: {samples} samples are too few; at least 4 are needed.")
-    step = math.ceil(len(video) / samples)
-    tokens, names = video[::step], trace.config.directions
+    count = min(samples, len(video))
+    if count < 4:
+        raise ValueError(
+            f"state_similarity: this model has {count} video tokens; at least 4 are needed."
+        )
+    tokens, names = video[torch.arange(count) * len(video) // count], trace.config.directions
     layers = _layers(trace) if layer is None else [layer]
     sizes, alike, shifted, features = [], [], [], 0
     for number in layers:
@@ -147,7 +151,7 @@ def state_similarity(
         ceiling=min(features, len(tokens) - 1),
         cka=xr.DataArray(alike, by_layer, ("layer",), "debiased CKA", unit) if two else None,
         null=xr.DataArray(
-            np.array(shifted), by_layer | {"shift": np.arange(1, len(tokens)) * step},
+            np.array(shifted), by_layer | {"shift": np.arange(1, count) * len(video) / count},
             ("layer", "shift"), "debiased CKA, shifted", unit,
         ) if two else None,
         tokens=tokens,

@@ -55,18 +55,45 @@ def touched(
     return np.asarray(cut.any(axis=(1, 3, 5)))
 
 
-def in_window(window: tuple[int, int], like: xr.DataArray) -> Bool[np.ndarray, "frame row col"]:
+def in_window(
+    window: tuple[int, int], like: xr.DataArray, tubelet_size: int | None = None
+) -> Bool[np.ndarray, "frame row col"]:
     """Tell which tokens' tubelets hold a frame of the window.
 
     Args:
         window: First and last clip frame.
-        like: A map with dims frame, row and col, and the coordinate `clip_frame`.
+        like: A map with dims frame, row and col, and the coordinate `clip_frame`; all token
+            frames or some of them.
+        tubelet_size: Clip frames in a token frame. None: clip_frame over frame, which a map of
+            token frame 0 alone does not tell.
+    Raises:
+        ValueError: a dim or clip_frame is missing, or the tubelet size is not known.
     """
-    first = np.atleast_1d(like["clip_frame"].values)
-    length = first[1] - first[0] if len(first) > 1 else 1
+    if not {"frame", "row", "col"} <= set(like.dims) or "clip_frame" not in like.coords:
+        raise ValueError(
+            f"in_window: got dims {like.dims} and coordinates {tuple(like.coords)}, expected "
+            "frame, row and col, and the coordinate clip_frame; keep them when selecting."
+        )
+    first = like["clip_frame"].values
+    length = _tubelet(like) if tubelet_size is None else tubelet_size
     frames = (first + length - 1 >= window[0]) & (first <= window[1])
     shape = [like.sizes[dim] for dim in ("frame", "row", "col")]
     return np.broadcast_to(frames[:, None, None], shape)
+
+
+def _tubelet(like: xr.DataArray) -> int:
+    """Clip frames in a token frame: clip_frame = frame * tubelet_size."""
+    first = like["clip_frame"].values
+    # without numbers of the frames nothing says whether they follow each other
+    number = like["frame"].values if "frame" in like.coords else np.zeros(len(first), np.int64)
+    later = number > 0
+    sizes = set((first[later] / number[later]).tolist())
+    if len(sizes) != 1 or not (size := sizes.pop()).is_integer():
+        raise ValueError(
+            f"in_window: token frames {number.tolist()} that begin at clip frames "
+            f"{first.tolist()} do not tell how long a tubelet is; pass tubelet_size=."
+        )
+    return int(size)
 
 
 def share_inside(values: xr.DataArray, region: NDArray[np.bool_]) -> ShareInside:

@@ -28,7 +28,7 @@ def brings_the_clip(answer: Answer, reads: TokenAttention, layer: int = 0) -> Ve
 def own_frame(answer: Answer, split: FrameContributions) -> Verdict:
     """Judge what part of a frame's output came from its own tokens, on average, 0 to 1."""
     shares = split.array().sel(target=_frames(split), source=_frames(split)).values
-    hint = "Read the diagonal of the picture (the skip D u is in it), as a share, not in percent."
+    hint = "How wide was this layer's band? (A share, not in percent; with the skip D u.)"
     return judge(answer, float(np.diag(shares).mean()), hint=hint, tolerance=0.15)
 
 
@@ -36,14 +36,15 @@ def speaks(answer: Answer, found: TokenAttention) -> Verdict:
     """Judge which layer adds most to the logit directly."""
     sums = np.abs(found.values[0].sum((-1, -2)).cpu().numpy())
     truth = float(found.layers[int(sums.argmax())])
-    return judge(answer, truth, hint="Look for the tallest bar, whatever its direction.")
+    hint = "Which layer's output is read at the class token with no other layer in between?"
+    return judge(answer, truth, hint=hint)
 
 
 def inside_window(answer: Answer, found: TokenAttention, window: tuple[int, int]) -> Verdict:
     """Judge what share of the positive contributions stands in frames of the window, 0 to 1."""
     array = found.array()
     share = share_inside(array, in_window(window, array)).positive
-    hint = "Add up the bars inside the shaded frames, and compare them with those outside."
+    hint = "Outside the window nothing tells the clip from its twin: what could a token add there?"
     return judge(answer, share, hint=hint, tolerance=0.1)
 
 
@@ -51,13 +52,14 @@ def rollout_finds_it(answer: Answer, rollout: Rollout, window: tuple[int, int]) 
     """Judge whether a roll-out puts more weight into the window than a uniform map would."""
     array = rollout.array(layer=rollout.layers[0])
     share = share_inside(array, in_window(window, array))
-    hint = "Compare its bar with the mark of the area."
+    hint = "It multiplies sizes and knows no class. Which tokens stand next to the class token?"
     return judge(answer, bool(share.positive > share.area), hint=hint)
 
 
 def still_sure(answer: Answer, before: float, after: float) -> Verdict:
     """Judge whether more than half of a logit difference is left after an intervention."""
-    return judge(answer, bool(after > before / 2), hint="Divide the second number by the first.")
+    hint = "Compare what is left, below, with `sure`, the difference of the whole run."
+    return judge(answer, bool(after > before / 2), hint=hint)
 
 
 def says(answer: Answer, logits: Float[Tensor, " num_classes"], names: Sequence[str]) -> Verdict:
@@ -76,7 +78,7 @@ def more(answer: Answer, before: float, after: float) -> Verdict:
 def turns(answer: Answer, curve: EvidenceCurve) -> Verdict:
     """Judge at which token frame a curve of evidence crosses half of its full value for good."""
     crossing = float(curve.half_crossing()[0])
-    hint = "Where does the curve pass half of the value that it has for the whole clip?"
+    hint = "Which token frame is the first that holds two frames of the motion?"
     return judge(answer, crossing, hint=hint)
 
 

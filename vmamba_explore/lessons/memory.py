@@ -20,7 +20,7 @@ def on_what_moves(answer: Answer, contrast: DeltaContrast, layer: int) -> Verdic
     """Judge whether delta is "larger", "smaller" or the "same" on what moves, in one layer."""
     ratio = float(contrast.ratio.sel(layer=layer).median())
     truth = "same" if abs(ratio - 1) < _ALIKE else "larger" if ratio > 1 else "smaller"
-    hint = f"Read the first panel at layer {layer}: on which side of 1 do both directions lie?"
+    hint = f"A large delta forgets, a small one holds: what does layer {layer} do with the motion?"
     return judge(answer, truth, hint=hint, choices=("larger", "smaller", "same"))
 
 
@@ -42,7 +42,8 @@ def lasts_longest(answer: Answer, lives: HalfLives) -> Verdict:
     """Judge in which layer the states last longest: the one with most of them beyond the clip."""
     share = lives.share_censored.mean(["direction", "frame", "row", "col"])
     truth = float(share["layer"].values[share.values.argmax()])
-    return judge(answer, truth, hint="Look for the layer with the most gray.")
+    hint = "Half-lives are long where delta is small: compare the typical ones in the table above."
+    return judge(answer, truth, hint=hint)
 
 
 def ceiling(answer: Answer, course: LookBackCourse) -> Verdict:

@@ -27,18 +27,18 @@ def can_matter(answer: Answer, resets: Sweep, layer: int, direction: str) -> Ver
 
 
 def last_boundary(answer: Answer, patching: TwinPatching, layer: int, direction: str) -> Verdict:
-    """Judge the last boundary at which the past of pair 0 restores at least half; 1 is allowed."""
+    """Judge the last boundary at which the past of pair 0 restores at least half."""
     share = patching.restored.isel(clip=0).sel(layer=layer, direction=direction)
     restoring = share["frame"].values[share.values >= 0.5]
     truth = float(restoring.max()) if len(restoring) else 0.0
     hint = "How much of the motion has a scan behind it that comes from the end of the clip?"
-    return judge(answer, truth, hint=hint, tolerance=1.0)
+    return judge(answer, truth, hint=hint)
 
 
 def still_right(answer: Answer, logits: Tensor, labels: Tensor) -> Verdict:
     """Judge whether most clips keep their label, yes or no."""
     share = (logits.argmax(1) == labels).float().mean()
-    hint = "Count the clips whose label is still the right one."
+    hint = "Must two frames meet in a state to be compared, or do they meet before the first layer?"
     return judge(answer, bool(share > 0.5), hint=hint)
 
 
@@ -59,7 +59,7 @@ def carries_more(answer: Answer, swap: SelectionSwap, layer: int, direction: str
     """Judge whether "u" or the "selection" (delta, B, C) brings more of the difference."""
     place = {"layer": layer, "direction": direction}
     u, selection = (float(share.sel(place)) for share in (swap.by_u, swap.by_selection))
-    hint = "Read the two parts of that scan's bar."
+    hint = "Is it what a token writes that tells the twins apart, or how strongly it is written?"
     return judge(
         answer, "u" if u > selection else "selection", hint=hint, choices=("u", "selection")
     )

@@ -136,3 +136,14 @@ def test_what_does_not_fit_together_gets_a_sentence(found):
         after_cut(*lots, 4, LAGS[:2])
     with pytest.raises(ValueError, match="no 'rest'; there are r2, share, inputs, retention"):
         found.array("rest")
+
+
+def test_the_states_of_one_direction_are_read_alone():
+    lots = []
+    for clips, seed in ((60, 1), (40, 2)):
+        lot = forgetting(clips, seed)
+        stops = {"forward": lot.stops["forward"]}
+        states = {(0, "forward"): lot.states[0, "forward"]}
+        lots.append(dataclasses.replace(lot, stops=stops, states=states))
+    found = after_cut(*lots, 4, LAGS, resamples=10)
+    assert found.directions == ("forward",) and np.isfinite(found.r2).all()

@@ -152,3 +152,12 @@ def test_what_does_not_exist_gets_a_sentence(given, message):
 def test_boundaries_and_lags_are_checked(boundary, lags, message):
     with pytest.raises(ValueError, match=message):
         cut_stops(make_model(), boundary, lags)
+
+
+def test_stops_of_one_direction_are_states_of_that_direction():
+    kept = collect(make_model(), CLIPS, [0, 1], stops={"forward": [4, 8]})
+    assert kept.directions == ("forward",) and list(kept.orders) == ["forward"]
+    both = collect(make_model(), CLIPS, [0], stops={"backward": [9], "forward": [8]})
+    assert both.directions == ("forward", "backward")
+    with pytest.raises(ValueError, match="stops name no direction, expected at least one"):
+        collect(make_model(), CLIPS, [0], stops={})

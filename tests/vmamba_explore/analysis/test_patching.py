@@ -1,16 +1,25 @@
 """Sweeps and twin patching agree with surgery done by hand, one place after the other."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
-from vmamba_explore.analysis.patching import logit_difference, logits_from, sweep, twin_patching
+from vmamba_explore.analysis import patching
+from vmamba_explore.analysis.patching import (
+    largest_share,
+    logit_difference,
+    logits_from,
+    sweep,
+    twin_patching,
+)
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute, record_past, reset_state, transplant
-from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
 
 
 def toy(**changes):
@@ -162,3 +171,84 @@ def test_bad_input_gets_its_sentence():
     for call, message in calls:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_results_of_a_float64_model_are_not_rounded():
+    model, metric = toy().double(), logit_difference(0, 1)
+    nothing = sweep(model, clips().double(), lambda *_: nullcontext(), metric, layers=1)
+    assert abs(nothing.change).max() == 0
+    same = twin_patching(model, clips().double(), clips().double(), 0, 1)
+    assert abs(same.patched - same.twin).max() < 1e-12
+
+
+def test_logits_that_are_no_numbers_give_a_residual_that_is_none():
+    model = toy()
+    model.head.weight.fill_(torch.nan)
+    assert np.isnan(twin_patching(model, clips(seed=1), clips(seed=2), 0, 1).residual)
+    zero, one, nan = torch.zeros(1), torch.ones(1), torch.full((1,), torch.nan)
+    assert largest_share(zero, zero) == 0 and largest_share(one, zero) == np.inf
+    assert np.isnan(largest_share(torch.cat([nan, zero]), torch.cat([one, zero])))
+
+
+def test_one_layer_or_frame_and_numbers_of_a_result_choose_places():
+    def surgery(model, layer, direction, frame):
+        return reset_state(model, frame, direction=direction, layers=layer)
+
+    whole = sweep(toy(), clips(), surgery, logit_difference(0, 1))
+    one = sweep(toy(), clips(), surgery, logit_difference(0, 1), layers=1, frames=2)
+    assert np.array_equal(one.values, whole.values.sel(layer=[1], frame=[2]))
+    layer, frame = whole.values["layer"].values[1], whole.values["frame"].values[1:2]
+    again = sweep(toy(), clips(), surgery, logit_difference(0, 1), layers=layer, frames=frame)
+    assert np.array_equal(again.values, one.values)
+    twins = twin_patching(toy(), clips(seed=1), clips(seed=2), 0, 1, layers=layer)
+    assert twins.patched["layer"].values.tolist() == [1]
+
+
+def test_the_recording_of_the_twins_keeps_to_its_budget():
+    with pytest.raises(TraceBudgetError, match="the budget is 0.00 GiB"):
+        twin_patching(toy(), clips(), clips(), 0, 1, budget_gib=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"labels": [0, 1, 2]}, r"labels has shape \(3,\), expected one class"),
+        ({"labels": 7}, "twin_patching: labels is 7; this model's classes are 0 to 4"),
+        ({"twin_labels": -1}, "twin_patching: twin_labels is -1"),
+        ({"labels": 0.5}, "labels is torch.float32, expected class numbers"),
+        ({"labels": True}, "labels is torch.bool, expected class numbers"),
+        ({"layers": []}, "got no layer, expected at least one"),
+        ({"windows": [(1, 2)]}, r"windows are \(1, 2\), expected \(2, 2\)"),
+        ({"windows": [(1, 2), (3,)]}, "pairs of different lengths, expected"),
+    ],
+)
+def test_twin_patching_says_what_does_not_fit(given, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        twin_patching(toy(), clips(), clips(), **{"labels": 0, "twin_labels": 1} | given)
+
+
+def test_a_model_of_one_token_frame_has_no_boundary_to_patch():
+    model, one = toy(num_frames=2), clips()[:, :, :2]
+    with pytest.raises(ValueError, match="this model has one token frame"):
+        twin_patching(model, one, one, 0, 1)
+    with pytest.raises(ValueError, match="2 layers, 2 directions and 0 frames"):
+        sweep(model, one, lambda *_: nullcontext(), logit_difference(0, 1))
+
+
+def test_a_logit_difference_of_no_classes_is_refused(unchecked):
+    with pytest.raises(ValueError, match="got torch.float32"):
+        logit_difference(0.5, 1)
+    with pytest.raises(ValueError, match="got torch.bool"):
+        logit_difference(0, True)
+    with pytest.raises(ValueError, match="got class 7; the classes are 0 to 4"):
+        logit_difference(7, 1)(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match="got 3 classes for 2 clips"):
+        logit_difference([0, 1, 2], 1)(torch.zeros(2, 5))
+
+
+def test_the_bars_go_when_they_are_full(monkeypatch):
+    asked, bar = [], patching.tqdm
+    monkeypatch.setattr(patching, "tqdm", lambda **k: asked.append(k.get("leave")) or bar(**k))
+    sweep(toy(), clips(1), lambda *_: nullcontext(), logit_difference(0, 1), layers=1)
+    twin_patching(toy(), clips(1), clips(1), 0, 1, layers=1)
+    assert asked == [False, False]

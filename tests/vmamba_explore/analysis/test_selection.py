@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.patching import logit_difference
 from vmamba_explore.analysis.selection import ALL, SELECTION, selection_swap, time_invariant
@@ -10,7 +11,7 @@ from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_hooks, run_with_trace
+from vmamba_explore.trace.record import TraceBudgetError, run_with_hooks, run_with_trace
 
 
 def toy(**changes):
@@ -119,3 +120,44 @@ def test_bad_input_gets_its_sentence_and_nothing_stays_behind():
     with pytest.raises(KeyboardInterrupt):
         time_invariant(model, clips(1), interrupt)
     assert not any(point.functions for point in hook_points(model).values())
+
+
+def test_a_swap_of_a_float64_model_is_not_rounded_and_nan_is_not_hidden():
+    model = toy().double()
+    swap = selection_swap(model, clips(1, 1).double(), clips(1, 2).double(), 0, 1, layers=[1])
+    own = swap.values.sel(u="own", selection="own")
+    assert float(abs(own - swap.clip).max()) < 1e-12
+    model.head.weight.fill_(torch.nan)
+    swap = selection_swap(model, clips(1, 1).double(), clips(1, 2).double(), 0, 1, layers=1)
+    assert np.isnan(swap.residual)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2], r"labels has shape \(3,\)"),
+        (7, "selection_swap: labels is 7"),
+        (-1, "selection_swap: labels is -1"),
+        (0.5, "expected class numbers"),
+        (True, "expected class numbers"),
+    ],
+)
+def test_what_is_no_class_is_refused(labels, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        selection_swap(toy(), clips(2), clips(2), labels, 1)
+
+
+def test_both_recordings_keep_to_their_budget():
+    with pytest.raises(TraceBudgetError, match="the budget is 0.00 GiB"):
+        selection_swap(toy(), clips(1), clips(1), 0, 1, budget_gib=1e-9)
+
+
+def test_the_bars_go_when_they_are_full(monkeypatch):
+    asked, bar = [], tqdm
+    monkeypatch.setattr(
+        "vmamba_explore.analysis.selection.tqdm",
+        lambda **k: asked.append(k.get("leave")) or bar(**k),
+    )
+    selection_swap(toy(), clips(1), clips(1), 0, 1, layers=[1])
+    time_invariant(toy(), clips(1), logit_difference(0, 1), layers=[1])
+    assert asked == [False, False]

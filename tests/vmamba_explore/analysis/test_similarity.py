@@ -174,3 +174,12 @@ def test_a_wrong_argument_gets_its_sentence(call, words, unchecked):
 def test_a_trace_without_states_says_what_to_record(layer):
     with pytest.raises(KeyError, match=r"names_filter=\['\*.hook_h', '\*.hook_C'\]"):
         state_similarity(record(["*.hook_C"]), layer)
+
+
+@pytest.mark.parametrize("count", [4, 70, 100, 128, 500])
+def test_as_many_samples_are_taken_as_were_asked_for_or_all(count):
+    found = state_similarity(record(depth=1), samples=count)
+    assert len(found.tokens.unique()) == min(count, 128)
+    assert found.null.sizes["shift"] == min(count, 128) - 1
+    gaps = found.tokens.diff()
+    assert int(gaps.max() - gaps.min()) <= 1

@@ -8,7 +8,8 @@ from vmamba_explore.analysis.truth import in_window, share_inside, touched
 
 
 def make_map(values):
-    coords = {"clip_frame": ("frame", np.arange(len(values)) * 2)}
+    frames = np.arange(len(values))
+    coords = {"frame": frames, "clip_frame": ("frame", frames * 2)}
     return xr.DataArray(np.asarray(values, float), coords, ("frame", "row", "col"))
 
 
@@ -54,3 +55,26 @@ def test_what_does_not_fit_is_said(unchecked):
         share_inside(make_map(np.zeros((2, 2, 2))), np.zeros((1, 2, 2), bool))
     with pytest.raises(ValueError, match="expected frame, row and col"):
         share_inside(make_map(np.zeros((2, 2, 2))).sum("frame"), np.zeros((2, 2), bool))
+
+
+def test_some_frames_of_a_map_have_the_tubelets_that_they_had_in_it():
+    whole = make_map(np.zeros((8, 1, 1)))
+    assert not in_window((4, 5), whole.isel(frame=[1])).any()
+    assert in_window((3, 4), whole.isel(frame=[1])).all()
+    for frames in ([1, 6], [6, 1], [0, 3, 7]):
+        some = in_window((3, 7), whole.isel(frame=frames))
+        assert np.array_equal(some, in_window((3, 7), whole)[frames])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_map_that_does_not_tell_its_tubelets_needs_their_size(frames):
+    some = make_map(np.zeros((frames, 1, 1)))
+    some = some if frames == 1 else some.drop_vars("frame")
+    assert in_window((4, 9), some, tubelet_size=16)[0].all()
+    with pytest.raises(ValueError, match="do not tell how long a tubelet is; pass tubelet_size="):
+        in_window((4, 9), some)
+
+
+def test_a_window_needs_the_map_s_frames(unchecked):
+    with pytest.raises(ValueError, match="expected frame, row and col, and the coordinate clip_fr"):
+        in_window((4, 9), make_map(np.zeros((4, 1, 1))).drop_vars("clip_frame"))

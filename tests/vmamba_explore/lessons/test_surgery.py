@@ -46,7 +46,7 @@ def test_the_last_boundary_is_where_at_least_half_is_restored(shares, truth):
     patching = TwinPatching(patched, row(1.0), row(-1.0), None, 0.0)
     for answer in range(8):
         verdict = check.last_boundary(answer, patching, 5, "backward")
-        assert verdict.right == (abs(answer - truth) <= 1)
+        assert verdict.right == (answer == truth)
     assert check.last_boundary(0, patching, 5, "forward").right
 
 

@@ -123,7 +123,8 @@ def by_frame(
     Args:
         contributions: Dims frame, and any of layer, direction, row, col, which are summed (but
             direction), as `TokenAttention.array` returns it.
-        window: First and last clip frame of what is known to matter; shaded.
+        window: First and last clip frame of what is known to matter; every token frame that
+            holds one of them is shaded, as `analysis.truth.in_window` counts them.
         title: Of the figure.
 
     Raises:
@@ -146,8 +147,10 @@ def by_frame(
             hovertemplate=f"{text(direction)}, frame %{{x}}<br>%{{y:.4g}}<extra></extra>",
         )  # fmt: skip
     if window is not None:
-        x0, x1 = (_token_frame(contributions, edge) - 0.5 for edge in (window[0], window[1] + 1))
-        figure.add_vrect(x0=x0, x1=x1, fillcolor=_SHADE, line_width=0, layer="below")
+        first, last = (_token_frame(contributions, edge) for edge in window)
+        figure.add_vrect(
+            x0=first - 0.5, x1=last + 0.5, fillcolor=_SHADE, line_width=0, layer="below"
+        )
     name, unit = str(contributions.name or "value"), str(contributions.attrs.get("unit", ""))
     figure.update_xaxes(title=x_title, tickvals=frames, ticktext=labels)
     figure.update_yaxes(
@@ -199,7 +202,7 @@ def by_layer(
 
 
 def rollout_parts(rollout: Rollout, clip: int = 0) -> go.Figure:
-    """Show through which direction a roll-out went, and how much of its majorant is really there.
+    """Show through which direction a roll-out went, and how much of its bound is really there.
 
     Args:
         rollout: As `attention_rollout` returns it.
@@ -209,7 +212,7 @@ def rollout_parts(rollout: Rollout, clip: int = 0) -> go.Figure:
     attrs = {"residual": rollout.residual}
     panels = {
         "weight moved (share)": rollout.through,
-        "|alpha| / majorant (share)": rollout.cancellation,
+        "size / bound of beta (share)": rollout.cancellation,
     }
     return by_layer(
         {
@@ -308,10 +311,10 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
     return figure
 
 
-def _token_frame(array: xr.DataArray, clip_frame: int) -> float:
-    """Where a clip frame begins on the axis of token frames."""
-    starts = array["clip_frame"].values
-    return float((clip_frame - starts[0]) / (starts[1] - starts[0] if len(starts) > 1 else 1))
+def _token_frame(array: xr.DataArray, clip_frame: int) -> int:
+    """The token frame that holds a clip frame, among those that the array has."""
+    held = array["frame"].values[array["clip_frame"].values <= clip_frame]
+    return int(held[-1] if len(held) else array["frame"].values[0])
 
 
 def _pooled(values: npt.NDArray[np.floating], step: int) -> npt.NDArray[np.floating]:

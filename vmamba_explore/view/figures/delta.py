@@ -13,6 +13,7 @@ from vmamba_explore.view.colors import scale_of, with_unit
 from vmamba_explore.view.figures.layout import (
     WIDTH,
     Mosaic,
+    add_logarithmic_colors,
     color_axis,
     mosaic,
     new_figure,
@@ -100,8 +101,10 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
         scaleanchor="x", constrain="domain",
     )  # fmt: skip
     scale, unit = scale_of(maps.values), str(delta.attrs.get("unit", ""))
-    colors = color_axis(scale, with_unit(name, unit), logarithmic=scale.low > 0)
-    figure.update_layout(coloraxis=colors)
+    if scale.low > 0:
+        add_logarithmic_colors(figure, scale, with_unit(name, unit))
+    else:
+        figure.update_layout(coloraxis=color_axis(scale, with_unit(name, unit)))
     return figure
 
 

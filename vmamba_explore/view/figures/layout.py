@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from vmamba_explore.view.colors import LEVELS, Scale, color_table
 
 WIDTH = 960
 """Pixels; fits a notebook's column."""
+
+_PLACES = np.linspace(0, 1, 65)  # of a color axis's stops
 
 _AXIS = {"showgrid": False, "zeroline": False, "title": {"standoff": 8}}
 _TEMPLATE = go.layout.Template(
@@ -50,27 +53,17 @@ def new_figure(title: str, height: int, **margin: int) -> go.Figure:
     return figure
 
 
-def color_axis(scale: Scale, label: str, logarithmic: bool = False) -> dict[str, object]:
+def color_axis(scale: Scale, label: str) -> dict[str, object]:
     """Return a color axis with the scale's limits, its table, and a labelled legend.
 
     Args:
         scale: Limits and table.
         label: Name and unit.
-        logarithmic: Space the colors by the logarithm of the value, for positive values that
-            differ by orders of magnitude; the legend stays linear.
     """
-    place = np.linspace(0, 1, 65)
-    table = color_table(scale.signed)[np.rint(place * (LEVELS - 1)).astype(int)]
-    if logarithmic:
-        ratio = scale.high / scale.low
-        place = (ratio**place - 1) / (ratio - 1)
-        place[-1] = 1.0
     return {
         "cmin": scale.low,
         "cmax": scale.high,
-        "colorscale": [
-            [float(at), f"#{bytes(color).hex()}"] for at, color in zip(place, table, strict=True)
-        ],
+        "colorscale": _colors_at(_PLACES, scale),
         "colorbar": {
             "title": {"text": text(label), "side": "right"},
             "thickness": 12,
@@ -83,6 +76,52 @@ def color_axis(scale: Scale, label: str, logarithmic: bool = False) -> dict[str,
             "nticks": 6,
         },
     }
+
+
+def add_logarithmic_colors(figure: go.Figure, scale: Scale, label: str) -> None:
+    """Space a figure's colors by the logarithm of the value, for values of different magnitude.
+
+    The values that are drawn and hovered stay as they are. The bar of a color axis is always
+    linear in what it measures, so the legend is that of a second axis, of logarithms.
+
+    Args:
+        figure: Its traces with `coloraxis="coloraxis"` get these colors; one trace that draws
+            nothing is added, to carry the legend.
+        scale: Limits, both positive, and table.
+        label: Name and unit.
+    """
+    ratio = scale.high / scale.low
+    place = (ratio**_PLACES - 1) / (ratio - 1)
+    place[-1] = 1.0
+    colors = {"cmin": scale.low, "cmax": scale.high, "colorscale": _colors_at(place, scale)}
+    low, high = np.log10([scale.low, scale.high])
+    legend = color_axis(Scale(low, high, scale.signed), label)
+    ticks = _logarithmic_ticks(scale.low, scale.high)
+    figure.update_layout(coloraxis={**colors, "showscale": False}, coloraxis2=legend)
+    figure.layout.coloraxis2.colorbar.update(
+        tickvals=[math.log10(tick) for tick in ticks], ticktext=[f"{tick:.3g}" for tick in ticks]
+    )
+    figure.add_scatter(
+        x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
+        marker={"color": [low], "coloraxis": "coloraxis2"},
+    )  # fmt: skip
+
+
+def _colors_at(places: npt.NDArray[np.float64], scale: Scale) -> list[list[object]]:
+    """The colors of a scale's table, from the first to the last, put at these places, 0 to 1."""
+    table = color_table(scale.signed)[np.rint(_PLACES * (LEVELS - 1)).astype(int)]
+    return [[float(at), f"#{bytes(c).hex()}"] for at, c in zip(places, table, strict=True)]
+
+
+def _logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the limits; round numbers between them where there are too few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(inside) >= 3:
+            return inside[:: math.ceil(len(inside) / 8)]
+    return [float(tick) for tick in np.geomspace(low, high, 4)]
 
 
 def small_integers(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:

@@ -16,7 +16,7 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures.delta import delta_maps
 from vmamba_explore.view.figures.layout import (
-    color_axis,
+    add_logarithmic_colors,
     mosaic,
     new_figure,
     small_integers,
@@ -63,14 +63,14 @@ def half_life_maps(lives: HalfLives, clip: Clip | None = None, unit: str = "toke
     if not lives.censored.any():
         return delta_maps(values, clip)
     figure = delta_maps(values.where(~lives.censored), clip)
-    for tiles in delta_maps(values.where(lives.censored)).data:
+    for tiles in delta_maps(values.where(lives.censored)).select_traces({"type": "heatmap"}):
         hover = tiles.hovertemplate.replace("%{z", "at least %{z")
         gray = {"coloraxis": None, "colorscale": [[0, CENSORED], [1, CENSORED]]}
         figure.add_heatmap(
             z=tiles.z, x0=tiles.x0, y0=tiles.y0, customdata=tiles.customdata, name=tiles.name,
             hoverongaps=False, showscale=False, hovertemplate=hover, **gray,
         )  # fmt: skip
-    figure.update_layout(title=f"{figure.layout.title.text}; gray: beyond the end of the clip")
+    figure.update_layout(title=f"{figure.layout.title.text}; gray: beyond the end of the scan")
     return figure
 
 
@@ -166,8 +166,7 @@ def retention_tiles(retention: xr.DataArray) -> go.Figure:
     )  # fmt: skip
     positive = values.where(values > 0)
     low = max(float(positive.min()), 1e-3)
-    colors = color_axis(scale_of([low, 1.0]), "share left (no unit)", logarithmic=True)
-    figure.update_layout(coloraxis=colors)
+    add_logarithmic_colors(figure, scale_of([low, 1.0]), "share left (no unit)")
     return figure
 
 

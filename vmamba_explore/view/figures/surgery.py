@@ -209,7 +209,7 @@ def _in_token_frames(
 
 def _with_residual(figure: go.Figure, residual: float) -> go.Figure:
     """Say in the figure how far a change that should change nothing went."""
-    if residual > NEGLIGIBLE:
+    if not residual <= NEGLIGIBLE:  # not a number is not negligible
         figure.add_annotation(
             text=f"residual: surgery that puts back what was there moves this by {residual:.1e}",
             xref="paper", yref="paper", x=0, y=1, yshift=22, xanchor="left", yanchor="bottom",

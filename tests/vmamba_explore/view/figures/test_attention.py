@@ -66,7 +66,7 @@ def test_frames_add_up_their_tokens_and_layers_by_direction(grid_map):
     assert figure.data[1].y[3] == pytest.approx(float(expected))
     assert "logits" in figure.layout.yaxis.title.text
     shape = figure.layout.shapes[0]
-    assert (shape.x0, shape.x1) == (2.0, 4.0)  # clip frames 5 to 8, two in a token frame
+    assert (shape.x0, shape.x1) == (1.5, 4.5)  # clip frames 5 to 8 stand in token frames 2 to 4
 
 
 def test_one_direction_needs_no_legend(grid_map):

@@ -9,7 +9,7 @@ from vmamba_explore.view.figures import delta_maps
 
 def test_every_value_stands_where_its_hover_says(grid_map):
     delta = grid_map()
-    for trace in delta_maps(delta).data:
+    for trace in delta_maps(delta).select_traces({"type": "heatmap"}):
         values, places = np.asarray(trace.z), np.asarray(trace.customdata)
         drawn = np.isfinite(values)
         assert drawn.sum() == delta.sel(direction=trace.name).size
@@ -23,8 +23,9 @@ def test_one_color_scale_spans_all_tiles_and_its_legend_has_a_unit(grid_map):
     figure = delta_maps(delta)
     axis = figure.layout.coloraxis
     assert (axis.cmin, axis.cmax) == (float(delta.min()), float(delta.max()))
-    assert all(trace.coloraxis == "coloraxis" for trace in figure.data)
-    assert axis.colorbar.title.text == "delta (1/token)"
+    tiles = figure.select_traces({"type": "heatmap"})
+    assert [trace.coloraxis for trace in tiles] == ["coloraxis"] * 2
+    assert figure.layout.coloraxis2.colorbar.title.text == "delta (1/token)"
 
 
 def test_signed_values_are_centered_on_zero(grid_map):
@@ -51,7 +52,7 @@ def test_channels_are_averaged(grid_map):
     delta = xr.concat([grid_map(), 3 * grid_map()], "channel").transpose(..., "channel")
     figure = delta_maps(delta)
     assert figure.layout.coloraxis.cmax == pytest.approx(2 * float(grid_map().max()))
-    assert figure.layout.coloraxis.colorbar.title.text == "mean delta (no unit)"
+    assert figure.layout.coloraxis2.colorbar.title.text == "mean delta (no unit)"
 
 
 def test_without_frames_the_layers_stand_side_by_side(grid_map):
@@ -76,7 +77,8 @@ def test_maps_without_contrast_are_drawn(grid_map, fill):
 
 def test_one_layer_and_direction_without_labels_is_enough(grid_map):
     figure = delta_maps(grid_map()[0, 0].drop_vars(["layer", "direction"]))
-    assert len(figure.data) == 1 and "layer" not in figure.data[0].hovertemplate
+    (tiles,) = figure.select_traces({"type": "heatmap"})
+    assert "layer" not in tiles.hovertemplate
 
 
 def test_a_figure_of_24_layers_of_14_x_14_tokens_weighs_about_a_megabyte():

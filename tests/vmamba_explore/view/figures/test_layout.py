@@ -6,6 +6,7 @@ import xarray as xr
 
 from vmamba_explore.view.colors import DIVERGING, SEQUENTIAL, Scale
 from vmamba_explore.view.figures.layout import (
+    add_logarithmic_colors,
     color_axis,
     mosaic,
     new_figure,
@@ -47,14 +48,49 @@ def test_zero_has_the_middle_color_of_a_signed_axis():
     assert color == DIVERGING[len(DIVERGING) // 2]
 
 
-def test_logarithmic_colors_are_half_way_at_the_geometric_mean():
-    def place(color, logarithmic):
-        axis = color_axis(Scale(0.01, 1.0, signed=False), "", logarithmic)
-        return next(at for at, found in axis["colorscale"] if found == color)
+def with_logarithmic_colors(low, high):
+    figure = new_figure("", 100)
+    figure.add_heatmap(z=[[low, high]], coloraxis="coloraxis")
+    add_logarithmic_colors(figure, Scale(low, high, signed=False), "delta (1/token)")
+    return figure
 
-    middle = color_axis(Scale(0.0, 1.0, signed=False), "")["colorscale"][32][1]
-    assert 0.01 + 0.99 * place(middle, logarithmic=True) == pytest.approx(0.1, rel=0.05)
-    assert place(middle, logarithmic=False) == pytest.approx(0.5, abs=0.01)
+
+def test_logarithmic_colors_are_half_way_at_the_geometric_mean():
+    def place(axis):
+        return next(at for at, found in axis["colorscale"] if found == middle)
+
+    linear = color_axis(Scale(0.0, 1.0, signed=False), "")
+    middle = linear["colorscale"][32][1]
+    axis = with_logarithmic_colors(0.01, 1.0).layout.coloraxis
+    assert 0.01 + 0.99 * place(axis) == pytest.approx(0.1, rel=0.05)
+    assert place(linear) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_logarithmic_legend_has_the_color_of_the_value_beside_each_of_its_ticks():
+    figure = with_logarithmic_colors(0.0005, 2.0)
+    legend, tiles = figure.layout.coloraxis2, figure.layout.coloraxis
+    assert list(legend.colorbar.ticktext) == ["0.001", "0.01", "0.1", "1"]
+    assert legend.colorbar.title.text == "delta (1/token)" and tiles.showscale is False
+    (carrier,) = figure.select_traces({"type": "scatter"})
+    assert carrier.marker.coloraxis == "coloraxis2" and carrier.x[0] is None
+    places, colors = zip(*tiles.colorscale, strict=True)
+    values = tiles.cmin + np.array(places) * (tiles.cmax - tiles.cmin)
+    shown = [legend.cmin + at * (legend.cmax - legend.cmin) for at, _ in legend.colorscale]
+    assert colors == tuple(color for _, color in legend.colorscale)
+    assert np.allclose(np.log10(values), shown, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.02, 0.4, ["0.03", "0.1", "0.3"]),
+        (0.9, 6.0, ["1", "2", "5"]),
+        (0.021, 0.025, ["0.021", "0.0223", "0.0236", "0.025"]),
+        (1e-12, 1.0, ["1e-12", "1e-10", "1e-08", "1e-06", "0.0001", "0.01", "1"]),
+    ],
+)
+def test_a_logarithmic_legend_has_three_to_eight_round_ticks(low, high, ticks):
+    assert list(with_logarithmic_colors(low, high).layout.coloraxis2.colorbar.ticktext) == ticks
 
 
 @pytest.mark.parametrize(("largest", "dtype"), [(7, "int8"), (127, "int8"), (128, "int16")])

@@ -72,7 +72,8 @@ def contrast():
 
 def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
     figure = memory.half_life_maps(lives, clip)
-    known, unknown = figure.data[:2], figure.data[2:]
+    tiles = list(figure.select_traces({"type": "heatmap"}))
+    known, unknown = tiles[:2], tiles[2:]
     assert len(unknown) == 2
     for trace, gray in zip(known, unknown, strict=True):
         drawn, hidden = np.isfinite(trace.z), np.isfinite(gray.z)
@@ -81,15 +82,17 @@ def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
         assert "at least %{z" in gray.hovertemplate and "at least" not in trace.hovertemplate
         assert {color for _, color in gray.colorscale} == {memory.CENSORED}
         assert gray.x0 == trace.x0 and set(np.asarray(gray.customdata)[hidden][:, 1]) == {6, 7}
-    assert "gray: beyond the end of the clip" in figure.layout.title.text
-    assert "90 % quantile of the half-life (tokens)" in figure.layout.coloraxis.colorbar.title.text
+    assert "gray: beyond the end of the scan" in figure.layout.title.text
+    legend = figure.layout.coloraxis2.colorbar
+    assert "90 % quantile of the half-life (tokens)" in legend.title.text
 
 
 def test_half_lives_in_frames_say_so_and_nothing_gray_is_drawn_without_need(lives):
     known = HalfLives(**(vars(lives) | {"censored": lives.censored & False, "quantile": 0.5}))
     figure = memory.half_life_maps(known, unit="frames")
     assert figure.layout.coloraxis.colorbar.title.text == "median half-life (frames)"
-    assert len(figure.data) == 2 and "gray" not in figure.layout.title.text
+    assert len(list(figure.select_traces({"type": "heatmap"}))) == 2
+    assert "gray" not in figure.layout.title.text
     with pytest.raises(ValueError, match="unit is 'seconds', expected 'tokens' or 'frames'"):
         memory.half_life_maps(known, unit="seconds")
 
