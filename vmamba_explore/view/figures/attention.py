@@ -212,7 +212,7 @@ def rollout_parts(rollout: Rollout, clip: int = 0) -> go.Figure:
     attrs = {"residual": rollout.residual}
     panels = {
         "weight moved (share)": rollout.through,
-        "size / bound of beta (share)": rollout.cancellation,
+        "size / bound (share)": rollout.cancellation,
     }
     return by_layer(
         {
