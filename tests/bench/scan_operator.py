@@ -74,7 +74,6 @@ def matrix(operator: ScanOperator, channels: slice) -> torch.Tensor:
 def times(trace: Trace, layer: int) -> dict[str, float]:
     """Milliseconds of a row, and of the whole matrix: both directions, every channel."""
     operator = ScanOperator.from_trace(trace, layer=layer)
-    operator.residual  # noqa: B018 (kept: a row reports it)
     wanted = matrix(operator, slice(0, 2))[:, 0]
     row = operator.row(0).weights[0, :2]
     skip = sum(scan.D[:2] for scan in operator.directions.values())

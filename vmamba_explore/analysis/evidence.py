@@ -12,11 +12,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import Clips, as_batch
+from vmamba_explore.trace.record import Clips, as_batch, clip_seconds
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
 Classes = int | Sequence[int] | Tensor
@@ -99,7 +98,7 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
         batch, seqlen, _ = residual.shape
         plus = as_classes(target, batch, model, "logit_readout: target")
         less = None if minus is None else as_classes(minus, batch, model, "logit_readout: minus")
-        logit = _pick(at_least_float32(model.read_out(residual)), plus, less)
+        logit = pick_logits(at_least_float32(model.read_out(residual)), plus, less)
 
         head, norm = at_least_float32(model.head.weight), at_least_float32(model.norm_f.weight)
         bias = torch.zeros_like(head[:, 0]) if model.head.bias is None else model.head.bias
@@ -110,7 +109,7 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
             share = torch.zeros_like(share)
             share[model.grid.cls_index] = 1
         q = weight.unsqueeze(-1) * (share / rms).unsqueeze(1)
-        offset = _pick(at_least_float32(bias).expand(batch, -1), plus, less)
+        offset = pick_logits(at_least_float32(bias).expand(batch, -1), plus, less)
         total = torch.einsum("bct,btc->b", q, residual) + offset
     error = float((total - logit).abs().max())
     return LogitReadout(q, offset, logit, error, plus, less)
@@ -248,13 +247,10 @@ def _curve(
     run = _logits_dropped if removal == "dropped" else _logits_held
     frames = tqdm(range(model.grid.frames), f"{kind}, {removal}", unit="run", leave=False)
     with torch.no_grad():
-        rows = [_pick(at_least_float32(run(model, batch, kind, n)), plus, less) for n in frames]
-    seconds = None
-    if not isinstance(clips, Tensor):
-        seconds = [
-            clip.seconds.tolist() for clip in ([clips] if isinstance(clips, Clip) else clips)
+        rows = [
+            pick_logits(at_least_float32(run(model, batch, kind, n)), plus, less) for n in frames
         ]
-    labels = TokenLabels(model.grid, model.config.tubelet_size, seconds)
+    labels = TokenLabels(model.grid, model.config.tubelet_size, clip_seconds(clips))
     return EvidenceCurve(torch.stack(rows, dim=1), kind, removal, labels)
 
 
@@ -275,7 +271,7 @@ def _logits_held(model: VideoMamba, clips: Tensor, kind: Kind, frame: int) -> Te
     return model(clips[:, :, shown])
 
 
-def _pick(logits: Tensor, target: Tensor, minus: Tensor | None) -> Tensor:
-    """The target's entry of each row, less that of `minus`."""
+def pick_logits(logits: Tensor, target: Tensor, minus: Tensor | None) -> Tensor:
+    """The target's entry of each row, (batch,), less that of `minus`; classes are (batch,)."""
     rows = torch.arange(len(logits), device=logits.device)
     return logits[rows, target] - (0 if minus is None else logits[rows, minus])

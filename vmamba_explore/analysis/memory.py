@@ -25,6 +25,7 @@ from vmamba_explore.analysis.decay import (
     places,
     stack,
 )
+from vmamba_explore.analysis.states import reading_strength
 from vmamba_explore.trace.trace import Trace
 
 _ELEMENTS = 2**21  # numbers worked on at once
@@ -215,7 +216,7 @@ def _writes(
     at = f"layers.{place[0]}.mixer.ssm_{place[1]}.hook_"
     u, delta = (trace[at + name][clip, chosen].detach() for name in ("u", "delta"))
     B, C = (trace[at + name][clip].detach().double() for name in ("B", "C"))
-    mass, reading = (u * delta).abs().double(), C.square().mean(1).sqrt()
+    mass, reading = (u * delta).abs().double(), reading_strength(C)
 
     def written(read: Tensor) -> Tensor:
         total = torch.zeros_like(A)

@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, as_classes
+from vmamba_explore.analysis.evidence import Classes, as_classes, pick_logits
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import record_past, transplant
 from vmamba_explore.trace.places import Layers, numbers, scans
@@ -119,11 +119,8 @@ def logit_difference(labels: Classes, minus: Classes) -> Metric:
                     f"logit_difference: got class {classes.tolist()}; the classes are 0 to "
                     f"{logits.shape[1] - 1}."
                 )
-        picked = [
-            logits.gather(1, x.to(logits.device).expand(len(logits))[:, None])[:, 0]
-            for x in (first, second)
-        ]
-        return picked[0] - picked[1]
+        each = (x.to(logits.device).expand(len(logits)) for x in (first, second))
+        return pick_logits(logits, *each)
 
     return metric
 

@@ -245,10 +245,11 @@ class ScanOperator:
             the token held, so they are what it adds to each output.
         """
         one, token = self._one(token, "column"), self._token(token, "column")
-        return self._weights(
+        return TokenWeights(
             {part.direction: part @ one for part in self.parts},
             {p.direction: p.source[..., token, None].expand_as(one) for p in self.parts},
             None,
+            self,
         )
 
     def read(self, v: Tensor) -> TokenWeights:
@@ -260,10 +261,11 @@ class ScanOperator:
             For every channel and source token the weight with which it enters, one scan.
         """
         v = v.to(self._any.delta)
-        return self._weights(
+        return TokenWeights(
             {part.direction: part.T @ v for part in self.parts},
             {part.direction: part.source for part in self.parts},
             None if self.offset is None else (v * self.offset).sum(-1),
+            self,
         )
 
     def frames(self) -> FrameContributions:
@@ -392,13 +394,6 @@ class ScanOperator:
         return out
 
     # ---------------------------------------------------------------- small things
-
-    def _weights(
-        self, weights: dict[str, Tensor], sources: dict[str, Tensor], offset: Tensor | None
-    ) -> TokenWeights:
-        return TokenWeights(
-            weights, sources, offset, self.labels, self.layer, self.kind, self.residual
-        )
 
     def _edited(self, edit: Callable[[FrozenScan], FrozenScan]) -> ScanOperator:
         return replace(self, directions={name: edit(d) for name, d in self.directions.items()})

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.analysis.decay import check_clip
+from vmamba_explore.analysis.states import reading_strength
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.trace.trace import Trace
@@ -187,7 +188,7 @@ def scale_free_states(
             f"scale_free_states: no states of layer {layer}, {direction} were recorded. Record "
             "them with names_filter=['*.hook_h', '*.hook_C']."
         )
-    reading = trace[f"{at}C"][clip].detach().float().square().mean(1).sqrt()
+    reading = reading_strength(trace[f"{at}C"][clip].detach().float())
     if f"{at}h" in trace:
         h = trace[f"{at}h"][clip, ..., tokens].detach().float()
     else:

@@ -66,10 +66,17 @@ def token_norms(
     return _as_read(torch.linalg.vector_norm(h.float(), dim=0), C)
 
 
+def reading_strength(C: Tensor) -> Tensor:
+    """How strongly each state is read, rms over tokens of C (d_state, seqlen): (d_state,).
+
+    h times this is the same whatever factor B and C trade: the measure in which states compare.
+    """
+    return C.square().mean(dim=-1).sqrt()
+
+
 def _as_read(over_channels: Tensor, C: Tensor) -> Tensor:
     """Norms over channels (d_state, seqlen), each state weighted by the rms of its C: (seqlen,)."""
-    reading = C.float().square().mean(dim=-1, keepdim=True).sqrt()
-    return torch.linalg.vector_norm(over_channels * reading, dim=0)
+    return torch.linalg.vector_norm(over_channels * reading_strength(C.float())[:, None], dim=0)
 
 
 def _layers(trace: Trace, hook: str) -> list[int]:

@@ -106,7 +106,7 @@ def run_with_trace(
         logits = model(batch)
     axes = {name: points[name].axes for name in names}
     return logits, Trace(
-        {name: values[name] for name in names}, axes, model.config, _seconds(clips), model
+        {name: values[name] for name in names}, axes, model.config, clip_seconds(clips), model
     )
 
 
@@ -252,7 +252,8 @@ def as_batch(clips: Clips, model: VideoMamba) -> Tensor:
     return clips.to(model.head.weight.device)
 
 
-def _seconds(clips: Clips) -> list[list[float]] | None:
+def clip_seconds(clips: Clips) -> list[list[float]] | None:
+    """The time of every frame of each clip, seconds; None where `clips` is a tensor."""
     if isinstance(clips, Tensor):
         return None
     return [clip.seconds.tolist() for clip in ([clips] if isinstance(clips, Clip) else clips)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
+import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
@@ -102,7 +103,7 @@ class Trace(Mapping[str, Tensor]):
         self.grid = config.grid
         self.labels = TokenLabels(config.grid, config.tubelet_size, seconds)
         self._model = model
-        self._weights = None if model is None else _weight_versions(model)
+        self._weights = [] if model is None else _weights_of(model)
 
     @property
     def seconds(self) -> Sequence[Sequence[float]] | None:
@@ -129,7 +130,7 @@ class Trace(Mapping[str, Tensor]):
                 "Tokens are being dropped from the model, and this trace has them all. Leave the "
                 "`with` block before you analyse it."
             )
-        if self._weights != _weight_versions(self._model):
+        if not all(weight.is_unchanged for weight in self._weights):
             raise ValueError(
                 "The model's weights have changed since this trace was recorded, so they do not "
                 "belong together; record again with run_with_trace."
@@ -313,12 +314,38 @@ def _hook(quantity: str, direction: str | None) -> str:
     return f"mixer.ssm_{direction}.hook_{quantity}"
 
 
-def _weight_versions(model: VideoMamba) -> list[tuple[object, ...]]:
-    """What changes when somebody writes into a weight, moves it or casts it.
+class _Weight(NamedTuple):
+    """A weight as it was: writing into it, moving, casting or replacing it changes one of these.
 
     Writing through `.data` is the one way that leaves no trace.
     """
+
+    holder: dict[str, nn.Parameter | None]  # the module's own, to look without a walk
+    key: str
+    value: nn.Parameter
+    version: int | None
+    address: int
+    dtype: torch.dtype
+
+    @property
+    def is_unchanged(self) -> bool:
+        now = self.value
+        return (
+            self.holder.get(self.key) is now
+            and self.version == _version(now)
+            and self.address == now.data_ptr()
+            and self.dtype == now.dtype
+        )
+
+
+def _version(weight: Tensor) -> int | None:
+    return None if weight.is_inference() else weight._version
+
+
+def _weights_of(model: nn.Module) -> list[_Weight]:
     return [
-        (None if p.is_inference() else p._version, p.data_ptr(), p.dtype)
-        for p in model.parameters()
+        _Weight(module._parameters, key, value, _version(value), value.data_ptr(), value.dtype)
+        for module in model.modules()
+        for key, value in module._parameters.items()
+        if value is not None
     ]

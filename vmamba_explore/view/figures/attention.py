@@ -18,7 +18,7 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
 from vmamba_explore.view.figures.delta import delta_maps
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text, time_labels
+from vmamba_explore.view.figures.layout import NEGLIGIBLE, color_axis, new_figure, text, time_labels
 
 _SHADE = "rgba(230, 159, 0, 0.18)"
 _HATCH = {"forward": "", "backward": "/"}
@@ -34,7 +34,7 @@ def residual_line(residual: float) -> str:
     Args:
         residual: Relative distance of what is drawn to what the model computed.
     """
-    if residual <= 1e-4:
+    if residual <= NEGLIGIBLE:
         return ""
     return f"<br><sup>residual {residual:.1e}: how far this is from what the model computed</sup>"
 

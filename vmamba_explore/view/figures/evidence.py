@@ -16,7 +16,7 @@ from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logit_parts import DirectCurves, LogitParts
 from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures.layout import NEGLIGIBLE, color_axis, new_figure, text
 
 # Okabe and Ito's, without the two that stand for scan directions
 _KINDS = {"prefix": "#009e73", "suffix": "#cc79a7"}
@@ -28,7 +28,6 @@ _ZERO: dict[str, Any] = {"zeroline": True, "zerolinecolor": "#888888", "zeroline
 _LEGEND = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container",
            "yanchor": "top"}  # fmt: skip
 _PER_ROW = 3  # panels
-_SHOWN = 1e-4  # residuals above it are written beside the title
 
 
 def evidence_curves(
@@ -105,7 +104,7 @@ def logit_parts(
     names = {"cls": "class<br>token", "offset": "conv.<br>bias"}
     sources = [names.get(str(source), str(source)) for source in parts.sources]
     told = f": {float(parts.logit[clip]):.2f} logits"
-    if parts.residual > _SHOWN:
+    if not parts.residual <= NEGLIGIBLE:
         told += f"; the parts miss it by {parts.residual:.1e} of it"
     figure = make_subplots(
         2, len(directions), row_heights=[0.6, 0.4], vertical_spacing=0.24, horizontal_spacing=0.06,

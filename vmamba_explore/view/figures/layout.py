@@ -18,6 +18,9 @@ WIDTH = 960
 
 _PLACES = np.linspace(0, 1, 65)  # of a color axis's stops
 
+NEGLIGIBLE = 1e-4
+"""A figure shows a residual unless it is at most this, relative; one that is no number is shown."""
+
 _AXIS = {"showgrid": False, "zeroline": False, "title": {"standoff": 8}}
 _TEMPLATE = go.layout.Template(
     layout={

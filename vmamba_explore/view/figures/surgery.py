@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.selection import ALL, SelectionSwap
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures.layout import NEGLIGIBLE, color_axis, new_figure, text
 
 _U, _SELECTION, _TRUTH = "#4d6a8a", "#e69f00", "#222222"
 _GRID = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
@@ -19,8 +19,6 @@ _LEGEND = {
     "orientation": "h", "x": 1, "xanchor": "right", "y": 0.92, "yref": "container",
     "yanchor": "top",
 }  # fmt: skip
-NEGLIGIBLE = 1e-4
-"""A residual above this share is written into the figure."""
 
 
 def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure:
