@@ -21,7 +21,8 @@ BENCH_STAMP := .venv/.installed-bench
 .PHONY: help
 help:
 	@sed -n 's/^# make /make /p' Makefile
-	@echo "also: make notebooks, demo-model, report CLIP=..., bench, truth, clips, clean"
+	@echo "also: make notebooks, demo-model, shortcut-model, report CLIP=..., bench, truth,"
+	@echo "      scorecard, clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -68,6 +69,10 @@ notebooks: $(TEST_STAMP)
 demo-model: $(USER_STAMP)
 	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.training.demo
 
+.PHONY: shortcut-model
+shortcut-model: $(USER_STAMP)
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.training.shortcut
+
 .PHONY: report
 report: $(USER_STAMP)
 	$(if $(CLIP),,$(error Name a video file: make report CLIP=my.mp4))
@@ -78,12 +83,18 @@ bench: $(BENCH_STAMP)
 	$(BIN)/python kernels/bench/run.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/record.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/scan_operator.py
+	$(BIN)/python tests/bench/attribution.py
+	$(BIN)/python tests/bench/lrp.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
 .PHONY: truth
 truth: $(TEST_STAMP)
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py
+
+.PHONY: scorecard
+scorecard: $(TEST_STAMP)
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/scorecard.py
 
 .PHONY: clips
 clips: $(USER_STAMP)

@@ -55,6 +55,8 @@ def test_every_import_contract_is_kept(copy):
         ("plotting", "vmamba_explore/trace/broken.py", "from ipywidgets import Label"),
         ("plotting", "vmamba_explore/model/broken.py", "import matplotlib.pyplot"),
         ("plotting", "vmamba_explore/analysis/broken.py", "import anywidget"),
+        ("captum", "vmamba_explore/analysis/broken.py", "from captum.attr import Saliency"),
+        ("captum", "vmamba_explore/lessons/broken.py", "import captum.metrics"),
         ("doors", "vmamba_explore/view/broken.py", "import vmamba_kernels"),
         ("doors", "vmamba_explore/training/broken.py", "from vmamba_kernels.scan import naive"),
         ("view", "vmamba_explore/view/broken.py", "import vmamba_explore.model.config"),

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vmamba_explore.analysis.scan_operator import ScanOperator
+    from vmamba_explore.attribution.attribute import attribute
+    from vmamba_explore.attribution.result import Attribution
     from vmamba_explore.clips.clip import Clip, ClipError
     from vmamba_explore.clips.decode import load_clip
     from vmamba_explore.hooks import hook_names
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Attribution": "attribution.result",
     "Clip": "clips.clip",
     "ClipError": "clips.clip",
     "ScanOperator": "analysis.scan_operator",
     "VideoMamba": "model.videomamba",
     "VideoMambaConfig": "model.config",
+    "attribute": "attribution.attribute",
     "hook_names": "hooks",
     "load_clip": "clips.decode",
     "load_model": "model.checkpoints",
@@ -49,11 +53,13 @@ _HOMES = {
     "trace_size": "trace.record",
 }
 __all__ = [
+    "Attribution",
     "Clip",
     "ClipError",
     "ScanOperator",
     "VideoMamba",
     "VideoMambaConfig",
+    "attribute",
     "hook_names",
     "load_clip",
     "load_model",

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from vmamba_explore import resources
 from vmamba_explore.analysis.states import state_norms
+from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view import figures
+from vmamba_explore.view.figures import scores
+from vmamba_explore.view.figures.attribution import agreement_matrix
 from vmamba_explore.view.report import Section, report_page
 from vmamba_explore.view.widgets import ClipPlayer
 
+FOOTER = (
+    "Made by vmamba-explore. Everything is inside this file: it works offline and sends nothing "
+    "anywhere."
+)
 MAX_LAYERS = 6
 """A report shows at most this many layers, evenly chosen from the first to the last."""
 
@@ -50,16 +61,7 @@ def report(
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = Path(output)
-    if not output.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"report: cannot write {output}: the folder {output.parent} does not exist."
-        )
-    if output.is_dir():
-        raise IsADirectoryError(
-            f"report: cannot write {output}: it is a folder; name a file, such as "
-            f"{output / 'report.html'}."
-        )
+    output = _page_path(output, "report")
     if output.exists() and Path(clip_path).exists() and output.samefile(clip_path):
         raise FileExistsError(f"report: {output} is the clip itself; name another output file.")
     name = model if isinstance(model, str) else type(model).__name__
@@ -88,18 +90,118 @@ def report(
         f"{config.patch_size} pixels",
         "Layers shown": ", ".join(map(str, layers)) + f" (of 0 to {config.depth - 1})",
     }
-    footer = (
-        "Made by vmamba-explore. Everything is inside this file: it works offline and sends "
-        "nothing anywhere."
-    )
     page = report_page(
         f"Inside VideoMamba: {clip.source}",
         facts,
         _sections(clip, logits[0], trace, model.class_names),
-        footer,
+        FOOTER,
     )
     output.write_text(page, encoding="utf-8")
     return output
+
+
+def scorecard_page(
+    output: str | os.PathLike[str], summary: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write one offline page that shows the score card of all attribution methods.
+
+    Args:
+        output: The HTML file to write.
+        summary: What `make scorecard` measured, a JSON file; None takes the bundled one.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: there is no such summary, or the folder of `output` does not exist.
+        IsADirectoryError: `output` is a folder.
+    """
+    output = _page_path(output, "scorecard_page")
+    source = resources.path("scorecard.json") if summary is None else Path(summary)
+    card: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    plan, methods = card["plan"], card["methods"]
+    facts = {
+        "Clips": f"{plan['clips']} motion clips with distractors over photographs unseen in "
+        f"training, seed {plan['seed']}",
+        "Explained": "the logit of the label less that of the same motion backwards",
+        "Methods": f"{len(methods) - len(card['controls'])}, and {len(card['controls'])} controls "
+        f"that never ask the model: {', '.join(card['controls'])}",
+        "Intervals": "95 %, bootstrap over clips",
+    }
+    for name in ("model", "machine"):
+        if name in card:
+            facts[name.capitalize()] = str(card[name])
+    page = report_page(
+        "Which attribution is right? A score card", facts, _score_sections(card), FOOTER
+    )
+    output.write_text(page, encoding="utf-8")
+    return output
+
+
+def _page_path(output: str | os.PathLike[str], call: str) -> Path:
+    """Where a page can be written."""
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"{call}: cannot write {output}: the folder {output.parent} does not exist."
+        )
+    if output.is_dir():
+        raise IsADirectoryError(
+            f"{call}: cannot write {output}: it is a folder; name a file, such as "
+            f"{output / f'{call}.html'}."
+        )
+    return output
+
+
+def _score_sections(card: Mapping[str, Any]) -> list[Section]:
+    pairs = card["agreement"]
+    agreement = Agreement(
+        tuple(pairs["methods"]), torch.tensor(pairs["spearman"], dtype=torch.float64)[None]
+    )
+    return [
+        Section(
+            "Where and when",
+            [
+                "In these clips it is known which tokens show the cause of the label, and when. "
+                "Each dot says how well the positive part of a map agrees with that. A filled dot "
+                "beats all four controls: the lower bound of the difference, clip by clip, is "
+                "above zero. Gray bands are the controls.",
+                "A control may do well where the truth is what it shows. The frame difference "
+                "shows what moves, and knows nothing about the model.",
+            ],
+            [scores.score_card(card)],
+        ),
+        Section(
+            "Does the map follow the model?",
+            [
+                "A second model was trained on clips with a small mark that gives the label away, "
+                "and reads nothing else. A faithful map lies on the mark there, and not in the "
+                "model that ignores it. A method whose baseline contains the mark cannot see it.",
+                "On the right, each map is compared with that of the same model without its "
+                "training: what is left belongs to the clip or to the method.",
+            ],
+            [scores.shortcut(card)],
+        ),
+        Section(
+            "Taking tokens away",
+            [
+                "Tokens with the highest values are taken away first (deletion), or put in first "
+                "(insertion). Areas under the logit difference, 1 at the whole clip and 0 at the "
+                "baseline: a clip whose baseline says nearly the same weighs a lot."
+            ],
+            [scores.removal_scores(card)],
+        ),
+        Section(
+            "By class",
+            ["The share of each map that lies on the cause."],
+            [scores.scores_by_class(card, "share")],
+        ),
+        Section(
+            "Do methods agree?",
+            ["Rank correlations of the signed maps of the same clips, means over clips."],
+            [agreement_matrix(agreement)],
+        ),
+    ]
 
 
 def _sections(

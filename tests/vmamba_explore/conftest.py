@@ -74,3 +74,47 @@ def open_offline(browser):
     yield open_file
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def score_summary():
+    """Return a small score card as `make scorecard` writes it: two methods, two controls."""
+
+    def around(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 4}
+
+    def entry(value, beats=None):
+        places = {"average_precision": around(value), "share": around(value / 2)}
+        found = {
+            "cost": {"forward": 3.0, "backward": 1.0, "seconds": 0.25},
+            "truth": {"positive": places},
+            "by_class": {"right": places, "left": {k: around(value / 3) for k in places}},
+            "removal": {
+                name: {**around(value), "beats_random": value > 0.5}
+                for name in ("deletion", "insertion", "lerf_minus_morf", "temporal_deletion")
+            },
+            "sanity": {"twin_spearman": around(value / 4)},
+            "shortcut": {
+                "area": 0.02,
+                "planted": {"share": around(value)},
+                "clean": {"share": around(0.02)},
+            },
+        }
+        if beats is not None:
+            found["beats"] = {name: {"all": beats} for name in places}
+        return found
+
+    methods = {
+        "low<b>": entry(0.3, beats=False),
+        "high": entry(0.8, beats=True),
+        "random": entry(0.2),
+        "frame_difference": entry(0.6),
+    }
+    return {
+        "plan": {"clips": 4, "faithful": 3, "seed": 5},
+        "scores": {"average_precision": "area under curve", "share": "share inside"},
+        "controls": ["random", "frame_difference"],
+        "methods": methods,
+        "chance": {name: around(0.4) for name in methods["high"]["removal"]},
+        "agreement": {"methods": list(methods), "spearman": np.eye(4).tolist()},
+    }

@@ -1,9 +1,11 @@
 """The report of a clip, from the file to the page."""
 
+import json
+
 import av
 import pytest
 
-from vmamba_explore.app import report
+from vmamba_explore.app import report, scorecard_page
 from vmamba_explore.clips import ClipError
 
 
@@ -78,3 +80,20 @@ def test_a_report_never_overwrites_the_clip(video, untrained_model):
 def test_a_report_begins_at_the_source_frame_asked_for(video, untrained_model, tmp_path):
     path = report(video, tmp_path / "r.html", model=untrained_model, stride=1, start=8)
     assert "1.00 to 1.88 s" in path.read_text("utf-8")  # frames 8 to 15 at 8 per second
+
+
+def test_the_score_card_page_works_offline(score_summary, tmp_path, open_offline):
+    (tmp_path / "card.json").write_text(json.dumps(score_summary))
+    page = open_offline(scorecard_page(tmp_path / "card.html", tmp_path / "card.json"))
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    assert page.locator(".js-plotly-plot").count() == 5
+    assert "low<b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()
+    assert page.errors == []
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_score_card_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.json"):
+        scorecard_page(tmp_path / "card.html", tmp_path / "absent.json")
+    with pytest.raises(FileNotFoundError, match="scorecard_page: cannot write"):
+        scorecard_page(tmp_path / "absent" / "card.html")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -11,9 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 from vmamba_explore.trace.trace import Trace
-from vmamba_kernels import causal_conv1d, selective_scan
+from vmamba_kernels import (
+    ScanInputs,
+    causal_conv1d,
+    selective_scan,
+    selective_scan_with_states,
+    step_size,
+)
+
+Tokens = slice | Iterable[int] | Tensor | None
+"""Natural indices; None: every token."""
 
 _FORGET = 1e10  # a step size after which nothing is left of a state
 _STILL = 1e-30  # the smallest step size that is divided by
@@ -49,6 +58,14 @@ class FrozenScan:
         )
         D = at_least_float32(ssm.D)
         return cls(delta, ssm.A, B, C, D, ssm.reverse, ssm.scan_order, source=u, recorded=y)
+
+    @classmethod
+    def of(cls, ssm: SelectiveSSM, inputs: ScanInputs) -> FrozenScan:
+        """The scan of a model's direction with the selection in `inputs`, cut from any graph."""
+        with torch.no_grad():
+            delta = step_size(inputs.delta, inputs.delta_bias)
+            B, C, D = (at_least_float32(x.detach()) for x in (inputs.B, inputs.C, ssm.D))
+            return cls(delta, ssm.A, B, C, D, ssm.reverse, ssm.scan_order)
 
     @classmethod
     def beta(cls, trace: Trace, layer: int, direction: str) -> FrozenScan:
@@ -134,10 +151,45 @@ class FrozenScan:
             v = v * self.after
         following = self.following
         read = _scan(v / following, following, self.A, self.C, B, **self.backwards)
-        out = delta * read + self.D[:, None] * v
+        out = torch.addcmul(self.D[:, None] * v, delta, read)
         if self.kernel is None or self.before is None:
             return out
         return causal_conv1d(out * self.before, self.kernel, None, **self.backwards)
+
+    def states(self, v: Tensor, tokens: Tokens = None) -> Tensor:
+        """The state h after each token while `apply` scans v.
+
+        Args:
+            v: As for `apply`, (batch, d_inner, seqlen).
+            tokens: Natural indices of the tokens whose state is kept; None: every one.
+        Returns:
+            (batch, d_inner, d_state, tokens), at least float32, in the order of `tokens`.
+        """
+        delta, B = self.selection
+        if self.kernel is not None and self.before is not None:
+            v = causal_conv1d(v, self.kernel, None, **self.how) * self.before
+        v, delta, B, C = _one_clip_each(v, delta, B, self.C)
+        return selective_scan_with_states(v, delta, self.A, B, C, tokens=tokens, **self.how).states
+
+    def adjoint_states(self, v: Tensor, tokens: Tokens = None) -> Tensor:
+        """The lambda of `adjoint`: by how much sum(v * apply(x)) grows with the state h of a token.
+
+        lambda_t counts every reader of h_t, the token itself (C_t v_t) and all that read it later;
+        lambda_t - C_t v_t is what is asked of h_t by those after it alone.
+
+        Args:
+            v: As for `adjoint`, (batch, d_inner, seqlen).
+            tokens: Natural indices of the tokens whose lambda is kept; None: every one.
+        Returns:
+            (batch, d_inner, d_state, tokens), at least float32, in the order of `tokens`.
+        """
+        _, B = self.selection
+        if self.after is not None:
+            v = v * self.after
+        following = self.following
+        u, delta, C, B = _one_clip_each(v / following, following, self.C, B)
+        how = {"tokens": tokens, **self.backwards}
+        return selective_scan_with_states(u, delta, self.A, C, B, **how).states
 
     @cached_property
     def offset(self) -> Tensor | None:
@@ -178,6 +230,10 @@ def _scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, **how: Any
 ) -> Tensor:
     """Scan any number of inputs with the selection of one clip, or as many as there are clips."""
-    if u.shape[0] != delta.shape[0]:
-        delta, B, C = (x.expand(u.shape[0], *x.shape[1:]) for x in (delta, B, C))
+    u, delta, B, C = _one_clip_each(u, delta, B, C)
     return cast(Tensor, selective_scan(u, delta, A, B, C, D, **how))
+
+
+def _one_clip_each(u: Tensor, *selection: Tensor) -> tuple[Tensor, ...]:
+    """`u` and the selection, that of one clip given to as many inputs as there are."""
+    return u, *(x.expand(u.shape[0], *x.shape[1:]) for x in selection)

@@ -70,7 +70,12 @@ class Rollout:
 
 
 def attention_rollout(
-    trace: Trace, token: Token = None, *, kind: Kind = "beta", sampled: int = 16
+    trace: Trace,
+    token: Token = None,
+    *,
+    kind: Kind = "beta",
+    sampled: int = 16,
+    progress: bool = True,
 ) -> Rollout:
     """Follow a token's reading back through all layers, as exact rows.
 
@@ -90,6 +95,7 @@ def attention_rollout(
         kind: "beta" for the whole mixer, "alpha" for the scans alone.
         sampled: In how many rows, spread evenly and the token's own among them, the cancellation
             is measured; each costs a scan per layer and direction.
+        progress: Whether to show a bar.
     Raises:
         IndexError: the token is not in the grid.
         KeyError: a layer was not recorded.
@@ -106,7 +112,8 @@ def attention_rollout(
     rows = _sampled_rows(start, sampled)
     values, through, cancellation, weights = [], [], [], None
     with torch.no_grad():
-        for layer in tqdm(layers[::-1], desc="roll-out", unit="layer", leave=False):
+        bar = tqdm(layers[::-1], desc="roll-out", unit="layer", leave=False, disable=not progress)
+        for layer in bar:
             operator = ScanOperator.from_trace(trace, layer=layer, direction="both", kind=kind)
             if weights is None:
                 like = operator.parts[0].source

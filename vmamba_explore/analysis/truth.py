@@ -43,7 +43,13 @@ def touched(
     Raises:
         ValueError: the clip cannot be cut into that grid.
     """
-    shape = tuple(like.sizes.get(dim, 0) for dim in ("frame", "row", "col"))
+    return touched_tokens(mask, tuple(like.sizes.get(dim, 0) for dim in ("frame", "row", "col")))
+
+
+def touched_tokens(
+    mask: Bool[np.ndarray, "num_frames height width"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "frame row col"]:
+    """As `touched`, for a grid of `shape` (frame, row, col)."""
     sizes = tuple(mask.shape)
     if 0 in shape or any(size % count for size, count in zip(sizes, shape, strict=True)):
         raise ValueError(

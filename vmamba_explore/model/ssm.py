@@ -122,7 +122,14 @@ class SelectiveSSM(nn.Module):
         """
         weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         how: dict[str, Any] = {} if in_scan_order else self.how
-        u = self.hook_u(causal_conv1d(x, weight, bias, activation="silu", **how))
+        return self.inputs(self.hook_u(causal_conv1d(x, weight, bias, activation="silu", **how)))
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution of `x` with its bias, before the SiLU; shaped like `x`."""
+        return causal_conv1d(x, self.conv1d.weight.squeeze(1), self.conv1d.bias, **self.how)
+
+    def inputs(self, u: Tensor) -> ScanInputs:
+        """Make the scan's inputs from u, (batch, d_inner, seqlen), delta before its softplus."""
         dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
         delta = F.linear(dt, self.dt_proj.weight).mT
         B, C = self.hook_B(B.mT), self.hook_C(C.mT)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
@@ -60,6 +62,7 @@ class VideoMamba(nn.Module):
         self.grid = config.grid
         self.class_names: tuple[str, ...] | None = None
         self.kept_tokens: Tensor | None = None  # natural indices, where some are dropped
+        self.recomputes = False  # whether a gradient runs each block a second time
         d_model = config.d_model
         self.patch_embed = PatchEmbed(config)
         self.cls_token = (
@@ -94,8 +97,32 @@ class VideoMamba(nn.Module):
         if self.kept_tokens is not None:
             residual = residual[:, self.kept_tokens]
         for layer in self.layers:
-            residual = layer(residual)
+            residual = self.run_block(layer, residual)
         return residual
+
+    def run_block(
+        self, block: Callable[[Tensor], Tensor], residual: Float[Tensor, "batch seqlen d_model"]
+    ) -> Float[Tensor, "batch seqlen d_model"]:
+        """Run one block; inside `recomputing` its gradient keeps `residual` and nothing else."""
+        if self.recomputes and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(block, residual, use_reentrant=False))
+        return block(residual)
+
+    @contextmanager
+    def recomputing(self, wanted: bool = True) -> Iterator[None]:
+        """For the time of a `with` block, let gradients take less memory and a third more time.
+
+        Of each block only its input is kept; the block is run again when its gradient is made.
+        Values and gradients keep their bits. What edits the model must still do so then.
+
+        Args:
+            wanted: False changes nothing.
+        """
+        before, self.recomputes = self.recomputes, wanted
+        try:
+            yield
+        finally:
+            self.recomputes = before
 
     def embed(
         self, clips: Float[Tensor, "batch channels num_frames height width"]
@@ -103,7 +130,7 @@ class VideoMamba(nn.Module):
         """Turn clips into tokens with their positions, float32."""
         self.check(clips)
         video = self.patch_embed(clips.to(self.head.weight.dtype))
-        position, cls_position = self._positions()
+        position, cls_position = self.positions()
         if position is not None:
             video = video + position
         if self.cls_token is None:
@@ -171,8 +198,9 @@ class VideoMamba(nn.Module):
             for module, order in ordered:
                 module.scan_order = order
 
-    def _positions(self) -> tuple[Tensor | None, Tensor | None]:
-        """The embeddings of the video tokens (1, num_patches, d_model) and the class token."""
+    def positions(self) -> tuple[Tensor | None, Tensor | None]:
+        """The position embeddings of the video tokens, (1, num_patches, d_model), and of the class
+        token, (1, 1, d_model); None where nothing is added."""
         spatial, cls_row = self.pos_embed, None
         if spatial is None or self.config.pos_embed not in ("spatial", "spatial_temporal"):
             return spatial, None

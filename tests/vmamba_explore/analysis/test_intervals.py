@@ -1,0 +1,70 @@
+"""Bootstrap intervals of means: coverage, missing scores, paired differences."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from vmamba_explore.analysis.intervals import Interval, mean_interval, mean_intervals
+
+
+def test_nineteen_of_twenty_intervals_hold_the_true_mean():
+    generator = np.random.default_rng(0)
+    scores = generator.exponential(1.0, (400, 200))  # skewed, as scores are; 400 experiments
+    found = [mean_interval(row, resamples=500) for row in scores]
+    covered = np.mean([each.low <= 1 <= each.high for each in found])
+    assert 0.90 <= covered <= 0.98
+
+
+def test_the_width_is_that_of_the_normal_interval_where_that_holds():
+    scores = np.random.default_rng(1).normal(5, 2, 1000)
+    found = mean_interval(scores)
+    half = 1.96 * scores.std() / np.sqrt(1000)
+    assert found.value == pytest.approx(scores.mean())
+    assert found.low == pytest.approx(scores.mean() - half, abs=0.05 * half)
+    assert found.high == pytest.approx(scores.mean() + half, abs=0.05 * half)
+
+
+def test_pairing_sees_a_small_difference_that_two_intervals_do_not():
+    generator = np.random.default_rng(2)
+    clips = generator.normal(0, 1, 100)  # easy and hard ones
+    ours, theirs = clips + 0.1, clips + generator.normal(0, 0.05, 100)
+    assert mean_interval(ours).low < mean_interval(theirs).high
+    assert mean_interval(ours - theirs).low > 0
+
+
+def test_clips_without_a_score_are_left_out_and_not_counted():
+    scores = np.array([1.0, np.nan, 3.0, np.nan])
+    found = mean_interval(scores)
+    assert (found.value, found.n) == (2.0, 2)
+    assert 1 <= found.low <= found.high <= 3
+    nothing = mean_interval(np.full(3, np.nan))
+    assert nothing.n == 0 and np.isnan([nothing.value, nothing.low, nothing.high]).all()
+
+
+def test_several_scores_get_what_each_would_get_alone():
+    scores = np.random.default_rng(3).normal(size=(30, 3))
+    scores[4, 1] = np.nan
+    scores[:, 2] = np.nan
+    together = mean_intervals(scores)
+    for column in range(2):
+        alone = mean_interval(scores[:, column])
+        assert asdict(together[column]) == pytest.approx(asdict(alone), rel=1e-12)
+    assert together[2].n == 0
+
+
+def test_the_seed_decides_the_draws():
+    scores = np.random.default_rng(4).normal(size=40)
+    assert mean_interval(scores, 200, seed=1) == mean_interval(scores, 200, seed=1)
+    assert mean_interval(scores, 200, seed=1) != mean_interval(scores, 200, seed=2)
+
+
+def test_an_interval_prints_short_and_becomes_plain_values():
+    found = Interval(0.123456, 0.1, 0.2, 7)
+    assert str(found) == "0.123 [0.100, 0.200]"
+    assert found.to_dict() == {"value": 0.1235, "low": 0.1, "high": 0.2, "n": 7}
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(ValueError, match="resamples is 0, expected at least 1"):
+        mean_interval(np.ones(3), resamples=0)

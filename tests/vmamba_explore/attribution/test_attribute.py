@@ -1,0 +1,151 @@
+"""One verb, every method."""
+
+import inspect
+
+import pytest
+import torch
+
+from vmamba_explore import VideoMamba, VideoMambaConfig
+from vmamba_explore.attribution.attribute import METHODS, attribute, method_function
+from vmamba_explore.attribution.problem import State
+from vmamba_explore.hooks import hook_points
+
+CHEAP = {
+    "integrated_gradients": {"n_steps": 3},
+    "gradient_shap": {"n_samples": 3},
+    "noise_tunnel": {"nt_samples": 2},
+    "layer_integrated_gradients": {"n_steps": 3},
+    "occlusion": {"sliding_window_shapes": (2, 16, 16)},
+    "feature_ablation": {"unit": "frames"},
+    "shapley_value_sampling": {"unit": "frames", "n_samples": 2},
+    "kernel_shap": {"unit": "frames", "n_samples": 5},
+    "drop_tokens": {"unit": "frames"},
+    "extremal_perturbation": {"areas": (0.3,), "n_steps": 2},
+}
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    model.class_names = ("a", "b", "c", "d", "e")
+    return model
+
+
+@pytest.fixture
+def clips():
+    return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.filterwarnings("ignore:deep_lift")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_maps_every_clip_and_repeats_itself(model, clips, method):
+    model.train()
+    first = attribute(model, clips, method=method, progress=False, **CHEAP.get(method, {}))
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert not any(point.functions for point in hook_points(model).values())
+    assert not model.recomputes and model.kept_tokens is None
+    assert first.tokens().shape == (2, 2, 2, 2)
+    assert first.cost.seconds > 0
+    torch.testing.assert_close(first.output, model(clips).amax(1).detach())
+    torch.manual_seed(7)  # what else was random must not matter
+    again = attribute(model, clips, **first.call)
+    assert torch.equal(first.values, again.values)
+    assert first.model_id == again.model_id
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_says_what_it_is(method):
+    function = method_function(method)
+    assert function.__doc__
+    options = [p for p in inspect.signature(function).parameters.values()][1:]
+    for option in options:
+        assert option.kind in (option.KEYWORD_ONLY, option.VAR_KEYWORD)
+        assert option.kind is option.VAR_KEYWORD or f"{option.name}:" in function.__doc__
+
+
+@pytest.mark.filterwarnings("ignore:deep_lift")
+@pytest.mark.parametrize("method", ["saliency", "occlusion", "mamba_lrp", "feature_ablation"])
+def test_a_clip_is_explained_the_same_alone_and_among_others(model, clips, method):
+    options = {"progress": False, **CHEAP.get(method, {})}
+    both = attribute(model, clips, [1, 3], method, **options)
+    alone = attribute(model, clips[1:], 3, method, **options)
+    torch.testing.assert_close(both.values[1], alone.values[0], rtol=1e-4, atol=1e-6)
+
+
+def test_captum_does_not_lecture(model, clips, recwarn):
+    for method in ("saliency", "input_x_gradient"):
+        attribute(model, clips, 0, method)
+    assert not recwarn.list
+
+
+def test_inference_mode_is_no_obstacle(model, clips):
+    expected = attribute(model, clips, 0, "saliency")
+    with torch.inference_mode():
+        found = attribute(model, clips * 1, 0, "saliency")
+    assert torch.equal(found.values, expected.values)
+
+
+def test_a_class_can_be_named(model, clips):
+    by_name = attribute(model, clips, "c", "saliency", minus=["a", "b"])
+    by_number = attribute(model, clips, 2, "saliency", minus=torch.tensor([0, 1]))
+    assert torch.equal(by_name.values, by_number.values)
+    torch.testing.assert_close(by_name.output, (model(clips)[:, 2] - model(clips)[[0, 1], [0, 1]]))
+
+
+def test_nothing_stays_changed_after_an_error(model, clips, monkeypatch):
+    from vmamba_explore.attribution import gradients
+
+    def interrupted(problem):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gradients, "input_x_gradient", interrupted)
+    model.train()
+    with pytest.raises(KeyboardInterrupt):
+        attribute(model, clips, method="input_x_gradient")
+    assert model.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_another_model_has_another_fingerprint(model, clips):
+    before = attribute(model, clips, 0, "random").model_id
+    with torch.no_grad():
+        model.head.weight[0, 0] += 1e-3
+    assert attribute(model, clips, 0, "random").model_id != before
+
+
+ERRORS = [
+    ({"method": "salience"}, KeyError, "no method 'salience'. Closest: 'saliency'"),
+    ({"method": "saliency", "steps": 3}, TypeError, "saliency has no option 'steps'.*abs"),
+    ({"method": "input_x_gradient", "abs": 1}, TypeError, "no option 'abs'; it has no options"),
+    ({"target": 5}, ValueError, "target is 5; this model's classes are 0 to 4"),
+    ({"target": "z"}, ValueError, "target is 'z'; this model knows a, b, c, d, e"),
+    ({"target": [0, 1, 2]}, ValueError, "one for each of the 2 clips"),
+    ({"minus": 0.5}, ValueError, "expected class numbers"),
+    ({"target": State(2, "forward", 0, 0, 0)}, ValueError, "no layer 2 'forward'"),
+    ({"target": State(0, "forward", 9, 0, 0)}, ValueError, "token is 9; this model has 0 to 8"),
+    ({"target": State(0, "forward", 0, 0, 0), "minus": 1}, ValueError, "minus goes with a class"),
+    ({"budget_gib": -1}, ValueError, "budget_gib is -1"),
+    ({"method": "integrated_gradients", "n_steps": 0}, ValueError, "n_steps is 0"),
+    ({"method": "noise_tunnel", "nt_type": "x"}, ValueError, "nt_type must be smoothgrad"),
+    ({"method": "noise_tunnel", "n_steps": 3}, TypeError, "saliency has no option 'n_steps'"),
+    ({"method": "noise_tunnel", "of": "lrp"}, ValueError, "of must be saliency"),
+    ({"method": "layer_grad_cam", "layer": 2}, ValueError, "no layer 2; the model has 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "words"), ERRORS)
+def test_a_mistake_gets_its_sentence(model, clips, unchecked, arguments, kind, words):
+    with pytest.raises(kind, match=words):
+        attribute(model, clips, **arguments)
+
+
+def test_clips_that_cannot_be_explained_get_their_sentence(model, clips, unchecked):
+    with pytest.raises(ValueError, match="num_frames 2, this model expects 4"):
+        attribute(model, clips[:, :, :2])
+    with pytest.raises(ValueError, match="pixels that are not finite"):
+        attribute(model, clips * torch.nan)
+    with model.only_tokens(range(5)), pytest.raises(ValueError, match="tokens are being dropped"):
+        attribute(model, clips)
+    state = State(0, "forward", 0, 0, 0)
+    with pytest.raises(ValueError, match="reads logits, and the target is a State"):
+        attribute(model, clips, state, "layer_grad_cam")

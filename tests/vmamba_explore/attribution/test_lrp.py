@@ -1,0 +1,216 @@
+"""MambaLRP against the same model written out token by token, and its ledger, in float64."""
+
+import pytest
+import torch
+
+from tests.vmamba_explore.attribution.written_out import (
+    VARIANTS,
+    make_clips,
+    make_model,
+    write_out,
+)
+from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.attribution.attribute import attribute, make_problem
+from vmamba_explore.attribution.budget import Limits
+from vmamba_explore.attribution.lrp import mamba_lrp
+from vmamba_explore.attribution.lrp_rules import ALL_RULES, RULES, ModifiedBlock
+from vmamba_explore.attribution.problem import State
+
+
+def lrp(model, clips, target=0, minus=None, **options):
+    found = mamba_lrp(make_problem(model, clips, target, minus=minus), **options)
+    return found, found.details
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tokens_positions_class_token_and_every_bias_add_up_to_the_logit(variant):
+    model, clips = make_model(variant), make_clips(make_model(variant))
+    _, ledger = lrp(model, clips, target=[1, 3], minus=[0, 2])
+    with torch.no_grad():
+        logits = model(clips)
+    wanted = logits[[0, 1], [1, 3]] - logits[[0, 1], [0, 2]]
+    assert (ledger.logit - wanted).abs().max() <= 1e-12
+    assert ledger.gap.max() <= 1e-9
+    names = [n for n, _ in model.named_parameters() if n.endswith("bias") and "dt_proj" not in n]
+    assert sorted(ledger.biases) == sorted(names)
+    assert all((value.abs() > 1e-6).all() for value in ledger.entries.values())  # all are live
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_without_biases_the_inputs_hold_the_whole_logit(variant):
+    model = make_model(variant, biases=False)
+    _, ledger = lrp(model, make_clips(model), target=2)
+    assert (ledger.inputs / ledger.logit - 1).abs().max() <= 1e-9
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_entry_and_every_token_is_that_of_the_model_written_out(variant):
+    model, clips = make_model(variant), make_clips(make_model(variant))
+    found, ledger = lrp(model, clips, target=[2, 1])
+    run = write_out(model, clips)
+    with torch.no_grad():
+        assert (run.logits - model(clips)).abs().max() <= 1e-12
+    number = run.logits[[0, 1], [2, 1]]
+    relevance = {name: run.relevance(number, leaf) for name, leaf in run.leaves.items()}
+    video, cls = model.grid.split(found.values)
+    assert (video.flatten(1) - relevance["tokens"].sum(-1)).abs().max() <= 1e-12
+    if cls is not None:
+        assert (cls - relevance["class token"].sum((1, 2))).abs().max() <= 1e-12
+    wanted = {name: value.flatten(1).sum(1) for name, value in relevance.items()}
+    if "class position" in wanted:
+        wanted["positions"] = wanted["positions"] + wanted.pop("class position")
+    assert set(wanted) == set(ledger.entries)
+    for name, value in ledger.entries.items():
+        assert (value - wanted[name]).abs().max() <= 1e-12, name
+    by_layer = [r.sum((1, 2)) for r in run.relevance(number, run.inputs)]
+    assert (ledger.by_layer - torch.stack(by_layer, 1)).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("off", [*RULES, None])
+def test_each_rule_left_out_is_the_same_gradient_with_that_factor_live(off):
+    model = make_model("middle, halved")
+    rules = ALL_RULES - {off} if off else ()
+    clips = make_clips(model)
+    found, _ = lrp(model, clips, rules=rules)
+    run = write_out(model, clips, rules)
+    wanted = run.relevance(run.logits[:, 0], run.leaves["tokens"]).sum(-1)
+    got = model.grid.split(found.values)[0].flatten(1)
+    assert (got - wanted).abs().max() <= 1e-12
+    complete = write_out(model, clips)
+    other = complete.relevance(complete.logits[:, 0], complete.leaves["tokens"]).sum(-1)
+    assert (other - wanted).abs().max() > 1e-4  # the rule does something
+
+
+@pytest.mark.parametrize("off", RULES)
+def test_a_rule_left_out_breaks_the_sum_and_the_layers_are_named(off):
+    model = make_model(biases=False)
+    _, complete = lrp(model, make_clips(model))
+    _, ledger = lrp(model, make_clips(model), rules=ALL_RULES - {off})
+    assert (complete.inputs / complete.logit - 1).abs().max() <= 1e-9
+    assert complete.unexplained.abs().max() <= 1e-12
+    assert (ledger.inputs / ledger.logit - 1).abs().min() > 1e-3
+    assert (ledger.total - ledger.logit + ledger.unexplained.sum(1)).abs().max() <= 1e-12
+    worst = ledger.leaks()[0]
+    assert off in worst.name and ledger.rules_off == (off,)
+    expected = ["layers.0", "layers.1"] + ["norm_f"] * (off == "norm")
+    assert {leak.name.split(" ")[0] for leak in ledger.leaks() if leak.share > 1e-6} <= set(
+        expected
+    )
+
+
+def test_without_rules_it_is_gradient_times_input():
+    model = make_model("spatial")
+    problem = make_problem(model, make_clips(model), 1)
+    found = mamba_lrp(problem, rules=(), space="pixels")
+    _, gradient = problem.gradient(problem.inputs)
+    assert (found.values - problem.inputs * gradient).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("order", ["spatiotemporal", "spatial", "temporal", None])
+def test_du_only_is_autograd_with_delta_B_and_C_detached(order):
+    """Through the same block on the fast kernels, the selection cut from the graph by hand."""
+    model = make_model(backward_order=order)
+    block = model.layers[0]
+    start = torch.randn(2, model.grid.seqlen, model.config.d_model).double().requires_grad_()
+    run = ModifiedBlock.run(block, start, ALL_RULES, keep=True)
+    for name, ssm in block.mixer.directions.items():
+        inputs = ssm.inputs(run.u[name].detach())
+        cut = inputs._replace(delta=inputs.delta.detach(), B=inputs.B.detach(), C=inputs.C.detach())
+        y = ssm.scan(cut._replace(u=run.u[name]))
+        assert (y - run.y[name]).abs().max() <= 1e-12
+        upstream = torch.randn_like(y)
+        (wanted,) = torch.autograd.grad(y, run.u[name], upstream, retain_graph=True)
+        (got,) = torch.autograd.grad(run.y[name], run.u[name], upstream, retain_graph=True)
+        assert (got - wanted).abs().max() <= 1e-12 * wanted.abs().max()
+    output = start + block.mixer.out_proj(run.mixed)
+    assert (output - block(start)).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("variant", ["front", "no class token", "two tables"])
+def test_pixels_add_up_to_the_tokens_of_their_tubelets(variant):
+    model = make_model(variant)
+    clips = make_clips(model)
+    tokens = attribute(model, clips, 1, "mamba_lrp", progress=False)
+    pixels = attribute(model, clips, 1, "mamba_lrp", space="pixels", progress=False)
+    assert pixels.values.shape == clips.shape
+    assert (tokens.tokens() - pixels.tokens()).abs().max() <= 1e-12
+    held = tokens.details.total - tokens.details.entries["tokens"]
+    assert (pixels.convergence_delta + held).abs().max() <= 1e-12
+
+
+def test_clips_in_groups_are_the_clips_at_once():
+    model = make_model()
+    clips = make_clips(model, batch=3)
+    whole = make_problem(model, clips)
+    one_by_one = make_problem(model, clips)
+    object.__setattr__(one_by_one, "limits", Limits(1, 1, True))
+    a, b = mamba_lrp(whole), mamba_lrp(one_by_one)
+    assert (a.values - b.values).abs().max() <= 1e-12
+    assert (a.details.by_layer - b.details.by_layer).abs().max() <= 1e-12
+    assert a.details.entries.keys() == b.details.entries.keys()
+    assert one_by_one.cost.backward == 3
+
+
+@pytest.mark.parametrize("order", ["spatiotemporal", "spatial", None])
+def test_float32_on_the_fast_kernels_is_float64_to_its_rounding(order):
+    model = make_model(backward_order=order, d_state=16, img_size=64)
+    clips = make_clips(model)
+    exact, _ = lrp(model, clips)
+    model, clips = model.float(), clips.float()
+    found, ledger = lrp(model, clips)
+    assert (found.values - exact.values).abs().max() <= 1e-4 * exact.values.abs().max()
+    assert ledger.gap.max() <= 1e-5
+    with torch.no_grad():
+        assert (ledger.logit - model(clips)[:, 0]).abs().max() <= 1e-5 * ledger.absolute.max()
+
+
+def test_the_graph_of_one_block_is_all_that_is_held():
+    peaks = {}
+    for depth in (2, 10):
+        model = make_model(depth=depth).float()
+        clips = make_clips(model, batch=1).float()
+        problem = make_problem(model, clips, 0)
+        mamba_lrp(problem)  # compiles
+        peaks[depth] = peak_bytes(lambda problem=problem: mamba_lrp(problem))
+    residual = 4 * model.grid.seqlen * model.config.d_model
+    assert peaks[10] - peaks[2] <= 8 * residual + 8 * 1024  # block inputs, and the ledger's numbers
+
+
+def test_the_model_is_left_as_it_was_and_the_same_call_gives_the_same_bits():
+    model = make_model()
+    clips = make_clips(model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = attribute(model, clips, 0, "mamba_lrp", progress=False)
+    again = attribute(model, clips, progress=False, **first.call)
+    assert torch.equal(first.values, again.values)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_it_cannot_explain_is_refused_in_a_sentence(unchecked):
+    model = make_model()
+    clips = make_clips(model)
+    problem = make_problem(model, clips, 0)
+    with pytest.raises(ValueError, match="there is no rule 'gates'; the rules are norm, conv_silu"):
+        mamba_lrp(problem, rules=["gates"])
+    with pytest.raises(ValueError, match="space must be tokens or pixels, got 'frames'"):
+        mamba_lrp(problem, space="frames")
+    with pytest.raises(ValueError, match="the target is a State"):
+        mamba_lrp(make_problem(model, clips, State(0, "forward", 3, 0, 0)))
+    point = model.layers[1].mixer.ssm_backward.hook_u
+    point.functions.append(lambda value, _: value * 2)
+    with pytest.raises(ValueError, match=r"attached to layers\.1\.mixer\.ssm_backward\.hook_u"):
+        mamba_lrp(problem)
+    point.functions.clear()
+    with model.layers[0].mixer.ssm_forward.at_handover(4, lambda state: None):
+        with pytest.raises(ValueError, match=r"attached to layers\.0\.mixer\.ssm_forward"):
+            mamba_lrp(problem)
+    assert mamba_lrp(problem).details.gap.max() <= 1e-9
+
+
+def test_one_rule_may_be_given_by_its_name_alone():
+    model = make_model()
+    clips = make_clips(model)
+    one, listed = lrp(model, clips, rules="norm")[0], lrp(model, clips, rules=["norm"])[0]
+    assert torch.equal(one.values, listed.values)

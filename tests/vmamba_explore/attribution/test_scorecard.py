@@ -1,0 +1,160 @@
+"""The score card: all methods, resumable, scores from maps."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore import VideoMamba, VideoMambaConfig
+from vmamba_explore.attribution import scorecard as module
+from vmamba_explore.attribution.baselines import make_baselines
+from vmamba_explore.attribution.score_summary import summarise
+from vmamba_explore.attribution.scorecard import CONTROLS, Plan, ScoreCard, blocks, card_methods
+
+PLAN = Plan(clips=4, faithful=2, sane=2, still=2, planted=2, batch=2)
+SIGNED = {"saliency, signed": {"method": "saliency", "abs": False}}
+METHODS = {"saliency": {}, "mamba_lrp": {}, **SIGNED, **{name: {} for name in CONTROLS}}
+
+
+def small_model(seed):
+    torch.manual_seed(seed)
+    config = VideoMambaConfig(
+        num_frames=16,
+        img_size=64,
+        patch_size=16,
+        tubelet_size=4,
+        num_classes=10,
+        d_model=16,
+        depth=1,
+    )
+    return VideoMamba(config).eval()
+
+
+@pytest.fixture(scope="module")
+def models():
+    return small_model(0), small_model(1)
+
+
+@pytest.fixture(scope="module")
+def measured(models, tmp_path_factory):
+    card = ScoreCard(*models, tmp_path_factory.mktemp("card"), PLAN, METHODS)
+    card.measure(progress=False)
+    return card
+
+
+def test_a_measured_card_makes_nothing_again(measured, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("something was missing")
+
+    monkeypatch.setattr(module, "attribute", never)
+    measured.measure(progress=False)
+    summarise(measured)
+
+
+def test_an_interrupted_card_goes_on(models, tmp_path, monkeypatch, measured):
+    made, real = [], module.attribute
+
+    def interrupted(*args, **options):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(args[3])
+        return real(*args, **options)
+
+    monkeypatch.setattr(module, "attribute", interrupted)
+    card = ScoreCard(*models, tmp_path, PLAN, METHODS)
+    with pytest.raises(KeyboardInterrupt):
+        card.measure(progress=False)
+    assert len(list(tmp_path.rglob("*.npz"))) >= 2 and not list(tmp_path.rglob("*.part"))
+    count = []
+    monkeypatch.setattr(module, "attribute", lambda *a, **o: count.append(1) or real(*a, **o))
+    ScoreCard(*models, tmp_path, PLAN, METHODS).measure(progress=False)
+    whole = len(METHODS) * (2 + 1 + 2) + 3  # maps; and once more to see whether they hold still
+    assert len(count) == whole - 3
+    same = summarise(ScoreCard(*models, tmp_path, PLAN, METHODS))
+    for name in METHODS:
+        expected = summarise(measured)["methods"][name]["truth"]
+        assert same["methods"][name]["truth"] == expected
+
+
+def test_maps_of_other_weights_are_not_mixed(measured, models):
+    other = small_model(2)
+    with pytest.raises(ValueError, match="holds maps of another model or plan"):
+        ScoreCard(other, models[1], measured.folder, PLAN, METHODS)
+    with pytest.raises(KeyError, match="no method 'salience'"):
+        ScoreCard(*models, measured.folder, PLAN, {"salience": {}})
+
+
+def test_other_options_have_maps_of_their_own(measured, models):
+    rows = next(PLAN.batches(2))
+    other = ScoreCard(*models, measured.folder, PLAN, {"saliency": {"abs": False}})
+    assert (measured.maps("clean", "saliency", rows)["signed"] >= 0).all()
+    signed = other.maps("clean", "saliency", rows)["signed"]
+    assert (signed < 0).any()
+    np.testing.assert_array_equal(signed, measured.maps("clean", *SIGNED, rows)["signed"])
+
+
+def test_areas_are_parts_of_what_the_whole_clips_give(measured):
+    rows = next(PLAN.batches(2))
+    found = measured.removals("saliency", rows)
+    problem = measured._problem("clean", rows)
+    base = make_baselines(problem, "clip_mean")
+    span = (problem(problem.inputs) - problem(base)).double().numpy()
+    np.testing.assert_allclose(found["span"], span, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found["lerf_minus_morf"], found["insertion"] - found["deletion"], atol=1e-6
+    )
+    summary = summarise(measured)["methods"]["saliency"]["removal"]
+    assert summary["insertion"]["value"] == pytest.approx(
+        found["insertion"].mean() / span.mean(), abs=2e-4
+    )
+
+
+def test_a_summary_has_every_score_and_goes_into_a_file(measured):
+    summary = summarise(measured)
+    assert json.loads(json.dumps(summary)) == summary
+    entry = summary["methods"]["mamba_lrp"]
+    assert set(entry["truth"]) == {"positive", "abs"}
+    for score in summary["scores"]:
+        ours = entry["truth"]["positive"][score]
+        assert 0 <= ours["low"] <= ours["value"] <= ours["high"] <= 1
+        assert set(entry["beats"][score]["over"]) == set(CONTROLS)
+    assert set(entry["removal"]) >= {"deletion", "insertion", "lerf_minus_morf", "infidelity"}
+    assert set(entry["shortcut"]) == {"area", "planted", "clean", "share_moves_by", "moves"}
+    assert entry["completeness_gap"]["median"] > 0
+    assert "beats" not in summary["methods"]["random"]
+    table = np.array(summary["agreement"]["spearman"])
+    np.testing.assert_allclose(np.diag(table), 1)
+    np.testing.assert_allclose(table, table.T)
+    # frame difference is the same for a model without weights: the check must see that
+    sanity = summary["methods"]["frame_difference"]["sanity"]
+    assert sanity["twin_spearman"]["value"] == 1 and not sanity["passes"]
+
+
+def test_only_what_is_better_on_every_control_beats_them(measured, monkeypatch):
+    from vmamba_explore.attribution import score_summary
+    from vmamba_explore.attribution.ground_truth import Truth
+
+    clips = [measured.clips[number] for number in range(4)]
+    truth = Truth.of(clips, measured.model.grid)
+    real = score_summary._scores
+
+    def scored(name, maps, given):
+        return real(name, truth.evidence.double().numpy() if name == "saliency" else maps, given)
+
+    monkeypatch.setattr(score_summary, "_scores", scored)
+    beats = summarise(measured)["methods"]["saliency"]["beats"]
+    for score in ("share", "iou", "average_precision"):
+        assert beats[score]["all"]
+    monkeypatch.setattr(score_summary, "_scores", lambda _, maps, given: real("x", maps, given))
+    assert not summarise(measured)["methods"]["mamba_lrp"]["beats"]["pointing"]["all"]
+
+
+def test_blocks_are_cubes_of_tokens(models):
+    units = blocks(models[0])
+    assert units.shape == (4, 4, 4) and int(units.max()) == 7
+    assert units[2:, 2:, :2].unique().tolist() == [6] and (units == 6).sum() == 8
+
+
+def test_the_card_has_at_least_twelve_methods(models):
+    assert len(set(card_methods(models[0])) - set(CONTROLS)) >= 12

@@ -1,0 +1,109 @@
+"""Maps of attributions: every tile shows its method, frame and place, and says on what scale."""
+
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore.attribution.result import Attribution, Cost
+from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.trace import TokenLabels
+from vmamba_explore.view.figures import attribution as draw
+
+GRID = TokenGrid(8, 4, 4, "front")
+
+
+def make_attribution(scale=1.0, grid=GRID, batch=1, tubelet=2):
+    """A map whose values grow over the tokens, half of them negative, and a large class token."""
+    values = scale * torch.linspace(-0.5, 1.0, grid.seqlen).repeat(batch, 1)
+    values[:, 0] = 99.0
+    return Attribution(
+        values, "made", {}, torch.zeros(batch), torch.ones(batch), None, None, Cost(),
+        TokenLabels(grid, tubelet),
+    )  # fmt: skip
+
+
+def heatmaps(figure):
+    return [trace for trace in figure.data if trace.type == "heatmap"]
+
+
+def test_each_line_is_scaled_by_its_own_peak(clip):
+    figure = draw.attribution_maps(
+        clip, {"a": make_attribution(), "<b>": make_attribution(1e3), "zero": make_attribution(0.0)}
+    )
+    first, second, zero = heatmaps(figure)
+    assert np.allclose(first.z, second.z, equal_nan=True)
+    assert np.nanmax(first.z) == pytest.approx(1)
+    assert np.nanmin(first.z) == pytest.approx(-0.5, abs=0.02)
+    assert np.nanmax(np.abs(zero.z)) == 0
+    assert [note.text for note in figure.layout.annotations] == ["peak 1", "peak 1e+03", "peak 0"]
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax == -1
+    assert figure.layout.yaxis.ticktext == ("a", "&lt;b&gt;", "zero")
+
+
+def test_a_tile_stands_in_the_column_of_its_frame(clip):
+    attribution = make_attribution()
+    (trace,) = heatmaps(draw.attribution_maps(clip, {"a": attribution}))
+    expected = attribution.tokens()[0]
+    assert trace.z[2, 3 * 5 + 1] == pytest.approx(float(expected[3, 2, 1]))
+    assert trace.customdata[2, 3 * 5 + 1].tolist() == [3, 2, 1]
+    assert np.isnan(trace.z[0, 4])  # between two tiles
+
+
+def test_frames_can_be_chosen_and_keep_their_numbers_and_scale(clip):
+    attribution = make_attribution()
+    figure = draw.attribution_maps(clip, {"a": attribution}, frames=[5, 1])
+    (trace,) = heatmaps(figure)
+    assert trace.customdata[0, 0].tolist() == [5, 0, 0]
+    assert trace.z[0, 5] == pytest.approx(float(attribution.tokens()[0, 1, 0, 0]))
+    assert len(figure.layout.images) == 2
+    for frames, words in (([8], "no token frame 8; expected 0 to 7"), ([], "frames is empty")):
+        with pytest.raises(ValueError, match=words):
+            draw.attribution_maps(clip, {"a": attribution}, frames=frames)
+
+
+def test_a_part_and_a_clip_of_the_batch_can_be_chosen(clip):
+    attribution = make_attribution(batch=2)
+    attribution.values[1] *= -1
+    (trace,) = heatmaps(draw.attribution_maps(clip, {"a": attribution}, 1, part="positive"))
+    assert np.nanmin(trace.z) == 0
+    assert trace.z[0, 0] == pytest.approx(1)  # the most negative of the other clip
+
+
+def test_the_truth_is_outlined_in_every_line(clip):
+    truth = np.zeros((8, 4, 4), bool)
+    truth[1, 2, 3] = True
+    maps = {"a": make_attribution(), "b": make_attribution()}
+    line = draw.attribution_maps(clip, maps, truth=truth).data[-1]
+    assert line.name == "where it should be"
+    edges = {
+        frozenset([(line.x[i], line.y[i]), (line.x[i + 1], line.y[i + 1])])
+        for i in range(0, len(line.x), 3)
+    }
+    left, top = 5 + 3 - 0.5, 2 - 0.5  # the second tile begins at 5
+    corners = [(left, top), (left + 1, top), (left + 1, top + 1), (left, top + 1)]
+    square = {frozenset([corners[i], corners[i - 1]]) for i in range(4)}
+    below = {frozenset((x, y + 5) for x, y in edge) for edge in square}
+    assert edges == square | below
+
+
+def test_maps_that_do_not_fit_are_refused(clip):
+    other = make_attribution(grid=TokenGrid(8, 2, 2, "front"))
+    cases = [
+        ({}, {}, "got no attribution"),
+        ({"a": make_attribution()}, {"index": 1}, "no clip 1 in 'a', which has 1"),
+        ({"a": make_attribution(), "b": other}, {}, "on different grids"),
+        ({"a": make_attribution(tubelet=4)}, {}, "reach clip frame 28, and the clip has 16"),
+        ({"a": make_attribution()}, {"truth": np.zeros((2, 4, 4), bool)}, "the truth is"),
+    ]
+    for maps, options, words in cases:
+        with pytest.raises(ValueError, match=words):
+            draw.attribution_maps(clip, maps, **options)
+
+
+def test_agreement_is_the_mean_over_clips():
+    values = torch.tensor([[[1.0, 0.2], [0.2, 1.0]], [[1.0, torch.nan], [torch.nan, 1.0]]])
+    figure = draw.agreement_matrix(Agreement(("a", "<b>"), values.double()))
+    assert np.allclose(figure.data[0].z, [[1, 0.2], [0.2, 1]])
+    assert list(figure.data[0].x) == ["a", "&lt;b&gt;"]
+    assert figure.layout.coloraxis.cmin == -1

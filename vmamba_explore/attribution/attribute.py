@@ -1,0 +1,253 @@
+"""One verb for every method: `attribute(model, clip, method="mamba_lrp")`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vmamba_explore.analysis.evidence import as_classes
+from vmamba_explore.attribution.budget import Limits
+from vmamba_explore.attribution.problem import Problem, State, chunks
+from vmamba_explore.attribution.result import Attribution, Cost, Found, finite
+from vmamba_explore.model.checkpoints import fingerprint
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import Clips, as_batch, clip_seconds
+from vmamba_explore.trace.trace import TokenLabels
+
+Target = int | str | Sequence[int] | Sequence[str] | Tensor | State | None
+"""A class by number or name, one for all clips or one for each; a state; None: as predicted."""
+Method = Callable[..., Found]
+
+METHODS: dict[str, str] = {
+    "saliency": "gradients",
+    "input_x_gradient": "gradients",
+    "integrated_gradients": "gradients",
+    "gradient_shap": "gradients",
+    "deep_lift": "gradients",
+    "noise_tunnel": "gradients",
+    "layer_grad_cam": "layers",
+    "layer_integrated_gradients": "layers",
+    "occlusion": "removal",
+    "feature_ablation": "removal",
+    "shapley_value_sampling": "shapley",
+    "kernel_shap": "shapley",
+    "drop_tokens": "removal",
+    "extremal_perturbation": "tubes",
+    "mamba_lrp": "lrp",
+    "attention_rollout": "hidden",
+    "attention_x_gradient": "hidden",
+    "delta": "hidden",
+    "delta_x_gradient": "hidden",
+    "selection_path": "hidden",
+    "state_x_gradient": "states",
+    "state_gradient": "states",
+    "random": "controls",
+    "frame_difference": "controls",
+    "edge_energy": "controls",
+    "center_prior": "controls",
+}
+"""Every method, and the module of `vmamba_explore.attribution` that it is in."""
+
+
+def attribute(
+    model: VideoMamba,
+    clips: Clips,
+    target: Target = None,
+    method: str = "integrated_gradients",
+    *,
+    minus: Target = None,
+    seed: int = 0,
+    budget_gib: float | int = 1.0,
+    progress: bool = True,
+    **options: Any,
+) -> Attribution:
+    """Say how much each place of a clip contributed to what a model gave for it.
+
+    Args:
+        model: The model; it and its gradients are left as they are.
+        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        target: What is to be explained: the logit of a class, by number or name, one for all
+            clips or one for each; a `State`, one number of a hidden state; None: the logit of the
+            class that the model names.
+        method: One of `METHODS`; `help(method_function("mamba_lrp"))` describes one with its
+            options.
+        minus: A class whose logit is subtracted: why this class and not that one?
+        seed: Of everything random; the same seed gives the same values.
+        budget_gib: Memory that may be taken above what is there now, GiB. It decides how many
+            clips go through the model at a time, and whether blocks are run again for their
+            gradient instead of being kept.
+        progress: Whether long methods show a bar.
+        options: Of the method.
+    Raises:
+        KeyError: no such method.
+        TypeError: an option that the method does not have, or clips that are none.
+        ValueError: no such class or state, clips of another shape than the model's, or a value
+            that an option does not take.
+        MemoryError: not even one clip fits into the budget.
+    """
+    function = method_function(method, options)
+    started = time.perf_counter()
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        undisturbed(model),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Input Tensor .* did not already require")
+        problem = make_problem(
+            model, clips, target, minus=minus, seed=seed, budget_gib=budget_gib, progress=progress
+        )
+        found = function(problem, **options)
+        output = problem(problem.inputs)
+    problem.cost.seconds = time.perf_counter() - started
+    call = {"target": problem.target, "method": method, "minus": problem.minus, "seed": seed}
+    return Attribution(
+        values=finite(found.values, method),
+        method=method,
+        call={**call, "budget_gib": budget_gib, **options},
+        target=problem.target,
+        output=output,
+        baseline_output=found.baseline_output,
+        convergence_delta=found.convergence_delta,
+        cost=problem.cost,
+        labels=problem.labels,
+        details=found.details,
+        model_id=fingerprint(model),
+    )
+
+
+def method_function(method: str, options: dict[str, Any] | None = None) -> Method:
+    """The function behind a method: its documentation and its options.
+
+    Raises:
+        KeyError: no such method; the message gives the nearest one.
+        TypeError: one of `options` is none of the method's.
+    """
+    if method not in METHODS:
+        near = max(
+            METHODS, key=lambda name: difflib.SequenceMatcher(None, str(method), name).ratio()
+        )
+        raise UnknownMethodError(
+            f"attribute: there is no method {method!r}. Closest: {near!r}. "
+            f"All of them: {', '.join(METHODS)}."
+        )
+    module = importlib.import_module(f"vmamba_explore.attribution.{METHODS[method]}")
+    function: Method = getattr(module, method)
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in options or {}:
+        if name not in known and not any_name:
+            has = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise TypeError(f"attribute: {method} has no option {name!r}; {has}.")
+    return function
+
+
+class UnknownMethodError(KeyError):
+    """A method that does not exist; the message gives the nearest one."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
+def make_problem(
+    model: VideoMamba,
+    clips: Clips,
+    target: Target = None,
+    *,
+    minus: Target = None,
+    seed: int = 0,
+    budget_gib: float | int = 1.0,
+    progress: bool = False,
+) -> Problem:
+    """Put together what is to be explained; arguments as for `attribute`.
+
+    Raises:
+        As `attribute`.
+    """
+    inputs = as_batch(clips, model).detach()
+    if inputs.is_inference():  # cannot take part in a gradient, a copy of it can
+        inputs = inputs.clone()
+    if not inputs.is_floating_point() or not bool(torch.isfinite(inputs).all()):
+        raise ValueError(
+            "attribute: the clips have pixels that are not finite; expected what Clip.tensor() "
+            "gives."
+        )
+    if model.kept_tokens is not None:
+        raise ValueError(
+            "attribute: tokens are being dropped, and a map needs the whole grid. Leave the "
+            "`with` block; the options baselines='dropped' and method='drop_tokens' drop tokens."
+        )
+    labels = TokenLabels(model.grid, model.config.tubelet_size, clip_seconds(clips))
+    cost = Cost()
+    limits = Limits.within(model, budget_gib, observes_states=isinstance(target, State))
+    chosen: Tensor | State
+    if isinstance(target, State):
+        chosen = _checked(target, model)
+        if minus is not None:
+            raise ValueError("attribute: minus goes with a class, and the target is a State.")
+    elif target is None:
+        with torch.no_grad():
+            parts = [model(inputs[rows]) for rows in chunks(len(inputs), limits.forward_rows)]
+        chosen = torch.cat(parts).argmax(-1)
+        cost.forward += len(inputs)
+    else:
+        chosen = _classes(target, len(inputs), model, "attribute: target")
+    less = None if minus is None else _classes(minus, len(inputs), model, "attribute: minus")
+    generator = torch.Generator().manual_seed(seed)
+    return Problem(model, inputs, chosen, less, labels, generator, seed, limits, progress, cost)
+
+
+@contextmanager
+def undisturbed(model: VideoMamba) -> Iterator[None]:
+    """For the time of a `with` block, the model evaluates and its weights want no gradient."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+        for module, training in modes:
+            module.training = training
+
+
+def _checked(state: State, model: VideoMamba) -> State:
+    depth = len(model.layers)
+    if not 0 <= state.layer < depth or state.direction not in model.config.directions:
+        raise ValueError(
+            f"attribute: there is no layer {state.layer} {state.direction!r}; the model has layers "
+            f"0 to {depth - 1}, {' and '.join(model.config.directions)}."
+        )
+    config = model.config
+    limits = {"token": config.grid.seqlen, "channel": config.d_inner, "state": config.d_state}
+    for name, count in limits.items():
+        value = getattr(state, name)
+        if not 0 <= value < count:
+            raise ValueError(
+                f"attribute: the target's {name} is {value}; this model has 0 to {count - 1}."
+            )
+    return state
+
+
+def _classes(target: Any, batch: int, model: VideoMamba, what: str) -> Tensor:
+    names = model.class_names
+    words = [target] if isinstance(target, str) else target
+    if not isinstance(words, Tensor) and isinstance(words, Sequence) and words:
+        for word in words:
+            if isinstance(word, str) and word not in (names or ()):
+                known = f"this model knows {', '.join(names)}" if names else "it has no class names"
+                raise ValueError(f"{what} is {word!r}; {known}. A class number works too.")
+        numbers = [names.index(w) if names and isinstance(w, str) else w for w in words]
+        target = numbers[0] if isinstance(target, str) else numbers
+    return as_classes(target, batch, model, what).expand(batch)

@@ -1,0 +1,266 @@
+"""Methods that follow the gradient to the pixels; Captum does the work."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, cast, get_args
+
+import torch
+from captum.attr import (
+    DeepLift,
+    GradientShap,
+    InputXGradient,
+    IntegratedGradients,
+    NoiseTunnel,
+    Saliency,
+)
+from torch import Tensor, nn
+
+from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.result import Found
+
+NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+
+
+def saliency(problem: Problem, *, abs: bool = True) -> Found:
+    """The gradient of the explained number at every pixel: where a small change matters.
+
+    Args:
+        problem: What to explain.
+        abs: Its size only.
+    Source:
+        Simonyan, Vedaldi and Zisserman 2013, arXiv:1312.6034; Captum's Saliency.
+    """
+    return _each(problem, lambda p: Saliency(p).attribute(p.inputs, abs=abs, **_which(p)))
+
+
+def input_x_gradient(problem: Problem) -> Found:
+    """The gradient at every pixel times the pixel: what each adds, were the model linear.
+
+    Zero is the mean color of the model's training set, so pixels of that color get nothing.
+
+    Source:
+        Shrikumar et al. 2016, arXiv:1605.01713; Captum's InputXGradient.
+    """
+    return _each(problem, lambda p: InputXGradient(p).attribute(p.inputs, **_which(p)))
+
+
+def integrated_gradients(
+    problem: Problem,
+    *,
+    baselines: Baselines = "mean",
+    n_steps: int = 50,
+    integration: str = "gausslegendre",
+) -> Found:
+    """The gradient along the straight path from a baseline to the clip, times their difference.
+
+    The values sum to f(clip) - f(baseline), but for the error of the integral, which is
+    `convergence_delta`.
+
+    Args:
+        problem: What to explain.
+        baselines: Where the path starts, see `make_baselines`.
+        n_steps: Points on the path.
+        integration: The rule that places them: Captum's `method`, such as "riemann_trapezoid".
+    Source:
+        Sundararajan, Taly and Yan 2017, arXiv:1703.01365; Captum's IntegratedGradients.
+    """
+    _at_least_one(n_steps=n_steps)
+
+    def explain(part: Problem, base: Tensor) -> Tensor:
+        values = IntegratedGradients(part, multiply_by_inputs=True).attribute(
+            part.inputs,
+            base,
+            n_steps=n_steps,
+            method=integration,
+            internal_batch_size=part.limits.gradient_rows,
+            **_which(part),
+        )
+        return cast(Tensor, values)
+
+    return _complete(problem, baselines, explain)
+
+
+def gradient_shap(
+    problem: Problem,
+    *,
+    baselines: tuple[Baselines, ...] = ("mean", "blur", "black"),
+    n_samples: int = 20,
+    stdevs: float | int = 0.0,
+) -> Found:
+    """The mean gradient at random points between the clip and baselines drawn at random.
+
+    Args:
+        problem: What to explain.
+        baselines: Those to draw from, see `make_baselines`.
+        n_samples: Random points.
+        stdevs: Of the noise added to the clip first, in units of the model's input.
+    Source:
+        Lundberg and Lee 2017, arXiv:1705.07874; Captum's GradientShap. `convergence_delta` is the
+        distance of the sum to f(clip) less the mean of f over the baselines.
+    """
+    _at_least_one(n_samples=n_samples, baselines=len(baselines))
+
+    def explain(part: Problem) -> Found:  # one clip: its baselines are its own
+        choices = torch.cat([make_baselines(part, name) for name in baselines])
+        with part.seeded():
+            total, left = torch.zeros_like(part.inputs), n_samples
+            while left:  # Captum takes all samples at once
+                count = min(left, part.limits.gradient_rows)
+                values = GradientShap(part).attribute(
+                    part.inputs, choices, n_samples=count, stdevs=stdevs, **_which(part)
+                )
+                total, left = total + values * count / n_samples, left - count
+        which = part.which.repeat(len(choices))
+        base = part(choices, which).mean(0, keepdim=True)
+        return Found(total, base, _gap(part, total, base))
+
+    return Found.joined(explain(part) for part in problem.parts(1))
+
+
+def deep_lift(problem: Problem, *, baselines: Baselines = "mean") -> Found:
+    """Captum's DeepLift, which has no rule for what this model is made of; it says how far off.
+
+    Captum knows rules for modules such as ReLU. A VideoMamba has none of them: its nonlinear parts
+    are selective scans, SiLU gates and RMSNorm, which Captum passes with the plain gradient. What
+    comes out is gradient x (clip - baseline), and `convergence_delta` how much it misses. The
+    method that does hold for these parts is `mamba_lrp`.
+
+    Args:
+        problem: What to explain; a class, not a `State`.
+        baselines: What to compare with, see `make_baselines`.
+    Source:
+        Shrikumar, Greenside and Kundaje 2017, arXiv:1704.02685; Captum's DeepLift.
+    """
+
+    def explain(part: Problem, base: Tensor) -> Tensor:
+        part.cost.forward += 2 * part.batch
+        part.cost.backward += 2 * part.batch
+        with warnings.catch_warnings(), part.model.recomputing(part.limits.recompute):
+            warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
+            lift = DeepLift(_Number(part))
+            return cast(Tensor, lift.attribute(part.inputs, base, **_which(part)))
+
+    found = _complete(problem, baselines, explain, max(1, problem.limits.gradient_rows // 2))
+    assert found.convergence_delta is not None and found.baseline_output is not None
+    change = problem(problem.inputs) - found.baseline_output
+    missed = float((found.convergence_delta.abs() / change.abs().clamp_min(1e-12)).max())
+    if missed > 0.01:
+        warnings.warn(
+            f"deep_lift: the values miss f(clip) - f(baseline) by up to {missed:.0%}: Captum has "
+            "no rule for selective scans, SiLU and RMSNorm. mamba_lrp has.",
+            stacklevel=2,
+        )
+    return found
+
+
+def noise_tunnel(
+    problem: Problem,
+    *,
+    of: Literal["saliency", "input_x_gradient", "integrated_gradients"] = "saliency",
+    nt_type: NoiseType = "smoothgrad",
+    nt_samples: int = 16,
+    stdevs: float | int = 0.3,
+    **options: Any,
+) -> Found:
+    """Another method's maps for the clip with noise added, many times, and their mean.
+
+    Args:
+        problem: What to explain.
+        of: The other method, "saliency", "input_x_gradient" or "integrated_gradients".
+        nt_type: "smoothgrad" (mean), "smoothgrad_sq" (mean square) or "vargrad" (variance).
+        nt_samples: Noisy clips.
+        stdevs: Of the noise, in units of the model's input (one is about a quarter of the range).
+        options: `baselines` and `n_steps` of integrated_gradients.
+    Source:
+        Smilkov et al. 2017, arXiv:1706.03825; Captum's NoiseTunnel.
+    """
+    if nt_type not in get_args(NoiseType):
+        raise ValueError(
+            f"noise_tunnel: nt_type must be {', '.join(get_args(NoiseType))}, got {nt_type!r}."
+        )
+    _at_least_one(nt_samples=nt_samples)
+    kinds: dict[str, Any] = {
+        "saliency": Saliency,
+        "input_x_gradient": InputXGradient,
+        "integrated_gradients": IntegratedGradients,
+    }
+    if of not in kinds:
+        raise ValueError(f"noise_tunnel: of must be {', '.join(kinds)}, got {of!r}.")
+    allowed = ("baselines", "n_steps") if of == "integrated_gradients" else ()
+    for name in options:
+        if name not in allowed:
+            raise TypeError(f"noise_tunnel: {of} has no option {name!r} here.")
+
+    def explain(part: Problem) -> Tensor:
+        inner: dict[str, Any] = {}
+        if of == "integrated_gradients":
+            inner = {
+                "baselines": make_baselines(part, options.get("baselines", "mean")),
+                "n_steps": options.get("n_steps", 20),
+                "internal_batch_size": part.limits.gradient_rows,
+            }
+        with part.seeded():
+            values = NoiseTunnel(kinds[of](part)).attribute(
+                part.inputs,
+                nt_type=nt_type,
+                nt_samples=nt_samples,
+                nt_samples_batch_size=max(1, part.limits.gradient_rows // part.batch),
+                stdevs=float(stdevs),
+                **inner,
+                **_which(part),
+            )
+        return cast(Tensor, values)
+
+    return _each(problem, explain)
+
+
+class _Number(nn.Module):
+    """The explained number as a module, for what Captum hangs its hooks on."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
+        self.model = problem.model
+
+    def forward(self, inputs: Tensor, which: Tensor) -> Tensor:
+        return self.problem.number(inputs, which)
+
+
+def _which(problem: Problem) -> dict[str, Any]:
+    return {"additional_forward_args": (problem.which,)}
+
+
+def _each(problem: Problem, explain: Callable[[Problem], Tensor]) -> Found:
+    return Found(torch.cat([explain(part).detach() for part in problem.parts()]))
+
+
+def _complete(
+    problem: Problem,
+    baselines: Baselines,
+    explain: Callable[[Problem, Tensor], Tensor],
+    rows: int | None = None,
+) -> Found:
+    """A method whose values are to sum to f(clip) - f(baseline), with how far they are off."""
+    found = []
+    base = make_baselines(problem, baselines)
+    for number, part in enumerate(problem.parts(rows)):
+        begin = number * (rows or problem.limits.gradient_rows)
+        own = base[begin : begin + part.batch]
+        values = explain(part, own).detach()
+        output = part(own)
+        found.append(Found(values, output, _gap(part, values, output)))
+    return Found.joined(found)
+
+
+def _gap(problem: Problem, values: Tensor, base: Tensor) -> Tensor:
+    """The values' sum less the change of the output, (batch,)."""
+    return values.flatten(1).sum(1) - (problem(problem.inputs) - base)
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"attribute: {name} is {number}, expected at least 1.")

@@ -1,0 +1,210 @@
+"""What is to be explained: one number that a model gives for each clip, and how to ask for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmamba_explore.analysis.evidence import pick_logits
+from vmamba_explore.attribution.budget import Limits
+from vmamba_explore.attribution.result import Cost
+from vmamba_explore.hooks import HookPoint, attached
+from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.trace import TokenLabels
+
+
+@dataclass(frozen=True)
+class State:
+    """One number of a hidden state, as the target of an attribution: what made it what it is?
+
+    Args:
+        layer: Block number, from 0.
+        direction: "forward" or "backward".
+        token: Natural index of the token after which the state is looked at.
+        channel: Of d_inner.
+        state: Of d_state.
+    """
+
+    layer: int
+    direction: str
+    token: int
+    channel: int
+    state: int
+
+    @property
+    def hook(self) -> str:
+        """The hook point that holds it."""
+        return f"layers.{self.layer}.mixer.ssm_{self.direction}.hook_h"
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One number of a model for each clip of a batch, ready to be explained by any method.
+
+    `problem(inputs)` gives that number for any clips in place of the given ones, row by row, in
+    slices that stay within the memory budget, values and gradients alike. Captum's functions get
+    `problem` as forward function and `problem.which` in `additional_forward_args`, so that rows
+    that they repeat still know which clip's number is asked for.
+
+    Args:
+        model: The model. Its parameters are left out of the gradients.
+        inputs: The clips, (batch, channels, num_frames, height, width), no gradient.
+        target: The class of each clip, (batch,), or a `State`.
+        minus: The class whose logit is subtracted, (batch,), or None.
+        labels: Places and times of the tokens.
+        generator: The only source of randomness a method may use, on the CPU.
+        seed: The generator's; for libraries that only know the global one (see `seeded`).
+        limits: How many clips at a time.
+        progress: Whether to show bars.
+        cost: Counts what goes through the model.
+    """
+
+    model: VideoMamba
+    inputs: Tensor
+    target: Tensor | State
+    minus: Tensor | None
+    labels: TokenLabels
+    generator: torch.Generator
+    seed: int
+    limits: Limits
+    progress: bool = True
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def batch(self) -> int:
+        """Clips."""
+        return len(self.inputs)
+
+    @property
+    def which(self) -> Tensor:
+        """The number of each clip, (batch,): Captum's `additional_forward_args`."""
+        return torch.arange(self.batch, device=self.inputs.device)
+
+    def __call__(self, inputs: Tensor, which: Tensor | None = None) -> Tensor:
+        """Give the explained number of each row, (rows,); differentiable in `inputs`.
+
+        Args:
+            inputs: Clips, (rows, channels, num_frames, height, width).
+            which: For which of the problem's clips each row stands, (rows,). None: in order.
+        """
+        which = self.which if which is None else which
+        if len(which) != len(inputs):
+            raise ValueError(
+                f"Problem: got {len(inputs)} clips and {len(which)} numbers of clips; expected "
+                "as many."
+            )
+        if torch.is_grad_enabled() and inputs.requires_grad:
+            result: Tensor = _RowGradients.apply(inputs, which, self)
+            return result
+        with torch.no_grad():
+            rows = self.limits.forward_rows
+            parts = [
+                self.number(inputs[i : i + rows], which[i : i + rows])
+                for i in range(0, len(inputs), rows)
+            ]
+        self.cost.forward += len(inputs)
+        return torch.cat(parts)
+
+    def number(self, inputs: Tensor, which: Tensor) -> Tensor:
+        """The explained number of each row in one go, nothing counted, the graph kept."""
+        if isinstance(self.target, State):
+            return self._state(inputs, self.target)
+        return self.pick(self.model(inputs), which)
+
+    def pick(self, logits: Tensor, which: Tensor | None = None) -> Tensor:
+        """The target's logit of each row, less that of `minus`, at least float32."""
+        if isinstance(self.target, State):
+            raise ValueError(
+                "attribute: this method reads logits, and the target is a State. Give a class, "
+                "or choose a gradient or perturbation method."
+            )
+        which = self.which if which is None else which
+        minus = None if self.minus is None else self.minus[which]
+        return pick_logits(at_least_float32(logits), self.target[which], minus)
+
+    def gradient(self, inputs: Tensor, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The explained number of each row and its gradient, of the shape of `inputs`."""
+        which = self.which if which is None else which
+        rows, limits = self.limits.gradient_rows, self.limits
+        outputs, gradients = [], []
+        for i in range(0, len(inputs), rows):
+            part = inputs[i : i + rows].detach().requires_grad_()
+            with torch.enable_grad(), self.model.recomputing(limits.recompute):
+                output = self.number(part, which[i : i + rows])
+                (gradient,) = torch.autograd.grad(output.sum(), part)
+            outputs.append(output.detach())
+            gradients.append(gradient)
+        self.cost.forward += len(inputs)
+        self.cost.backward += len(inputs)
+        return torch.cat(outputs), torch.cat(gradients)
+
+    def parts(self, rows: int | None = None) -> Iterator[Problem]:
+        """The same problem in groups of at most `rows` clips (None: as many as a gradient takes).
+
+        They share the generator and the cost.
+        """
+        for part in chunks(self.batch, self.limits.gradient_rows if rows is None else rows):
+            target = self.target if isinstance(self.target, State) else self.target[part]
+            minus = None if self.minus is None else self.minus[part]
+            seconds = None if self.labels.seconds is None else self.labels.seconds[part]
+            labels = replace(self.labels, seconds=seconds)
+            yield replace(self, inputs=self.inputs[part], target=target, minus=minus, labels=labels)
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """For the time of a `with` block, make torch's and numpy's global generators repeat."""
+        state, legacy = torch.get_rng_state(), np.random.get_state()
+        try:
+            torch.manual_seed(self.seed)
+            np.random.seed(self.seed % 2**32)
+            yield
+        finally:
+            torch.set_rng_state(state)
+            np.random.set_state(legacy)
+
+    def _state(self, inputs: Tensor, state: State) -> Tensor:
+        found: list[Tensor] = []
+
+        def keep(h: Tensor, point: HookPoint) -> None:
+            found.append(h[:, state.channel, state.state, state.token])
+
+        with attached(self.model, [(state.hook, keep)]):
+            residual = self.model.embed(inputs)
+            for block in self.model.layers[: state.layer]:
+                residual = self.model.run_block(block, residual)
+            self.model.layers[state.layer](residual)
+        return found[0]
+
+
+class _RowGradients(torch.autograd.Function):
+    """A number for each row and, at once, its gradient, a slice of rows at a time.
+
+    Rows do not depend on each other, so the gradient of every row is known before anybody asks
+    for it, and nothing else has to be kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, which: Tensor, problem: Problem) -> Tensor:
+        output, gradient = problem.gradient(inputs, which)
+        ctx.save_for_backward(gradient)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        scale = upstream[0].view(-1, *(1,) * (gradient.ndim - 1))
+        return gradient * scale.to(gradient), None, None
+
+
+def chunks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `total`."""
+    for i in range(math.ceil(total / size)):
+        yield slice(i * size, (i + 1) * size)

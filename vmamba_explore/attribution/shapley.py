@@ -1,0 +1,144 @@
+"""Shapley values of units: each one's share of the change from the baseline to the clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from captum.attr import KernelShap, ShapleyValueSampling
+from torch import Tensor
+
+from vmamba_explore.attribution.baselines import Baselines
+from vmamba_explore.attribution.game import Game
+from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.removal import (
+    everything,
+    found_on_tokens,
+    of_vectors,
+    shown_as,
+    units_at_a_time,
+)
+from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.units import Unit, units_of
+
+
+def shapley_value_sampling(
+    problem: Problem,
+    *,
+    unit: Unit = "frames",
+    baselines: Baselines = "blur",
+    n_samples: int = 25,
+) -> Found:
+    """What a unit adds when it comes to others that came before it in random order, on average.
+
+    The values sum to f(clip) - f(baseline) for every order drawn, up to rounding.
+
+    Args:
+        problem: What to explain.
+        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
+        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
+            see `Game`.
+        n_samples: Random orders, the same for all clips; each takes as many clips through the
+            model as there are units.
+    Raises:
+        ValueError: fewer than one order.
+    Source:
+        Castro, Gomez and Tejada 2009; Strumbelj and Kononenko 2010; Captum's ShapleyValueSampling,
+        which adds up in float32.
+    """
+    if n_samples < 1:
+        raise ValueError(
+            f"attribute: shapley_value_sampling's n_samples is {n_samples}, expected at least 1."
+        )
+    game = Game(problem, units_of(problem, unit), baselines)
+    count = game.units.count
+    each = n_samples * count + 1
+    with shown_as(problem, "shapley_value_sampling", each) as shown, problem.seeded():
+        values = ShapleyValueSampling(of_vectors(shown(game))).attribute(
+            everything(game),
+            additional_forward_args=(problem.which,),
+            n_samples=n_samples,
+            perturbations_per_eval=units_at_a_time(problem, count),
+        )
+    return _complete(game, values)
+
+
+def kernel_shap(
+    problem: Problem,
+    *,
+    unit: Unit = "frames",
+    baselines: Baselines = "blur",
+    n_samples: int = 200,
+) -> Found:
+    """Shapley values by a linear fit to random coalitions of units.
+
+    Args:
+        problem: What to explain.
+        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
+        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
+            see `Game`.
+        n_samples: Coalitions for each clip, all units and no unit included.
+    Raises:
+        ValueError: a single unit, or fewer coalitions than a fit needs.
+    Source:
+        Lundberg and Lee 2017, arXiv:1705.07874; Captum's KernelShap, clip by clip. It holds all
+        units and no unit to the model's numbers with a weight of a million, and so misses
+        completeness by about a millionth. The fit is by `torch.linalg.lstsq`, in place of
+        scikit-learn's.
+    """
+    game = Game(problem, units_of(problem, unit), baselines)
+    sizes = game.units.sizes
+    most, least = int((sizes > 0).sum(1).max()), int((sizes > 0).sum(1).min())
+    if least < 2 or n_samples < most + 1:
+        raise ValueError(
+            f"attribute: kernel_shap has {n_samples} samples for {least} to {most} units; expected "
+            "at least two units, and one sample more than units."
+        )
+    values = torch.zeros(sizes.shape, device=sizes.device)
+    with shown_as(problem, "kernel_shap", n_samples) as shown, problem.seeded():
+        played = shown(game)
+        for clip, there in enumerate(sizes > 0):
+            which = torch.tensor([clip], device=sizes.device)
+
+            def number(vectors: Tensor, which: Tensor, there: Tensor = there) -> Tensor:
+                present = torch.zeros(len(vectors), len(there), dtype=torch.bool)
+                present[:, there.cpu()] = vectors.cpu() > 0.5
+                return played(present.to(there.device), which)
+
+            shap = KernelShap(number)
+            shap.interpretable_model = _LeastSquares()
+            values[clip, there] = shap.attribute(
+                torch.ones(1, int(there.sum()), device=sizes.device),
+                additional_forward_args=(which,),
+                n_samples=n_samples,
+                perturbations_per_eval=problem.limits.forward_rows,
+            )[0]
+    return _complete(game, values)
+
+
+class _LeastSquares:
+    """A weighted linear fit with an intercept, as Captum's KernelShap wants one."""
+
+    coefficients: Tensor
+
+    def fit(self, train_data: Any, **_: Any) -> None:
+        rows, target, weight = (
+            torch.cat(column).double() for column in zip(*train_data, strict=True)
+        )
+        scale = weight.sqrt().unsqueeze(1)
+        design = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+        solution = torch.linalg.lstsq(
+            (design * scale).cpu(), (target.unsqueeze(1) * scale).cpu(), driver="gelsd"
+        ).solution
+        self.coefficients = solution[:-1].T
+
+    def representation(self) -> Tensor:
+        return self.coefficients
+
+
+def _complete(game: Game, values: Tensor) -> Found:
+    """The same for values that are to sum to f(clip) - f(baseline)."""
+    found, problem = found_on_tokens(game, values), game.problem
+    present = everything(game) > 0.5
+    output, base = game(present, problem.which), game(~present, problem.which)
+    return Found(found.values, base, values.sum(1) - (output - base), found.details)

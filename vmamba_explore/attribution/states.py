@@ -1,0 +1,201 @@
+"""What the hidden states carry towards a number: state times gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from vmamba_explore.analysis.frame_states import frame_ends
+from vmamba_explore.analysis.frozen_scan import FrozenScan
+from vmamba_explore.attribution.problem import Problem, State
+from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.scan_gradients import (
+    ScanGradient,
+    as_found,
+    chosen_scans,
+    over_scans,
+    scan_gradients,
+)
+from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.trace.places import Layers
+from vmamba_explore.trace.trace import TokenLabels
+
+
+def state_x_gradient(
+    problem: Problem, *, layers: Layers = None, direction: str | None = None
+) -> Found:
+    """State times gradient: how much of the number the scans carry on from each token.
+
+    With h_t the state after token t and lambda_t = df/dh_t its whole gradient, in each layer and
+    direction, and then summed::
+
+        value_t = sum_{d,n} h_t lambda_t = sum_{s >= t} r_s - sum_{s > t} w_s
+        w_s = sum_n B_s df/dB_s     what is written at s for later      (`attention_x_gradient`)
+        r_s = sum_n C_s df/dC_s     what is read at s
+
+    with s >= t in the order of the scan: what is read from t on, less what is only written after
+    t. So no state is ever made, whatever the length of the clip. It is what goes through token t,
+    not what comes from it: a bright path between writing and reading, not a map of evidence.
+    Nothing is frozen but what a state cannot change, the selection of its own scan; the scale of
+    the states, which is arbitrary, drops out.
+
+    Args:
+        problem: What to explain, a class or a `State`.
+        layers: Which, None for all (up to that of a `State`).
+        direction: "forward", "backward" or None for both.
+    Returns:
+        Values on the tokens, and in `details` a `ScanParts`, by layer and direction.
+    Raises:
+        ValueError: there is no such layer or direction.
+    """
+    target = problem.target
+
+    def carried(found: ScanGradient) -> Tensor:
+        written, read = found.product("B"), found.product("C").double()
+        own = found.scan.ssm.hook_h.name
+        if isinstance(target, State) and target.hook == own:
+            # all that it holds was written, and is read at its token
+            read[:, target.token] = written.sum(1)
+        backwards = found.scan.ssm.steps(written.shape[-1]).flip(0)
+        left = read[:, backwards]
+        left[:, 1:] -= written.double()[:, backwards[:-1]]
+        return left.cumsum(-1)[:, backwards.argsort()].to(written)
+
+    return as_found(over_scans(problem, ["B", "C"], "state x gradient", layers, direction, carried))
+
+
+@dataclass(frozen=True, eq=False)
+class StateGradients:
+    """The states of one scan after some tokens, and the explained number's gradient for each.
+
+    `gradients` and `states` depend on the scale of the states, which is arbitrary (B c and C / c
+    make the same model); `products` do not.
+
+    Attributes:
+        gradients: df/dh, (batch, d_inner, d_state, token).
+        states: h, the same shape.
+        layer: Block number.
+        direction: "forward" or "backward".
+        tokens: Natural index of each entry of the axis `token`.
+        labels: Places and times of the tokens.
+    """
+
+    gradients: Float[Tensor, "batch d_inner d_state token"]
+    states: Float[Tensor, "batch d_inner d_state token"]
+    layer: int
+    direction: str
+    tokens: tuple[int, ...]
+    labels: TokenLabels
+
+    @property
+    def products(self) -> Float[Tensor, "batch d_inner d_state token"]:
+        """State times gradient, number by number: in units of what is explained."""
+        return self.states * self.gradients
+
+    def array(self, clip: int = 0) -> xr.DataArray:
+        """The products of one clip: dims token, channel, state; the coordinate `frame` is the
+        token's frame, -1 for the class token."""
+        values = self.products[clip].permute(2, 0, 1).float().cpu().numpy()
+        frame = self.labels.grid.frame_of_tokens()[list(self.tokens)].numpy()
+        coords = {"token": list(self.tokens), "frame": ("token", frame), "layer": self.layer,
+                  "direction": self.direction}  # fmt: skip
+        name = "state x gradient"
+        return xr.DataArray(values, coords, ("token", "channel", "state"), name, {"quantity": name})
+
+    def strongest(self, clip: int = 0, count: int = 5) -> list[tuple[State, float]]:
+        """The numbers of the state with the largest products, by size, each with its product.
+
+        A `State` can be a target itself: `attribute(model, clip, target=state)` says what in the
+        clip made it.
+        """
+        products = self.products[clip]
+        found = []
+        for place in products.abs().flatten().topk(min(count, products.numel())).indices.tolist():
+            channel, state, token = (int(i) for i in torch.unravel_index(
+                torch.tensor(place), products.shape
+            ))  # fmt: skip
+            where = State(self.layer, self.direction, self.tokens[token], channel, state)
+            found.append((where, float(products[channel, state, token])))
+        return found
+
+
+def state_gradient(
+    problem: Problem,
+    *,
+    layer: int = 0,
+    direction: str = "forward",
+    tokens: int | Iterable[int] | Tensor | None = None,
+) -> Found:
+    """Every number of one scan's state times its gradient, after chosen tokens.
+
+    lambda_t = df/dh_t comes from one scan of the transposed operator, in which the gradient for
+    the scan's output y is read against the order of the scan::
+
+        lambda_t = C_t df/dy_t + exp(delta' A) lambda',   ' the token that is read next
+
+    States are kept after the chosen tokens and nowhere else. Frozen: the selection of this scan,
+    which its states cannot change.
+
+    Args:
+        problem: What to explain, a class or a `State`.
+        layer: Block number; negative ones count from the last. Where the class token is read and
+            stands in front, nobody reads the forward states of the last layer: all are 0 there.
+        direction: "forward" or "backward".
+        tokens: Natural indices; None: those after which the scan leaves a token frame, where the
+            state is all that it hands on to the next one.
+    Returns:
+        The sum of |h lambda| at those tokens, 0 elsewhere: how much hangs on the state, signs
+        left out (`state_x_gradient` has their sum). In `details` the `StateGradients`.
+    Raises:
+        ValueError: there is no such layer, direction or token.
+    """
+    depth = len(problem.model.layers)
+    layer = layer + depth if -depth <= layer < 0 else layer
+    chosen = chosen_scans(problem, layer, direction)
+    grid = problem.labels.grid
+    if tokens is None:
+        places = frame_ends(problem.model, direction)[1].sort().values
+    else:
+        places = grid.checked(tokens, "state_gradient")
+    kept = places.tolist()
+    if not kept:
+        raise ValueError("state_gradient: tokens is empty, expected at least one natural index.")
+    states, gradients = [], []
+    for part in problem.parts():
+        (found,) = scan_gradients(part, chosen, ("u", "delta", "B", "C", "y"))
+        states.append(_states(found, kept))
+        gradients.append(_gradients(found, kept, problem.target))
+    details = StateGradients(
+        torch.cat(gradients), torch.cat(states), layer, direction, tuple(kept), problem.labels
+    )
+    values = details.products.new_zeros(problem.batch, grid.seqlen)
+    values[:, kept] = details.products.abs().sum((1, 2))
+    return Found(values, details=details)
+
+
+def _frozen(found: ScanGradient) -> FrozenScan:
+    ssm = found.scan.ssm
+    delta, B, C = (at_least_float32(found.values[name]) for name in ("delta", "B", "C"))
+    D = at_least_float32(ssm.D).detach()
+    return FrozenScan(delta, ssm.A.detach(), B, C, D, ssm.reverse, ssm.scan_order)
+
+
+def _states(found: ScanGradient, tokens: list[int]) -> Tensor:
+    return _frozen(found).states(at_least_float32(found.values["u"]), tokens)
+
+
+def _gradients(found: ScanGradient, tokens: list[int], target: Tensor | State) -> Tensor:
+    frozen, read = _frozen(found), found.gradients["y"]
+    if isinstance(target, State) and target.hook == found.scan.ssm.hook_h.name:
+        # the state itself is what is read: a C that is 1 in its place, at its token
+        C = torch.zeros_like(frozen.C)
+        C[:, target.state] = 1
+        read = torch.zeros_like(read)
+        read[:, target.channel, target.token] = 1
+        frozen = replace(frozen, C=C)
+    return frozen.adjoint_states(at_least_float32(read), tokens)

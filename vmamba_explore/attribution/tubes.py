@@ -1,0 +1,198 @@
+"""The smallest part of a clip, a tube in space and time, that keeps the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange, reduce
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.game import Game, blend
+from vmamba_explore.attribution.problem import Problem, chunks
+from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.units import units_of
+from vmamba_explore.tokens import TokenGrid
+
+_RATE = 1.0  # a step, at the steepest token, in units of a mask's logit
+_AREA_WEIGHT = 0.1, 20.0  # of the area's error at the start and at the end
+
+
+@dataclass(frozen=True, eq=False)
+class Tube:
+    """For each area that was tried, the tube that keeps most of the answer.
+
+    Args:
+        areas: Parts of the video tokens, ascending.
+        tubes: Whether each token is in, (batch, area, frame, row, col).
+        kept: What the clip gives of the explained number when only the tube is shown, as a part of
+            f(clip) - f(baseline), (batch, area). More than 1 is possible: what speaks against the
+            answer is gone as well.
+        share: The part from which on a tube is said to keep the answer.
+    """
+
+    areas: tuple[float, ...]
+    tubes: Bool[Tensor, "batch area frame row col"]
+    kept: Float[Tensor, "batch area"]
+    share: float
+
+    @property
+    def area(self) -> Float[Tensor, " batch"]:
+        """The smallest area whose tube keeps the answer, (batch,); NaN where none does."""
+        keeps = self.kept >= self.share
+        first = self.kept.new_tensor(self.areas)[keeps.int().argmax(1)]
+        return first.where(keeps.any(1), torch.nan)
+
+    @property
+    def tube(self) -> Bool[Tensor, "batch frame row col"]:
+        """The tube of that area; the largest one that was tried where none keeps the answer."""
+        keeps = self.kept >= self.share
+        number = torch.where(keeps.any(1), keeps.int().argmax(1), len(self.areas) - 1)
+        return self.tubes[torch.arange(len(number), device=number.device), number]
+
+    def __repr__(self) -> str:
+        median = float(self.area.nanmedian())
+        none = int(self.area.isnan().sum())
+        return (
+            f"Tube(keeps {self.share:.0%} with {median:.3g} of the tokens (median), "
+            f"{none} of {len(self.kept)} clips with none of the areas {self.areas})"
+        )
+
+
+def extremal_perturbation(
+    problem: Problem,
+    *,
+    areas: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2),
+    baselines: Baselines = "blur",
+    n_steps: int = 30,
+    smoothing: float | int = 0.7,
+    share: float | int = 0.9,
+) -> Found:
+    """Look for the tube of a given size that keeps most of the answer, for some sizes.
+
+    A mask m on the token grid, smooth in time and space, is moved along the gradient so as to
+    maximize
+
+        (f(m x + (1 - m) b) - f(b)) / (f(x) - f(b)) - weight * mean (sorted m - r)^2
+
+    where r is 0 but for the wanted part of ones at its end. The tube is then exactly that many
+    tokens, those with the highest m, and what it keeps is asked of the model with them alone. The
+    map is the mean of the masks over the areas: high where already the smallest tube is.
+
+    Args:
+        problem: What to explain.
+        areas: Parts of the video tokens, between 0 and 1.
+        baselines: What is seen outside, see `make_baselines`.
+        n_steps: Gradient steps; each takes one gradient for each clip and area.
+        smoothing: Standard deviation of the Gaussian that smooths the mask, in tokens.
+        share: The part of f(clip) - f(baseline) from which on a tube is said to keep the answer.
+    Returns:
+        The map, and a `Tube` for `details`.
+    Raises:
+        ValueError: an area that is not between 0 and 1, or a number that is not positive.
+    Source:
+        Fong, Patrick and Vedaldi 2019, arXiv:1910.08485, equations 3 and 5; for video Li et al.
+        2021 (spatio-temporal extremal perturbation). Deviations: the mask has the resolution of
+        the tokens, it is smoothed by a Gaussian rather than by a maximum of bumps, all areas are
+        sought at once, and the number is divided by its range so that one weight fits all. A
+        picture dimmed by a mask is not half hidden from a model that normalizes its tokens, so
+        the gradient is a weak guide: on motion clips the tokens that `feature_ablation` ranks
+        highest keep more than a tube found here.
+    """
+    wanted = tuple(sorted({float(area) for area in areas}))
+    if not wanted or not all(0 < area < 1 for area in wanted):
+        raise ValueError(
+            f"attribute: extremal_perturbation's areas are {areas}; expected parts of the clip "
+            "between 0 and 1, such as (0.05, 0.1)."
+        )
+    for name, value in (("n_steps", n_steps), ("smoothing", smoothing), ("share", share)):
+        if not value > 0:
+            raise ValueError(
+                f"attribute: extremal_perturbation's {name} is {value}, expected more than 0."
+            )
+    grid = problem.labels.grid
+    tubelets = units_of(problem, "tubelets")
+    game = Game(problem, tubelets, baselines)
+    all_or_none = torch.ones_like(tubelets.numbers, dtype=torch.bool)
+    output = game(all_or_none, problem.which)
+    base_output = game(~all_or_none, problem.which)
+    masks = _search(problem, wanted, baselines, n_steps, float(smoothing), output - base_output)
+    counts = [max(1, round(area * grid.num_patches)) for area in wanted]
+    rank = masks.flatten(2).argsort(dim=-1, descending=True, stable=True).argsort(-1)
+    inside = rank < torch.tensor(counts, device=rank.device).unsqueeze(-1)
+    which = problem.which.repeat_interleave(len(wanted))
+    shown = game(inside.flatten(0, 1), which).view(len(output), -1)
+    kept = (shown - base_output[:, None]) / (output - base_output)[:, None]
+    tube = Tube(wanted, inside.unflatten(-1, grid.shape), kept, float(share))
+    video = masks.mean(1).flatten(1).unsqueeze(-1)
+    values = grid.insert_cls(video, video.new_zeros(len(video), 1, 1)).squeeze(-1)
+    return Found(values, base_output, details=tube)
+
+
+def _search(
+    problem: Problem,
+    areas: tuple[float, ...],
+    baselines: Baselines,
+    n_steps: int,
+    smoothing: float,
+    change: Tensor,
+) -> Float[Tensor, "batch area frame row col"]:
+    """The masks after so many steps; `change` is f(clip) - f(baseline)."""
+    grid, base = problem.labels.grid, make_baselines(problem, baselines)
+    which = problem.which.repeat_interleave(len(areas))
+    nothing = change.abs() < 1e-6
+    scale = change.where(~nothing, 1e-6)[which].view(-1, 1, 1, 1)
+    goal = torch.arange(grid.num_patches, device=which.device) / grid.num_patches
+    goal = (goal >= 1 - goal.new_tensor(areas)[:, None]).to(change).repeat(problem.batch, 1)
+    logit = torch.zeros(len(which), *grid.shape, dtype=change.dtype, device=which.device)
+    logit.requires_grad_()
+    start, end = _AREA_WEIGHT
+    steps = tqdm(
+        range(n_steps),
+        desc="extremal_perturbation",
+        unit="step",
+        leave=False,
+        disable=not problem.progress,
+    )
+    for step in steps:
+        mask = _mask(logit, grid, smoothing)
+        pull = _pull(problem, mask.detach(), base, which) / scale
+        weight = start * (end / start) ** (step / max(1, n_steps - 1))
+        missed = (mask.flatten(1).sort(1).values - goal).square().mean(1)
+        loss = weight * missed.sum() - (pull * mask).sum()
+        (slope,) = torch.autograd.grad(loss, logit)
+        steepest = slope.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+        logit = (logit - _RATE * slope / steepest).detach().requires_grad_()
+    mask = _mask(logit.detach(), grid, smoothing)
+    return rearrange(mask, "(b a) t h w -> b a t h w", a=len(areas))
+
+
+def _pull(
+    problem: Problem, mask: Tensor, base: Tensor, which: Tensor
+) -> Float[Tensor, "rows frame row col"]:
+    """The gradient of each row's number in its mask."""
+    found = []
+    for rows in chunks(len(which), problem.limits.gradient_rows):
+        clips, instead = problem.inputs[which[rows]], base[which[rows]]
+        _, gradient = problem.gradient(blend(mask[rows], clips, instead), which[rows])
+        t, h, w = mask.shape[1:]
+        change = gradient * (clips - instead)
+        found.append(reduce(change, "b c (t x) (h y) (w z) -> b t h w", "sum", t=t, h=h, w=w))
+    return torch.cat(found)
+
+
+def _mask(logit: Tensor, grid: TokenGrid, smoothing: float) -> Tensor:
+    """Between 0 and 1, smooth in time and space."""
+    for dim, size in enumerate(grid.shape, start=1):
+        near = _near(size, smoothing).to(logit)
+        logit = torch.tensordot(logit, near, ([dim], [1])).movedim(-1, dim)
+    return logit.sigmoid()
+
+
+def _near(size: int, width: float) -> Tensor:
+    """A Gaussian around each of `size` places, in rows that sum to one."""
+    place = torch.arange(size)
+    return (-((place[:, None] - place) / width).square() / 2).softmax(1)

@@ -1,0 +1,212 @@
+"""Figures of attributions: maps of several methods side by side, and how much they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+from vmamba_explore.attribution.result import Attribution, Part
+from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.clips import Clip
+from vmamba_explore.view.colors import scale_of
+from vmamba_explore.view.figures.layout import (
+    WIDTH,
+    color_axis,
+    mosaic,
+    new_figure,
+    small_integers,
+    text,
+    time_labels,
+)
+from vmamba_explore.view.pictures import thumbnail
+
+_MARGIN = {"r": 168, "t": 64, "b": 56}  # pixels
+_MAX_CELL = 13  # pixels
+_MOST_FRAMES = 16
+_TRUTH = "#d55e00"
+
+
+def attribution_maps(
+    clip: Clip,
+    attributions: Mapping[str, Attribution],
+    index: int = 0,
+    *,
+    truth: Bool[np.ndarray, "frame row col"] | None = None,
+    part: Part = "signed",
+    frames: Sequence[int] | None = None,
+    title: str = "What each method shows",
+) -> go.Figure:
+    """Show the token maps of several methods under the frames of a clip, a line for each method.
+
+    Methods measure in different units, so every line has its own scale: its colors are shares of
+    its largest size, which stands beside it.
+
+    Args:
+        clip: The clip; above each column of tiles stands the first of the frames it belongs to.
+        attributions: By name, of the same clips.
+        index: Which clip of the batch.
+        truth: The tokens that should be found, such as `analysis.truth.touched` gives them;
+            outlined in every tile.
+        part: "signed", "positive" or "abs", see `Attribution.tokens`.
+        frames: Token frames to show. None: all, longer clips thinned evenly to 16.
+        title: Of the figure.
+
+    Raises:
+        ValueError: no map, no such clip or frame, or maps on different grids.
+    """
+    maps = _maps(attributions, index, part)
+    grid = next(iter(maps.values())).shape
+    if truth is not None and truth.shape != grid:
+        raise ValueError(
+            f"attribution_maps: the truth is {truth.shape}, the maps (frame, row, col) {grid}."
+        )
+    shown = _shown(frames, grid[0])
+    rows, cols = grid[1:]
+    values = np.stack([array.values[shown] for array in maps.values()])
+    peaks = np.abs([array.values for array in maps.values()]).max(axis=(1, 2, 3))
+    board = mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
+
+    height, width = board.values.shape
+    strip = rows + 2
+    left = min(max(120, 20 + 7 * max(map(len, maps))), 300)
+    cell = min((WIDTH - left - _MARGIN["r"]) / width, _MAX_CELL)
+    pixels = round((height + strip) * cell)
+    figure = new_figure(title, pixels + _MARGIN["t"] + _MARGIN["b"], l=left, **_MARGIN)
+    numbers = board.places[..., 1:].copy()
+    numbers[..., 0] = np.asarray(shown)[numbers[..., 0]]
+    for line, name in enumerate(maps):
+        here = slice(line * (rows + 1), line * (rows + 1) + rows)
+        figure.add_heatmap(
+            z=board.values[here], x0=0, y0=here.start, coloraxis="coloraxis", name=text(name),
+            customdata=small_integers(numbers[here]), hoverongaps=False,
+            hovertemplate=f"{text(name)}<br>frame %{{customdata[0]}}, row %{{customdata[1]}}, "
+            f"col %{{customdata[2]}}<br>%{{z:.3f}} of {peaks[line]:.3g}<extra></extra>",
+        )  # fmt: skip
+        figure.add_annotation(
+            text=f"peak {peaks[line]:.3g}", xref="paper", x=1, y=board.y[line], xanchor="left",
+            showarrow=False, font={"size": 11},
+        )  # fmt: skip
+    array = next(iter(maps.values())).isel(frame=shown)
+    for center, first in zip(board.x, _clip_frames(array, clip), strict=True):
+        figure.add_layout_image(
+            source=thumbnail(clip.frames[first], side=64), xref="x", yref="y",
+            x=center - cols / 2, y=-rows - 2, sizex=cols, sizey=rows, sizing="stretch",
+        )  # fmt: skip
+    if truth is not None:
+        _add_outlines(figure, truth[shown], len(maps))
+    x_title, labels = time_labels(array)
+    figure.update_xaxes(
+        title=x_title, tickvals=board.x, ticktext=labels, tickangle=0, range=[-0.5, width - 0.5]
+    )
+    figure.update_yaxes(
+        tickvals=board.y, ticktext=[text(name) for name in maps], ticks="",
+        range=[height - 0.5, -strip - 0.5],
+    )  # fmt: skip
+    axis = color_axis(scale_of([-1.0, 1.0]), "share of the line's peak (no unit)")
+    beside = 1 + 88 / (WIDTH - left - _MARGIN["r"])  # right of the peaks
+    axis["colorbar"].update(x=beside, len=min(200, pixels))  # type: ignore[attr-defined]
+    legend = {"orientation": "h", "x": 0, "y": 1 - 34 / figure.layout.height, "yref": "container",
+              "yanchor": "top"}  # fmt: skip
+    figure.update_layout(coloraxis=axis, legend=legend)
+    return figure
+
+
+def _maps(
+    attributions: Mapping[str, Attribution], index: int, part: Part
+) -> dict[str, xr.DataArray]:
+    """The token map of one clip by each method, all on one grid."""
+    if not attributions:
+        raise ValueError("attribution_maps: got no attribution, expected at least one.")
+    maps = {}
+    for name, attribution in attributions.items():
+        batch = len(attribution.values)
+        if not 0 <= index < batch:
+            raise ValueError(
+                f"attribution_maps: there is no clip {index} in {name!r}, which has {batch}."
+            )
+        maps[name] = attribution.array(index, part)
+    shapes = {array.shape for array in maps.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"attribution_maps: the maps are on different grids (frame, row, col): "
+            f"{', '.join(map(str, sorted(shapes)))}; expected attributions of one model."
+        )
+    return maps
+
+
+def _shown(frames: Sequence[int] | None, count: int) -> list[int]:
+    """The token frames to show."""
+    if frames is None:
+        even = np.linspace(0, count - 1, min(count, _MOST_FRAMES))
+        return [int(frame) for frame in even.round()]
+    for frame in frames:
+        if not 0 <= frame < count:
+            raise ValueError(
+                f"attribution_maps: there is no token frame {frame}; expected 0 to {count - 1}."
+            )
+    if not len(frames):
+        raise ValueError("attribution_maps: frames is empty, expected at least one.")
+    return list(frames)
+
+
+def _clip_frames(array: xr.DataArray, clip: Clip) -> list[int]:
+    """The first clip frame of each token frame."""
+    numbers = [int(number) for number in array["clip_frame"].values]
+    if numbers[-1] >= clip.num_frames:
+        raise ValueError(
+            f"attribution_maps: the maps reach clip frame {numbers[-1]}, and the clip has "
+            f"{clip.num_frames}; expected the clip that was explained."
+        )
+    return numbers
+
+
+def _add_outlines(figure: go.Figure, truth: NDArray[np.bool_], lines: int) -> None:
+    """Draw the border of the true tokens in every tile, as one line with gaps."""
+    rows, cols = truth.shape[1:]
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for column, region in enumerate(truth):
+        for x0, y0, x1, y1 in _border(region):
+            for line in range(lines):
+                left, top = column * (cols + 1) - 0.5, line * (rows + 1) - 0.5
+                x += [left + x0, left + x1, None]
+                y += [top + y0, top + y1, None]
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line={"color": _TRUTH, "width": 1.5}, hoverinfo="skip",
+        name="where it should be", showlegend=True,
+    )  # fmt: skip
+
+
+def _border(region: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Edges between a region's cells and the rest, as x0, y0, x1, y1 in cells."""
+    padded = np.pad(region, 1).astype(np.int8)
+    upright = [(x, y - 1, x, y) for y, x in np.argwhere(np.diff(padded, axis=1))]
+    level = [(x - 1, y, x, y) for y, x in np.argwhere(np.diff(padded, axis=0))]
+    return [tuple(map(int, edge)) for edge in upright + level]  # type: ignore[misc]
+
+
+def agreement_matrix(agreement: Agreement) -> go.Figure:
+    """Show how much methods agree: rank correlations of their maps, means over clips.
+
+    Args:
+        agreement: As `attribution.sanity.agreement` returns it.
+    """
+    names = [text(name) for name in agreement.methods]
+    means = agreement.mean().numpy()
+    side = 26 * len(names)
+    figure = new_figure("Do methods agree?", side + 230, l=190, r=150, t=56, b=174)
+    figure.add_heatmap(
+        z=means, x=names, y=names, coloraxis="coloraxis", xgap=1, ygap=1,
+        texttemplate="%{z:.1f}" if len(names) <= 24 else None, textfont={"size": 9},
+        hovertemplate="%{y} and %{x}<br>%{z:.3f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="method", tickangle=50, type="category")
+    figure.update_yaxes(autorange="reversed", type="category")
+    axis = color_axis(scale_of([-1.0, 1.0]), "rank correlation (no unit)")
+    figure.update_layout(coloraxis=axis)
+    return figure
