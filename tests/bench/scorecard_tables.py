@@ -54,7 +54,8 @@ def removals(summary):
         f"The first {summary['plan']['faithful']} clips. Areas of the logit difference above the "
         "baseline's (tubelets: the clip's mean frame; frames: the frame before held), 1 what a "
         "whole clip is above it on average. **Bold**: better than the mean of ten random orders of "
-        "the same clip. Infidelity in squared logits, the map's scale fitted.",
+        "the same clip. LeRF - MoRF is the area of insertion less that of deletion, the same "
+        "removals seen from both ends. Infidelity in squared logits, the map's scale fitted.",
         "",
         row("method", "deletion (low)", "insertion (high)", "LeRF - MoRF (high)",
             "temporal deletion (low)", "infidelity (low)"),
@@ -73,13 +74,15 @@ def checks(summary):
     lines = [
         "## Does it depend on what was learned, and on what is looked at?",
         "",
-        "Rank correlation of the signed map with that of the same model with random weights "
-        f"({plan['sane']} clips, passes up to 0.2). Share of the map on the watermark "
+        "Size of the rank correlation of the signed map with that of the same model with random "
+        f"weights ({plan['sane']} clips, passes up to 0.2). Share of the map on the watermark "
         f"({plan['planted']} clips) in the model trained to read it and in {summary['model']}, "
         "which ignores it: **bold** where the difference is above zero. Largest move of the map "
         "when pixels change by up to 0.02, and its distance from moving along when the clip "
         f"begins one token frame later ({plan['still']} clips). Completeness: by what part the sum "
-        "misses, median and worst.",
+        "misses, median and worst; relevance keeps a ledger of the rest. Controls never see the "
+        "model, so that theirs are 1 and equal by construction. A baseline that shows the mark, as "
+        "the mean of a clip's frames does, hides it from every method that compares with it.",
         "",
         row("method", "random weights", "passes", "watermark, planted", "watermark, clean",
             "sensitivity", "shift", "completeness gap"),

@@ -9,10 +9,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.evidence import as_classes
 from vmamba_explore.attribution.budget import Limits
@@ -81,7 +83,7 @@ def attribute(
         method: One of `METHODS`; `help(method_function("mamba_lrp"))` describes one with its
             options.
         minus: A class whose logit is subtracted: why this class and not that one?
-        seed: Of everything random; the same seed gives the same values.
+        seed: Of everything random; the same seed, clips and budget give the same values.
         budget_gib: Memory that may be taken above what is there now, GiB. It decides how many
             clips go through the model at a time, and whether blocks are run again for their
             gradient instead of being kept.
@@ -106,7 +108,8 @@ def attribute(
         problem = make_problem(
             model, clips, target, minus=minus, seed=seed, budget_gib=budget_gib, progress=progress
         )
-        found = function(problem, **options)
+        with _bar(method, progress) as bar:
+            found = function(replace(problem, bar=bar), **options)
         output = problem(problem.inputs)
     problem.cost.seconds = time.perf_counter() - started
     call = {"target": problem.target, "method": method, "minus": problem.minus, "seed": seed}
@@ -203,8 +206,20 @@ def make_problem(
     else:
         chosen = _classes(target, len(inputs), model, "attribute: target")
     less = None if minus is None else _classes(minus, len(inputs), model, "attribute: minus")
+    if less is not None and isinstance(chosen, Tensor) and bool((less == chosen).any()):
+        raise ValueError(
+            "attribute: target and minus are the same class for at least one clip, so there is "
+            "nothing to explain. Leave minus out, or give another class."
+        )
     generator = torch.Generator().manual_seed(seed)
     return Problem(model, inputs, chosen, less, labels, generator, seed, limits, progress, cost)
+
+
+def _bar(method: str, progress: bool) -> tqdm:
+    """A bar for methods of Captum's that have none; short ones are done before it shows."""
+    silent = METHODS[method] in ("gradients", "layers")
+    disable = not (progress and silent)
+    return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=disable)
 
 
 @contextmanager

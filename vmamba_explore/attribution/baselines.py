@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -56,6 +56,20 @@ def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
             "clips as a tensor."
         )
     return BASELINES[baselines](problem)
+
+
+def parts_with_baselines(
+    problem: Problem, *baselines: Baselines, rows: int | None = None
+) -> Iterator[tuple[Problem, tuple[Tensor, ...]]]:
+    """The problem in groups of clips, as `problem.parts`, and each group's baselines.
+
+    Raises:
+        ValueError: as `make_baselines`.
+    """
+    made, begin = [make_baselines(problem, each) for each in baselines], 0
+    for part in problem.parts(rows):
+        yield part, tuple(each[begin : begin + part.batch] for each in made)
+        begin += part.batch
 
 
 def _blur(problem: Problem) -> Tensor:

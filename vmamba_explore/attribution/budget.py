@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 
 GIB = 2**30
@@ -55,7 +56,8 @@ class Limits:
         weight = model.head.weight
         key = model.config, weight.dtype, weight.device, observes_states
         if key not in _KNOWN:
-            _KNOWN[key] = _measured(model, observes_states)
+            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+                _KNOWN[key] = _measured(model, observes_states)
         sizes = _KNOWN[key]
         usable = _USABLE * budget_gib * GIB - _COPIES * sizes.clip
         recompute = usable < _RESIDENT * sizes.gradient
@@ -95,9 +97,9 @@ def _measured(model: VideoMamba, observes_states: bool) -> _Sizes:
     weight = model.head.weight
     residual = torch.zeros(1, config.grid.seqlen, config.d_model, device=weight.device)
     residual = residual.double() if weight.dtype == torch.float64 else residual
-    block = model.layers[0]
+    block = Block(config).to(weight.device, weight.dtype).requires_grad_(False)  # without hooks
     saved: dict[int, int] = {}
-    own = {parameter.data_ptr() for parameter in model.parameters()}
+    own = {parameter.data_ptr() for parameter in block.parameters()}
 
     def keep(value: Tensor) -> Tensor:
         storage = value.untyped_storage()

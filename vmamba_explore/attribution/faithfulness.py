@@ -127,6 +127,8 @@ def random_control(
     Raises:
         As `deletion`.
     """
+    if seeds < 1:
+        raise ValueError(f"random_control: seeds is {seeds}, expected at least 1.")
     trial = _Trial(problem, unit, baselines, n_steps)
     runs = []
     for seed in range(seeds):

@@ -17,10 +17,14 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
-from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.result import Found
 
+INTEGRATIONS = (
+    "gausslegendre",
+    *(f"riemann_{side}" for side in ("left", "right", "middle", "trapezoid")),
+)
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
 
@@ -68,6 +72,11 @@ def integrated_gradients(
         Sundararajan, Taly and Yan 2017, arXiv:1703.01365; Captum's IntegratedGradients.
     """
     _at_least_one(n_steps=n_steps)
+    if integration not in INTEGRATIONS:
+        raise ValueError(
+            f"integrated_gradients: integration is {integration!r}; expected one of "
+            f"{', '.join(INTEGRATIONS)}."
+        )
 
     def explain(part: Problem, base: Tensor) -> Tensor:
         values = IntegratedGradients(part, multiply_by_inputs=True).attribute(
@@ -86,7 +95,7 @@ def integrated_gradients(
 def gradient_shap(
     problem: Problem,
     *,
-    baselines: tuple[Baselines, ...] = ("mean", "blur", "black"),
+    baselines: Baselines | tuple[Baselines, ...] = ("mean", "blur", "black"),
     n_samples: int = 20,
     stdevs: float | int = 0.0,
 ) -> Found:
@@ -101,10 +110,10 @@ def gradient_shap(
         Lundberg and Lee 2017, arXiv:1705.07874; Captum's GradientShap. `convergence_delta` is the
         distance of the sum to f(clip) less the mean of f over the baselines.
     """
+    baselines = baselines if isinstance(baselines, tuple) else (baselines,)
     _at_least_one(n_samples=n_samples, baselines=len(baselines))
 
-    def explain(part: Problem) -> Found:  # one clip: its baselines are its own
-        choices = torch.cat([make_baselines(part, name) for name in baselines])
+    def explain(part: Problem, choices: Tensor) -> Found:
         with part.seeded():
             total, left = torch.zeros_like(part.inputs), n_samples
             while left:  # Captum takes all samples at once
@@ -117,7 +126,8 @@ def gradient_shap(
         base = part(choices, which).mean(0, keepdim=True)
         return Found(total, base, _gap(part, total, base))
 
-    return Found.joined(explain(part) for part in problem.parts(1))
+    parts = parts_with_baselines(problem, *baselines, rows=1)  # a clip's baselines are its own
+    return Found.joined(explain(part, torch.cat(choices)) for part, choices in parts)
 
 
 def deep_lift(problem: Problem, *, baselines: Baselines = "mean") -> Found:
@@ -129,15 +139,14 @@ def deep_lift(problem: Problem, *, baselines: Baselines = "mean") -> Found:
     method that does hold for these parts is `mamba_lrp`.
 
     Args:
-        problem: What to explain; a class, not a `State`.
+        problem: What to explain.
         baselines: What to compare with, see `make_baselines`.
     Source:
         Shrikumar, Greenside and Kundaje 2017, arXiv:1704.02685; Captum's DeepLift.
     """
 
     def explain(part: Problem, base: Tensor) -> Tensor:
-        part.cost.forward += 2 * part.batch
-        part.cost.backward += 2 * part.batch
+        part.passed(2 * part.batch)
         with warnings.catch_warnings(), part.model.recomputing(part.limits.recompute):
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
             lift = DeepLift(_Number(part))
@@ -194,16 +203,19 @@ def noise_tunnel(
         if name not in allowed:
             raise TypeError(f"noise_tunnel: {of} has no option {name!r} here.")
 
-    def explain(part: Problem) -> Tensor:
+    integrates = of == "integrated_gradients"
+    base = (options.get("baselines", "mean"),) if integrates else ()
+    values = []
+    for part, own in parts_with_baselines(problem, *base):
         inner: dict[str, Any] = {}
-        if of == "integrated_gradients":
+        if integrates:
             inner = {
-                "baselines": make_baselines(part, options.get("baselines", "mean")),
+                "baselines": own[0],
                 "n_steps": options.get("n_steps", 20),
                 "internal_batch_size": part.limits.gradient_rows,
             }
         with part.seeded():
-            values = NoiseTunnel(kinds[of](part)).attribute(
+            found = NoiseTunnel(kinds[of](part)).attribute(
                 part.inputs,
                 nt_type=nt_type,
                 nt_samples=nt_samples,
@@ -212,9 +224,8 @@ def noise_tunnel(
                 **inner,
                 **_which(part),
             )
-        return cast(Tensor, values)
-
-    return _each(problem, explain)
+        values.append(cast(Tensor, found).detach())
+    return Found(torch.cat(values))
 
 
 class _Number(nn.Module):
@@ -245,12 +256,9 @@ def _complete(
 ) -> Found:
     """A method whose values are to sum to f(clip) - f(baseline), with how far they are off."""
     found = []
-    base = make_baselines(problem, baselines)
-    for number, part in enumerate(problem.parts(rows)):
-        begin = number * (rows or problem.limits.gradient_rows)
-        own = base[begin : begin + part.batch]
-        values = explain(part, own).detach()
-        output = part(own)
+    for part, (base,) in parts_with_baselines(problem, baselines, rows=rows):
+        values = explain(part, base).detach()
+        output = part(base)
         found.append(Found(values, output, _gap(part, values, output)))
     return Found.joined(found)
 

@@ -8,7 +8,7 @@ import torch
 from captum.attr import LayerGradCam, LayerIntegratedGradients
 from torch import Tensor, nn
 
-from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.result import Found
 
@@ -58,8 +58,7 @@ def layer_integrated_gradients(
     if n_steps < 1:
         raise ValueError(f"attribute: n_steps is {n_steps}, expected at least 1.")
     found = []
-    for part in problem.parts():
-        base = make_baselines(part, baselines)
+    for part, (base,) in parts_with_baselines(problem, baselines):
         tapped = _Tapped(part, layer)
         values = LayerIntegratedGradients(tapped, tapped.tap).attribute(
             part.inputs,
@@ -89,8 +88,10 @@ class _Tapped(nn.Module):
 
     def forward(self, inputs: Tensor, which: Tensor) -> Tensor:
         problem, model = self.problem, self.problem.model
-        problem.cost.forward += len(inputs)
-        problem.cost.backward += len(inputs) * torch.is_grad_enabled()
+        if torch.is_grad_enabled():
+            problem.passed(len(inputs))
+        else:
+            problem.cost.forward += len(inputs)
         with torch.no_grad():
             residual = model.embed(inputs)
             for block in model.layers[: self.layer]:

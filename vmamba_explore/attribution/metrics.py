@@ -70,6 +70,10 @@ def infidelity(
     """
     if not 0 < removed < 1:
         raise ValueError(f"infidelity: removed is {removed}, expected between 0 and 1.")
+    if n_perturb_samples < 1:
+        raise ValueError(
+            f"infidelity: n_perturb_samples is {n_perturb_samples}, expected at least 1."
+        )
     units = units_of(problem, unit)
     game = Game(problem, units, baselines)
     generator = torch.Generator().manual_seed(problem.seed)
@@ -116,6 +120,10 @@ def sensitivity_max(
     Source:
         Yeh et al. 2019, arXiv:1901.09392, definition 3.1, by `captum.metrics.sensitivity_max`.
     """
+    if n_perturb_samples < 1:
+        raise ValueError(
+            f"sensitivity_max: n_perturb_samples is {n_perturb_samples}, expected at least 1."
+        )
     generator = torch.Generator().manual_seed(problem.seed)
 
     def explain(inputs: tuple[Tensor] | Tensor) -> tuple[Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.evidence import pick_logits
 from vmamba_explore.attribution.budget import Limits
@@ -65,6 +66,7 @@ class Problem:
         limits: How many clips at a time.
         progress: Whether to show bars.
         cost: Counts what goes through the model.
+        bar: Moves by the clips that a gradient came back for, where there is one.
     """
 
     model: VideoMamba
@@ -77,6 +79,7 @@ class Problem:
     limits: Limits
     progress: bool = True
     cost: Cost = field(default_factory=Cost)
+    bar: tqdm | None = None
 
     @property
     def batch(self) -> int:
@@ -142,9 +145,15 @@ class Problem:
                 (gradient,) = torch.autograd.grad(output.sum(), part)
             outputs.append(output.detach())
             gradients.append(gradient)
-        self.cost.forward += len(inputs)
-        self.cost.backward += len(inputs)
+            self.passed(len(part))
         return torch.cat(outputs), torch.cat(gradients)
+
+    def passed(self, clips: int) -> None:
+        """Count clips that went through the model and whose gradient came back."""
+        self.cost.forward += clips
+        self.cost.backward += clips
+        if self.bar is not None:
+            self.bar.update(clips)
 
     def parts(self, rows: int | None = None) -> Iterator[Problem]:
         """The same problem in groups of at most `rows` clips (None: as many as a gradient takes).
@@ -161,13 +170,13 @@ class Problem:
     @contextmanager
     def seeded(self) -> Iterator[None]:
         """For the time of a `with` block, make torch's and numpy's global generators repeat."""
-        state, legacy = torch.get_rng_state(), np.random.get_state()
+        legacy, device = np.random.get_state(), self.inputs.device
         try:
-            torch.manual_seed(self.seed)
-            np.random.seed(self.seed % 2**32)
-            yield
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(self.seed)
+                np.random.seed(self.seed % 2**32)
+                yield
         finally:
-            torch.set_rng_state(state)
             np.random.set_state(legacy)
 
     def _state(self, inputs: Tensor, state: State) -> Tensor:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.result import Found
@@ -74,14 +74,13 @@ def occlusion(
     rows = limits.forward_rows * limits.forward_bytes // (_OCCLUSION_COPIES * clip)
     rows = max(1, min(limits.forward_rows, rows))
     found = []
-    base = make_baselines(problem, baselines)
     with shown_as(problem, "occlusion", windows + 1) as shown:
-        for number, part in enumerate(problem.parts(rows)):
+        for part, (base,) in parts_with_baselines(problem, baselines, rows=rows):
             values = Occlusion(shown(part)).attribute(
                 part.inputs,
                 (channels, *window),
                 (channels, *step),
-                base[number * rows :][: part.batch],
+                base,
                 additional_forward_args=(part.which,),
                 perturbations_per_eval=max(1, rows // part.batch),
             )
@@ -185,6 +184,7 @@ def found_on_tokens(game: Game, values: Tensor) -> Found:
 
 
 def _triple(name: str, value: Window, most: tuple[int, ...]) -> Window:
+    value = (value,) if isinstance(value, int) else value
     good = len(value) == 3 and all(1 <= v <= m for v, m in zip(value, most, strict=True))
     if not good:
         raise ValueError(

@@ -13,6 +13,7 @@ from einops import reduce as einops_reduce
 from jaxtyping import Float
 from torch import Tensor
 
+from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.trace.trace import TokenLabels
 
 Part = Literal["signed", "positive", "abs"]
@@ -112,6 +113,20 @@ class Attribution:
     def cls(self) -> Float[Tensor, " batch"] | None:
         """What falls on the class token, (batch,); None on pixels or without a class token."""
         return None if self.space == "pixels" else self.labels.grid.split(self.values)[1]
+
+    @property
+    def conservation(self) -> Conservation:
+        """The ledger of a relevance method: where all of the logit is.
+
+        Raises:
+            ValueError: the method has none.
+        """
+        if not isinstance(self.details, Conservation):
+            raise ValueError(
+                f"Attribution.conservation: {self.method} keeps no ledger of where the logit is; "
+                "method='mamba_lrp' does."
+            )
+        return self.details
 
     def pixels(self) -> Float[Tensor, "batch num_frames height width"]:
         """The map on the pixels, summed over the colors.

@@ -104,6 +104,11 @@ def units_of(problem: Problem, unit: Unit = "tubelets", *, n_tubes: int = 40) ->
         numbers = torch.arange(grid.num_patches)
     elif unit == "frames":
         numbers = torch.arange(grid.frames).repeat_interleave(grid.rows * grid.cols)
+    elif unit == "pixels":
+        raise ValueError(
+            "attribute: unit='pixels' would take the model once for each of thousands of pixels. "
+            "occlusion slides a window over them, and gradient methods give each its value."
+        )
     elif unit == "tubes":
         if n_tubes < 1:
             raise ValueError(f"attribute: n_tubes is {n_tubes}, expected at least 1.")

@@ -73,6 +73,36 @@ def test_a_clip_is_explained_the_same_alone_and_among_others(model, clips, metho
     torch.testing.assert_close(both.values[1], alone.values[0], rtol=1e-4, atol=1e-6)
 
 
+COMPARING = {
+    "integrated_gradients": {"n_steps": 2},
+    "deep_lift": {},
+    "noise_tunnel": {"of": "integrated_gradients", "nt_samples": 1, "stdevs": 0, "n_steps": 2},
+    "layer_integrated_gradients": {"n_steps": 2},
+    "occlusion": {"sliding_window_shapes": (2, 16, 16)},
+    "feature_ablation": {"unit": "frames"},
+    "gradient_shap": {"n_samples": 1},
+}
+
+
+@pytest.mark.filterwarnings("ignore:deep_lift")
+@pytest.mark.parametrize("method", COMPARING)
+def test_each_clip_has_its_own_baseline_in_every_group_of_clips(model, method, monkeypatch):
+    from vmamba_explore.attribution.budget import Limits
+
+    clips, base = torch.randn(2, 3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(Limits, "within", lambda *a, **o: Limits(2, 2, False, 2**20, 2**20))
+
+    def values(rows):
+        given = (base[rows],) if method == "gradient_shap" else base[rows]
+        options = {"baselines": given, **COMPARING[method]}
+        return attribute(model, clips[rows], 0, method, progress=False, **options).values
+
+    together = values(slice(None))
+    for clip in range(3):
+        alone = values(slice(clip, clip + 1))
+        torch.testing.assert_close(together[clip], alone[0], rtol=1e-4, atol=1e-6)
+
+
 def test_captum_does_not_lecture(model, clips, recwarn):
     for method in ("saliency", "input_x_gradient"):
         attribute(model, clips, 0, method)
@@ -124,8 +154,16 @@ ERRORS = [
     ({"target": State(2, "forward", 0, 0, 0)}, ValueError, "no layer 2 'forward'"),
     ({"target": State(0, "forward", 9, 0, 0)}, ValueError, "token is 9; this model has 0 to 8"),
     ({"target": State(0, "forward", 0, 0, 0), "minus": 1}, ValueError, "minus goes with a class"),
+    ({"target": [1, 2], "minus": 2}, ValueError, "target and minus are the same class"),
     ({"budget_gib": -1}, ValueError, "budget_gib is -1"),
     ({"method": "integrated_gradients", "n_steps": 0}, ValueError, "n_steps is 0"),
+    (
+        {"method": "integrated_gradients", "integration": "simpson"},
+        ValueError,
+        "integration is 'simpson'; expected one of gausslegendre, riemann_left",
+    ),
+    ({"method": "occlusion", "sliding_window_shapes": 16}, ValueError, "expected .frames, height"),
+    ({"method": "feature_ablation", "unit": "pixels"}, ValueError, "unit='pixels' would take"),
     ({"method": "noise_tunnel", "nt_type": "x"}, ValueError, "nt_type must be smoothgrad"),
     ({"method": "noise_tunnel", "n_steps": 3}, TypeError, "saliency has no option 'n_steps'"),
     ({"method": "noise_tunnel", "of": "lrp"}, ValueError, "of must be saliency"),

@@ -7,6 +7,7 @@ from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.budget import GIB, MOST_ROWS, Limits
+from vmamba_explore.hooks import attached
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,24 @@ def test_the_estimate_is_near_what_a_gradient_takes(model):
         problem = make_problem(model, clips, 0, budget_gib=budget)
         taken = peak_bytes(lambda problem=problem: problem.gradient(clips))
         assert 0.4 < taken / problem.limits.gradient_bytes < 1.2
+
+
+def test_limits_do_not_depend_on_who_asks(model, monkeypatch):
+    found = []
+    for trains in (True, False):
+        monkeypatch.setattr("vmamba_explore.attribution.budget._KNOWN", {})
+        model.requires_grad_(trains)
+        found.append(Limits.within(model))
+    model.requires_grad_(False)
+    assert found[0] == found[1]
+
+
+def test_somebodys_hooks_do_not_see_the_measuring(model, monkeypatch):
+    monkeypatch.setattr("vmamba_explore.attribution.budget._KNOWN", {})
+    seen = []
+    with attached(model, [("layers.0.hook_block_input", lambda value, _: seen.append(value))]):
+        Limits.within(model)
+    assert not seen
 
 
 def test_a_budget_that_is_too_small_says_what_is_needed(model):

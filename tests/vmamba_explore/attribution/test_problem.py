@@ -1,10 +1,12 @@
 """What is explained, row by row, within the memory budget."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace
 from vmamba_explore.attribution.attribute import make_problem
@@ -79,6 +81,19 @@ def test_global_generators_are_put_back(model, clips):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_inference_mode_is_no_obstacle_to_a_problem(model, clips, monkeypatch):
+    monkeypatch.setattr("vmamba_explore.attribution.budget._KNOWN", {})
+    with torch.inference_mode():
+        assert make_problem(model, clips, 0)(clips).shape == (3,)
+
+
+def test_a_bar_moves_with_the_gradients(model, clips):
+    with tqdm(file=io.StringIO()) as bar:
+        problem = replace(sliced(make_problem(model, clips, 0), 2), bar=bar)
+        problem.gradient(clips)
+        assert bar.n == 3 == problem.cost.backward
 
 
 def test_rows_without_their_clip_are_refused(model, clips):

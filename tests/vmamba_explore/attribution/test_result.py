@@ -1,8 +1,11 @@
 """An attribution's values on pixels and tokens."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.result import Attribution, Cost, Found, finite
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels
@@ -62,6 +65,14 @@ def test_questions_that_have_no_answer_are_refused(on_tokens, unchecked):
         on_tokens.pixels()
     with pytest.raises(ValueError, match="signed, positive or abs, got 'negative'"):
         on_tokens.tokens("negative")
+
+
+def test_only_relevance_has_a_ledger(on_tokens):
+    with pytest.raises(ValueError, match="made up keeps no ledger.*mamba_lrp"):
+        on_tokens.conservation  # noqa: B018
+    zeros = torch.zeros(2)
+    ledger = Conservation({"tokens": zeros}, zeros, zeros, zeros.view(2, 1))
+    assert replace(on_tokens, details=ledger).conservation is ledger
 
 
 def test_groups_of_clips_are_joined_in_order():

@@ -150,6 +150,33 @@ def test_only_what_is_better_on_every_control_beats_them(measured, monkeypatch):
     assert not summarise(measured)["methods"]["mamba_lrp"]["beats"]["pointing"]["all"]
 
 
+def test_nothing_beats_controls_that_were_not_measured(models, tmp_path):
+    plan = Plan(clips=2, faithful=2, sane=2, still=2, planted=2, batch=2)
+    card = ScoreCard(*models, tmp_path, plan, {"saliency": {}})
+    beats = summarise(card)["methods"]["saliency"]["beats"]
+    assert not any(beats[score]["all"] for score in beats)
+
+
+def test_tensors_that_print_alike_have_files_of_their_own(models, tmp_path):
+    names = set()
+    for last in (0, 1):
+        unit = torch.zeros(2000, dtype=torch.long)
+        unit[1000] = last
+        card = ScoreCard(*models, tmp_path, PLAN, {"drop_tokens": {"unit": unit}})
+        names.add(card._name("drop_tokens"))
+    assert len(names) == 2
+
+
+def test_opposite_signs_do_not_cancel_in_the_check_of_weights(measured, monkeypatch):
+    from vmamba_explore.attribution import score_summary
+
+    signs = torch.tensor([0.9, -0.9]).double()
+    monkeypatch.setattr(score_summary, "rank_correlation", lambda *maps: signs)
+    sanity = score_summary._sanity(measured, "saliency", np.zeros((4, 4, 4, 4)))
+    assert sanity["twin_spearman"]["value"] == 0.9 and not sanity["passes"]
+    assert sanity["signed"]["value"] == 0
+
+
 def test_blocks_are_cubes_of_tokens(models):
     units = blocks(models[0])
     assert units.shape == (4, 4, 4) and int(units.max()) == 7
