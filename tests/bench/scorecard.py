@@ -45,7 +45,7 @@ def main(arguments=None):
 
     from vmamba_explore.app import scorecard_page
 
-    scorecard_page(data / "scorecard.json", page)
+    scorecard_page(page, data / "scorecard.json")
     print(tables(summary))
 
 
