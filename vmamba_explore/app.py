@@ -186,8 +186,8 @@ def _score_sections(card: Mapping[str, Any]) -> list[Section]:
             "Taking tokens away",
             [
                 "Tokens with the highest values are taken away first (deletion), or put in first "
-                "(insertion). Areas under the logit difference, 1 at the whole clip and 0 at the "
-                "baseline: a clip whose baseline says nearly the same weighs a lot."
+                "(insertion). Areas under the logit difference above the baseline's, 1 what a "
+                "whole clip is above it on average."
             ],
             [scores.removal_scores(card)],
         ),

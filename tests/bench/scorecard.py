@@ -34,7 +34,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.fresh:
         shutil.rmtree(options.folder, ignore_errors=True)
-    summary = measured(options)
+    summary = json.loads(json.dumps(measured(options)))  # as it will be read
     data, page, text = DATA, options.page, HERE
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)

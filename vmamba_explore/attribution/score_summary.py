@@ -166,12 +166,14 @@ def _shortcut(card: ScoreCard, name: str) -> dict[str, Any]:
         maps = card.gathered(partial(card.maps, kind, name), count)["positive"]
         found[kind] = scores(torch.from_numpy(maps), truth)
     moves = mean_interval(found["planted"]["share"] - found["marked"]["share"])
+    planted = _intervals({k: v.numpy() for k, v in found["planted"].items()})
+    area = float(truth.area.mean())
     return {
-        "area": float(truth.area.mean()),
-        "planted": _intervals({k: v.numpy() for k, v in found["planted"].items()}),
+        "area": area,
+        "planted": planted,
         "clean": _intervals({k: v.numpy() for k, v in found["marked"].items()}),
         "share_moves_by": moves.to_dict(),
-        "moves": bool(moves.low > 0),
+        "moves": bool(moves.low > 0 and planted["share"]["low"] > area),
     }
 
 

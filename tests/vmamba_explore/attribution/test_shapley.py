@@ -189,7 +189,7 @@ def test_the_fit_solves_the_weighted_normal_equations():
         ("shapley_value_sampling", {"n_samples": 0}, "n_samples is 0, expected at least 1"),
         ("kernel_shap", {"n_samples": 4}, "has 4 samples for 4 to 4 units; expected"),
         ("kernel_shap", {"unit": torch.zeros(16, dtype=torch.long)}, "at least two units"),
-        ("kernel_shap", {"unit": "pixels"}, "unit is 'pixels'; expected one of tubelets"),
+        ("kernel_shap", {"unit": "voxels"}, "unit is 'voxels'; expected one of tubelets"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(model, clips, method, options, message):
