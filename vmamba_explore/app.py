@@ -24,6 +24,7 @@ from vmamba_explore.view import figures
 from vmamba_explore.view.figures import scores
 from vmamba_explore.view.figures.attribution import agreement_matrix
 from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.score_tables import check_table, place_table, removal_table
 from vmamba_explore.view.widgets import ClipPlayer
 
 FOOTER = (
@@ -165,11 +166,11 @@ def _score_sections(card: Mapping[str, Any]) -> list[Section]:
                 "In these clips it is known which tokens show the cause of the label, and when. "
                 "Each dot says how well the positive part of a map agrees with that. A filled dot "
                 "beats all four controls: the lower bound of the difference, clip by clip, is "
-                "above zero. Gray bands are the controls.",
+                "above zero; in the table it is bold. Gray bands are the controls.",
                 "A control may do well where the truth is what it shows. The frame difference "
                 "shows what moves, and knows nothing about the model.",
             ],
-            [scores.score_card(card)],
+            [scores.score_card(card), place_table(card)],
         ),
         Section(
             "Does the map follow the model?",
@@ -178,18 +179,21 @@ def _score_sections(card: Mapping[str, Any]) -> list[Section]:
                 "and reads nothing else. A faithful map lies on the mark there, and not in the "
                 "model that ignores it. A method whose baseline contains the mark cannot see it.",
                 "On the right, each map is compared with that of the same model without its "
-                "training: what is left belongs to the clip or to the method.",
+                "training, whatever the sign: what is left belongs to the clip or to the method. "
+                "Controls never ask the model, so theirs is 1. Bold in the table: the share is "
+                "larger where the mark is read, and above the mark's part of the clip.",
             ],
-            [scores.shortcut(card)],
+            [scores.shortcut(card), check_table(card)],
         ),
         Section(
             "Taking tokens away",
             [
                 "Tokens with the highest values are taken away first (deletion), or put in first "
                 "(insertion). Areas under the logit difference above the baseline's, 1 what a "
-                "whole clip is above it on average."
+                "whole clip is above it on average. Filled and bold: better than the mean of ten "
+                "random orders of the same clip."
             ],
-            [scores.removal_scores(card)],
+            [scores.removal_scores(card), removal_table(card)],
         ),
         Section(
             "By class",

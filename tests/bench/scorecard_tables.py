@@ -42,7 +42,11 @@ def places(summary, part, title):
     note = (
         f"Of the tokens that count, {area} are evidence; of the frames, {time} are deciding ones."
     )
-    note += " A clip whose map is empty has no score and is left out."
+    note += (
+        " A clip whose map is empty has no score and is left out. A map on pixels is cut at zero "
+        "before a token's pixels are summed, one on tokens after: layer_integrated_gradients is "
+        "integrated_gradients summed first."
+    )
     return [*lines, "", note, ""]
 
 

@@ -92,10 +92,12 @@ def score_summary():
             "removal": {
                 name: {**around(value), "beats_random": value > 0.5}
                 for name in ("deletion", "insertion", "lerf_minus_morf", "temporal_deletion")
-            },
-            "sanity": {"twin_spearman": around(value / 4)},
+            }
+            | {"infidelity": around(value)},
+            "sanity": {"twin_spearman": around(value / 4), "passes": value > 0.5},
             "shortcut": {
                 "area": 0.02,
+                "moves": value > 0.5,
                 "planted": {"share": around(value)},
                 "clean": {"share": around(0.02)},
             },
@@ -111,10 +113,12 @@ def score_summary():
         "frame_difference": entry(0.6),
     }
     return {
-        "plan": {"clips": 4, "faithful": 3, "seed": 5},
+        "plan": {"clips": 4, "faithful": 4, "planted": 4, "sane": 4, "seed": 5},
         "scores": {"average_precision": "area under curve", "share": "share inside"},
         "controls": ["random", "frame_difference"],
         "methods": methods,
-        "chance": {name: around(0.4) for name in methods["high"]["removal"]},
+        "chance": {
+            name: around(0.4) for name in methods["high"]["removal"] if name != "infidelity"
+        },
         "agreement": {"methods": list(methods), "spearman": np.eye(4).tolist()},
     }

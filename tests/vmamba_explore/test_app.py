@@ -87,6 +87,7 @@ def test_the_score_card_page_works_offline(score_summary, tmp_path, open_offline
     page = open_offline(scorecard_page(tmp_path / "card.html", tmp_path / "card.json"))
     page.wait_for_selector(".js-plotly-plot .main-svg")
     assert page.locator(".js-plotly-plot").count() == 5
+    assert page.locator("tbody th").all_inner_texts().count("low<b>") == 3  # a row in each table
     assert "low<b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()
     assert page.errors == []
     assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []

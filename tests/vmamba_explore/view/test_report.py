@@ -3,7 +3,7 @@
 import pytest
 
 from vmamba_explore.view import figures
-from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.report import Cell, Section, Table, report_page
 from vmamba_explore.view.widgets import ClipPlayer
 
 EVIL = "</script><script>window.evil = true</script>"
@@ -13,6 +13,7 @@ EVIL = "</script><script>window.evil = true</script>"
 def page(clip, grid_map):
     delta = grid_map().rename(EVIL)
     views = [figures.delta_maps(delta, clip), ClipPlayer(clip, {EVIL: delta[0, 0]})]
+    views.append(Table([EVIL] * 2, [[Cell(EVIL), Cell(EVIL, bold=True)]]))
     return report_page(EVIL, {EVIL: EVIL}, [Section(EVIL, [EVIL], views)], footer=EVIL)
 
 
@@ -30,6 +31,7 @@ def test_html_in_any_text_shows_as_text(page, tmp_path, open_offline):
     assert opened.evaluate("window.evil") is None
     assert opened.locator("h1").inner_text() == EVIL
     assert opened.locator("section p").inner_text() == EVIL
+    assert opened.locator("th, td").all_inner_texts() == [EVIL] * 4
     opened.wait_for_function("document.querySelectorAll('.heatmaplayer image').length === 2")
     assert opened.errors == []
     assert [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))] == []
@@ -44,3 +46,13 @@ def test_figures_take_the_colors_of_the_page(page, tmp_path, open_offline, schem
     color = title.evaluate("(node) => getComputedStyle(node).fill")
     assert (color == "rgb(255, 255, 255)") == lightest
     assert color == opened.evaluate("getComputedStyle(document.body).color")
+
+
+def test_a_row_of_another_length_than_the_titles_is_named():
+    with pytest.raises(ValueError, match="the row of 'a' has 1 cells, expected 2"):
+        Table(["x", "y"], [[Cell("a")]])
+
+
+def test_only_bold_cells_stand_out():
+    fragment = Table(["x", "y", "z"], [[Cell("a"), Cell("1", bold=True), Cell("2")]]).to_fragment()
+    assert "<td><strong>1</strong></td><td>2</td>" in fragment

@@ -86,8 +86,8 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
 
     Returns:
         A panel per score, methods in the order of LeRF − MoRF. Filled: better than random orders
-        of the same clips; the gray band is theirs. Means can be pulled far by a few clips whose
-        baseline leaves the model's answer nearly as it was.
+        of the same clips; the gray band is theirs. 1 is what a whole clip has above its baseline on
+        average.
 
     Raises:
         ValueError: no method.
@@ -129,8 +129,8 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     names = _ordered(summary, lambda entry: entry["shortcut"]["planted"]["share"]["value"])
     figure = make_subplots(
         1, 2, shared_yaxes=True, horizontal_spacing=0.05, column_widths=[0.6, 0.4],
-        subplot_titles=["share of the map on the watermark", "rank correlation with the map<br>"
-                        "of the same model with random weights"],
+        subplot_titles=["share of the map on the watermark", "size of the rank correlation with<br>"
+                        "the map under random weights"],
         figure=new_figure("Does the map follow the model?", 170 + 21 * len(names), l=190, t=112),
     )  # fmt: skip
     kinds = {
@@ -146,7 +146,7 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     for x, col in ((area, 1), (0.2, 2)):
         figure.add_vline(x=x, line={"color": "#444444", "dash": "dot", "width": 1}, row=1, col=col)
     figure.update_xaxes(title="share (no unit); dotted: its area", row=1, col=1)
-    figure.update_xaxes(title="Spearman (no unit); dotted: 0.2", row=1, col=2)
+    figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", row=1, col=2)
     figure.update_xaxes(**_GRID, **_ZERO)
     _method_axis(figure, names, summary["controls"])
     figure.update_layout(legend={**_LEGEND, "y": 1 - _BELOW_TITLE / figure.layout.height})

@@ -1,0 +1,121 @@
+"""The score card as tables: every number that its figures draw, with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vmamba_explore.view.report import Cell, Table
+
+_REMOVALS = {
+    "deletion": "deletion (low)",
+    "insertion": "insertion (high)",
+    "lerf_minus_morf": "LeRF − MoRF (high)",
+    "temporal_deletion": "temporal deletion (low)",
+    "infidelity": "infidelity (low)",
+}
+
+
+def place_table(summary: Mapping[str, Any]) -> Table:
+    """List how well the positive part of every map agrees with the truth, and what it costs.
+
+    Args:
+        summary: What `data/scorecard.json` holds.
+
+    Returns:
+        Bold: better than every control by the lower bound of the paired difference.
+    """
+    clips, rows = summary["plan"]["clips"], []
+    for name, entry in summary["methods"].items():
+        cells = [
+            Cell(
+                _interval(entry["truth"]["positive"][score], clips),
+                bool(entry.get("beats", {}).get(score, {}).get("all", False)),
+            )
+            for score in summary["scores"]
+        ]
+        cost = entry["cost"]
+        rows.append(
+            [
+                Cell(name),
+                *cells,
+                Cell(f"{cost['forward']:.0f} / {cost['backward']:.0f}"),
+                Cell(f"{cost['seconds']:.3f}"),
+            ]
+        )
+    costs = ("forward / back (clips)", "seconds a clip")
+    return Table(("method", *summary["scores"].values(), *costs), rows)
+
+
+def removal_table(summary: Mapping[str, Any]) -> Table:
+    """List every method's scores under removals, and last those of ten random orders.
+
+    Args:
+        summary: What `data/scorecard.json` holds.
+
+    Returns:
+        Bold: better than random orders of the same clips.
+    """
+    clips = summary["plan"]["faithful"]
+    rows = [
+        [
+            Cell(name),
+            *(
+                Cell(_interval(entry["removal"][score], clips), _is(entry["removal"][score]))
+                for score in _REMOVALS
+            ),
+        ]
+        for name, entry in summary["methods"].items()
+    ]
+    chance = summary["chance"]
+    rows.append(
+        [
+            Cell("ten random orders"),
+            *(Cell(_interval(chance[s], clips) if s in chance else "") for s in _REMOVALS),
+        ]
+    )
+    return Table(("method", *_REMOVALS.values()), rows)
+
+
+def check_table(summary: Mapping[str, Any]) -> Table:
+    """List what the shortcut and random weights do to every map.
+
+    Args:
+        summary: What `data/scorecard.json` holds.
+
+    Returns:
+        Bold: the share is larger in the model that reads the mark, and above the mark's area.
+    """
+    plan, rows = summary["plan"], []
+    for name, entry in summary["methods"].items():
+        shortcut, sanity = entry["shortcut"], entry["sanity"]
+        rows.append(
+            [
+                Cell(name),
+                Cell(_interval(shortcut["planted"]["share"], plan["planted"]), shortcut["moves"]),
+                Cell(_interval(shortcut["clean"]["share"], plan["planted"])),
+                Cell(_interval(sanity["twin_spearman"], plan["sane"])),
+                Cell("yes" if sanity["passes"] else "no"),
+            ]
+        )
+    titles = (
+        "method",
+        "share on the mark, read",
+        "share on the mark, not read",
+        "rank correlation with random weights",
+        "at most 0.2",
+    )
+    return Table(titles, rows)
+
+
+def _is(found: Mapping[str, Any]) -> bool:
+    return bool(found.get("beats_random", False))
+
+
+def _interval(found: Mapping[str, float], clips: int) -> str:
+    """A mean with its bounds, and how many clips have a score where not all have one."""
+    if math.isnan(found["value"]):
+        return "none"
+    words = f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return words if found["n"] == clips else f"{words}, {found['n']:.0f} clips"
