@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vmamba_explore.analysis.scan_operator import ScanOperator
+    from vmamba_explore.app.explore import explore
+    from vmamba_explore.app.explorer_app import ExplorerApp
     from vmamba_explore.attribution.attribute import attribute
     from vmamba_explore.attribution.result import Attribution
     from vmamba_explore.clips.clip import Clip, ClipError
@@ -39,10 +41,12 @@ _HOMES = {
     "Attribution": "attribution.result",
     "Clip": "clips.clip",
     "ClipError": "clips.clip",
+    "ExplorerApp": "app.explorer_app",
     "ScanOperator": "analysis.scan_operator",
     "VideoMamba": "model.videomamba",
     "VideoMambaConfig": "model.config",
     "attribute": "attribution.attribute",
+    "explore": "app.explore",
     "hook_names": "hooks",
     "load_clip": "clips.decode",
     "load_model": "model.checkpoints",
@@ -56,10 +60,12 @@ __all__ = [
     "Attribution",
     "Clip",
     "ClipError",
+    "ExplorerApp",
     "ScanOperator",
     "VideoMamba",
     "VideoMambaConfig",
     "attribute",
+    "explore",
     "hook_names",
     "load_clip",
     "load_model",

@@ -34,23 +34,37 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("clip", help="a video file")
     page.add_argument("--output", required=True, help="the HTML file to write")
     page.add_argument("--model", default="motion-nano", help="a bundled model, or a folder")
-    page.add_argument(
+    _add_choice_of_frames(page)
+    page.set_defaults(run=_report)
+
+    view = commands.add_parser("explore", help="write the explorer of a clip as one HTML page")
+    view.add_argument("clip", help="a video file")
+    view.add_argument("--output", required=True, help="the HTML file to write")
+    view.add_argument("--model", default="motion-nano", help="a bundled model, or a folder")
+    view.add_argument("--compare", help="'reversed', or a second video file to show beside it")
+    view.add_argument("--gif", help="also write an animated GIF there")
+    view.add_argument("--csv", help="also write all numbers there")
+    _add_choice_of_frames(view)
+    view.set_defaults(run=_explore)
+
+    info = commands.add_parser("info", help="print versions and the scan's backends")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_choice_of_frames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--stride",
         type=_stride,
         default=2,
         help="take every n-th frame around the middle (default 2), or 'spread' over the whole file",
     )
-    page.add_argument(
+    parser.add_argument(
         "--start", type=int, help="first source frame, counted from 0 (default: around the middle)"
     )
-    page.add_argument(
+    parser.add_argument(
         "--budget-gib", type=float, default=1.0, help="memory for what is recorded (default 1)"
     )
-    page.set_defaults(run=_report)
-
-    info = commands.add_parser("info", help="print versions and the scan's backends")
-    info.set_defaults(run=_info)
-    return parser
 
 
 def _stride(words: str) -> int | None:
@@ -73,6 +87,29 @@ def _report(options: argparse.Namespace) -> None:
         budget_gib=options.budget_gib,
     )
     print(path)
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from vmamba_explore.app import explore
+    from vmamba_explore.view.page import page_path
+
+    page_path(options.output, "explore")  # before anything runs
+    explorer = explore(
+        options.clip,
+        options.model,
+        compare=options.compare,
+        stride=options.stride,
+        start=options.start,
+        budget_gib=options.budget_gib,
+    )
+    explorer.to_html(options.output, overwrite=True)
+    print(options.output)
+    if options.gif:
+        explorer.to_gif(options.gif, overwrite=True)
+        print(options.gif)
+    if options.csv:
+        explorer.to_csv(options.csv, overwrite=True)
+        print(options.csv)
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -1,47 +1,49 @@
-"""A real JupyterLab, started as `make lab` starts it."""
+"""A real JupyterLab, and notebooks opened in it."""
 
 import os
 import pathlib
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # under importlib's mode nobody else does
+
+from served import Lab, jupyter_lab, open_notebook, run_all_cells, write_notebook  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory) -> Iterator[str]:
-    """The address that `make lab HEADLESS=1` prints; works on a copy of the notebooks."""
-    root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = {**os.environ, **{place: str(home / place.lower()) for place in places}}
-    command = [
-        sys.executable,
-        str(ROOT / ".ci" / "lab.py"),
-        "--headless",
-        f"--root={root}",
-        "--LabApp.expose_app_in_browser=True",
-        f"--LabApp.workspaces_dir={home / 'workspaces'}",
-        f"--LabApp.user_settings_dir={home / 'settings'}",
-    ]
-    log = root / "lab.log"
-    with log.open("w") as errors:
-        server = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-        try:
-            address = server.stdout.readline().strip()
-            assert address, log.read_text()[-2000:]
-            yield address
-            server.terminate()
-            assert server.stdout.read() == "", "one line was promised"
-        finally:
-            server.terminate()
-            try:
-                server.wait(15)
-            except subprocess.TimeoutExpired:
-                server.kill()
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    """JupyterLab as `make lab HEADLESS=1` serves it, on a copy of the notebooks."""
+    with jupyter_lab(tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def open_cells(browser, lab):
+    """Return a function: a notebook made of given cells, opened in JupyterLab and run."""
+    contexts = []
+
+    def opened(cells, name="cells.ipynb", init="", **options):
+        write_notebook(lab, name, cells)
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 1200}, **options))
+        page = open_notebook(lab, contexts[-1], name, init)
+        run_all_cells(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def screenshot(tmp_path_factory):
+    """Return a function that keeps a picture of a page; VMAMBA_SCREENSHOTS says where."""
+    folder = pathlib.Path(os.environ.get("VMAMBA_SCREENSHOTS") or tmp_path_factory.mktemp("shots"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(shown, name):
+        shown.screenshot(path=folder / name)
+        assert (folder / name).stat().st_size > 5_000, "an empty picture"
+
+    return keep

@@ -165,7 +165,12 @@ class EvidenceCurve:
 
 
 def prefix_curve(
-    model: VideoMamba, clips: Clips, target: Classes, minus: Classes | None = None
+    model: VideoMamba,
+    clips: Clips,
+    target: Classes,
+    minus: Classes | None = None,
+    *,
+    progress: bool = True,
 ) -> EvidenceCurve:
     """Give the model the first 1, 2, ... token frames, all later tokens dropped.
 
@@ -177,20 +182,26 @@ def prefix_curve(
         clips: As for the model: a tensor, a `Clip`, or a list of them.
         target: The class, one for all clips or one for each.
         minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        progress: Whether to show a bar.
     Raises:
         ValueError: clips of another shape, no such class, or not one for each clip.
     """
-    return _curve(model, clips, target, minus, "prefix", "dropped")
+    return _curve(model, clips, target, minus, "prefix", "dropped", progress)
 
 
 def suffix_curve(
-    model: VideoMamba, clips: Clips, target: Classes, minus: Classes | None = None
+    model: VideoMamba,
+    clips: Clips,
+    target: Classes,
+    minus: Classes | None = None,
+    *,
+    progress: bool = True,
 ) -> EvidenceCurve:
     """Give the model the last 1, 2, ... token frames, all earlier tokens dropped.
 
     Args and Raises as for `prefix_curve`.
     """
-    return _curve(model, clips, target, minus, "suffix", "dropped")
+    return _curve(model, clips, target, minus, "suffix", "dropped", progress)
 
 
 def held_frame_curve(
@@ -240,12 +251,19 @@ def _curve(
     minus: Classes | None,
     kind: Kind,
     removal: Removal,
+    progress: bool = True,
 ) -> EvidenceCurve:
     batch = as_batch(clips, model)
     plus = as_classes(target, len(batch), model, f"{kind} curve: target")
     less = None if minus is None else as_classes(minus, len(batch), model, f"{kind} curve: minus")
     run = _logits_dropped if removal == "dropped" else _logits_held
-    frames = tqdm(range(model.grid.frames), f"{kind}, {removal}", unit="run", leave=False)
+    frames = tqdm(
+        range(model.grid.frames),
+        f"{kind}, {removal}",
+        unit="run",
+        leave=False,
+        disable=not progress,
+    )
     with torch.no_grad():
         rows = [
             pick_logits(at_least_float32(run(model, batch, kind, n)), plus, less) for n in frames

@@ -168,7 +168,9 @@ def hidden_attention(
     )
 
 
-def logit_attention(trace: Trace, target: Classes, minus: Classes | None = None) -> TokenAttention:
+def logit_attention(
+    trace: Trace, target: Classes, minus: Classes | None = None, *, progress: bool = True
+) -> TokenAttention:
     """Measure what each token of each layer adds to a logit, directly, by layer and direction.
 
     What a token adds to a layer's output is a vector in every channel; it is projected on the
@@ -187,6 +189,7 @@ def logit_attention(trace: Trace, target: Classes, minus: Classes | None = None)
         trace: Holds what `LogitParts.names(model)` lists.
         target: A class, or one for each clip.
         minus: A class whose logit is subtracted, or one for each clip.
+        progress: Whether to show a bar.
     Returns:
         Signed contributions, in logits.
     Raises:
@@ -194,7 +197,7 @@ def logit_attention(trace: Trace, target: Classes, minus: Classes | None = None)
         ValueError: a class does not exist.
     """
     with torch.no_grad():
-        parts = logit_parts(trace, target, minus)
+        parts = logit_parts(trace, target, minus, progress=progress)
     layers = chosen_layers(trace, None)
     return TokenAttention(
         parts.tokens,

@@ -178,13 +178,16 @@ class DirectCurves:
         )
 
 
-def logit_parts(trace: Trace, target: Classes, minus: Classes | None = None) -> LogitParts:
+def logit_parts(
+    trace: Trace, target: Classes, minus: Classes | None = None, *, progress: bool = True
+) -> LogitParts:
     """Split a logit, or the difference of two, by layer, direction and source: one scan for each.
 
     Args:
         trace: A recording with what `LogitParts.names(model)` lists.
         target: The class, one for all clips or one for each.
         minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        progress: Whether to show a bar.
     Raises:
         KeyError: something needed was not recorded.
         ValueError: no such class, or not one for each clip.
@@ -197,7 +200,7 @@ def logit_parts(trace: Trace, target: Classes, minus: Classes | None = None) -> 
     readout = logit_readout(trace, target, minus)
     tokens, offsets = [], []
     layers = range(trace.config.depth)
-    for layer in tqdm(layers, "logit parts", unit="layer", leave=False):
+    for layer in tqdm(layers, "logit parts", unit="layer", leave=False, disable=not progress):
         operator = ScanOperator.from_trace(trace, layer=layer, direction="both", kind="beta")
         v = readout.at_mixer(trace, layer)
         tokens.append(torch.stack([((p.T @ v) * p.source).sum(1) for p in operator.parts], 1))

@@ -206,6 +206,47 @@ def retention(
     return stack(found)
 
 
+def retained_share(
+    trace: Trace,
+    layer: int,
+    direction: str,
+    *,
+    tokens: int | None = None,
+    clip: int = 0,
+) -> xr.DataArray:
+    """Map how much of what is written at each token is left a fixed number of tokens later.
+
+    The mean over channels and states of exp(A (S_{t + n} - S_t)), S counted in scan order.
+
+    Args:
+        trace: Holds `hook_delta` there.
+        layer, direction: Which scan.
+        tokens: How many tokens later, n; None for as many as a frame has.
+        clip: Which clip of the batch.
+    Returns:
+        A share from 0 to 1, dims frame, row, col; NaN where fewer tokens are left to read.
+    Raises:
+        KeyError: delta was not recorded there.
+        ValueError: no such layer, direction or clip, or fewer than one token.
+    """
+    grid = trace.grid
+    later = grid.rows * grid.cols if tokens is None else tokens
+    if later < 1:
+        raise ValueError(f"retained_share: tokens is {tokens}, expected at least 1.")
+    check_clip("retained_share", trace, clip)
+    fading = decay(trace, layer, direction)
+    S, A = fading.S[clip][:, fading.steps], fading.A.float()
+    read = S.new_full((grid.seqlen,), math.nan, dtype=torch.float32)
+    grown = (S[:, later:] - S[:, :-later]).float()
+    width = max(1, _ELEMENTS // A.numel())
+    shares = [
+        torch.exp(A[..., None] * part[:, None]).mean((0, 1)) for part in grown.split(width, dim=-1)
+    ]
+    read[: grown.shape[-1]] = torch.cat(shares) if shares else read[:0]
+    share = trace.token_array(read[fading.steps.argsort()], clip, "retained share")
+    return share.assign_attrs(unit="")
+
+
 def _writes(
     trace: Trace, place: Place, clip: int, chosen: Tensor, S: Tensor, A: Tensor
 ) -> Callable[[Tensor], Tensor]:

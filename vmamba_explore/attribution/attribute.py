@@ -204,8 +204,8 @@ def make_problem(
         chosen = torch.cat(parts).argmax(-1)
         cost.forward += len(inputs)
     else:
-        chosen = _classes(target, len(inputs), model, "attribute: target")
-    less = None if minus is None else _classes(minus, len(inputs), model, "attribute: minus")
+        chosen = class_numbers(target, len(inputs), model, "attribute: target")
+    less = None if minus is None else class_numbers(minus, len(inputs), model, "attribute: minus")
     if less is not None and isinstance(chosen, Tensor) and bool((less == chosen).any()):
         raise ValueError(
             "attribute: target and minus are the same class for at least one clip, so there is "
@@ -255,7 +255,12 @@ def _checked(state: State, model: VideoMamba) -> State:
     return state
 
 
-def _classes(target: Any, batch: int, model: VideoMamba, what: str) -> Tensor:
+def class_numbers(target: Any, batch: int, model: VideoMamba, what: str) -> Tensor:
+    """Turn classes, by number or name, one for all clips or one for each, into (batch,) numbers.
+
+    Raises:
+        ValueError: no such class, or not one for each clip; `what` names the argument.
+    """
     names = model.class_names
     words = [target] if isinstance(target, str) else target
     if not isinstance(words, Tensor) and isinstance(words, Sequence) and words:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import html
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
+
+FOOTER = (
+    "Made by vmamba-explore. Everything is inside this file: it works offline and sends nothing "
+    "anywhere."
+)
+"""The last words of a page."""
 
 
 def html_page(title: str, body: str) -> str:
@@ -26,3 +33,27 @@ def html_page(title: str, body: str) -> str:
         f"<style>{(_HERE / 'page.css').read_text('utf-8')}</style>\n"
         f"</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def page_path(output: str | os.PathLike[str], call: str) -> Path:
+    """Return where a page can be written.
+
+    Args:
+        output: The HTML file to write.
+        call: Begins the message of an error.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        IsADirectoryError: it is a folder.
+    """
+    output = Path(output)
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"{call}: cannot write {output}: the folder {output.parent} does not exist."
+        )
+    if output.is_dir():
+        raise IsADirectoryError(
+            f"{call}: cannot write {output}: it is a folder; name a file, such as "
+            f"{output / f'{call}.html'}."
+        )
+    return output

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import html_page
 from vmamba_explore.view.widgets import ClipPlayer
 
@@ -66,12 +67,12 @@ class Section:
     Args:
         title: Plain text.
         words: Paragraphs of plain text.
-        views: Figures, tables and players, shown in this order.
+        views: Figures, tables, players and explorers, shown in this order.
     """
 
     title: str
     words: Sequence[str]
-    views: Sequence[go.Figure | ClipPlayer | Table]
+    views: Sequence[go.Figure | ClipPlayer | Explorer | Table]
 
 
 def report_page(
@@ -96,8 +97,8 @@ def report_page(
     return html_page(title, "\n".join(body))
 
 
-def _fragment(view: go.Figure | ClipPlayer | Table) -> str:
-    if isinstance(view, ClipPlayer | Table):
+def _fragment(view: go.Figure | ClipPlayer | Explorer | Table) -> str:
+    if isinstance(view, ClipPlayer | Explorer | Table):
         return view.to_fragment()
     return view.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 

@@ -1,36 +1,9 @@
 // Draws the frames of a clip with one of several maps over them. All data arrives once, in the
 // model's traits (see player.py); nothing here asks Python for more.
 
-const MISSING = 255; // the level of a cell without a value
-const LEVELS = 255; // colors of a table
-const SPEEDS = [0.1, 0.25, 0.5, 1];
-
-function bytesOf(model, name) {
-  const view = model.get(name);
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
-
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children); // strings become text, never HTML
-  return node;
-}
-
-async function inflate(packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-async function decodeFrames(model) {
-  const [bytes, offsets] = [bytesOf(model, "frames"), model.get("offsets")];
-  const blobs = offsets.slice(1).map((end, i) => new Blob([bytes.slice(offsets[i], end)]));
-  return Promise.all(blobs.map((blob) => createImageBitmap(blob)));
-}
-
 // Cuts the one stream of levels into maps and gives each its color table.
 async function decodeMaps(model) {
-  const [levels, tables] = [await inflate(bytesOf(model, "levels")), bytesOf(model, "tables")];
+  const [levels, tables] = [await inflate(asBytes(model.get("levels"))), asBytes(model.get("tables"))];
   let start = 0;
   return new Map(
     model.get("maps").map((map) => {
@@ -42,20 +15,6 @@ async function decodeMaps(model) {
     }),
   );
 }
-
-function colored(levels, table, height, width) {
-  const image = new ImageData(width, height);
-  levels.forEach((level, i) => {
-    if (level === MISSING) return; // stays transparent
-    image.data.set(table.subarray(3 * level, 3 * level + 3), 4 * i);
-    image.data[4 * i + 3] = 255;
-  });
-  const canvas = element("canvas", { width, height });
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
-}
-
-const short = (value) => String(Number(value.toPrecision(3)));
 
 function build(model) {
   const [height, width] = model.get("size");
@@ -104,7 +63,10 @@ function build(model) {
 async function render({ model, el }) {
   const ui = build(model);
   el.append(ui.root);
-  const [pictures, maps] = await Promise.all([decodeFrames(model), decodeMaps(model)]);
+  const [pictures, maps] = await Promise.all([
+    decodePictures(asBytes(model.get("frames")), model.get("offsets")),
+    decodeMaps(model),
+  ]);
   const [height, width] = model.get("size");
   const seconds = model.get("seconds");
   const context = ui.canvas.getContext("2d");

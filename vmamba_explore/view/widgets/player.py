@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import color_table, with_unit
 from vmamba_explore.view.page import html_page
 from vmamba_explore.view.pictures import Overlay, contact_sheet, encode
+from vmamba_explore.view.widgets.browser_code import read_code, standalone_fragment
 
 _HERE = Path(__file__).parent
 
@@ -44,8 +43,8 @@ class ClipPlayer(anywidget.AnyWidget):
     The traits `frame`, `overlay` ("" for none) and `opacity` follow the browser and can be set.
     """
 
-    _esm = _HERE / "player.js"
-    _css = _HERE / "player.css"
+    _esm = read_code([_HERE / "drawing.js", _HERE / "player.js"])
+    _css = read_code([_HERE / "player.css"])
 
     frames = traitlets.Bytes().tag(sync=True)  # encoded pictures, one after the other
     offsets = traitlets.List(traitlets.Int()).tag(sync=True)  # where each picture starts; the end
@@ -108,24 +107,11 @@ class ClipPlayer(anywidget.AnyWidget):
         state = self._state()
         data = sum(len(value) for value in state.values() if isinstance(value, bytes))
         text = {key: value for key, value in state.items() if not isinstance(value, bytes)}
-        code = (_HERE / "player.js").stat().st_size + (_HERE / "player.css").stat().st_size
-        return data + len(json.dumps(text)) + code
+        return data + len(json.dumps(text)) + len(self._esm.encode()) + len(self._css.encode())
 
     def to_fragment(self) -> str:
         """Return the player as a piece of HTML that needs nothing else: no Jupyter, no network."""
-        state = {
-            key: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
-            for key, value in self._state().items()
-        }
-        name = f"player-{uuid.uuid4().hex}"
-        data = json.dumps(state).replace("<", "\\u003c")  # no text can close the script
-        code = [(_HERE / file).read_text("utf-8") for file in ("player.js", "standalone.js")]
-        return (
-            f"<style>{(_HERE / 'player.css').read_text('utf-8')}</style>\n"
-            f'<div id="{name}"></div>\n'
-            f'<script type="module">\n{code[0]}\n{code[1]}\n'
-            f'show("{name}", {data});\n</script>\n'
-        )
+        return standalone_fragment("player", self._esm, self._css, self._state())
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the player as one offline page, and write it to `path` where one is given."""

@@ -1,13 +1,20 @@
-// Runs player.js in a plain page: a stand-in for the model object that Jupyter would give it.
+// Runs a widget in a plain page: a stand-in for the model object that Jupyter would give it.
 
-function standaloneModel(state) {
-  const listeners = {};
-  for (const [name, value] of Object.entries(state)) {
-    if (value?.base64 === undefined) continue;
+function withBytes(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(withBytes);
+  if (value.base64 !== undefined) {
     const bytes = Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
-    state[name] = new DataView(bytes.buffer);
+    return new DataView(bytes.buffer);
   }
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withBytes(item)]));
+}
+
+function standaloneModel(packed) {
+  const state = withBytes(packed);
+  const listeners = {};
   return {
+    alone: true, // no kernel, now or later
     get: (name) => state[name],
     set(name, value) {
       if (state[name] === value) return;
@@ -17,6 +24,7 @@ function standaloneModel(state) {
     on: (event, listener) => (listeners[event] ??= new Set()).add(listener),
     off: (event, listener) => listeners[event]?.delete(listener),
     save_changes() {},
+    send() {}, // nobody is there
   };
 }
 

@@ -244,11 +244,12 @@ def test_ten_openings_leave_no_listener_no_element_and_no_timer(clip, maps, tmp_
     folder = Path(player_module.__file__).parent
     page = ClipPlayer(clip, maps).to_html()
     data = page.split('show("player-')[1].split('", ', 1)[1].split(");\n</script>")[0]
-    code = [(folder / name).read_text("utf-8") for name in ("player.js", "standalone.js")]
+    files = ("drawing.js", "player.js", "standalone.js")
+    code = "".join((folder / name).read_text("utf-8") for name in files)
     path = tmp_path / "reopen.html"
     path.write_text(
         f'<meta charset="utf-8"><script id="state" type="application/json">{{"model": {data}}}'
-        f'</script><script type="module">{code[0]}{code[1]}{REOPEN}</script>'
+        f'</script><script type="module">{code}{REOPEN}</script>'
     )
     opened = open_offline(path)
     assert opened.evaluate("reopen(10)") == [0, 0, 0]

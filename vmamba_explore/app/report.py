@@ -1,36 +1,26 @@
-"""What runs a model and shows the result in one go."""
+"""report(): one offline page about what a model does with a clip."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
-from vmamba_explore import resources
 from vmamba_explore.analysis.states import state_norms
-from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.app.gather import Question, gather
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view import figures
-from vmamba_explore.view.figures import scores
-from vmamba_explore.view.figures.attribution import agreement_matrix
+from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.page import FOOTER, page_path
 from vmamba_explore.view.report import Section, report_page
-from vmamba_explore.view.score_tables import check_table, place_table, removal_table
-from vmamba_explore.view.widgets import ClipPlayer
 
-FOOTER = (
-    "Made by vmamba-explore. Everything is inside this file: it works offline and sends nothing "
-    "anywhere."
-)
 MAX_LAYERS = 6
 """A report shows at most this many layers, evenly chosen from the first to the last."""
 
@@ -62,7 +52,7 @@ def report(
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = _page_path(output, "report")
+    output = page_path(output, "report")
     if output.exists() and Path(clip_path).exists() and output.samefile(clip_path):
         raise FileExistsError(f"report: {output} is the clip itself; name another output file.")
     name = model if isinstance(model, str) else type(model).__name__
@@ -78,6 +68,7 @@ def report(
     layers = _affordable_layers(model, clip, budget_gib)
     with torch.no_grad():
         logits, trace = run_with_trace(model, clip, _hooks(layers), budget_gib)
+    explorer = Explorer(gather(model, clip, Question(budget_gib=budget_gib, model_name=name)))
     times = f"{clip.seconds[0]:.2f} to {clip.seconds[-1]:.2f} s"
     if clip.repeated:
         times += f"; the file ends early, so the last {clip.repeated} repeat its last frame"
@@ -94,133 +85,24 @@ def report(
     page = report_page(
         f"Inside VideoMamba: {clip.source}",
         facts,
-        _sections(clip, logits[0], trace, model.class_names),
+        _sections(clip, logits[0], trace, model.class_names, explorer),
         FOOTER,
     )
     output.write_text(page, encoding="utf-8")
     return output
 
 
-def scorecard_page(
-    output: str | os.PathLike[str], summary: str | os.PathLike[str] | None = None
-) -> Path:
-    """Write one offline page that shows the score card of all attribution methods.
-
-    Args:
-        output: The HTML file to write.
-        summary: What `make scorecard` measured, a JSON file; None takes the bundled one.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        FileNotFoundError: there is no such summary, or the folder of `output` does not exist.
-        IsADirectoryError: `output` is a folder.
-    """
-    output = _page_path(output, "scorecard_page")
-    source = resources.path("scorecard.json") if summary is None else Path(summary)
-    card: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-    plan, methods = card["plan"], card["methods"]
-    facts = {
-        "Clips": f"{plan['clips']} motion clips with distractors over photographs unseen in "
-        f"training, seed {plan['seed']}",
-        "Explained": "the logit of the label less that of the same motion backwards",
-        "Methods": f"{len(methods) - len(card['controls'])}, and {len(card['controls'])} controls "
-        f"that never ask the model: {', '.join(card['controls'])}",
-        "Intervals": "95 %, bootstrap over clips",
-    }
-    for name in ("model", "machine"):
-        if name in card:
-            facts[name.capitalize()] = str(card[name])
-    page = report_page(
-        "Which attribution is right? A score card", facts, _score_sections(card), FOOTER
-    )
-    output.write_text(page, encoding="utf-8")
-    return output
-
-
-def _page_path(output: str | os.PathLike[str], call: str) -> Path:
-    """Where a page can be written."""
-    output = Path(output)
-    if not output.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"{call}: cannot write {output}: the folder {output.parent} does not exist."
-        )
-    if output.is_dir():
-        raise IsADirectoryError(
-            f"{call}: cannot write {output}: it is a folder; name a file, such as "
-            f"{output / f'{call}.html'}."
-        )
-    return output
-
-
-def _score_sections(card: Mapping[str, Any]) -> list[Section]:
-    pairs = card["agreement"]
-    agreement = Agreement(
-        tuple(pairs["methods"]), torch.tensor(pairs["spearman"], dtype=torch.float64)[None]
-    )
-    return [
-        Section(
-            "Where and when",
-            [
-                "In these clips it is known which tokens show the cause of the label, and when. "
-                "Each dot says how well the positive part of a map agrees with that. A filled dot "
-                "beats all four controls: the lower bound of the difference, clip by clip, is "
-                "above zero; in the table it is bold. Gray bands are the controls.",
-                "A control may do well where the truth is what it shows. The frame difference "
-                "shows what moves, and knows nothing about the model.",
-            ],
-            [scores.score_card(card), place_table(card)],
-        ),
-        Section(
-            "Does the map follow the model?",
-            [
-                "A second model was trained on clips with a small mark that gives the label away, "
-                "and reads nothing else. A faithful map lies on the mark there, and not in the "
-                "model that ignores it. A method whose baseline contains the mark cannot see it.",
-                "On the right, each map is compared with that of the same model without its "
-                "training, whatever the sign: what is left belongs to the clip or to the method. "
-                "Controls never ask the model, so theirs is 1. Bold in the table: the share is "
-                "larger where the mark is read, and above the mark's part of the clip.",
-            ],
-            [scores.shortcut(card), check_table(card)],
-        ),
-        Section(
-            "Taking tokens away",
-            [
-                "Tokens with the highest values are taken away first (deletion), or put in first "
-                "(insertion). Areas under the logit difference above the baseline's, 1 what a "
-                "whole clip is above it on average. Filled and bold: better than the mean of ten "
-                "random orders of the same clip."
-            ],
-            [scores.removal_scores(card), removal_table(card)],
-        ),
-        Section(
-            "By class",
-            ["The share of each map that lies on the cause."],
-            [scores.scores_by_class(card, "share")],
-        ),
-        Section(
-            "Do methods agree?",
-            ["Rank correlations of the signed maps of the same clips, means over clips."],
-            [agreement_matrix(agreement)],
-        ),
-    ]
-
-
 def _sections(
-    clip: Clip, logits: torch.Tensor, trace: Trace, class_names: tuple[str, ...] | None
+    clip: Clip,
+    logits: torch.Tensor,
+    trace: Trace,
+    class_names: tuple[str, ...] | None,
+    explorer: Explorer,
 ) -> list[Section]:
     delta = trace.sel(quantity="delta").mean("channel", keep_attrs=True).rename("mean delta")
     norms = state_norms(trace)
     layer = int(norms["layer"].values[-1])
     states, row, col, channel = _liveliest_channel(clip, trace, layer)
-    overlays = {
-        f"{quantity.name}, layer {n}, {direction}": quantity.sel(layer=n, direction=direction)
-        for quantity in (delta, norms)
-        for n in delta["layer"].values
-        for direction in delta["direction"].values
-    }
     return [
         Section(
             "What the model sees",
@@ -278,13 +160,14 @@ def _sections(
             [figures.channel_states(states)],
         ),
         Section(
-            "Play it",
+            "Explore it",
             [
-                "Choose a map and play the clip under it. Space plays and stops, the arrow keys "
-                "step. With a map the picture is gray, so that every color is the map's; its scale "
-                "is the same in all frames."
+                "Choose a quantity, a layer and a direction, and play the clip under it. Space "
+                "plays and stops, the arrow keys step through frames and layers; the curves and "
+                "the strip of layers can be clicked. Asking a patch whom it reads needs a running "
+                "kernel: explore(clip) in a notebook has one."
             ],
-            [ClipPlayer(clip, overlays, overlay=f"mean delta, layer {layer}, forward")],
+            [explorer],
         ),
     ]
 

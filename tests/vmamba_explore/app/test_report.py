@@ -1,11 +1,9 @@
 """The report of a clip, from the file to the page."""
 
-import json
-
 import av
 import pytest
 
-from vmamba_explore.app import report, scorecard_page
+from vmamba_explore.app import report
 from vmamba_explore.clips import ClipError
 
 
@@ -23,15 +21,15 @@ def video(clip, tmp_path):
     return path
 
 
-def test_a_report_works_offline_and_its_player(video, untrained_model, tmp_path, open_offline):
+def test_a_report_and_its_explorer_work_offline(video, untrained_model, tmp_path, open_offline):
     path = report(video, tmp_path / "report.html", model=untrained_model)
     assert path.stat().st_size < 6e6
     page = open_offline(path)
-    page.wait_for_selector(".vmx-player[data-ready='8']")
-    player = page.locator(".vmx-player")
-    player.press("ArrowRight")
-    assert player.get_attribute("data-frame") == "1"
-    assert player.get_attribute("data-overlay") == "mean delta, layer 1, forward"
+    page.wait_for_selector(".vmx-explorer[data-ready]")
+    explorer = page.locator(".vmx-explorer")
+    explorer.press("ArrowRight")
+    page.wait_for_selector(".vmx-explorer[data-frame='1']")
+    assert explorer.get_attribute("data-quantity") == "contribution"
     assert page.locator("h1").inner_text().endswith(video.name)
     assert page.locator(".js-plotly-plot").count() == 6
     assert "<b>bold</b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()
@@ -43,6 +41,7 @@ def test_layers_that_would_exceed_the_budget_are_left_out(video, untrained_model
     path = report(video, tmp_path / "r.html", model=untrained_model, budget_gib=2.9e-4)
     text = path.read_text("utf-8")
     assert "<dt>Layers shown</dt><dd>0 (of 0 to 1)</dd>" in text
+    assert "vmx-explorer" in text
 
 
 def test_a_file_that_is_no_video_is_a_clip_error(untrained_model, tmp_path):
@@ -80,21 +79,3 @@ def test_a_report_never_overwrites_the_clip(video, untrained_model):
 def test_a_report_begins_at_the_source_frame_asked_for(video, untrained_model, tmp_path):
     path = report(video, tmp_path / "r.html", model=untrained_model, stride=1, start=8)
     assert "1.00 to 1.88 s" in path.read_text("utf-8")  # frames 8 to 15 at 8 per second
-
-
-def test_the_score_card_page_works_offline(score_summary, tmp_path, open_offline):
-    (tmp_path / "card.json").write_text(json.dumps(score_summary))
-    page = open_offline(scorecard_page(tmp_path / "card.html", tmp_path / "card.json"))
-    page.wait_for_selector(".js-plotly-plot .main-svg")
-    assert page.locator(".js-plotly-plot").count() == 5
-    assert page.locator("tbody th").all_inner_texts().count("low<b>") == 3  # a row in each table
-    assert "low<b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()
-    assert page.errors == []
-    assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
-
-
-def test_a_score_card_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent.json"):
-        scorecard_page(tmp_path / "card.html", tmp_path / "absent.json")
-    with pytest.raises(FileNotFoundError, match="scorecard_page: cannot write"):
-        scorecard_page(tmp_path / "absent" / "card.html")

@@ -1,0 +1,325 @@
+"""Every map of the explorer against the analysis called directly, for every kind of model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vmamba_explore.analysis.evidence import prefix_curve, suffix_curve
+from vmamba_explore.analysis.hidden_attention import hidden_attention, logit_attention
+from vmamba_explore.analysis.look_back import look_back
+from vmamba_explore.analysis.memory import retained_share
+from vmamba_explore.analysis.states import state_norms
+from vmamba_explore.app.gather import QUANTITIES, Cancelled, Question, gather
+from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.trace.interventions import mute
+from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.view.explorer import Explorer
+
+QUIET = Question(progress=False)
+KINDS = {
+    "front": {},
+    "middle": {"cls_position": "middle"},
+    "none": {"cls_position": None},
+    "spatial": {"backward_order": "spatial"},
+    "temporal, none": {"backward_order": "temporal", "cls_position": None},
+    "forward only": {"backward_order": None},
+    "one token frame": {"num_frames": 2},
+    "image": {"num_frames": 1, "tubelet_size": 1, "cls_position": None},
+    "3 x 3": {"img_size": 24},
+    "one class": {"num_classes": 1},
+}
+
+
+def state_of(model):
+    """Everything that a run could leave behind in a model."""
+    return (
+        [p.requires_grad for p in model.parameters()],
+        [module.training for module in model.modules()],
+        [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+        [m.is_active() for m in model.modules() if hasattr(m, "is_active")],
+        [p.grad is None for p in model.parameters()],
+    )
+
+
+def recorded(model, clip):
+    names = ["delta", "u", "B", "C", "h_over_channels", "block_input", "out", "x", "z", "y"]
+    with torch.no_grad():
+        return run_with_trace(model, clip, [f"*hook_{name}" for name in names])[1]
+
+
+@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+def test_every_map_is_what_its_analysis_gives(small_model, noise_clip, changes):
+    model = small_model(**changes)
+    clip = noise_clip(model)
+    found = gather(model, clip, QUIET)
+    trace, directions = recorded(model, clip), model.config.directions
+    target = model(clip.tensor()[None]).argmax(-1)
+    assert found.explained == (int(target), None)
+    expected = {
+        "delta": trace.sel(quantity="delta").mean("channel"),
+        "state norm": state_norms(trace),
+        "hidden attention": hidden_attention(trace).array(),
+        "contribution": logit_attention(trace, target, progress=False).array(),
+        "relevance": attribute(model, clip, target, "mamba_lrp", progress=False).array(),
+    }
+    assert list(found.maps) == list(QUANTITIES)
+    for name, wanted in expected.items():
+        values = found.maps[name]
+        wanted = wanted.transpose(*values.dims)
+        np.testing.assert_allclose(
+            values.values, wanted.values, rtol=1e-4, atol=1e-7, equal_nan=True, err_msg=name
+        )
+    for layer in range(model.config.depth):
+        for direction in directions:
+            here = {"layer": layer, "direction": direction}
+            for name, wanted in (
+                ("retention", retained_share(trace, layer, direction)),
+                ("look-back", look_back(trace, layer, direction, unit="frames").array()),
+            ):
+                values = found.maps[name].sel(here).values
+                np.testing.assert_allclose(values, wanted.values, rtol=1e-4, err_msg=name)
+    json.dumps(Explorer(found)._state(), default=lambda value: "", allow_nan=False)
+
+
+@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+def test_the_steps_count_every_token_once_in_the_order_of_the_scan(
+    small_model, noise_clip, changes
+):
+    model = small_model(**changes)
+    found = gather(model, noise_clip(model), Question(quantities=["delta"], progress=False))
+    grid = model.grid
+    assert found.directions == model.config.directions
+    for direction, steps in found.steps.items():
+        every = sorted(
+            [*steps.ravel().tolist(), *filter(None.__ne__, [found.cls_steps.get(direction)])]
+        )
+        assert every == list(range(grid.seqlen))
+        order = model.layers[0].mixer.directions[direction].steps(grid.seqlen).tolist()
+        for place in np.ndindex(grid.shape):
+            assert order[steps[place]] == grid.index(*place)
+    assert bool(found.cls_steps) == (grid.cls_index is not None)
+
+
+def test_the_curves_are_the_evidence_from_both_ends(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    found = gather(model, clip, Question(target=1, minus=3, quantities=["delta"], progress=False))
+    for name, curve in (
+        ("seen from the start", prefix_curve),
+        ("seen from the end", suffix_curve),
+    ):
+        wanted = curve(model, clip, 1, 3, progress=False).array()
+        np.testing.assert_array_equal(found.curves[name].values, wanted.values)
+        assert found.curves[name].dims == ("frame",)
+    assert found.target == "class 1 − class 3" and found.explained == (1, 3)
+
+
+def test_contributions_sum_to_the_logit_but_for_what_no_token_brings(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    found = gather(model, clip, Question(target=2, quantities=["contribution"], progress=False))
+    parts = logit_attention(recorded(model, clip), 2, progress=False)
+    assert float(found.maps["contribution"].sum()) == pytest.approx(
+        float(parts.values.sum() - parts.cls.sum()), abs=1e-4
+    )
+
+
+def test_classes_are_the_most_probable_first_and_named(small_model, noise_clip):
+    model = small_model()
+    model.class_names = ("a", "b", "<i>c</i>", "d", "e")
+    clip = noise_clip(model)
+    found = gather(model, clip, Question(quantities=["delta"], progress=False))
+    shares = model(clip.tensor()[None]).softmax(-1)[0].tolist()
+    wanted = sorted(zip(model.class_names, shares, strict=True), key=lambda pair: -pair[1])
+    assert [name for name, _ in found.classes] == [name for name, _ in wanted]
+    assert [share for _, share in found.classes] == pytest.approx([share for _, share in wanted])
+    assert found.target == wanted[0][0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_of_another_precision_gives_nearly_the_same_maps(small_model, noise_clip, dtype):
+    question = Question(target=0, progress=False)
+    model = small_model()
+    clip = noise_clip(model)
+    wanted = gather(model, clip, question).maps
+    found = gather(small_model().to(dtype), clip, question).maps
+    limit = 1e-4 if dtype is torch.float64 else 0.1
+    for name, values in found.items():
+        assert values.dtype == np.float32
+        one, other = values.values.astype(float), wanted[name].values.astype(float)
+        np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
+        distance = np.sqrt(np.nansum((one - other) ** 2) / np.nansum(other**2))
+        assert distance < limit, (name, distance)
+
+
+def test_only_the_chosen_layers_and_quantities_are_made(small_model, noise_clip):
+    model = small_model(depth=3)
+    clip = noise_clip(model)
+    chosen = Question(quantities=["look-back", "contribution"], layers=[2, 0, 2], progress=False)
+    found, every = gather(model, clip, chosen), gather(model, clip, QUIET)
+    assert set(found.maps) == {"look-back", "contribution"} and found.layers == (0, 2)
+    for name, values in found.maps.items():
+        np.testing.assert_array_equal(values.values, every.maps[name].sel(layer=[0, 2]).values)
+
+
+def test_training_mode_and_gradients_change_nothing_and_come_back(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    wanted = gather(model, clip, QUIET)
+    model.train()
+    model.head.weight.requires_grad_(False)
+    before = state_of(model)
+    with torch.enable_grad():
+        found = gather(model, clip, QUIET)
+    assert state_of(model) == before and model.training
+    for name, values in found.maps.items():
+        np.testing.assert_array_equal(values.values, wanted.maps[name].values)
+
+
+def test_it_works_inside_inference_mode(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    with torch.inference_mode():
+        found = gather(model, clip, QUIET)
+        assert torch.is_inference_mode_enabled()
+    assert "relevance" in found.maps
+
+
+def test_an_edited_model_is_that_model_run_inside_its_block(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    before = state_of(model)
+    question = Question(target=1, quantities=["delta", "hidden attention"], progress=False)
+    plain = gather(model, clip, question)
+    found = gather(model, clip, question, edit=lambda model: mute(model, "forward"), name="muted")
+    assert state_of(model) == before
+    with torch.no_grad(), mute(model, "forward"):
+        logits = model(clip.tensor()[None])
+        trace = recorded(model, clip)
+        curve = prefix_curve(model, clip, 1, progress=False).array()
+    shares = sorted(logits.softmax(-1)[0].tolist(), reverse=True)
+    assert [share for _, share in found.classes] == pytest.approx(shares)
+    wanted = trace.sel(quantity="delta").mean("channel").transpose(*found.maps["delta"].dims)
+    np.testing.assert_allclose(found.maps["delta"].values, wanted.values, rtol=1e-5)
+    np.testing.assert_array_equal(found.curves["seen from the start"].values, curve.values)
+    assert not np.allclose(plain.maps["delta"].values[1], found.maps["delta"].values[1])
+    assert found.title == "muted"
+
+
+def test_contributions_that_an_edit_falsifies_are_left_out_and_relevance_too(
+    small_model, noise_clip
+):
+    model = small_model()
+    found = gather(model, noise_clip(model), QUIET, edit=lambda model: mute(model, "backward"))
+    assert set(QUANTITIES) - set(found.maps) == {"contribution", "relevance"}
+
+
+def test_the_deciding_frames_are_the_motion_clips_window(small_model):
+    model = small_model()
+    motion = MotionClips(3, num_frames=8, img_size=32)[0]
+    question = Question(quantities=["delta"], progress=False)
+    assert gather(model, motion, question).deciding == motion.window
+    assert gather(model, motion.clip, question).deciding is None
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_cancelling_at_any_step_leaves_the_model_as_it_was(small_model, noise_clip, at):
+    model = small_model()
+    model.train()
+    before, heard = state_of(model), []
+
+    def report(words, done):
+        heard.append((words, done))
+        if len(heard) > at:
+            raise Cancelled
+
+    question = Question(progress=False, report=report)
+    with pytest.raises(Cancelled):
+        gather(model, noise_clip(model), question, edit=lambda model: mute(model, "forward"))
+    assert state_of(model) == before and len(heard) == at + 1
+    with torch.no_grad():
+        clip = noise_clip(model).tensor()[None]
+        assert torch.equal(model(clip), small_model()(clip))
+
+
+def test_the_report_hears_every_step_and_never_goes_back(small_model, noise_clip):
+    heard = []
+    model = small_model()
+    question = Question(progress=False, report=lambda words, done: heard.append((words, done)))
+    gather(model, noise_clip(model), question)
+    assert [words for words, _ in heard] == [
+        "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence",
+    ]  # fmt: skip
+    assert [done for _, done in heard] == pytest.approx([n / 6 for n in range(6)])
+
+
+def test_no_progress_bar_is_drawn_where_none_is_wanted(small_model, noise_clip, capsys):
+    model = small_model()
+    gather(model, noise_clip(model), QUIET)
+    done = capsys.readouterr()
+    assert done.out == done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quantities": "delta"}, "quantities is 'delta', expected a list of some of contribution"),
+        ({"quantities": ["delta", "age"]}, r"quantities is \['delta', 'age'\], expected"),
+        ({"quantities": []}, r"quantities is \[\], expected a list of some of"),
+        ({"layers": 1}, "layers is 1, expected a list of some of 0, 1; None takes all"),
+        ({"layers": [2]}, r"layers is \[2\], expected a list of some of 0, 1"),
+        ({"layers": [-1]}, r"layers is \[-1\], expected"),
+        ({"target": 5}, "explore: target is 5; this model's classes are 0 to 4"),
+        ({"target": "right"}, "explore: target is 'right'"),
+        ({"minus": -1}, "explore: minus is -1; this model's classes are 0 to 4"),
+        ({"target": 1, "minus": 1}, "target and minus are both class 1, so there is nothing"),
+    ],
+)
+def test_a_wrong_question_is_refused_in_a_sentence(
+    small_model, noise_clip, unchecked, changes, words
+):
+    model = small_model()
+    with pytest.raises(ValueError, match=words):
+        gather(model, noise_clip(model), Question(progress=False, **changes))
+
+
+def test_logits_that_are_not_finite_are_refused_in_a_sentence(small_model, noise_clip):
+    model = small_model()
+    model.head.weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="logits are not finite; run_with_trace"):
+        gather(model, noise_clip(model), QUIET)
+
+
+def test_an_edit_that_opens_no_block_is_refused_in_a_sentence(small_model, noise_clip, unchecked):
+    model = small_model()
+    with pytest.raises(TypeError, match="compare returned NoneType, expected a `with` block"):
+        gather(model, noise_clip(model), QUIET, edit=lambda model: None)
+
+
+def test_only_the_relevance_of_an_edited_model_is_refused_in_a_sentence(small_model, noise_clip):
+    model = small_model()
+    question = Question(quantities=["relevance"], progress=False)
+    with pytest.raises(ValueError, match="MambaLRP explains no edited model; add another"):
+        gather(model, noise_clip(model), question, edit=lambda model: mute(model, "forward"))
+
+
+def test_a_clip_of_another_size_is_refused_before_anything_runs(small_model, noise_clip):
+    clip = noise_clip(small_model(img_size=24))
+    with pytest.raises(ValueError, match="clips has height 24, this model expects 32"):
+        gather(small_model(), clip, QUIET)
+
+
+def test_relevance_over_budget_is_left_out_unless_it_was_asked_for(
+    small_model, noise_clip, monkeypatch
+):
+    def too_much(*args, **options):
+        raise MemoryError("over budget")
+
+    monkeypatch.setattr("vmamba_explore.app.gather.attribute", too_much)
+    model = small_model()
+    assert "relevance" not in gather(model, noise_clip(model), QUIET).maps
+    with pytest.raises(MemoryError, match="over budget"):
+        gather(model, noise_clip(model), Question(quantities=["relevance"], progress=False))

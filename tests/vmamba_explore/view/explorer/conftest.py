@@ -1,0 +1,65 @@
+"""Explorations made of plain numbers: no model has run."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vmamba_explore.clips import Clip
+from vmamba_explore.view.explorer import Exploration
+
+LAYERS, FRAMES, ROWS, COLS = (0, 3), 3, 2, 4
+SHAPE = (len(LAYERS), 2, FRAMES, ROWS, COLS)
+
+
+def labelled(values, **attrs):
+    coords = {
+        "frame": np.arange(FRAMES),
+        "clip_frame": ("frame", 2 * np.arange(FRAMES)),
+        "seconds": ("frame", 0.25 * np.arange(FRAMES)),
+    }
+    dims = ("frame", "row", "col")
+    if values.ndim == 5:
+        coords |= {"layer": list(LAYERS), "direction": ["forward", "backward"]}
+        dims = ("layer", "direction", *dims)
+    return xr.DataArray(values.astype(np.float32), coords, dims, attrs=attrs)
+
+
+@pytest.fixture
+def make_exploration():
+    """Return a function that makes an exploration of 6 clip frames, 2 layers, 3 x 2 x 4 tokens."""
+
+    def make(seed=0, **changes):
+        random = np.random.default_rng(seed)
+        signed, positive = random.normal(size=SHAPE), random.lognormal(sigma=2, size=SHAPE)
+        positive[0, 0, 0] = np.nan
+        clip = Clip(
+            random.integers(0, 256, (6, 16, 32, 3), dtype=np.uint8),
+            np.arange(6) / 8,
+            f"clip <b>{seed}</b>.mp4",
+            np.arange(6),
+        )
+        tokens = np.arange(FRAMES * ROWS * COLS).reshape(FRAMES, ROWS, COLS)
+        curves = {
+            "seen from the start": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+            "seen from the end": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+        }
+        for curve, direction in zip(curves.values(), ("forward", "backward"), strict=True):
+            curve.attrs = {"unit": "logits", "direction": direction}
+        fields = {
+            "clip": clip,
+            "maps": {
+                "contribution": labelled(signed, unit="logits", about="What it adds."),
+                "delta": labelled(positive, unit="", log=True),
+                "relevance": labelled(random.normal(size=SHAPE[2:]), unit="logits"),
+            },
+            "curves": curves,
+            "classes": [("<i>right</i>", 0.75), ("left", 0.25)],
+            "target": "right",
+            "explained": (0, None),
+            "model": "test model",
+            "steps": {"forward": tokens + 1, "backward": tokens.max() - tokens},
+            "cls_steps": {"forward": 0, "backward": tokens.size},
+        }
+        return Exploration(**(fields | changes))
+
+    return make

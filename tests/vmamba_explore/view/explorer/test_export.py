@@ -1,0 +1,120 @@
+"""What can be taken out of the explorer."""
+
+import io
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+from vmamba_explore.view.explorer import Explorer
+
+
+@pytest.fixture
+def explorer(make_exploration):
+    return Explorer(make_exploration(0))
+
+
+@pytest.fixture
+def pair(make_exploration):
+    return Explorer(make_exploration(0), make_exploration(1))
+
+
+def test_the_page_opens_offline_in_the_present_state(explorer, tmp_path, open_offline):
+    explorer.frame, explorer.layer, explorer.quantity = 4, 0, "delta"
+    explorer.direction = "backward"
+    explorer.to_html(tmp_path / "page.html")
+    page = open_offline(tmp_path / "page.html")
+    root = page.locator(".vmx-explorer[data-ready]")
+    root.wait_for()
+    state = {
+        n: root.get_attribute(f"data-{n}") for n in ("frame", "layer", "quantity", "direction")
+    }
+    assert state == {"frame": "4", "layer": "0", "quantity": "delta", "direction": "backward"}
+    assert "clip <b>0</b>.mp4" in root.inner_text()
+    assert page.locator("b, i").count() == 0, "HTML in a name became HTML"
+    assert page.errors == []
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_gif_has_every_frame_at_the_speed_shown(explorer, tmp_path):
+    explorer.speed = 0.5
+    image = Image.open(io.BytesIO(explorer.to_gif(tmp_path / "a.gif")))
+    assert image.n_frames == 6
+    assert image.info["duration"] == 250  # 8 frames a second at half speed
+    assert (tmp_path / "a.gif").stat().st_size > 1000
+
+
+def test_a_film_has_every_frame(explorer, tmp_path):
+    explorer.to_mp4(tmp_path / "a.mp4")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        seconds = float(container.duration) / 1e6
+    assert len(frames) % 6 == 0
+    assert seconds == pytest.approx(6 / (8 * explorer.speed), rel=0.2)
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() > 50
+
+
+def test_a_png_is_the_present_frame(explorer):
+    before = explorer.to_png()
+    explorer.frame = 5
+    assert explorer.to_png() != before
+    assert Image.open(io.BytesIO(before)).format == "PNG"
+
+
+def test_the_table_has_a_row_for_every_layer_direction_and_token(explorer, make_exploration):
+    table = pd.read_csv(io.StringIO(explorer.to_csv()))
+    assert len(table) == 2 * 2 * 3 * 2 * 4
+    row = table.query(
+        "layer == 3 and direction == 'backward' and frame == 2 and row == 1 and col == 3"
+    )
+    maps = make_exploration(0).maps
+    assert row["contribution"].item() == pytest.approx(maps["contribution"].values[1, 1, 2, 1, 3])
+    assert row["relevance"].item() == pytest.approx(maps["relevance"].values[2, 1, 3])
+    assert row["clip_frame"].item() == 4 and row["seconds"].item() == 0.5
+    curves = pd.read_csv(io.StringIO(explorer.to_csv(what="curves")))
+    assert list(curves.columns[-2:]) == ["seen_from_the_start", "seen_from_the_end"]
+    assert len(curves) == 3
+
+
+def test_the_table_of_two_sides_names_them(pair):
+    table = pd.read_csv(io.StringIO(pair.to_csv()))
+    assert set(table["side"]) == {"A", "B"} and len(table) == 2 * 96
+
+
+def test_a_zarr_store_gives_every_number_back(pair, make_exploration, tmp_path):
+    pytest.importorskip("zarr")
+    store = pair.to_zarr(tmp_path / "clip.zarr")
+    with xr.open_zarr(store, consolidated=False) as back:
+        second = back["delta"].isel(side=1).values
+        assert back["direction"].attrs["names"] == ["forward", "backward"]
+        assert back.attrs["B"] == "clip <b>1</b>.mp4"
+    np.testing.assert_array_equal(second, make_exploration(1).maps["delta"].values)
+
+
+@pytest.mark.parametrize("kind", ["html", "png", "csv", "zarr"])
+def test_nothing_is_overwritten_unless_told(explorer, tmp_path, kind):
+    path = tmp_path / f"there.{kind}"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=f"to_{kind}: .* exists already; overwrite=True"):
+        getattr(explorer, f"to_{kind}")(path)
+    assert path.read_text() == "mine"
+
+
+def test_a_missing_folder_is_named(explorer, tmp_path):
+    with pytest.raises(FileNotFoundError, match="to_gif: .* the folder .*absent does not exist"):
+        explorer.to_gif(tmp_path / "absent" / "a.gif")
+
+
+def test_overwriting_replaces_the_file(explorer, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    explorer.to_csv(path, overwrite=True)
+    assert path.read_text().startswith("layer,direction,frame")
+
+
+def test_an_unknown_table_is_refused(explorer, unchecked):
+    with pytest.raises(ValueError, match="what is 'states', expected 'maps' or 'curves'"):
+        explorer.to_csv(what="states")

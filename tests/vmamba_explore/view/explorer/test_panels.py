@@ -1,0 +1,292 @@
+"""The panel of numbers follows its explorer, computes what is looked at, and lets go."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import torch
+from ipywidgets.widgets.widget import _instances
+
+from vmamba_explore.analysis.channels import STATISTICS
+from vmamba_explore.app.explore import backwards
+from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import mute
+from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.explorer.panels import DELAY, NumbersPanel
+from vmamba_explore.view.explorer.tabs import side_names
+from vmamba_explore.view.widgets.static_figure import MIMETYPE
+
+STATES, CHANNELS, MEMORY, SCORES = range(4)
+
+
+@pytest.fixture(autouse=True)
+def no_running_loop():
+    """As in a script: a browser that other tests opened leaves its loop running in this thread."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(running)
+
+
+@pytest.fixture(scope="module")
+def sides():
+    """Explorations of a motion clip, forwards, backwards, and through an edited model."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
+    )
+    model = VideoMamba(config).eval()
+    clip = MotionClips(3, num_frames=8, img_size=32)[0]
+    question = Question(target=1, quantities=["delta"], progress=False)
+    edited = gather(model, clip, question, edit=lambda model: mute(model, "forward"))
+    return (
+        gather(model, clip, question, name="<b>forwards"),
+        gather(model, backwards(clip), question),
+        replace(edited, name="edited model"),
+    )
+
+
+@pytest.fixture
+def explorer(sides):
+    return Explorer(sides[0])
+
+
+@pytest.fixture
+def pair(sides):
+    return Explorer(sides[0], sides[1])
+
+
+@pytest.fixture
+def panel(explorer):
+    panel = NumbersPanel(explorer)
+    yield panel
+    panel.close()
+
+
+class Counted:
+    """Numbers that count what they are asked."""
+
+    def __init__(self, numbers):
+        self.numbers, self.asked = numbers, []
+
+    def methods(self):
+        return self.numbers.methods()
+
+    def truth(self):
+        return self.numbers.truth()
+
+    def score(self, methods, report=None):
+        return self.numbers.score(methods, report)
+
+    def states(self, layer, place=None):
+        self.asked.append(("states", layer, place))
+        return self.numbers.states(layer, place)
+
+    def channels(self, layer, direction):
+        self.asked.append(("channels", layer, direction))
+        return self.numbers.channels(layer, direction)
+
+    def half_lives(self, layer):
+        self.asked.append(("half_lives", layer))
+        return self.numbers.half_lives(layer)
+
+
+def figure(tab, number=0):
+    outputs = tab.figures[number].outputs
+    return outputs[0]["data"][MIMETYPE] if outputs else None
+
+
+def title(tab, number=0):
+    return figure(tab, number)["layout"]["title"]["text"]
+
+
+def test_only_the_open_tab_is_computed(sides):
+    numbers = Counted(sides[0].numbers)
+    panel = NumbersPanel(Explorer(replace(sides[0], numbers=numbers)))
+    assert numbers.asked == [("states", 1, None)]
+    assert [figure(tab) is None for tab in panel.tabs.children[:3]] == [False, True, True]
+    panel.tabs.selected_index = MEMORY
+    assert numbers.asked == [("states", 1, None), ("half_lives", 1)]
+
+
+def test_a_panel_that_is_not_active_asks_nothing_until_it_is(sides):
+    numbers = Counted(sides[0].numbers)
+    explorer = Explorer(replace(sides[0], numbers=numbers))
+    panel = NumbersPanel(explorer, active=False)
+    explorer.layer = 0
+    assert numbers.asked == [] and figure(panel.tabs.children[STATES]) is None
+    panel.active = True
+    assert numbers.asked == [("states", 0, None)]
+
+
+def test_a_layer_that_was_seen_before_is_not_computed_again(sides):
+    numbers = Counted(sides[0].numbers)
+    explorer = Explorer(replace(sides[0], numbers=numbers))
+    NumbersPanel(explorer)
+    for layer in (0, 1, 0):
+        explorer.layer = layer
+    explorer.frame = 5
+    assert numbers.asked == [("states", 1, None), ("states", 0, None)]
+
+
+def test_states_follow_layer_and_frame(panel, explorer):
+    states = panel.tabs.children[STATES]
+    assert title(states) == "Where the state of layer 1 goes, after each frame"
+    explorer.layer = 0
+    assert title(states) == "Where the state of layer 0 goes, after each frame"
+    marks = []
+    for frame in (2, 3, 6):  # two clip frames to a token frame
+        explorer.frame = frame
+        marks.append([t["x"] for t in figure(states)["data"] if t["mode"] == "markers"])
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_states_are_taken_at_the_asked_patch(panel, explorer):
+    states = panel.tabs.children[STATES]
+    states.where.value = "at the asked patch"
+    assert "No patch is asked yet" in states.about.value
+    explorer.query = [1, 2, 3]
+    assert title(states) == "Where the state of layer 1 goes, at row 2, column 3"
+    assert "No patch" not in states.about.value
+
+
+def test_channels_follow_a_single_direction_and_are_free_to_choose_one_of_two(panel, explorer):
+    channels = panel.tabs.children[CHANNELS]
+    panel.tabs.selected_index = CHANNELS
+    assert title(channels) == "Channels of layer 1, forward" and not channels.direction.disabled
+    channels.direction.value = "backward"
+    assert title(channels) == "Channels of layer 1, backward"
+    explorer.direction = "forward"
+    assert title(channels) == "Channels of layer 1, forward" and channels.direction.disabled
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_every_statistic_sorts_the_channels_it_lists(panel, statistic):
+    channels = panel.tabs.children[CHANNELS]
+    panel.tabs.selected_index = CHANNELS
+    channels.statistic.value = statistic
+    found = panel.ask("channels", 1, "forward")
+    listed = [number for _, number in channels.channel.options]
+    assert listed == found.ranked(statistic).tolist()
+    unit = STATISTICS[statistic].unit
+    first = found.values[statistic].values[listed[0]]
+    assert channels.channel.options[0][0] == f"{listed[0]}: {first:.3g} {unit}".strip()
+
+
+def test_a_chosen_channel_stays_while_the_scan_does(panel, explorer):
+    channels = panel.tabs.children[CHANNELS]
+    panel.tabs.selected_index = CHANNELS
+    channels.channel.value = last = channels.channel.options[-1][1]
+    assert channels.figures[0].outputs != channels.figures[1].outputs
+    assert f"states of channel {last}" in channels.about.value
+    channels.statistic.value = "half-life"
+    assert channels.channel.value == last
+    explorer.layer = 0
+    assert channels.channel.value == channels.channel.options[0][1]
+    channels.statistic.value = "delta"
+    assert channels.channel.value == channels.channel.options[0][1], "nobody chose the other"
+
+
+def test_memory_counts_all_states_and_says_the_median(panel):
+    panel.tabs.selected_index = MEMORY
+    memory = panel.tabs.children[MEMORY]
+    lives = panel.ask("half_lives", 1)
+    assert title(memory) == "How long the states of layer 1 last"
+    assert f"forward: median {float(lives[0].median()):.3g} tokens" in memory.about.value
+
+
+def test_two_clips_are_in_one_picture_or_one_is_chosen(pair):
+    panel = NumbersPanel(pair)
+    names = side_names(pair)
+    assert [name[:3] for name in names] == ["A: ", "B: "] and panel.side in panel.children
+    lines = [t for t in figure(panel.tabs.children[STATES])["data"] if "lines" in t["mode"]]
+    assert len(lines) == 4 and panel.side.disabled
+    panel.tabs.selected_index = CHANNELS
+    assert not panel.side.disabled
+    channels = panel.tabs.children[CHANNELS]
+    before = figure(channels)
+    panel.side.value = 1
+    assert figure(channels) != before
+
+
+def test_one_clip_has_no_menu_of_clips(panel):
+    assert panel.side not in panel.children
+
+
+def test_without_a_model_to_ask_the_panel_says_so_and_keeps_what_it_showed(sides):
+    panel = NumbersPanel(Explorer(replace(sides[0], numbers=None)))
+    assert panel.words.value.startswith("There is no model to ask for numbers")
+    assert figure(panel.tabs.children[STATES]) is None
+
+
+def test_an_unforeseen_error_is_words_with_its_type_and_its_html_as_text(sides):
+    class Broken(Counted):
+        def states(self, layer, place=None):
+            raise RuntimeError("<script>boom")
+
+    explorer = Explorer(replace(sides[0], numbers=Broken(sides[0].numbers)))
+    panel = NumbersPanel(explorer)
+    assert panel.words.value == "RuntimeError: &lt;script&gt;boom"
+    panel.tabs.selected_index = MEMORY
+    assert panel.words.value == "" and figure(panel.tabs.children[MEMORY])
+
+
+def test_a_statistic_that_an_edited_run_lacks_is_explained(sides):
+    class Cut(Counted):
+        def channels(self, layer, direction):
+            found = self.numbers.channels(layer, direction)
+            return replace(found, values=found.values.drop_vars("contribution"))
+
+    panel = NumbersPanel(Explorer(replace(sides[0], numbers=Cut(sides[0].numbers))))
+    panel.tabs.selected_index = CHANNELS
+    channels = panel.tabs.children[CHANNELS]
+    assert figure(channels)
+    channels.statistic.value = "contribution"
+    assert "choose another statistic" in panel.words.value.lower()
+    assert figure(channels) is None, "what it showed before is not this"
+    channels.statistic.value = "delta"
+    assert panel.words.value == "" and figure(channels)
+
+
+def test_an_edited_side_has_numbers_but_no_score_card(sides):
+    panel = NumbersPanel(Explorer(sides[0], sides[2]))
+    panel.side.value = 1
+    for index in (STATES, CHANNELS, MEMORY):
+        panel.tabs.selected_index = index
+        assert panel.words.value == "" and figure(panel.tabs.children[index])
+    panel.tabs.selected_index = SCORES
+    assert "this side ran edited" in panel.scores.words.value and panel.scores.run.disabled
+
+
+def test_scrubbing_in_a_kernel_draws_once(sides, monkeypatch):
+    explorer = Explorer(sides[0])
+    panel, drawn = NumbersPanel(explorer), []
+    monkeypatch.setattr(panel.tabs.children[STATES], "draw", lambda: drawn.append(explorer.frame))
+
+    async def scrub():
+        for frame in range(1, 8):
+            explorer.frame = frame
+            await asyncio.sleep(DELAY / 20)
+        assert drawn == []
+        await asyncio.sleep(3 * DELAY)
+
+    asyncio.run(scrub())
+    assert drawn == [7]
+
+
+def test_a_closed_panel_follows_no_longer_and_leaves_no_widget(explorer):
+    before = set(_instances)
+    panel = NumbersPanel(explorer)
+    drawn = figure(panel.tabs.children[STATES])
+    panel.close()
+    panel.close()
+    explorer.layer = 0
+    assert figure(panel.tabs.children[STATES]) == drawn
+    assert set(_instances) == before
+
+
+def test_the_explorer_gives_its_panel(explorer):
+    assert explorer.numbers().explorer is explorer

@@ -1,0 +1,173 @@
+"""ExplorerApp: choose a clip in the page, run it, look into it; no line of code to change."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+
+from vmamba_explore import resources
+from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
+from vmamba_explore.app.gather import Cancelled, Edit, Question
+from vmamba_explore.clips import Clip, ClipError
+from vmamba_explore.clips.samples import SAMPLES
+from vmamba_explore.clips.uploaded import check_uploaded
+from vmamba_explore.model.checkpoints import BUNDLED, load_model
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import mute
+from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.explorer.page import ExplorerPage
+from vmamba_explore.view.widgets.chooser import Choice, ClipChooser
+from vmamba_explore.view.widgets.upload import ChosenFile
+
+PATHS = "VMAMBA_APP_PATHS"
+"""Set to 1, the environment variable that lets a served page read paths."""
+PACKAGE = __name__.partition(".")[0]
+BEFORE = 0.05
+"""How much of the progress bar is over when the model runs: loading it and reading the clips."""
+
+logger = logging.getLogger(__name__)
+
+
+class ExplorerApp(ExplorerPage):
+    """Choose a clip, or bring your own; the model runs in the background and can be cancelled.
+
+    Whatever goes wrong is said in the page, in a sentence, and the explorer shown before stays.
+
+    Args:
+        allow_paths: Whether files may be named by their path. They are read with the rights of
+            whoever started the kernel. None allows it, but not in a page that Voila serves, unless
+            `VMAMBA_APP_PATHS=1` is set there.
+        limit_mib: The largest upload, MiB.
+        budget_gib: The most that a recording may hold, GiB.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_paths: bool | None = None,
+        limit_mib: int = 512,
+        budget_gib: float | int = 1.0,
+    ) -> None:
+        samples = {each.name: resources.path(f"clips/{each.name}.mp4") for each in SAMPLES}
+        allowed = _paths_allowed() if allow_paths is None else allow_paths
+        chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
+        self._budget_gib = budget_gib
+        self._cancelled = threading.Event()
+        self._thread: threading.Thread | None = None
+        super().__init__(chooser)
+        chooser.on_run(self.run)
+        chooser.on_cancel(self._cancelled.set)
+
+    def run(self, choice: Choice) -> None:
+        """Begin to work on a choice, in the background; one at a time."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._cancelled.clear()
+        self.chooser.tell("starting", 0)
+        self._thread = threading.Thread(target=self._work, args=(choice,), daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float | int | None = None) -> None:
+        """Wait until nothing runs, or for so many seconds."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def close(self) -> None:
+        """Stop what runs and close everything on the page."""
+        self._cancelled.set()
+        self.wait()
+        super().close()
+
+    def _work(self, choice: Choice) -> None:
+        start = time.monotonic()
+        try:
+            explorer = self._explorer(choice)
+            self._report("drawing", 1.0)
+        except Cancelled:
+            self.chooser.finish("Cancelled.")
+        except Exception as error:
+            logger.debug("a run failed", exc_info=True)
+            self.chooser.finish(sentence(error), failed=True)
+        else:
+            self.show(explorer)
+            side = explorer.explorations[0]
+            name, share = side.classes[0]
+            seconds = time.monotonic() - start
+            self.chooser.finish(f"{side.title}: {name}, {share:.0%} ({seconds:.1f} s).")
+
+    def _explorer(self, choice: Choice) -> Explorer:
+        self._report("loading the model", 0.0)
+        model = load_model(choice.model)  # each run its own: the explorer before still asks its one
+        self._report("reading the clip", 0.02)
+        clip = read_clip(choice.clip, model, choice)
+        compare: Clip | Edit | str | None = None
+        name = ""
+        if choice.compare == REVERSED:
+            compare = REVERSED
+        elif choice.second is not None:
+            compare = read_clip(choice.second, model, choice)
+        elif choice.compare:
+            direction = choice.compare.removeprefix("mute ")
+            if direction not in model.config.directions:
+                raise ValueError(
+                    f"Compare: {choice.model} has no {direction} scans that could be muted."
+                )
+            compare, name = partial(mute, direction=direction), f"{direction} scans muted"
+        question = Question(
+            budget_gib=self._budget_gib,
+            progress=False,
+            model_name=choice.model,
+            report=lambda words, done: self._report(words, BEFORE + (1 - BEFORE) * done),
+        )
+        return side_by_side(model, clip, compare, question, name)
+
+    def _report(self, words: str, done: float) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
+        self.chooser.tell(words, done)
+
+
+def read_clip(file: ChosenFile, model: VideoMamba, choice: Choice) -> Clip:
+    """Read a chosen file as the model wants it, under the name that its owner gave it.
+
+    Raises:
+        ClipError: it cannot be read; the message has that name.
+    """
+    if file.uploaded:
+        check_uploaded(file.path, file.name)
+    try:
+        clip = as_clip(file.path, model, choice.stride, choice.start)
+    except ClipError as error:
+        if not file.uploaded:
+            raise
+        raise ClipError(str(error).replace(str(file.path), file.name)) from None
+    assert isinstance(clip, Clip)
+    return replace(clip, source=file.name)
+
+
+def sentence(error: Exception) -> str:
+    """Say what went wrong to somebody who cannot see the code."""
+    if _meant_for_readers(error):
+        return str(error)
+    return (
+        f"Something unexpected: {type(error).__name__}: {error}. That is a fault of this program; "
+        "please report it with the clip's format and what `vmamba-explore info` prints."
+    )
+
+
+def _meant_for_readers(error: Exception) -> bool:
+    """An error that this package raised on purpose is a sentence; one from elsewhere is a fault."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    home = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+    return isinstance(error, ValueError | MemoryError) and home.partition(".")[0] == PACKAGE
+
+
+def _paths_allowed() -> bool:
+    served = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+    return not served or os.environ.get(PATHS) == "1"

@@ -1,0 +1,132 @@
+"""Several methods on one clip, and how good each map is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.faithfulness import faithfulness, problem_of
+from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
+from vmamba_explore.attribution.result import Attribution
+from vmamba_explore.attribution.scorecard import REMOVAL, card_methods
+from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.videomamba import VideoMamba
+
+REMOVALS = {"deletion": "deletion (low is good)", "insertion": "insertion (high is good)"}
+"""Scores of a clip whose truth nobody knows, and what they are called."""
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipScore:
+    """A method's map of one clip, and how good it is.
+
+    Attributes:
+        method: Its name.
+        attribution: What it gave.
+        scores: By name: those of `ground_truth.SCORES` where the truth is known, of the map's
+            positive part; otherwise the areas under the curves of `REMOVALS`, in units of what the
+            clip has above its baseline. NaN where one is not defined.
+        chance: What a map that knows nothing would reach, by name, where that is known.
+        gap: By how much the map misses its sum, relative to it; None where none is promised.
+    """
+
+    method: str
+    attribution: Attribution
+    scores: Mapping[str, float]
+    chance: Mapping[str, float]
+    gap: float | None
+
+
+def score_on_clip(
+    model: VideoMamba,
+    clip: Clip | MotionClip,
+    methods: Sequence[str],
+    target: Tensor | int | str | None = None,
+    minus: Tensor | int | str | None = None,
+    *,
+    report: Report | None = None,
+    budget_gib: float | int = 1.0,
+) -> Iterator[ClipScore]:
+    """Explain one clip with several methods and score every map, one after the other.
+
+    Args:
+        model: The model; do not use it elsewhere meanwhile.
+        clip: The clip; a `MotionClip` knows where the truth is.
+        methods: Names of `card_methods(model)`, whose options are taken.
+        target, minus: As for `attribute`.
+        report: Told what is being done and how much is done, 0 to 1, before each method and
+            before every block of the model that runs; what it raises ends the work at once.
+        budget_gib: As for `attribute`.
+    Raises:
+        ValueError: no method, or one that there is not.
+    """
+    known = card_methods(model)
+    wrong = [name for name in methods if name not in known]
+    if wrong or not methods:
+        raise ValueError(
+            f"score_on_clip: methods is {list(methods)}, expected some of {', '.join(known)}."
+        )
+    frames = clip.clip if isinstance(clip, MotionClip) else clip
+    truth = Truth.of([clip], model.grid) if isinstance(clip, MotionClip) else None
+    for number, name in enumerate(methods):
+        with _heard(model, report, name, number / len(methods)):
+            options = dict(known[name])
+            found = attribute(
+                model, frames, target, options.pop("method", name), minus=minus,
+                budget_gib=budget_gib, progress=False, **options,
+            )  # fmt: skip
+            right, chance = (
+                _removals(model, frames, found, budget_gib)
+                if truth is None
+                else _against(truth, found)
+            )
+        yield ClipScore(name, found, right, chance, _gap(found))
+
+
+def _against(truth: Truth, found: Attribution) -> tuple[dict[str, float], dict[str, float]]:
+    right = scores(found.tokens("positive"), truth)
+    area, frames = float(truth.area), float(truth.window.double().mean())
+    chance = {name: area for name in ("pointing", "average_precision", "share")}
+    return {name: float(right[name]) for name in SCORES}, {**chance, "time_share": frames}
+
+
+def _removals(
+    model: VideoMamba, clip: Clip, found: Attribution, budget_gib: float | int
+) -> tuple[dict[str, float], dict[str, float]]:
+    problem = problem_of(model, clip, found, budget_gib=budget_gib, progress=False)
+    curves = faithfulness(problem, found, **REMOVAL["tubelets"])
+    areas = {name: getattr(curves, name).area(normalized=True) for name in REMOVALS}
+    return {name: float(area) for name, area in areas.items()}, {}
+
+
+def _gap(found: Attribution) -> float | None:
+    if found.convergence_delta is None:
+        return None
+    base = 0.0 if found.baseline_output is None else float(found.baseline_output)
+    change = abs(float(found.output) - base)
+    return abs(float(found.convergence_delta)) / change if change > 0 else math.nan
+
+
+@contextmanager
+def _heard(model: VideoMamba, report: Report | None, words: str, done: float) -> Iterator[None]:
+    """Within the block, `report` is told at every step of the model, and can end it."""
+    if report is None:
+        yield
+        return
+
+    def tell(*_: Any) -> None:
+        report(words, done)
+
+    tell()
+    with ExitStack() as stack:
+        for block in model.layers:
+            stack.callback(block.register_forward_pre_hook(tell).remove)
+        yield

@@ -1,0 +1,246 @@
+// What the explorer shows, unpacked once: frames, the values of every map, the steps of the scans.
+
+const DIFFERENCE = "difference"; // of two sides (B − A), or of two directions (forward − backward)
+const BOTH = "both";
+const DRAWN = 800; // maps kept as pictures
+
+// The numbers of one map, decoded from levels. Of a map on a logarithmic scale they are log10, so a
+// difference of them is a ratio.
+class Quantity {
+  // levels: by side ("0", "1", "difference"), (layer, direction, frame, row, col), see packing.py.
+  constructor(description, levels, directions, layers) {
+    Object.assign(this, description);
+    this.sides = levels;
+    this.layers = layers;
+    this.unit = /\(([^()]*)\)$/.exec(this.label)?.[1] ?? "";
+    if (this.unit === "no unit") this.unit = "";
+    const one = this.shape[1] === 1 && directions.length > 1;
+    this.directions = one ? [] : directions; // none: it does not depend on the direction
+    this.memo = new Map();
+  }
+
+  once(key, make) {
+    if (!this.memo.has(key)) this.memo.set(key, make());
+    return this.memo.get(key);
+  }
+
+  layerIndex(layer) {
+    return this.shape[0] === 1 ? 0 : this.layers.indexOf(layer);
+  }
+
+  values(side) {
+    return this.once(`values ${side}`, () => {
+      const levels = this.sides[side];
+      const ranges = side === DIFFERENCE ? this.differenceRanges : this.ranges;
+      const perLayer = levels.length / ranges.length;
+      return Float32Array.from(levels, (level, i) => {
+        if (level === MISSING) return NaN;
+        const [low, high] = ranges[Math.floor(i / perLayer)];
+        return low + (level / (LEVELS - 1)) * (high - low);
+      });
+    });
+  }
+
+  // The values of one token frame, (row, col).
+  plane(side, direction, layer, frame) {
+    const [, directions, frames, rows, cols] = this.shape;
+    const values = this.values(side);
+    const cut = (index) => {
+      const start = ((this.layerIndex(layer) * directions + index) * frames + frame) * rows * cols;
+      return values.subarray(start, start + rows * cols);
+    };
+    if (direction === DIFFERENCE && this.directions.length > 1) {
+      const backward = cut(this.directions.indexOf("backward"));
+      return cut(this.directions.indexOf("forward")).map((value, i) => value - backward[i]);
+    }
+    return cut(Math.max(0, this.directions.indexOf(direction)));
+  }
+
+  // What the colors of a pane span; layer null: all layers.
+  scale(side, direction, layer) {
+    const ofDirections = direction === DIFFERENCE && this.directions.length > 1;
+    const kind = side === DIFFERENCE ? DIFFERENCE : "0";
+    return this.once(`scale ${kind} ${ofDirections} ${layer}`, () => {
+      const all = kind === DIFFERENCE ? this.differenceRanges : this.ranges;
+      const indices = layer === null ? all.keys() : [this.layerIndex(layer)];
+      let [low, high] = [Infinity, -Infinity];
+      if (ofDirections) {
+        high = Math.max(...[...indices].map((index) => this.directionReach(kind, index))) || 1;
+        low = -high;
+      } else {
+        for (const index of indices) {
+          low = Math.min(low, all[index][0]);
+          high = Math.max(high, all[index][1]);
+        }
+      }
+      const ratio = this.log && (ofDirections || kind === DIFFERENCE);
+      const signed = this.signed || ofDirections || kind === DIFFERENCE;
+      return { low, high, signed, ratio, log: this.log && !ratio, unit: this.unit };
+    });
+  }
+
+  // The largest difference of the directions in a layer, over frames and sides.
+  directionReach(kind, index) {
+    const sides = kind === DIFFERENCE ? [DIFFERENCE] : Object.keys(this.sides).filter((s) => s !== DIFFERENCE);
+    const layer = this.shape[0] === 1 ? this.layers[0] : this.layers[index];
+    let reach = 0;
+    for (const side of sides) {
+      for (let frame = 0; frame < this.shape[2]; frame++) {
+        for (const value of this.plane(side, DIFFERENCE, layer, frame)) {
+          if (Math.abs(value) > reach) reach = Math.abs(value);
+        }
+      }
+    }
+    return reach;
+  }
+
+  // Means over a frame's tokens, (layer, direction, frame).
+  means(side) {
+    return this.once(`means ${side}`, () => {
+      const values = this.values(side);
+      const tokens = this.shape[3] * this.shape[4];
+      return Float32Array.from({ length: values.length / tokens }, (_, i) => {
+        const present = values.subarray(i * tokens, (i + 1) * tokens).filter((v) => !Number.isNaN(v));
+        return present.length ? present.reduce((sum, v) => sum + v, 0) / present.length : NaN;
+      });
+    });
+  }
+
+  // One scale for the means of all layers, directions and, but for their difference, sides.
+  meanScale(side) {
+    const kinds = side === DIFFERENCE ? [DIFFERENCE] : Object.keys(this.sides).filter((s) => s !== DIFFERENCE);
+    const scale = this.scale(side, "", null);
+    const [low, high] = ends(kinds.map((kind) => this.means(kind)));
+    const reach = Math.max(-low, high) || 1;
+    return scale.signed ? { ...scale, low: -reach, high: reach } : { ...scale, low, high };
+  }
+}
+
+// Lowest and highest of some rows of numbers, apart; numbers that are none are left out.
+function ends(rows) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const row of rows) {
+    for (const value of row) {
+      if (value === null || !Number.isFinite(value)) continue;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  }
+  if (low > high) return [0, 1];
+  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+// A value of a scale in words, with its unit.
+function inWords(value, scale) {
+  if (Number.isNaN(value)) return "no value";
+  if (scale.ratio) return `×${short(10 ** value)}`;
+  return `${short(scale.log ? 10 ** value : value)}${scale.unit ? ` ${scale.unit}` : ""}`;
+}
+
+function rangeInWords(scale) {
+  return `${inWords(scale.low, { ...scale, unit: "" })} to ${inWords(scale.high, scale)}`;
+}
+
+function toLevels(values, scale) {
+  const factor = (LEVELS - 1) / (scale.high - scale.low);
+  return Uint8Array.from(values, (value) => {
+    if (Number.isNaN(value)) return MISSING;
+    return Math.min(LEVELS - 1, Math.max(0, Math.round((value - scale.low) * factor)));
+  });
+}
+
+async function loadData(model) {
+  const [levels, steps, ...pictures] = await Promise.all([
+    inflate(asBytes(model.get("levels"))),
+    inflate(asBytes(model.get("steps"))),
+    ...model.get("sides").map((side) => decodePictures(asBytes(side.frames), side.offsets)),
+  ]);
+  return new Data(model, levels, steps, pictures);
+}
+
+class Data {
+  constructor(model, levels, steps, pictures) {
+    this.directions = model.get("directions");
+    this.layers = model.get("layers");
+    this.colors = model.get("colors");
+    this.tokenFrames = model.get("token_frames");
+    this.sides = model.get("sides").map((side, i) => ({ ...side, pictures: pictures[i], gray: [] }));
+    this.tables = asBytes(model.get("tables"));
+    this.quantities = this.cut(model.get("maps"), levels);
+    [this.frames, this.rows, this.cols] = model.get("maps")[0].shape.slice(2);
+    const tokens = this.frames * this.rows * this.cols;
+    const all = new Int32Array(steps.buffer);
+    this.steps = Object.fromEntries(
+      this.directions.map((direction, i) => [direction, all.subarray(i * tokens, (i + 1) * tokens)]),
+    );
+    this.seqlen = tokens + (Object.keys(model.get("cls_steps")).length ? 1 : 0);
+    this.orders = new Map();
+    this.drawn = new Map();
+  }
+
+  // The one stream of levels, map by map and in each side by side.
+  cut(descriptions, levels) {
+    const sides = [...this.sides.keys(), ...(this.sides.length > 1 ? [DIFFERENCE] : [])];
+    let start = 0;
+    return new Map(
+      descriptions.map((description) => {
+        const length = description.shape.reduce((product, size) => product * size, 1);
+        const bySide = {};
+        for (const side of sides) bySide[side] = levels.subarray(start, (start += length));
+        return [description.name, new Quantity(description, bySide, this.directions, this.layers)];
+      }),
+    );
+  }
+
+  table(signed) {
+    return this.tables.subarray(signed ? 3 * LEVELS : 0).subarray(0, 3 * LEVELS);
+  }
+
+  // Rows of values as a picture, one pixel each.
+  picture(values, scale, height, width) {
+    return colored(toLevels(values, scale), this.table(scale.signed), height, width);
+  }
+
+  // The same of one token frame of a map, drawn once.
+  mapPicture(quantity, side, direction, layer, frame, scale) {
+    const key = `${quantity.name} ${side} ${direction} ${layer} ${frame} ${scale.low} ${scale.high}`;
+    if (!this.drawn.has(key)) {
+      if (this.drawn.size >= DRAWN) this.drawn.clear();
+      const plane = quantity.plane(side, direction, layer, frame);
+      this.drawn.set(key, this.picture(plane, scale, this.rows, this.cols));
+    }
+    return this.drawn.get(key);
+  }
+
+  gray(side, clipFrame) {
+    const { gray, pictures } = this.sides[side];
+    return (gray[clipFrame] ??= grayed(pictures[clipFrame]));
+  }
+
+  step(direction, frame, row, col) {
+    return this.steps[direction][(frame * this.rows + row) * this.cols + col];
+  }
+
+  // The cells of a token frame in the order in which a direction reads them.
+  order(direction, frame) {
+    const key = `${direction} ${frame}`;
+    if (!this.orders.has(key)) {
+      const cells = [];
+      for (let row = 0; row < this.rows; row++) {
+        for (let col = 0; col < this.cols; col++) {
+          cells.push({ row, col, step: this.step(direction, frame, row, col) });
+        }
+      }
+      this.orders.set(key, cells.sort((one, other) => one.step - other.step));
+    }
+    return this.orders.get(key);
+  }
+
+  firstClipFrame(frame) {
+    return this.tokenFrames.indexOf(frame);
+  }
+
+  close() {
+    for (const { pictures } of this.sides) for (const picture of pictures) picture.close();
+  }
+}

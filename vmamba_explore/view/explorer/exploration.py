@@ -1,0 +1,173 @@
+"""Exploration: every number that the explorer shows of one clip, as labelled arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from jaxtyping import Int64
+
+from vmamba_explore.clips import Clip
+
+if TYPE_CHECKING:
+    from vmamba_explore.analysis.channels import Channels
+    from vmamba_explore.attribution.clip_scores import ClipScore
+
+DIMS = ("layer", "direction", "frame", "row", "col")
+"""The dims of a map; one that does not depend on layer and direction lacks the first two."""
+
+Token = tuple[int, int, int] | None
+"""A place (frame, row, col), or None: what the logits are read from."""
+
+
+@runtime_checkable
+class Numbers(Protocol):
+    """What the panel of numbers asks of a running kernel (see `NumbersPanel`)."""
+
+    def methods(self) -> tuple[str, ...]:
+        """The attribution methods that `score` knows; empty where there is nothing to score."""
+
+    def truth(self) -> npt.NDArray[np.bool_] | None:
+        """The tokens that show what decides, (frame, row, col); None where nobody knows."""
+
+    def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
+        """Return the state in every token frame: dims direction, frame, channel, state.
+
+        Args:
+            layer: Block number.
+            place: (row, col): after the token there. None: after the frame.
+        """
+
+    def channels(self, layer: int, direction: str) -> Channels:
+        """Return numbers of every channel of a scan."""
+
+    def half_lives(self, layer: int) -> xr.DataArray:
+        """Return how many tokens every state lasts: dims direction, channel, state."""
+
+    def score(
+        self, methods: Sequence[str], report: Callable[[str, float], None] | None = None
+    ) -> Iterator[ClipScore]:
+        """Explain the clip with several methods, and score each map.
+
+        Args:
+            methods: Some of `methods()`.
+            report: Told often what is being done, and the share done; what it raises ends it.
+        """
+
+
+@runtime_checkable
+class Live(Protocol):
+    """What a running kernel can still be asked about a clip; a saved page has nobody to ask."""
+
+    def attention(self, layer: int, token: Token) -> xr.Dataset:
+        """Return whom a token reads, and who reads it, in one layer.
+
+        Args:
+            layer: Block number.
+            token: A place, or None for what the logits are read from.
+        Returns:
+            `reads`, and `read_by` where the token is one place: dims direction, frame, row, col;
+            NaN where the scan cannot have read one from the other.
+        Raises:
+            ValueError: what was asked for cannot be given; the message says why.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Exploration:
+    """All numbers of one clip that the explorer shows.
+
+    Attributes:
+        clip: The frames the model saw.
+        maps: By name, a number for every token: dims frame, row, col, and layer, direction before
+            them where it has them, natural clip order; NaN where there is no value. `attrs` hold
+            "unit", "about" (a sentence), "log" (draw it on a logarithmic scale, all values
+            positive) and "signed".
+        curves: By name, dim frame: numbers for every token frame, in `attrs["unit"]`. Where
+            `attrs["direction"]` is given, the curve has that direction's color.
+        classes: The most probable ones, highest first: (name, probability).
+        target: What `maps` of contributions and `curves` of evidence explain: the class, or two
+            of which the second's logit is subtracted ("right - left").
+        explained: The numbers of those classes, the second None where nothing is subtracted.
+        model: The model's name.
+        steps: By direction, at which step its scan reads each token: int64 (frame, row, col),
+            steps counted from 0 and the class token's included.
+        cls_steps: By direction, at which step it reads the class token; empty without one.
+        deciding: First and last clip frame of what decides the label, where that is known.
+        name: What this side of a comparison is called; by default the clip's source.
+        live: Whom to ask for more; None where there is nobody.
+        numbers: Whom the panel of numbers asks; None where there is nobody.
+    """
+
+    clip: Clip
+    maps: Mapping[str, xr.DataArray]
+    curves: Mapping[str, xr.DataArray]
+    classes: Sequence[tuple[str, float]]
+    target: str
+    explained: tuple[int, int | None]
+    model: str
+    steps: Mapping[str, Int64[np.ndarray, "frame row col"]]
+    cls_steps: Mapping[str, int] = field(default_factory=dict)
+    deciding: tuple[int, int] | None = None
+    name: str = ""
+    live: Live | None = None
+    numbers: Numbers | None = None
+
+    def __post_init__(self) -> None:
+        if not self.maps:
+            raise ValueError("Exploration: maps is empty, expected at least one.")
+        if not self.steps:
+            raise ValueError("Exploration: steps is empty, expected those of every direction.")
+        for name, values in self.maps.items():
+            if values.dims not in (DIMS, DIMS[2:]) or 0 in values.shape:
+                raise ValueError(
+                    f"Exploration: map {name!r} has dims {dict(values.sizes)}, expected "
+                    f"{', '.join(DIMS)}, or the last three, none empty."
+                )
+        shapes = {values.shape[-3:] for values in self.maps.values()}
+        shapes |= {steps.shape for steps in self.steps.values()}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"Exploration: maps and steps are over grids of {sorted(shapes)} tokens, expected "
+                "one grid (frame, row, col)."
+            )
+
+    @property
+    def title(self) -> str:
+        """What to call it: `name`, or the clip's source."""
+        return self.name or self.clip.source
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions of the model's scans."""
+        return tuple(self.steps)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of the maps, by number."""
+        for values in self.maps.values():
+            if "layer" in values.dims:
+                return tuple(int(layer) for layer in values["layer"].values)
+        return ()
+
+    @property
+    def first_clip_frames(self) -> Int64[np.ndarray, " frame"]:
+        """The first clip frame of each token frame."""
+        values = next(iter(self.maps.values()))
+        if "clip_frame" in values.coords:
+            return values["clip_frame"].values.astype(np.int64)
+        frames = values.sizes["frame"]
+        return np.arange(frames, dtype=np.int64) * self.clip.num_frames // frames
+
+    def dataset(self) -> xr.Dataset:
+        """Return all maps and curves as one labelled dataset; names with "_" for spaces."""
+        arrays = {
+            name.replace(" ", "_"): values.rename(name.replace(" ", "_"))
+            for name, values in {**self.maps, **self.curves}.items()
+        }
+        attrs = {"clip": self.clip.source, "model": self.model, "target": self.target}
+        return xr.Dataset(arrays, attrs=attrs)

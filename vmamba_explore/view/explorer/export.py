@@ -1,0 +1,159 @@
+"""Taking the explorer along: pictures, films, tables."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from PIL import Image
+
+from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.view.explorer.exploration import Exploration
+from vmamba_explore.view.explorer.snapshot import Snapshots
+
+if TYPE_CHECKING:
+    from vmamba_explore.view.explorer.widget import Explorer
+
+AnyPath = str | os.PathLike[str]
+COLORS = 128
+"""Colors of a GIF's palette."""
+
+
+def png(explorer: Explorer) -> bytes:
+    """Return the present frame's view as a PNG picture."""
+    buffer = io.BytesIO()
+    Snapshots(explorer).picture(explorer.frame).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def gif(explorer: Explorer) -> bytes:
+    """Return all frames as an animated GIF, at the explorer's speed, with one palette."""
+    pictures = _all_frames(explorer)
+    samples = pictures[:: max(1, len(pictures) // 4)]
+    width, height = pictures[0].size
+    together = Image.new("RGB", (width, height * len(samples)))
+    for place, picture in enumerate(samples):
+        together.paste(picture, (0, place * height))
+    palette = together.quantize(COLORS, dither=Image.Dither.NONE)
+    frames = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer, "GIF", save_all=True, append_images=frames[1:], loop=0, optimize=False,
+        duration=round(1000 / _rate(explorer)),
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def mp4(explorer: Explorer) -> bytes:
+    """Return all frames as an H.264 film, at the explorer's speed."""
+    pictures = np.stack([np.asarray(picture) for picture in _all_frames(explorer)])
+    rate = _rate(explorer)
+    times = max(1, round(8 / rate))  # players dislike films of few frames a second
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        write_clip(path, pictures.repeat(times, axis=0), fps=max(1, round(rate * times)))
+        return path.read_bytes()
+
+
+def table(sides: Sequence[Exploration], what: Literal["maps", "curves"]) -> pd.DataFrame:
+    """Return all numbers as a tidy table.
+
+    Args:
+        sides: One clip or two.
+        what: "maps" for a row per side, layer, direction, frame, row and col; a map without layer
+            and direction is repeated in all of them. "curves" for a row per side and frame.
+    """
+    if what not in ("maps", "curves"):
+        raise ValueError(f"to_csv: what is {what!r}, expected 'maps' or 'curves'.")
+    dataset = dataset_of(sides)
+    names = [n for n in dataset if ("row" in dataset[n].dims) == (what == "maps")]
+    if not names:
+        raise ValueError("to_csv: this explorer has no curves; what='maps' has its maps.")
+    frame = dataset[names].to_dataframe().reset_index()
+    keys = [k for k in (*DIMENSIONS, "clip_frame", "seconds") if k in frame]
+    return frame[[*keys, *names]].sort_values([k for k in DIMENSIONS if k in frame])
+
+
+DIMENSIONS = ("side", "layer", "direction", "frame", "row", "col")
+
+
+def dataset_of(sides: Sequence[Exploration]) -> xr.Dataset:
+    """Return all maps and curves of all sides; of two, along a dim `side`, "A" and "B"."""
+    datasets = [side.dataset() for side in sides]
+    if len(datasets) == 1:
+        return datasets[0]
+    together = xr.concat(
+        datasets, pd.Index(["A", "B"], name="side"), data_vars="all", coords="minimal",
+        compat="override", join="inner", combine_attrs="drop",
+    )  # fmt: skip
+    names = {letter: side.title for letter, side in zip("AB", sides, strict=True)}
+    return together.assign_attrs(model=sides[0].model, target=sides[0].target, **names)
+
+
+def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
+    """Write a dataset as a Zarr store.
+
+    Names of sides and directions are stored as numbers, in the order of the attribute `names`:
+    text has no settled form in Zarr.
+
+    Raises:
+        ModuleNotFoundError: zarr is not installed.
+    """
+    try:
+        import zarr  # noqa: F401
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "to_zarr needs the package zarr, which is not installed: pip install "
+            "'vmamba-explore[extract]'; to_csv needs nothing more."
+        ) from None
+    store = writable(path, "to_zarr", overwrite)
+    for name in ("side", "direction"):
+        if name in dataset.coords:
+            words = [str(word) for word in dataset[name].values]
+            numbers = xr.DataArray(np.arange(len(words)), dims=name, attrs={"names": words})
+            dataset = dataset.assign_coords({name: numbers})
+    for values in dataset.variables.values():
+        values.attrs = {key: _plain(value) for key, value in values.attrs.items()}
+    dataset.to_zarr(store, mode="w", consolidated=False)
+    return store
+
+
+def writable(path: AnyPath, call: str, overwrite: bool = False) -> Path:
+    """Return a path that can be written.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        FileExistsError: there is something already.
+    """
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"{call}: cannot write {path}: the folder {path.absolute().parent} does not exist."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{call}: {path} exists already; overwrite=True replaces it.")
+    if path.is_dir() and path.suffix != ".zarr":
+        raise IsADirectoryError(f"{call}: {path} is a folder; name a file.")
+    return path
+
+
+def _plain(value: object) -> object:
+    """An attribute as something that JSON has."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _all_frames(explorer: Explorer) -> list[Image.Image]:
+    snapshots = Snapshots(explorer)
+    return [snapshots.picture(n) for n in range(explorer.explorations[0].clip.num_frames)]
+
+
+def _rate(explorer: Explorer) -> float:
+    """Frames a second of a film of this explorer."""
+    return (explorer.explorations[0].clip.fps or 8.0) * explorer.speed

@@ -1,0 +1,63 @@
+// What the colors mean, and the classes the model finds most probable.
+
+function createLegend(view) {
+  const { data } = view;
+  const node = element("div", { class: "vmx-legend" });
+  const ramp = Uint8Array.from({ length: LEVELS }, (_, i) => i);
+
+  function bar(scale, words) {
+    const canvas = colored(ramp, data.table(scale.signed), 1, LEVELS);
+    canvas.setAttribute("aria-hidden", "true");
+    const values = scale.signed ? [scale.low, 0, scale.high] : [scale.low, scale.high];
+    const marks = values.map((value) => element("span", {}, inWords(value, { ...scale, unit: "" })));
+    return element("div", { class: "vmx-bar" },
+      element("div", { class: "vmx-name" }, words), canvas, element("div", { class: "vmx-ends" }, ...marks));
+  }
+
+  function update(changed) {
+    if (!view.touched(changed, "quantity", "layer", "direction", "scale")) return;
+    const { quantity } = view;
+    node.hidden = quantity === null;
+    if (quantity === null) return;
+    const several = quantity.directions.length > 1;
+    const difference = view.get("direction") === DIFFERENCE && several;
+    const kind = quantity.log ? ", logarithmic" : "";
+    const bars = [];
+    for (const side of data.sides.length > 1 ? [0, DIFFERENCE] : [0]) {
+      const scale = quantity.scale(side, view.get("direction"), view.scaleLayer());
+      const parts = [
+        side === DIFFERENCE ? "B − A" : data.sides.length > 1 ? "A and B" : "",
+        difference ? "forward − backward" : "",
+        scale.ratio ? "as a ratio" : "",
+      ].filter(Boolean).join(", ");
+      bars.push(bar(scale, `${parts && `${parts}: `}${quantity.label}${kind}`));
+    }
+    const layers = quantity.shape[0] === 1 ? "" : view.scaleLayer() === null ? "all layers, " : `layer ${view.get("layer")}, `;
+    const span = `Colors span ${layers}all frames${several ? ", both directions" : ""}${data.sides.length > 1 ? ", both clips" : ""}.`;
+    node.replaceChildren(
+      ...bars,
+      element("div", { class: "vmx-soft" }, span),
+      element("div", { class: "vmx-about" }, quantity.about),
+    );
+  }
+
+  return { nodes: [node], update };
+}
+
+function createClasses(view) {
+  const { data } = view;
+  const lists = data.sides.map((side, i) => {
+    const rows = side.classes.map(({ name, probability }) => {
+      const percent = `${(100 * probability).toFixed(1)} %`;
+      const fill = element("div", { class: "vmx-fill" });
+      fill.style.width = `${100 * probability}%`;
+      const words = element("div", { class: "vmx-class" }, element("span", {}, name), element("span", {}, percent));
+      return element("li", {}, words, element("div", { class: "vmx-track", "aria-hidden": "true" }, fill));
+    });
+    return element("div", {},
+      element("div", { class: "vmx-heading" }, [sideName(data, i), "top classes"].filter(Boolean).join(" · ")),
+      element("ol", {}, ...rows),
+      element("div", { class: "vmx-soft" }, `explained: ${side.target}`));
+  });
+  return { nodes: [element("div", { class: "vmx-classes" }, ...lists)], update() {} };
+}

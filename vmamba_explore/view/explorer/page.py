@@ -1,0 +1,64 @@
+"""ExplorerPage: a chooser on top, the explorer it led to, and the panel of numbers, folded away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.explorer.widget import Explorer
+from vmamba_explore.view.widgets.chooser import ClipChooser
+
+NUMBERS = "Numbers: trajectories, channels, memory, score card"
+
+
+class ExplorerPage(ipywidgets.VBox):
+    """Show one explorer at a time under a chooser; the panel of numbers is made when it is opened.
+
+    Args:
+        chooser: Stands on top.
+    """
+
+    def __init__(self, chooser: ClipChooser) -> None:
+        self.chooser = chooser
+        self.explorer: Explorer | None = None
+        self._fold: ipywidgets.Accordion | None = None
+        self._shown: tuple[ipywidgets.Widget, ...] = ()
+        super().__init__([chooser])
+
+    def show(self, explorer: Explorer) -> None:
+        """Put an explorer in place of the one before, which is closed."""
+        old = list(self._shown)
+        fold = ipywidgets.Accordion([ipywidgets.VBox()], titles=(NUMBERS,))
+        fold.observe(self._unfold, "selected_index")
+        self.explorer, self._fold = explorer, fold
+        self._shown = (explorer, fold)
+        self.children = (self.chooser, *self._shown)
+        for widget in old:
+            close_all(widget)
+
+    def close(self) -> None:
+        """Close everything on the page."""
+        for part in (*self.children, self.layout):
+            close_all(part)
+        super().close()
+
+    def _unfold(self, change: dict[str, Any]) -> None:
+        """Make the panel of numbers when it is first looked at."""
+        fold, explorer = self._fold, self.explorer
+        if change["new"] is None or fold is None or explorer is None:
+            return
+        (box,) = fold.children
+        if not box.children:
+            box.children = (NumbersPanel(explorer),)
+
+
+def close_all(widget: ipywidgets.Widget) -> None:
+    """Close a widget and all that it holds: children, layouts and styles live on otherwise."""
+    held = [getattr(widget, name) for name in widget.keys]
+    widget.close()
+    for value in held:
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, ipywidgets.Widget) and part.comm is not None:
+                close_all(part)

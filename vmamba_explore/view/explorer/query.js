@@ -1,0 +1,243 @@
+// What the asked patch, or what the logits are read from, reads and is read by: film strips.
+
+const TILE = { high: 96, low: 40, gap: 3 }; // CSS pixels
+const PATIENCE = 10_000; // ms until we say that nobody answers
+const SETTLE = 120; // ms a layer must stay before it is asked
+const KEPT = 64; // answers
+const NOBODY =
+  "No kernel answers: this is a saved notebook, or its kernel is busy or gone. Run the cell again to ask patches.";
+const PAGE_ONLY =
+  "This page has no kernel to ask: only what the read-out reads is inside it. Run explore(...) in a notebook to ask patches.";
+
+// Asks the kernel, one question at a time; of those waiting only the newest counts.
+function createAsker(view) {
+  const answers = new Map(); // by question
+  const asked = new Map(); // questions by id
+  const name = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
+  let [count, inFlight, timer, failed] = [0, null, null, null];
+
+  function questions() {
+    const token = [...view.get("query")];
+    if (!token.length) return [];
+    return view.data.sides.map((side, i) => ({ side: i, layer: view.get("layer"), token }));
+  }
+
+  const key = (question) => JSON.stringify(question);
+
+  // Sends the next question that has no answer yet.
+  function pursue() {
+    const next = questions().find((question) => !answers.has(key(question)));
+    if (!next || inFlight || failed?.key === key(next)) return view.touch("answer");
+    if (!view.data.sides[next.side].live) return fail(key(next), PAGE_ONLY);
+    inFlight = `${name} ${(count += 1)}`;
+    asked.set(inFlight, next);
+    timer = setTimeout(() => fail(key(next), NOBODY), PATIENCE);
+    view.model.send({ ask: inFlight, ...next });
+    view.touch("answer");
+  }
+
+  function fail(question, words) {
+    clearTimeout(timer);
+    inFlight = null;
+    failed = { key: question, words };
+    view.touch("answer");
+  }
+
+  function hear(content, buffers) {
+    const question = asked.get(content.answer);
+    if (question === undefined) return;
+    asked.delete(content.answer);
+    if (content.answer === inFlight) {
+      clearTimeout(timer);
+      inFlight = null;
+    }
+    if (content.error !== undefined) return fail(key(question), content.error), pursue();
+    const found = content.maps.map((map, i) => {
+      const quantity = new Quantity(map, { 0: asBytes(buffers[i]) }, view.data.directions, [question.layer]);
+      return [map.name, quantity];
+    });
+    if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
+    answers.set(key(question), Object.fromEntries(found));
+    if (failed?.key === key(question)) failed = null; // late, but here
+    pursue();
+  }
+
+  view.hear(hear);
+
+  return {
+    ask() {
+      failed = null;
+      pursue();
+    },
+    state() {
+      const all = questions();
+      if (!all.length) return { asking: "none", words: "", found: null };
+      const found = all.map((question) => answers.get(key(question)));
+      if (found.every(Boolean)) return { asking: "answered", words: "", found };
+      if (all.some((question) => failed?.key === key(question))) {
+        return { asking: "failed", words: failed.words, found: null };
+      }
+      return { asking: "pending", words: "asking the model …", found: null };
+    },
+    close() {
+      clearTimeout(timer);
+    },
+  };
+}
+
+function createQuery(view) {
+  const { data } = view;
+  const asker = createAsker(view);
+  const node = element("div", { class: "vmx-query" });
+  const films = new Map(); // gray frames side by side, by side and size
+  let strips = [];
+  let timer = null;
+
+  // What can be drawn: for each kind the quantity of every side.
+  function kinds(state) {
+    if (state.asking === "none") {
+      const quantity = data.quantities.get("hidden attention");
+      return quantity ? [["reads", data.sides.map(() => quantity)]] : [];
+    }
+    if (!state.found) return [];
+    return ["reads", "read_by"].map((kind) => [kind, state.found.map((answer) => answer[kind])]);
+  }
+
+  function heading(kind, quantity) {
+    const [frame, row, col] = view.get("query");
+    const who = view.get("query").length ? `frame ${frame}, row ${row}, col ${col}` : "the read-out";
+    const scale = quantity.scale(0, "", view.get("layer"));
+    const words = kind === "reads" ? `What ${who} reads` : `What reads ${who}`;
+    return element("div", {},
+      element("div", { class: "vmx-heading" }, `${words}, layer ${view.get("layer")}`),
+      element("div", { class: "vmx-soft" }, `mean size of the weights, ${rangeInWords(scale)}${scale.log ? ", logarithmic" : ""}; gray: out of the scan's reach`));
+  }
+
+  function draw() {
+    const state = asker.state();
+    view.root.dataset.asking = state.asking;
+    view.say("asking", state.words);
+    const found = kinds(state);
+    strips = [];
+    const sections = found.map(([kind, quantities]) => {
+      const column = element("div", { class: kind === "reads" ? "vmx-reads" : "vmx-read-by" }, heading(kind, quantities[0]));
+      const width = found.length > 1 && view.width >= 820 ? Math.floor((view.width - 16) / 2) : view.width;
+      for (const direction of view.shownDirections(true)) {
+        quantities.forEach((quantity, side) => {
+          const name = paneName(view, side, direction);
+          const board = new Board({
+            role: "img", "data-side": side, "data-direction": direction,
+            "aria-label": `${kind === "reads" ? "reads" : "is read by"}: ${name}, all token frames; click to go to one`,
+          });
+          const from = view.get("query").length ? 0 : side; // an answer is of one side
+          const strip = { board, quantity, side, direction, from, ...tiles(width) };
+          const words = reachable(strip) ? name : `${name}: nothing is within the scan's reach`;
+          const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, words));
+          column.append(element("figure", {}, caption, board.canvas));
+          drawFilm(strip);
+          strips.push(strip);
+        });
+      }
+      return column;
+    });
+    node.replaceChildren(...sections);
+    node.hidden = sections.length === 0;
+  }
+
+  function reachable({ quantity, from, direction }) {
+    const planes = [...Array(data.frames).keys()].map((frame) =>
+      quantity.plane(from, direction, view.get("layer"), frame));
+    return planes.some((plane) => !plane.every(Number.isNaN));
+  }
+
+  function tiles(width) {
+    const fitting = Math.floor((width + TILE.gap) / data.frames) - TILE.gap;
+    const size = Math.min(TILE.high, Math.max(TILE.low, fitting));
+    const columns = Math.max(1, Math.min(data.frames, Math.floor((width + TILE.gap) / (size + TILE.gap))));
+    const [high, wide] = data.sides[0].size;
+    return { columns, tileWidth: size, tileHeight: Math.round((size * high) / wide) };
+  }
+
+  const corner = (strip, frame) => ({
+    x: (frame % strip.columns) * (strip.tileWidth + TILE.gap),
+    y: Math.floor(frame / strip.columns) * (strip.tileHeight + TILE.gap),
+  });
+
+  // The clip's frames in gray, one for each token frame, drawn once for a size.
+  function film(strip, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    const name = `${strip.side} ${strip.columns} ${strip.tileWidth} ${ratio}`;
+    if (!films.has(name)) {
+      const board = new Board();
+      board.draw(width, height, (context) => {
+        for (let frame = 0; frame < data.frames; frame++) {
+          const { x, y } = corner(strip, frame);
+          const picture = data.gray(strip.side, data.firstClipFrame(frame));
+          context.drawImage(picture, x, y, strip.tileWidth, strip.tileHeight);
+        }
+      });
+      films.set(name, board.kept);
+    }
+    return films.get(name);
+  }
+
+  function drawFilm(strip) {
+    const { board, quantity, direction, columns, tileWidth, tileHeight, from } = strip;
+    const lines = Math.ceil(data.frames / columns);
+    const width = columns * (tileWidth + TILE.gap) - TILE.gap;
+    const height = lines * (tileHeight + TILE.gap) - TILE.gap;
+    const layer = view.get("layer");
+    const scale = quantity.scale(from, direction, layer);
+    board.draw(width, height, (context) => {
+      context.drawImage(film(strip, width, height), 0, 0, width, height);
+      context.imageSmoothingEnabled = false;
+      context.globalAlpha = Math.max(0.5, view.get("opacity"));
+      for (let frame = 0; frame < data.frames; frame++) {
+        const { x, y } = corner(strip, frame);
+        const plane = quantity.plane(from, direction, layer, frame);
+        context.drawImage(data.picture(plane, scale, data.rows, data.cols), x, y, tileWidth, tileHeight);
+      }
+    });
+  }
+
+  function mark(strip) {
+    const { board, tileWidth, tileHeight } = strip;
+    const [frame, row, col] = view.get("query");
+    board.mark((context) => {
+      const now = corner(strip, view.tokenFrame);
+      context.strokeStyle = view.ink();
+      context.lineWidth = 3;
+      context.strokeRect(now.x + 1.5, now.y + 1.5, tileWidth - 3, tileHeight - 3);
+      if (frame === undefined) return;
+      const { x, y } = corner(strip, frame);
+      const [width, height] = [tileWidth / data.cols, tileHeight / data.rows];
+      outline(context, x + col * width, y + row * height, width, height);
+    });
+  }
+
+  view.listen(node, "click", (event) => {
+    const strip = strips.find(({ board }) => board.canvas === event.target);
+    if (!strip) return;
+    const { x, y } = strip.board.place(event);
+    const column = Math.min(strip.columns - 1, Math.floor(x / (strip.tileWidth + TILE.gap)));
+    const frame = Math.floor(y / (strip.tileHeight + TILE.gap)) * strip.columns + column;
+    if (frame < data.frames) view.set("frame", data.firstClipFrame(frame));
+  });
+
+  return {
+    nodes: [node],
+    update(changed) {
+      clearTimeout(changed.has("query") || changed.has("layer") ? timer : undefined);
+      if (changed.has("query")) asker.ask();
+      else if (changed.has("layer") && view.get("query").length) timer = setTimeout(asker.ask, SETTLE);
+      if (view.touched(changed, "query", "layer", "direction", "opacity", "answer", "size", "theme")) draw();
+      if (view.touched(changed, "query", "layer", "direction", "opacity", "answer", "size", "theme", "frame")) {
+        strips.forEach(mark);
+      }
+    },
+    close() {
+      clearTimeout(timer);
+      asker.close();
+    },
+  };
+}

@@ -1,0 +1,216 @@
+"""The explorer's present view as a picture, drawn without a browser: for slides, GIFs and films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from vmamba_explore.view.colors import MISSING, Scale, color_table, with_unit
+from vmamba_explore.view.explorer.drawn import DrawnMap, Side
+
+if TYPE_CHECKING:
+    from vmamba_explore.view.explorer.widget import Explorer
+
+PANE = 224
+"""Pixels of a pane's longer side, about: frames are enlarged by a whole number."""
+GAP, LINE, CHART = 8, 20, 96
+INK, SOFT, PAPER = "black", "#555555", "white"
+Pane = tuple[Side, str]
+IN_FONT = str.maketrans({"−": "-", "×": "x", "—": "-"})
+"""Signs that Pillow's own font lacks, and what is written instead."""
+
+
+class Snapshots:
+    """Draws what an explorer shows, any frame of it, always in the same size.
+
+    Args:
+        explorer: Whose quantity, layer, direction, scale, opacity and query are drawn.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self._explorer = explorer
+        self._sides = explorer.explorations
+        self._font = ImageFont.load_default(13)
+        name = explorer.quantity
+        self._map = DrawnMap.of([side.maps[name] for side in self._sides]) if name else None
+        directions = self._directions()
+        sides: list[Side] = [*range(len(self._sides))]
+        if len(sides) > 1 and self._map is not None:
+            sides.append("difference")
+        self._panes = [(side, direction) for direction in directions for side in sides]
+        self._columns = len(sides) if len(sides) > 1 else len(directions)
+        height, width = self._sides[0].clip.frames.shape[1:3]
+        zoom = max(1, round(PANE / max(height, width)))
+        self._pane_size = (width * zoom, height * zoom)
+
+    def picture(self, frame: int) -> Image.Image:
+        """Return the view at a clip frame: RGB, even sides."""
+        lines = -(-len(self._panes) // self._columns)
+        width = max(480, self._columns * (self._pane_size[0] + GAP) + GAP)
+        legends = self._legends()
+        top = GAP + 2 * LINE
+        bottom = top + lines * (self._pane_size[1] + LINE + GAP)
+        height = bottom + 2 * LINE * len(legends) + (CHART if self._curves() else 0) + GAP
+        image = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
+        draw = ImageDraw.Draw(image)
+        self._write(draw, (GAP, GAP), self._heading(), INK)
+        self._write(draw, (GAP, GAP + LINE), self._caption(frame), SOFT)
+        for place, (side, direction) in enumerate(self._panes):
+            x = GAP + place % self._columns * (self._pane_size[0] + GAP)
+            y = top + place // self._columns * (self._pane_size[1] + LINE + GAP)
+            color = self._explorer.colors.get(direction, INK)
+            self._write(draw, (x, y), self._title(side, direction), color)
+            image.paste(self._pane(side, direction, frame), (x, y + LINE))
+        for words, scale, ratio in legends:
+            self._legend(image, draw, bottom, words, scale, ratio)
+            bottom += 2 * LINE
+        if self._curves():
+            self._chart(draw, (GAP, bottom, image.width - GAP, bottom + CHART), frame)
+        return image
+
+    def _directions(self) -> Sequence[str]:
+        shown = self._explorer.direction
+        if self._map is None or self._map.shape[1] == 1:
+            return [""]
+        return self._explorer.directions if shown == "both" else [shown]
+
+    def _shown(self, side: Side, direction: str) -> tuple[npt.NDArray[np.float64], Scale, bool]:
+        assert self._map is not None
+        explorer = self._explorer
+        number = explorer.directions.index(direction) if direction in explorer.directions else 0
+        layer = explorer.layers.index(explorer.layer) if self._map.shape[0] > 1 else 0
+        which: int | Literal["difference"] = "difference" if direction == "difference" else number
+        return self._map.pane(side, which, layer, explorer.scale == "all")
+
+    def _pane(self, side: Side, direction: str, frame: int) -> Image.Image:
+        clip = self._sides[1 if side == "difference" else side].clip
+        picture = Image.fromarray(clip.frames[frame])
+        if self._map is None:
+            return picture.resize(self._pane_size, Image.Resampling.NEAREST)
+        picture = (
+            picture.convert("L").convert("RGB").resize(self._pane_size, Image.Resampling.NEAREST)
+        )
+        values, scale, _ = self._shown(side, direction)
+        levels = scale.levels(values[self._explorer.token_frames[frame]])
+        table = np.vstack([color_table(scale.signed), np.zeros((1, 3), np.uint8)])
+        colors = Image.fromarray(table[levels]).resize(self._pane_size, Image.Resampling.NEAREST)
+        strength = np.where(levels == MISSING, 0, round(255 * self._explorer.opacity))
+        mask = Image.fromarray(strength.astype(np.uint8))
+        picture.paste(colors, mask=mask.resize(self._pane_size, Image.Resampling.NEAREST))
+        self._box_query(picture, frame, levels.shape)
+        return picture
+
+    def _box_query(self, picture: Image.Image, frame: int, shape: tuple[int, ...]) -> None:
+        query = self._explorer.query
+        if not query or query[0] != self._explorer.token_frames[frame]:
+            return
+        high, wide = picture.height / shape[0], picture.width / shape[1]
+        box = (query[2] * wide, query[1] * high, (query[2] + 1) * wide, (query[1] + 1) * high)
+        ImageDraw.Draw(picture).rectangle(box, outline="white", width=2)
+
+    def _title(self, side: Side, direction: str) -> str:
+        words = {"difference": "forward − backward", "": "all layers and directions"}
+        name = words.get(direction, direction) if self._map is not None else ""
+        letter = {0: "A", 1: "B", "difference": "B − A"}[side] if len(self._sides) > 1 else ""
+        return ": ".join(part for part in (letter, name) if part)
+
+    def _heading(self) -> str:
+        names = [side.title for side in self._sides]
+        if len(names) > 1:
+            names = [f"{letter}: {name}" for letter, name in zip("AB", names, strict=True)]
+        return f"{'   '.join(names)} · {self._explorer.model_name}"
+
+    def _caption(self, frame: int) -> str:
+        seconds = self._sides[0].clip.seconds[frame]
+        words = f"frame {frame}, {seconds:.2f} s"
+        if self._map is not None and self._map.shape[0] > 1:
+            words += f" · layer {self._explorer.layer}"
+        classes = [f"{s.classes[0][0]} {s.classes[0][1]:.0%}" for s in self._sides if s.classes]
+        return f"{words} · {', '.join(classes)}" if classes else words
+
+    def _legends(self) -> list[tuple[str, Scale, bool]]:
+        if self._map is None:
+            return []
+        name, direction = self._explorer.quantity, self._panes[0][1]
+        unit = str(self._sides[0].maps[name].attrs.get("unit", ""))
+        legends = []
+        sides: list[Side] = [0, "difference"] if len(self._sides) > 1 else [0]
+        for side in sides:
+            _, scale, ratio = self._shown(side, direction)
+            words = with_unit(name, "ratio" if ratio else unit)
+            legends.append((f"B − A: {words}" if side == "difference" else words, scale, ratio))
+        return legends
+
+    def _legend(
+        self, image: Image.Image, draw: ImageDraw.ImageDraw, y: int, words: str, scale: Scale,
+        ratio: bool,
+    ) -> None:  # fmt: skip
+        bar = Image.fromarray(color_table(scale.signed)[None]).resize((200, 12))
+        image.paste(bar, (GAP, y + 2))
+        log = ratio or (self._map is not None and self._map.log)
+        ends = [scale.low, 0.0, scale.high] if scale.signed else [scale.low, scale.high]
+        for place, (value, anchor) in enumerate(
+            zip(ends, "lmr" if scale.signed else "lr", strict=True)
+        ):
+            number = f"{'x' if ratio else ''}{10**value if log else value:.3g}"
+            x = GAP + 200 * place / (len(ends) - 1)
+            draw.text((x, y + 15), number, SOFT, self._font, anchor=f"{anchor}a")
+        self._write(draw, (GAP + 212, y), words, INK)
+
+    def _curves(self) -> list[tuple[int, str, str, npt.NDArray[np.floating]]]:
+        """Side, name, color and values of every curve."""
+        return [
+            (number, name, self._explorer.colors.get(str(c.attrs.get("direction")), INK), c.values)
+            for number, side in enumerate(self._sides)
+            for name, c in side.curves.items()
+        ]
+
+    def _chart(self, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], frame: int) -> None:
+        """The evidence under the panes, with the frame's place in it; the second side thinner."""
+        left, top, right, bottom = box
+        curves, clip = self._curves(), self._sides[0].clip
+        unit = next(iter(self._sides[0].curves.values())).attrs.get("unit", "")
+        x: float | int = left
+        for name, color in dict.fromkeys((name, color) for _, name, color, _ in curves):
+            draw.line((x, top + 8, x + 16, top + 8), color, 2)
+            self._write(draw, (x + 22, top), name, color)
+            x += 22 + int(draw.textlength(f"{name}   ", self._font))
+        self._write(draw, (x, top), with_unit(f"logit of {self._sides[0].target}", unit), SOFT)
+        low = min(0.0, *(float(np.nanmin(values)) for *_, values in curves))
+        high = max(0.0, *(float(np.nanmax(values)) for *_, values in curves))
+        top, left = top + LINE, left + 44
+        scale_y = (bottom - top - 4) / ((high - low) or 1.0)
+        wide = (right - left) / clip.num_frames
+        deciding = self._sides[0].deciding
+        if deciding is not None:
+            span = (left + deciding[0] * wide, top, left + (deciding[1] + 1) * wide, bottom)
+            draw.rectangle(span, fill="#e3e3e3")
+        for value in (low, 0.0, high):
+            y = bottom - 2 - (value - low) * scale_y
+            draw.line((left, y, right, y), "#cccccc")
+            if value or scale_y * min(-low, high) > LINE / 2:
+                draw.text((left - 6, y), f"{value:.3g}", SOFT, self._font, anchor="rm")
+        first = self._sides[0].first_clip_frames
+        ends = np.append(first[1:], clip.num_frames)
+        for number, _, color, values in curves:
+            points = [
+                (left + (a + b) / 2 * wide, bottom - 2 - (value - low) * scale_y)
+                for a, b, value in zip(first, ends, values, strict=True)
+                if np.isfinite(value)
+            ]
+            draw.line(points, color, 2 - number)
+        x = left + (frame + 0.5) * wide
+        draw.line((x, top, x, bottom), INK, 2)
+
+    def _write(
+        self,
+        draw: ImageDraw.ImageDraw,
+        place: tuple[float | int, float | int],
+        words: str,
+        color: str,
+    ) -> None:
+        draw.text(place, words.translate(IN_FONT), color, self._font)

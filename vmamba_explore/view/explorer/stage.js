@@ -1,0 +1,171 @@
+// The panes: for each side and direction shown, the frame with one token frame of the map over it.
+
+const WIDEST = { 1: 440, 2: 380, 3: 300 }; // CSS pixels of a pane, by panes in a row
+
+function sideName(data, side) {
+  if (data.sides.length === 1) return "";
+  return side === DIFFERENCE ? "B − A" : "AB"[side];
+}
+
+// What to call a pane: its side and direction, as far as there are several.
+function paneName(view, side, direction) {
+  const words = direction === DIFFERENCE ? "forward − backward" : direction;
+  return [sideName(view.data, side), words].filter(Boolean).join(" · ");
+}
+
+// A direction's color as a small square; the text beside it keeps the theme's.
+function swatch(view, direction) {
+  const colors = direction === DIFFERENCE ? view.data.directions : [direction];
+  return colors
+    .filter((name) => name in view.data.colors)
+    .map((name) => {
+      const square = element("span", { class: "vmx-swatch", "aria-hidden": "true" });
+      square.style.background = view.data.colors[name];
+      return square;
+    });
+}
+
+function createStage(view) {
+  const { data } = view;
+  const readout = element("div", { class: "vmx-readout" });
+  const grid = element("div", { class: "vmx-panes" });
+  let panes = [];
+  let shown = "";
+
+  function wanted() {
+    const { quantity } = view;
+    let directions = [""];
+    if (quantity?.directions.length) directions = view.shownDirections();
+    else if (view.get("path")) directions = view.shownDirections(true); // one path each
+    const sides = view.sides(quantity !== null);
+    return directions.flatMap((direction) => sides.map((side) => ({ side, direction })));
+  }
+
+  function rebuild() {
+    const list = wanted();
+    const key = list.map(({ side, direction }) => `${side} ${direction}`).join();
+    if (key === shown) return;
+    shown = key;
+    panes = list.map(({ side, direction }) => {
+      const clip = data.sides[side === DIFFERENCE ? 1 : side];
+      const [height, width] = clip.size;
+      const canvas = element("canvas", {
+        class: "vmx-pane", width, height, role: "img", "data-side": side, "data-direction": direction,
+      });
+      const name = paneName(view, side, direction) || clip.title;
+      const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, name));
+      return { side, direction, canvas, figure: element("figure", {}, caption, canvas), name };
+    });
+    const columns = data.sides.length > 1 ? view.sides(view.quantity !== null).length : panes.length;
+    grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${WIDEST[columns] ?? 300}px))`;
+    grid.replaceChildren(...panes.map((pane) => pane.figure));
+  }
+
+  function drawPane({ side, direction, canvas, name }) {
+    const { quantity, tokenFrame } = view;
+    const [clipFrame, clip] = [view.get("frame"), side === DIFFERENCE ? 1 : side];
+    const picture = data.sides[clip].pictures[clipFrame];
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
+    const height = Math.max(1, Math.round((width * picture.height) / picture.width));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    context.globalAlpha = 1;
+    context.imageSmoothingEnabled = Math.max(picture.width, picture.height) > 128;
+    context.drawImage(quantity ? data.gray(clip, clipFrame) : picture, 0, 0, width, height);
+    if (quantity) {
+      const layer = view.get("layer");
+      const scale = quantity.scale(side, direction, view.scaleLayer());
+      context.globalAlpha = view.get("opacity");
+      context.imageSmoothingEnabled = false;
+      const map = data.mapPicture(quantity, side, direction, layer, tokenFrame, scale);
+      context.drawImage(map, 0, 0, width, height);
+      context.globalAlpha = 1;
+    }
+    if (view.get("path")) drawPaths(context, direction, { width, height });
+    const cell = { width: width / data.cols, height: height / data.rows };
+    for (const place of [view.hover, view.queryHere()]) {
+      if (place) outline(context, place.col * cell.width, place.row * cell.height, cell.width, cell.height);
+    }
+    canvas.setAttribute("aria-label", `${name}, clip frame ${clipFrame}${quantity ? `, ${quantity.name}` : ""}`);
+  }
+
+  function drawPaths(context, direction, size) {
+    const place = view.hover ?? view.queryHere();
+    const drawn = direction === DIFFERENCE ? data.directions : [direction];
+    drawn.forEach((name, i) => {
+      const until = place ? data.step(name, view.tokenFrame, place.row, place.col) : null;
+      drawPath(context, data, name, view.tokenFrame, size, until, drawn.length > 1 ? 4 * i - 2 : 0);
+    });
+  }
+
+  function describe() {
+    const { quantity, tokenFrame } = view;
+    const frame = view.get("frame");
+    const place = view.hover ?? view.queryHere();
+    const words = [`frame ${frame}, ${view.seconds(frame)}`, `token frame ${tokenFrame}`];
+    if (place) {
+      words.push(`${view.hover ? "" : "asked: "}row ${place.row}, col ${place.col}`);
+      if (quantity) words.push(...panes.map((pane) => valueThere(pane, place)));
+      for (const name of data.directions) {
+        const step = data.step(name, tokenFrame, place.row, place.col) + 1;
+        words.push(`${name}: step ${step} of ${data.seqlen}`);
+      }
+    } else {
+      words.push("point at a patch for its values, click it to ask what it reads");
+    }
+    readout.textContent = words.join(" · ");
+  }
+
+  function valueThere({ side, direction, name }, { row, col }) {
+    const { quantity } = view;
+    const plane = quantity.plane(side, direction, view.get("layer"), view.tokenFrame);
+    const scale = quantity.scale(side, direction, view.scaleLayer());
+    const words = inWords(plane[row * data.cols + col], scale);
+    return `${[quantity.name, name === data.sides[0].title ? "" : name].filter(Boolean).join(" ")}: ${words}`;
+  }
+
+  // Says where the whole map of this token frame has no value.
+  function missing() {
+    const { quantity, tokenFrame } = view;
+    const empty = panes.filter(({ side, direction }) =>
+      quantity?.plane(side, direction, view.get("layer"), tokenFrame).every(Number.isNaN),
+    );
+    const where = empty.map(({ name }) => name).join(", ");
+    view.say("value", empty.length
+      ? `no value here: ${quantity.name} in layer ${view.get("layer")}, token frame ${tokenFrame} (${where})`
+      : "");
+  }
+
+  function cellAt(event) {
+    const canvas = event.target.closest("canvas.vmx-pane");
+    if (!canvas) return null;
+    const box = canvas.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - box.top) / box.height) * data.rows);
+    const col = Math.floor(((event.clientX - box.left) / box.width) * data.cols);
+    return row >= 0 && row < data.rows && col >= 0 && col < data.cols ? { row, col } : null;
+  }
+
+  function hover(place) {
+    if (place?.row === view.hover?.row && place?.col === view.hover?.col) return;
+    view.hover = place;
+    view.touch("hover");
+  }
+
+  view.listen(grid, "pointermove", (event) => hover(cellAt(event)));
+  view.listen(grid, "pointerleave", () => hover(null));
+  view.listen(grid, "click", (event) => {
+    const place = cellAt(event);
+    if (place) view.set("query", [view.tokenFrame, place.row, place.col]);
+  });
+
+  return {
+    nodes: [grid, readout],
+    update(changed) {
+      rebuild();
+      for (const pane of panes) drawPane(pane);
+      describe();
+      if (!changed.has("hover") || changed.size > 1) missing();
+    },
+  };
+}

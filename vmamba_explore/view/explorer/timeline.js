@@ -1,0 +1,185 @@
+// The timeline: curves over the clip's frames, with the one time cursor.
+
+const ROW = { evidence: 84, norm: 60, heading: 18, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
+
+function createTimeline(view) {
+  const { data } = view;
+  const board = new Board({ role: "img" });
+  const node = element("div", { class: "vmx-timeline" }, board.canvas);
+  const clipFrames = data.tokenFrames.length;
+  const hasCurves = data.sides.some((side) => side.curves.length);
+
+  const plotWidth = () => view.width - ROW.left - ROW.right;
+  const xOf = (clipFrame) => ROW.left + (clipFrame / clipFrames) * plotWidth();
+
+  // The middle of a token frame's clip frames.
+  function middle(frame) {
+    const first = data.firstClipFrame(frame);
+    return xOf((first + data.tokenFrames.lastIndexOf(frame) + 1) / 2);
+  }
+
+  function evidence() {
+    const lines = data.sides.flatMap((side, i) =>
+      side.curves.map(({ name, values, direction }) => ({
+        name: i ? "" : name, values, color: data.colors[direction], dashed: i > 0,
+      })),
+    );
+    const unit = data.sides.flatMap((side) => side.curves)[0].unit;
+    return { heading: `evidence for ${data.sides[0].target} (${unit})`, lines, log: false };
+  }
+
+  function norms() {
+    const quantity = data.quantities.get("state norm") ?? view.quantity;
+    if (!quantity) return null;
+    const [, directions, frames] = quantity.shape;
+    const lines = data.sides.flatMap((_, side) => {
+      const means = quantity.means(side);
+      return (quantity.directions.length ? quantity.directions : [""]).map((direction, i) => {
+        const start = (quantity.layerIndex(view.get("layer")) * directions + i) * frames;
+        const values = [...means.subarray(start, start + frames)];
+        return { name: side ? "" : direction, values, color: data.colors[direction], dashed: side > 0 };
+      });
+    });
+    const where = quantity.shape[0] === 1 ? "" : `, layer ${view.get("layer")}`;
+    return { heading: `mean ${quantity.label}${where}`, lines, log: quantity.log };
+  }
+
+  function drawRow(context, { heading, lines, log }, top, height) {
+    const [low, high] = ends(lines.map((line) => line.values));
+    const yOf = (value) => top + height - ((value - low) / (high - low)) * height;
+    const ink = view.ink();
+    context.fillStyle = context.strokeStyle = ink;
+    context.textAlign = "left";
+    context.fillText(heading, ROW.left, top - 6);
+    drawKey(context, lines, top - 6, ROW.left + context.measureText(heading).width + 16);
+    context.textAlign = "right";
+    const marks = low < 0 && high > 0 ? [low, 0, high] : [low, high];
+    context.fillStyle = context.strokeStyle = ink; // the key has changed them
+    for (const value of marks) {
+      const near = value === 0 && Math.min(yOf(0) - top, top + height - yOf(0)) < 12;
+      if (!near) context.fillText(short(log ? 10 ** value : value), ROW.left - 6, yOf(value) + 4);
+      context.globalAlpha = value === 0 ? 0.5 : 0.15;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(ROW.left, Math.round(yOf(value)) + 0.5);
+      context.lineTo(ROW.left + plotWidth(), Math.round(yOf(value)) + 0.5);
+      context.stroke();
+      context.globalAlpha = 1;
+    }
+    for (const { values, color, dashed } of lines) {
+      context.strokeStyle = context.fillStyle = color ?? ink;
+      context.lineWidth = 2;
+      context.setLineDash(dashed ? [5, 4] : []);
+      context.beginPath();
+      let before = false; // whether there is a point to come from
+      values.forEach((value, frame) => {
+        const present = value !== null && Number.isFinite(value);
+        if (present) context[before ? "lineTo" : "moveTo"](middle(frame), yOf(value));
+        if (present && values.length <= 32) context.fillRect(middle(frame) - 2, yOf(value) - 2, 4, 4);
+        before = present;
+      });
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
+  // Samples of the lines with their names, right of the heading.
+  function drawKey(context, lines, y, left) {
+    const named = lines.filter(({ name }) => name).map((line) => ({ ...line }));
+    if (data.sides.length > 1) named.push({ name: "A" }, { name: "B", dashed: true });
+    context.textAlign = "left";
+    let x = left;
+    for (const { name, color, dashed } of named) {
+      const width = context.measureText(name).width;
+      if (x + width + 20 > view.width) return;
+      context.strokeStyle = color ?? view.ink();
+      context.lineWidth = 2;
+      context.setLineDash(dashed ? [5, 4] : []);
+      context.beginPath();
+      context.moveTo(x, y - 4);
+      context.lineTo(x + 16, y - 4);
+      context.stroke();
+      context.setLineDash([]);
+      context.fillStyle = view.ink();
+      context.fillText(name, x + 20, y);
+      x += width + 34;
+    }
+  }
+
+  function shadeDeciding(context, top, height) {
+    data.sides.forEach(({ deciding }, i) => {
+      if (!deciding) return;
+      const [left, right] = [xOf(deciding[0]), xOf(deciding[1] + 1)];
+      context.fillStyle = context.strokeStyle = view.ink();
+      context.globalAlpha = 0.12;
+      if (i === 0) context.fillRect(left, top, right - left, height);
+      context.globalAlpha = 0.6;
+      context.setLineDash([4, 4]);
+      if (i > 0) context.strokeRect(left, top, right - left, height);
+      context.setLineDash([]);
+      context.globalAlpha = 1;
+      context.textAlign = "left";
+      const words = `${[sideName(data, i), "deciding frames"].filter(Boolean).join(": ")}`;
+      const x = Math.min(left + 4, view.width - ROW.right - context.measureText(words).width);
+      context.fillText(words, x, top + 11 + 12 * i);
+    });
+  }
+
+  function drawAxis(context, y) {
+    context.fillStyle = view.ink();
+    context.textAlign = "center";
+    const every = Math.max(1, Math.ceil((28 * clipFrames) / plotWidth()));
+    const step = [1, 2, 4, 8, 16, 32, 64, 128, 256].find((n) => n >= every) ?? every;
+    for (let frame = 0; frame < clipFrames; frame += step) context.fillText(frame, xOf(frame + 0.5), y + 12);
+    context.fillText("clip frame", ROW.left + plotWidth() / 2, y + 26);
+  }
+
+  function draw() {
+    const row2 = norms();
+    const height1 = hasCurves ? ROW.heading + ROW.evidence : 0;
+    const between = hasCurves && row2 ? ROW.between : 0;
+    const height2 = row2 ? ROW.heading + ROW.norm + 6 : 0;
+    const height = height1 + between + height2 + ROW.axis;
+    board.draw(view.width, height, (context) => {
+      context.font = FONT;
+      shadeDeciding(context, ROW.heading, height - ROW.heading - ROW.axis);
+      if (hasCurves) drawRow(context, evidence(), ROW.heading, ROW.evidence);
+      if (row2) drawRow(context, row2, height1 + between + ROW.heading, ROW.norm);
+      drawAxis(context, height - ROW.axis + 2);
+    });
+    const shown = [hasCurves && evidence().heading, row2?.heading].filter(Boolean).join("; ");
+    board.canvas.setAttribute("aria-label", `timeline: ${shown}. Click or drag to seek.`);
+  }
+
+  function mark() {
+    const height = board.canvas.clientHeight || board.canvas.height / board.ratio;
+    board.mark((context) => {
+      const frame = view.get("frame");
+      context.fillStyle = view.ink();
+      context.globalAlpha = 0.15;
+      context.fillRect(xOf(frame), ROW.heading, plotWidth() / clipFrames, height - ROW.heading - ROW.axis);
+      context.globalAlpha = 1;
+      context.fillRect(xOf(frame + 0.5) - 0.75, ROW.heading - 2, 1.5, height - ROW.heading - ROW.axis + 4);
+    });
+  }
+
+  function seek(event) {
+    const share = (board.place(event).x - ROW.left) / plotWidth();
+    view.set("frame", Math.min(clipFrames - 1, Math.max(0, Math.floor(share * clipFrames))));
+  }
+
+  view.listen(board.canvas, "pointerdown", (event) => {
+    board.canvas.setPointerCapture(event.pointerId); // a drag may leave the canvas
+    seek(event);
+  });
+  view.listen(board.canvas, "pointermove", (event) => event.buttons & 1 && seek(event));
+
+  return {
+    nodes: [node],
+    update(changed) {
+      const own = data.quantities.has("state norm") ? [] : ["quantity"];
+      if (view.touched(changed, "layer", "size", "theme", ...own)) draw();
+      if (view.touched(changed, "frame", "layer", "size", "theme", ...own)) mark();
+    },
+  };
+}

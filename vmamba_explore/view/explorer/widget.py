@@ -1,0 +1,329 @@
+"""Explorer: one linked view of a clip and all that was recorded of it, alone or beside another."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import anywidget
+import traitlets
+
+from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
+from vmamba_explore.view.explorer import export
+from vmamba_explore.view.explorer.exploration import Exploration, Token
+from vmamba_explore.view.explorer.export import AnyPath
+from vmamba_explore.view.explorer.packing import pack_answer, pack_maps, pack_side, pack_steps
+from vmamba_explore.view.page import html_page
+from vmamba_explore.view.widgets.browser_code import read_code, standalone_fragment
+
+if TYPE_CHECKING:
+    from vmamba_explore.view.explorer.panels import NumbersPanel
+
+_HERE = Path(__file__).parent
+CODE = (
+    "data.js", "path.js", "stage.js", "legend.js", "timeline.js", "strip.js", "query.js",
+    "saving.js", "controls.js", "explorer.js",
+)  # fmt: skip
+"""The explorer's JavaScript, in the order in which it is joined."""
+BOTH, DIFFERENCE = "both", "difference"
+_FILES = {
+    "html": "text/html",
+    "png": "image/png",
+    "gif": "image/gif",
+    "mp4": "video/mp4",
+    "csv": "text/csv",
+}
+
+
+class Explorer(anywidget.AnyWidget):
+    """Look at a clip through the model: play it, lay any recorded quantity over it, ask a patch.
+
+    Everything recorded is sent once, so the browser needs no Python to play, scrub and switch
+    layer, direction or quantity; it stays alive in a saved notebook and in the page that `to_html`
+    writes. Only a new patch's hidden attention is asked of the kernel (see `Exploration.live`).
+
+    Args:
+        exploration: What to show.
+        other: A second one to show in step, with the difference (other - exploration): another
+            clip, the clip reversed, or the same clip through an edited model.
+        quantity: The map to show first; None for the first one.
+
+    Raises:
+        ValueError: the two explorations do not fit together, or there is no such quantity.
+
+    The traits below follow the browser and can be set:
+
+    Attributes:
+        frame: Clip frame, from 0.
+        quantity: Name of the map laid over the frames; "" for none.
+        layer: Block number.
+        direction: "forward", "backward", "both" side by side, or their "difference" (forward -
+            backward).
+        query: The patch that is asked, [frame, row, col] in token frames; [] for what the logits
+            are read from.
+        opacity: Of the map, 0 to 1.
+        path: Whether the order in which the scan reads is drawn.
+        scale: "layer": colors span this layer's values; "all": those of all layers.
+        speed: Of playing, as a factor.
+    """
+
+    _css = read_code([_HERE / "explorer.css"])
+    _esm = read_code([_HERE.parent / "widgets" / "drawing.js", *(_HERE / name for name in CODE)])
+
+    sides = traitlets.List(traitlets.Dict()).tag(sync=True)  # one clip each, see pack_side
+    maps = traitlets.List(traitlets.Dict()).tag(sync=True)  # what the maps are, see pack_maps
+    levels = traitlets.Bytes().tag(sync=True)  # all maps, uint8, one zlib stream
+    steps = traitlets.Bytes().tag(sync=True)  # int32, one zlib stream, see pack_steps
+    cls_steps = traitlets.Dict().tag(sync=True)  # by direction
+    layers = traitlets.List(traitlets.Int()).tag(sync=True)
+    directions = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    colors = traitlets.Dict().tag(sync=True)  # of the directions
+    token_frames = traitlets.List(traitlets.Int()).tag(sync=True)  # of each clip frame
+    model_name = traitlets.Unicode().tag(sync=True)
+    tables = traitlets.Bytes().tag(sync=True)  # red, green, blue: sequential, then diverging
+
+    frame = traitlets.Int(0).tag(sync=True)
+    quantity = traitlets.Unicode("").tag(sync=True)
+    layer = traitlets.Int(0).tag(sync=True)
+    direction = traitlets.Unicode(BOTH).tag(sync=True)
+    query = traitlets.List(traitlets.Int()).tag(sync=True)
+    opacity = traitlets.Float(0.55, min=0, max=1).tag(sync=True)
+    path = traitlets.Bool(False).tag(sync=True)
+    scale = traitlets.Enum(("layer", "all"), "layer").tag(sync=True)
+    speed = traitlets.Float(0.5, min=0.05, max=4).tag(sync=True)
+
+    def __init__(
+        self,
+        exploration: Exploration,
+        other: Exploration | None = None,
+        *,
+        quantity: str | None = None,
+    ) -> None:
+        self.explorations = (exploration,) if other is None else (exploration, other)
+        if other is not None:
+            _check_pair(exploration, other)
+        maps, levels = pack_maps(self.explorations)
+        first = exploration.first_clip_frames
+        super().__init__(
+            sides=[pack_side(side) for side in self.explorations],
+            maps=maps,
+            levels=levels,
+            steps=pack_steps(exploration),
+            cls_steps=dict(exploration.cls_steps),
+            layers=list(exploration.layers),
+            directions=list(exploration.directions),
+            colors=dict(DIRECTION_COLORS),
+            token_frames=[
+                int((first <= frame).sum()) - 1 for frame in range(exploration.clip.num_frames)
+            ],
+            model_name=exploration.model,
+            tables=color_table(signed=False).tobytes() + color_table(signed=True).tobytes(),
+            quantity=maps[0]["name"] if quantity is None else quantity,
+            layer=exploration.layers[-1] if exploration.layers else 0,
+            direction=BOTH if len(exploration.directions) > 1 else exploration.directions[0],
+        )
+        self.on_msg(self._answer)
+
+    @traitlets.validate("frame")
+    def _inside(self, proposal: dict[str, Any]) -> int:
+        return min(max(proposal["value"], 0), self.explorations[0].clip.num_frames - 1)
+
+    @traitlets.validate("quantity")
+    def _known_quantity(self, proposal: dict[str, Any]) -> str:
+        names = [item["name"] for item in self.maps]
+        return _one_of("quantity", proposal["value"], [*names, ""])
+
+    @traitlets.validate("layer")
+    def _known_layer(self, proposal: dict[str, Any]) -> int:
+        return _one_of("layer", proposal["value"], self.layers or [0])
+
+    @traitlets.validate("direction")
+    def _known_direction(self, proposal: dict[str, Any]) -> str:
+        several = [BOTH, DIFFERENCE] if len(self.directions) > 1 else []
+        return _one_of("direction", proposal["value"], [*self.directions, *several])
+
+    @traitlets.validate("query")
+    def _on_the_grid(self, proposal: dict[str, Any]) -> list[int]:
+        place = list(proposal["value"])
+        shape = self.explorations[0].steps[self.directions[0]].shape
+        inside = len(place) == 3 and all(
+            0 <= n < size for n, size in zip(place, shape, strict=True)
+        )
+        if place and not inside:
+            raise ValueError(
+                f"Explorer: query is {place}, expected [frame, row, col] below {list(shape)}, or "
+                "[] for what the logits are read from."
+            )
+        return place
+
+    def ask(self, side: int, layer: int, token: Token) -> Any:
+        """Return whom a token reads and who reads it (see `Live.attention`)."""
+        live = self.explorations[side].live
+        if live is None:
+            raise ValueError(
+                "Explorer: there is no model to ask; explore(...) makes an explorer that has one."
+            )
+        return live.attention(layer, token)
+
+    def numbers(self) -> NumbersPanel:
+        """Return tabs of figures that follow this explorer: states, channels, memory, scores."""
+        from vmamba_explore.view.explorer.panels import NumbersPanel
+
+        return NumbersPanel(self)
+
+    def bytes_on_load(self) -> int:
+        """Return how many bytes the browser gets when the explorer is shown, code included."""
+        state = self._state()
+        data = _bytes_in(state)
+        text = json.dumps(state, default=lambda value: "")
+        return data + len(text) + len(self._esm.encode()) + len(self._css.encode())
+
+    def to_fragment(self) -> str:
+        """Return the explorer as a piece of HTML that needs nothing else."""
+        state = self._state()
+        state["sides"] = [{**side, "live": False} for side in state["sides"]]
+        return standalone_fragment("explorer", self._esm, self._css, state)
+
+    def to_html(self, path: AnyPath | None = None, *, overwrite: bool = False) -> str:
+        """Return the explorer as one offline page, in its present state.
+
+        Args:
+            path: Also write the page there.
+            overwrite: Whether to replace a file.
+        """
+        title = " and ".join(side.title for side in self.explorations)
+        page = html_page(f"{title}: {self.model_name}", self.to_fragment())
+        self._write(page.encode(), path, "to_html", overwrite)
+        return page
+
+    def to_png(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
+        """Return the present frame with its map, legend and evidence as a PNG picture.
+
+        Args:
+            path: Also write the picture there.
+            overwrite: Whether to replace a file.
+        """
+        return self._write(export.png(self), path, "to_png", overwrite)
+
+    def to_gif(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
+        """Return the same of all frames as an animated GIF, at the present speed.
+
+        Args:
+            path: Also write the GIF there.
+            overwrite: Whether to replace a file.
+        """
+        return self._write(export.gif(self), path, "to_gif", overwrite)
+
+    def to_mp4(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
+        """Return the same as an H.264 film.
+
+        Args:
+            path: Also write the film there.
+            overwrite: Whether to replace a file.
+        """
+        return self._write(export.mp4(self), path, "to_mp4", overwrite)
+
+    def to_csv(
+        self,
+        path: AnyPath | None = None,
+        *,
+        what: Literal["maps", "curves"] = "maps",
+        overwrite: bool = False,
+    ) -> str:
+        """Return the numbers as a table with a row per side, layer, direction, frame, row and col.
+
+        Args:
+            path: Also write the table there.
+            what: "maps", or "curves": the evidence, a row per side and frame.
+            overwrite: Whether to replace a file.
+        """
+        text = export.table(self.explorations, what).to_csv(index=False)
+        self._write(text.encode(), path, "to_csv", overwrite)
+        return text
+
+    def to_zarr(self, path: AnyPath, *, overwrite: bool = False) -> Path:
+        """Write all maps and curves, labelled, as a Zarr store; `xarray.open_zarr` reads it.
+
+        Args:
+            path: The store to write, a folder.
+            overwrite: Whether to replace one.
+
+        Raises:
+            ModuleNotFoundError: zarr is not installed.
+        """
+        return export.write_zarr(export.dataset_of(self.explorations), path, overwrite)
+
+    def _write(self, data: bytes, path: AnyPath | None, call: str, overwrite: bool) -> bytes:
+        if path is not None:
+            export.writable(path, call, overwrite).write_bytes(data)
+        return data
+
+    def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        """Answer the browser: {"ask": id, "side", "layer", "token"} or {"save": id, "kind"}."""
+        if "ask" in content:
+            reply, answer = {"answer": content["ask"]}, self._asked
+        elif "save" in content:
+            reply, answer = {"saved": content["save"]}, self._saved
+        else:
+            return
+        packed: list[bytes] = []
+        try:
+            more, packed = answer(content)
+            reply |= more
+        except Exception as error:  # shown where it was asked
+            reply["error"] = f"{error}" or type(error).__name__
+        self.send(reply, packed)
+
+    def _asked(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        token = tuple(content["token"]) or None
+        maps, packed = pack_answer(self.ask(content["side"], content["layer"], token))
+        return {"maps": maps}, packed
+
+    def _saved(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        kind = str(content["kind"])
+        if kind not in _FILES:
+            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(_FILES)}.")
+        data = getattr(self, f"to_{kind}")()
+        stem = re.sub(r"[^\w.-]+", "_", self.explorations[0].clip.source) or "clip"
+        reply = {"name": f"{stem}-explorer.{kind}", "mime": _FILES[kind]}
+        return reply, [data.encode() if isinstance(data, str) else data]
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in Explorer.class_own_traits(sync=True)}
+
+
+def _check_pair(one: Exploration, other: Exploration) -> None:
+    for what, mine, theirs in (
+        ("clip frames", one.clip.num_frames, other.clip.num_frames),
+        ("layers", one.layers, other.layers),
+        ("directions", one.directions, other.directions),
+        ("token grids", *(next(iter(e.steps.values())).shape for e in (one, other))),
+    ):
+        if mine != theirs:
+            raise ValueError(
+                f"Explorer: the two explorations have different {what}: {mine} and {theirs}. "
+                "Compare two clips through one model, explored with the same options."
+            )
+    if not set(one.maps) & set(other.maps):
+        raise ValueError(
+            f"Explorer: the two explorations have no map in common: {', '.join(one.maps)} and "
+            f"{', '.join(other.maps)}."
+        )
+
+
+def _one_of(trait: str, value: Any, known: list[Any]) -> Any:
+    if value not in known:
+        raise ValueError(
+            f"Explorer: {trait} is {value!r}, expected one of {', '.join(map(repr, known))}."
+        )
+    return value
+
+
+def _bytes_in(value: Any) -> int:
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(_bytes_in, value)) if isinstance(value, list) else 0
