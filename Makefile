@@ -1,4 +1,5 @@
 # make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
+# make app     the explorer as a web page, for your own clip (HEADLESS=1; PATHS=1: read files by path)
 # make test    every test          make check   style, import contracts, types
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
 # own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
@@ -49,6 +50,10 @@ $(BENCH_STAMP): $(TEST_STAMP)
 .PHONY: lab
 lab: $(USER_STAMP)
 	@$(KEEP_MEMORY) exec $(BIN)/python .ci/lab.py $(if $(HEADLESS),--headless)
+
+.PHONY: app
+app: $(USER_STAMP)
+	@$(KEEP_MEMORY) exec $(BIN)/python .ci/app.py $(if $(HEADLESS),--headless) $(if $(PATHS),--paths)
 
 .PHONY: test
 test: $(TEST_STAMP)

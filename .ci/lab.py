@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOK = "notebooks/00_start_here.ipynb"
@@ -33,13 +34,13 @@ def main() -> int:
     server = subprocess.Popen(
         [*command, "--no-browser", f"--IdentityProvider.token={token}"], stdout=sys.stderr
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.terminate())
-    address = wait_for_address(server)
-    if address is not None:
-        print(f"{address}lab/tree/{NOTEBOOK}?token={token}", flush=True)
-    code = server.wait()
-    return 1 if address is None else max(code, 0)
+    record = runtime_dir() / f"jpserver-{server.pid}.json"
+
+    def address() -> str:
+        url = json.loads(record.read_text())["url"]
+        return f"{url}lab/tree/{NOTEBOOK}?token={token}"
+
+    return until_it_ends(server, wait_for(server, address), lambda a: print(a, flush=True))
 
 
 def lab_command(root: str | os.PathLike[str], others: list[str]) -> list[str]:
@@ -60,19 +61,37 @@ def lab_command(root: str | os.PathLike[str], others: list[str]) -> list[str]:
     return command
 
 
-def wait_for_address(server: subprocess.Popen) -> str | None:
-    """Return the server's address once it listens, None if it ends or never does."""
+def runtime_dir() -> pathlib.Path:
     from jupyter_core.paths import jupyter_runtime_dir
 
-    record = pathlib.Path(jupyter_runtime_dir()) / f"jpserver-{server.pid}.json"
+    return pathlib.Path(jupyter_runtime_dir())
+
+
+def wait_for(server: subprocess.Popen, find: Callable[[], str | None]) -> str | None:
+    """Return the server's address once it can be found, None if it ends or never does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.terminate())
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            return json.loads(record.read_text())["url"]
+            address = find()
         except (OSError, ValueError):  # not there yet, or half written
-            time.sleep(0.1)
+            address = None
+        if address is not None:
+            return address
+        time.sleep(0.1)
     server.terminate()
     return None
+
+
+def until_it_ends(
+    server: subprocess.Popen, address: str | None, show: Callable[[str], object]
+) -> int:
+    """Show the address, wait for the server's end and return what to exit with."""
+    if address is not None:
+        show(address)
+    code = server.wait()
+    return 1 if address is None else max(code, 0)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def test_menus_show_every_quantity_layer_and_direction(notebook, show):
     explorer.get_by_label("quantity").select_option("delta")
     pictures = []
     for layer in kernel_value(notebook, "one.layers"):
-        explorer.get_by_label("layer").select_option(str(layer))
+        explorer.get_by_label("layer", exact=True).select_option(str(layer))
         is_at(explorer, layer=layer)
         pictures.append(canvas.evaluate(PIXELS))
     assert len(set(pictures)) == len(pictures)

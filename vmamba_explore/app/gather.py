@@ -33,17 +33,6 @@ Edit = Callable[[VideoMamba], AbstractContextManager[object]]
 `lambda model: mute(model, "forward")`."""
 Report = Callable[[str, float], None]
 QUANTITIES = {
-    "contribution": (
-        "What each token of a layer's input adds to the logit directly, through one direction's "
-        "scan. Signed; over all layers, directions and tokens it sums to the logit, but for what "
-        "the embedding and the biases add.",
-        "logits",
-    ),
-    "relevance": (
-        "MambaLRP's attribution to the clip's patches. It belongs to the model as a whole, so it "
-        "is the same for all layers and directions.",
-        "logits",
-    ),
     "delta": (
         "The step size, mean over channels. Large: forget the state and take this token in. "
         "Small: keep the state and skip this token.",
@@ -67,6 +56,17 @@ QUANTITIES = {
         "How strongly the logits' read-out reads each token in this layer: mean size of the "
         "frozen scan's weights over channels.",
         "",
+    ),
+    "contribution": (
+        "What each token of a layer's input adds to the logit directly, through one direction's "
+        "scan. Signed; over all layers, directions and tokens it sums to the logit, but for what "
+        "the embedding and the biases add.",
+        "logits",
+    ),
+    "relevance": (
+        "MambaLRP's attribution to the clip's patches. It belongs to the model as a whole, so it "
+        "is the same for all layers and directions.",
+        "logits",
     ),
 }  # fmt: skip
 """By name: what a map of the explorer shows, and its unit."""

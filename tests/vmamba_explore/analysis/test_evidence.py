@@ -192,6 +192,16 @@ def test_a_held_clip_stands_still_where_it_was_cut(kind):
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("curve", [prefix_curve, suffix_curve])
+def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
+    model = toy()
+    shown = curve(model, clips_for(model), 1)
+    assert "run" in capsys.readouterr().err
+    quiet = curve(model, clips_for(model), 1, progress=False)
+    assert capsys.readouterr().err == ""
+    assert torch.equal(shown.values, quiet.values)
+
+
 def test_an_unknown_kind_is_told_so():
     model = toy()
     with pytest.raises(ValueError, match="kind must be 'prefix' or 'suffix', got 'middle'"):

@@ -195,6 +195,18 @@ def test_what_a_trace_lacks_is_named(lacking, words):
         logit_parts(trace, 0)
 
 
+def test_a_bar_is_drawn_unless_it_is_unwanted(capsys):
+    model = toy()
+    names = LogitParts.names(model)
+    with torch.no_grad():
+        trace = run_with_trace(model, clips_for(model), names)[1]
+        shown = logit_parts(trace, 1)
+        assert "layer" in capsys.readouterr().err
+        quiet = logit_parts(trace, 1, progress=False)
+    assert capsys.readouterr().err == ""
+    assert torch.equal(shown.tokens, quiet.tokens)
+
+
 def test_clips_of_a_batch_do_not_mix():
     model = toy(cls_position="middle")
     clips = clips_for(model)

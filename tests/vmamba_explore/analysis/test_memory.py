@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vmamba_explore.analysis.decay import decay, frame_tokens
-from vmamba_explore.analysis.memory import half_lives, retention
+from vmamba_explore.analysis.memory import half_lives, retained_share, retention
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
@@ -165,6 +165,58 @@ def test_maps_are_stacked_by_layer_and_direction_with_their_times():
     assert (one.tokens[0, 0] == found.tokens.sel(layer=1, direction="backward")).all()
     held = retention(trace)
     assert held.dims == ("layer", "direction", "source", "frame") and held.sizes["layer"] == 2
+
+
+@pytest.mark.parametrize(("order", "cls"), KINDS)
+@pytest.mark.parametrize("tokens", [None, 1, 5])
+def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(order, cls, tokens):
+    trace = record(order, cls)
+    grid, later = trace.grid, tokens or trace.grid.rows * trace.grid.cols
+    for direction in ("forward", "backward"):
+        found = retained_share(trace, 0, direction, tokens=tokens, clip=1)
+        assert found.dims == ("frame", "row", "col") and found.shape == grid.shape
+        steps = trace.ssm(0, direction).steps(grid.seqlen).tolist()
+        fading = decay(trace, 0, direction)
+        for step, token in enumerate(steps):
+            if token == grid.cls_index:
+                continue
+            share = float(found[grid.position(token)])
+            if step + later >= len(steps):
+                assert math.isnan(share)
+            else:
+                left = fading.retained(token, steps[step + later])[1].mean()
+                assert math.isclose(share, float(left), rel_tol=1e-5)
+
+
+def test_retained_share_of_a_distance_beyond_the_clip_has_no_value():
+    trace = record()
+    for tokens in (trace.grid.seqlen, 1000):
+        assert np.isnan(retained_share(trace, 0, "forward", tokens=tokens).values).all()
+    almost = retained_share(trace, 0, "backward", tokens=trace.grid.seqlen - 1)
+    first = trace.ssm(0, "backward").steps(trace.grid.seqlen).tolist()[0]
+    assert np.isfinite(almost.values).sum() == 1
+    assert np.isfinite(almost.values[trace.grid.position(first)])
+
+
+def test_retained_share_does_not_depend_on_how_much_is_made_at_once(monkeypatch):
+    trace = record()
+    whole = retained_share(trace, 0, "forward")
+    monkeypatch.setattr("vmamba_explore.analysis.memory._ELEMENTS", 1)
+    np.testing.assert_allclose(retained_share(trace, 0, "forward").values, whole.values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"tokens": 0}, "retained_share: tokens is 0, expected at least 1"),
+        ({"layer": 4}, "no layer 4; the model has 0 to 0"),
+        ({"direction": "up"}, "no direction 'up'; expected 'forward' or 'backward'"),
+        ({"clip": 2}, "no clip 2 in this batch of 2"),
+    ],
+)
+def test_a_share_of_what_is_not_there_gets_its_sentence(arguments, words, unchecked):
+    with pytest.raises(ValueError, match=words):
+        retained_share(record(), **({"layer": 0, "direction": "forward"} | arguments))
 
 
 @pytest.mark.parametrize(

@@ -1,74 +1,211 @@
-"""explore(): from a clip to the explorer in one call."""
+"""explore(): from a clip to the explorer, alone and beside another; and what the browser says."""
 
+import nbformat
 import numpy as np
 import pytest
+from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
 
+import vmamba_explore
 from vmamba_explore.app.explore import backwards, explore
+from vmamba_explore.app.gather import Question, gather
 from vmamba_explore.clips import ClipError
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.resources import data_dir
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 
-
-def test_a_file_and_a_model_by_name_are_enough():
-    explorer = explore("data/clips/right.mp4", quantities=["delta"], progress=False)
-    assert isinstance(explorer, Explorer)
-    assert explorer.model_name == "motion-nano"
-    assert explorer.explorations[0].classes[0][0] == "right"
-    assert explorer.ask(0, 5, (3, 4, 4))["reads"].shape == (2, 8, 8, 8)
+FEW = {"quantities": ["delta", "contribution"], "progress": False}
 
 
-def test_a_clip_backwards_is_the_clip_backwards(make_model, motion_clip):
-    explorer = explore(motion_clip, make_model(), compare="reversed", progress=False)
-    one, other = explorer.explorations
-    np.testing.assert_array_equal(other.clip.frames, one.clip.frames[::-1])
-    np.testing.assert_array_equal(other.clip.seconds, one.clip.seconds)
-    last = one.clip.num_frames - 1
-    assert other.deciding == (last - one.deciding[1], last - one.deciding[0])
-    assert other.title.endswith(", backwards")
+def test_it_is_found_in_the_package_itself():
+    assert vmamba_explore.explore is explore
+    assert vmamba_explore.ExplorerApp.__name__ == "ExplorerApp"
 
 
-def test_a_motion_clip_backwards_bears_the_opposite_label():
-    clip = MotionClips(0)[5]
-    other = backwards(clip)
-    assert other.label == clip.label ^ 1
-    assert backwards(other).window == clip.window
-    np.testing.assert_array_equal(other.evidence, clip.evidence[::-1])
+def test_a_file_and_the_name_of_a_model_are_enough():
+    explorer = explore(data_dir() / "clips" / "right.mp4", progress=False)
+    (side,) = explorer.explorations
+    assert isinstance(explorer, Explorer) and explorer.model_name == "motion-nano"
+    assert side.classes[0][0] == side.target == "right"
+    assert len(explorer.maps) == 7 and side.live is not None
+    assert explorer.bytes_on_load() < 300_000
+    again = gather(side.live.trace.model, side.clip, Question(target="right", progress=False))
+    for name, values in side.maps.items():
+        np.testing.assert_array_equal(values.values, again.maps[name].values)
 
 
-def test_both_sides_explain_the_same_class(make_model, motion_clip):
-    other = MotionClips(4, num_frames=8, img_size=32)[1]
-    explorer = explore(motion_clip, make_model(), compare=other, progress=False)
-    one, two = explorer.explorations
-    assert one.explained == two.explained and one.target == two.target
+def test_a_clip_beside_itself_differs_nowhere(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    one, other = explore(clip, model, compare=clip, **FEW).explorations
+    for name in one.maps:
+        np.testing.assert_array_equal(one.maps[name].values, other.maps[name].values)
 
 
-def test_an_edit_is_compared_with_the_same_clip_unedited(make_model, motion_clip):
-    model = make_model()
-    explorer = explore(
-        motion_clip, model, compare=lambda m: mute(m, "forward"), target=1, progress=False
-    )
-    one, two = explorer.explorations
-    assert two.clip is one.clip and two.title == "edited model"
-    assert "relevance" in one.maps and "relevance" not in [m["name"] for m in explorer.maps]
-    assert one.curves["seen from the start"].values[-1] != pytest.approx(
-        two.curves["seen from the start"].values[-1]
-    )
+def test_the_second_side_is_asked_about_the_classes_of_the_first(small_model, noise_clip):
+    model = small_model()
+    for seed in range(20):  # until the model takes the two for different classes
+        explorer = explore(noise_clip(model), model, compare=noise_clip(model, seed), **FEW)
+        one, other = explorer.explorations
+        if one.classes[0][0] != other.classes[0][0]:
+            break
+    assert one.explained == other.explained == (int(one.classes[0][0].split()[-1]), None)
+    question = Question(target=one.explained[0], quantities=["contribution"], progress=False)
+    wanted = gather(model, other.clip, question).maps["contribution"]
+    np.testing.assert_array_equal(other.maps["contribution"].values, wanted.values)
 
 
-def test_a_clip_beside_itself_shows_no_difference(make_model, motion_clip):
-    explorer = explore(motion_clip, make_model(), compare=motion_clip, progress=False)
-    for each in explorer.maps:
-        for (low, high), name in zip(each["differenceRanges"], [each["name"]] * 9, strict=False):
-            assert (low, high) == (-1.0, 1.0), name  # the scale of nothing but zeros
+def test_both_sides_of_an_edit_show_the_same_frames(small_model, noise_clip):
+    model = small_model()
+    edit = lambda model: mute(model, "forward")  # noqa: E731
+    one, other = explore(noise_clip(model), model, compare=edit, **FEW).explorations
+    assert one.clip is other.clip and other.title == "edited model"
+    assert "contribution" in one.maps and "contribution" not in other.maps
 
 
-def test_a_file_that_is_no_clip_is_a_clip_error(tmp_path):
-    (tmp_path / "notes.txt").write_text("no video")
-    with pytest.raises(ClipError, match="notes.txt"):
-        explore(tmp_path / "notes.txt")
+def test_reversed_is_the_clip_played_backwards(small_model, noise_clip):
+    model = small_model()
+    clip = noise_clip(model)
+    one, other = explore(clip, model, compare="reversed", **FEW).explorations
+    np.testing.assert_array_equal(other.clip.frames, clip.frames[::-1])
+    np.testing.assert_array_equal(other.clip.indices, clip.indices[::-1])
+    np.testing.assert_array_equal(other.clip.seconds, clip.seconds)
+    assert other.title == "noise 0, backwards"
 
 
-def test_a_clip_of_another_shape_is_refused_with_the_shape_expected(make_model, motion_clip):
-    with pytest.raises(ValueError, match="8"):
-        explore(motion_clip, make_model(num_frames=16), progress=False)
+def test_a_clip_reversed_twice_is_the_clip(small_model, noise_clip):
+    clip = noise_clip(small_model())
+    again = backwards(backwards(clip))
+    np.testing.assert_array_equal(again.frames, clip.frames)
+    np.testing.assert_array_equal(again.indices, clip.indices)
+
+
+def test_backwards_nothing_is_held_at_the_end_and_time_never_stands_still(small_model, noise_clip):
+    held = noise_clip(small_model(), repeated=3, seconds=np.array([0, 1, 2, 3, 4, 4, 4, 4]) / 8)
+    found = backwards(held)
+    assert found.repeated == 0 and found.fps == held.fps == 8
+    np.testing.assert_allclose(found.seconds, np.arange(8) / 8)
+    assert held.seconds[-1] == 0.5, "the clip itself has changed"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_motion_clip_backwards_is_its_truth_backwards(number):
+    motion = MotionClips(5, num_frames=8, img_size=32)[number]
+    found = backwards(motion)
+    assert found.label == motion.label ^ 1
+    first, last = found.window
+    assert (7 - last, 7 - first) == motion.window
+    for frame in range(8):
+        np.testing.assert_array_equal(found.evidence[frame], motion.evidence[7 - frame])
+        np.testing.assert_array_equal(found.clip.frames[frame], motion.clip.frames[7 - frame])
+    changed = (found.clip.frames[1:] != found.clip.frames[:-1]).any((1, 2, 3))
+    assert changed[first:last].all(), "something moves in the window"
+
+
+def test_the_deciding_frames_of_both_sides_are_shown(small_model):
+    model = small_model()
+    motion = MotionClips(3, num_frames=8, img_size=32)[0]
+    explorer = explore(motion, model, compare="reversed", **FEW)
+    first, last = motion.window
+    assert [side["deciding"] for side in explorer.sides] == [[first, last], [7 - last, 7 - first]]
+    for side in explorer.explorations:
+        assert side.numbers.truth().any()
+    forth, back = (side.numbers.truth() for side in explorer.explorations)
+    np.testing.assert_array_equal(back, forth[::-1])
+
+
+def test_one_report_hears_of_both_runs_as_one(small_model, noise_clip):
+    from vmamba_explore.app.explore import side_by_side
+
+    model, heard = small_model(), []
+    question = Question(progress=False, report=lambda words, done: heard.append(done))
+    side_by_side(model, noise_clip(model), "reversed", question)
+    assert heard == sorted(heard) and heard[0] == 0 and 0.5 in heard and heard[-1] < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"clip": "no.mp4"}, ClipError, "no.mp4: no such file"),
+        ({"clip": np.zeros((8, 32, 32, 3))}, TypeError, "a clip is ndarray, expected a file, a "),
+        ({"compare": "no.mp4"}, ClipError, "no.mp4: no such file"),
+        ({"compare": [1, 2]}, TypeError, "a clip is list, expected a file, a Clip or a MotionClip"),
+        ({"compare": lambda model: None}, TypeError, "compare returned NoneType, expected a `with"),
+        ({"model": "no-model"}, ValueError, "no-model is not a bundled model"),
+        ({"layers": [7]}, ValueError, r"explore: layers is \[7\], expected a list of some of 0, 1"),
+        ({"budget_gib": 1e-9}, MemoryError, "the budget is 0.00 GiB"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_a_sentence(
+    small_model, noise_clip, unchecked, arguments, error, words
+):
+    model = small_model()
+    options = {"clip": noise_clip(model), "model": model, "progress": False} | arguments
+    with pytest.raises(error, match=words):
+        explore(**options)
+
+
+CELLS = [
+    "import torch, numpy as np\n"
+    "from vmamba_explore import Clip, VideoMamba, VideoMambaConfig, explore\n"
+    "torch.manual_seed(0)\n"
+    "config = VideoMambaConfig(num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2,\n"
+    "                          num_classes=5)\n"
+    "model = VideoMamba(config).eval()\n"
+    "frames = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)\n"
+    "clip = Clip(frames, np.arange(8) / 8, 'clip', np.arange(8))",
+    "explorer = explore(clip, model, quantities=['delta'], compare='reversed', progress=False)\n"
+    "heard = []\n"
+    "explorer.observe(lambda change: heard.append(change.name),\n"
+    "                 ['frame', 'layer', 'direction', 'query'])\n"
+    "explorer",
+]
+
+
+def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
+    """A real kernel; the messages are those that the browser sends, and there is no browser."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=True)
+    answers = []
+    with client.setup_kernel():
+        for number, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, number)
+        states = {key: s for key, s in client.widget_state.items() if "levels" in s or "sides" in s}
+        (comm,) = states
+
+        def say(data):
+            message = client.kc.session.msg("comm_msg", {"comm_id": comm, "data": data})
+            client.kc.shell_channel.send(message)
+
+        def run(code):
+            notebook.cells.append(nbformat.v4.new_code_cell(code))
+            client.execute_cell(notebook.cells[-1], len(notebook.cells) - 1)
+            return notebook.cells[-1].outputs
+
+        def hear_answers(count):
+            while len(answers) < count:
+                message = run_sync(client.kc.get_iopub_msg)(timeout=60)
+                content = message["content"].get("data", {})
+                if message["msg_type"] == "comm_msg" and content.get("method") == "custom":
+                    answers.append((content["content"], message["buffers"]))
+
+        changes = {"frame": 3, "layer": 0, "direction": "difference", "query": [1, 2, 3]}
+        say({"method": "update", "state": changes, "buffer_paths": []})
+        for number, token in enumerate(([1, 2, 3], [], [9, 0, 0])):
+            ask = {"ask": number, "side": 1, "layer": 0, "token": token}
+            say({"method": "custom", "content": ask})
+        hear_answers(3)
+        say({"method": "update", "state": {"layer": 99}, "buffer_paths": []})
+        (printed,) = run(
+            "print([getattr(explorer, n) for n in ('frame', 'layer', 'direction', 'query')])"
+        )
+        assert printed.text.strip() == "[3, 0, 'difference', [1, 2, 3]]"
+        (printed,) = run("print(sorted(heard))")
+        assert printed.text.strip() == "['direction', 'frame', 'layer', 'query']"
+    first, second, third = answers
+    assert [content["answer"] for content, _ in answers] == [0, 1, 2]
+    assert [m["name"] for m in first[0]["maps"]] == ["reads", "read_by"]
+    assert [len(bytes(buffer)) for buffer in first[1]] == [2 * 64, 2 * 64]
+    assert [m["name"] for m in second[0]["maps"]] == ["reads"]
+    assert "frame 9 is outside 0..3 of this grid" in third[0]["error"] and not third[1]

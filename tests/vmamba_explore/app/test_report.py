@@ -29,7 +29,7 @@ def test_a_report_and_its_explorer_work_offline(video, untrained_model, tmp_path
     explorer = page.locator(".vmx-explorer")
     explorer.press("ArrowRight")
     page.wait_for_selector(".vmx-explorer[data-frame='1']")
-    assert explorer.get_attribute("data-quantity") == "contribution"
+    assert explorer.get_attribute("data-quantity") == "delta"
     assert page.locator("h1").inner_text().endswith(video.name)
     assert page.locator(".js-plotly-plot").count() == 6
     assert "<b>bold</b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()

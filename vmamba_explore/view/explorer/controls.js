@@ -29,7 +29,7 @@ function createControls(view) {
     opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "opacity" }),
     path: element("input", { type: "checkbox", "aria-label": "scan path" }),
     scale: menu("scale", [["layer", "this layer's"], ["all", "all layers'"]]),
-    readout: element("button", { type: "button", "aria-label": "ask the read-out", title: "What do the logits' read-out read?" }, "ask the read-out"),
+    readout: element("button", { type: "button", "aria-label": "ask the read-out" }, "ask the read-out"),
   };
   const saving = createSaving(view);
   const node = element("div", { class: "vmx-controls" },
@@ -71,7 +71,8 @@ function createControls(view) {
 
   function next(name, values, by = 1, around = true) {
     const at = values.indexOf(view.get(name)) + by;
-    if (values.length && (around || (at >= 0 && at < values.length))) view.set(name, values.at(at % values.length));
+    if (!around && (at < 0 || at >= values.length)) return;
+    if (values.length) view.set(name, values.at(at % values.length));
   }
 
   const toggle = () => (view.playing ? stop() : play());
@@ -130,7 +131,8 @@ function createControls(view) {
         ui.frame.setAttribute("aria-valuetext", `frame ${frame}, ${view.seconds(frame)}`);
       }
       if (changed.size === 1 && changed.has("frame")) return;
-      for (const name of ["quantity", "layer", "direction", "opacity", "scale"]) ui[name].value = view.get(name);
+      const menus = ["quantity", "layer", "direction", "opacity", "scale"];
+      for (const name of menus) ui[name].value = view.get(name);
       ui.path.checked = view.get("path");
       ui.opacity.disabled = ui.scale.disabled = view.quantity === null;
       ui.layer.disabled = data.layers.length === 0;

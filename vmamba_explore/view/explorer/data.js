@@ -79,12 +79,17 @@ class Quantity {
     });
   }
 
+  // The sides that share a scale with one.
+  kin(side) {
+    if (String(side) === DIFFERENCE) return [DIFFERENCE];
+    return Object.keys(this.sides).filter((name) => name !== DIFFERENCE);
+  }
+
   // The largest difference of the directions in a layer, over frames and sides.
   directionReach(kind, index) {
-    const sides = kind === DIFFERENCE ? [DIFFERENCE] : Object.keys(this.sides).filter((s) => s !== DIFFERENCE);
     const layer = this.shape[0] === 1 ? this.layers[0] : this.layers[index];
     let reach = 0;
-    for (const side of sides) {
+    for (const side of this.kin(kind)) {
       for (let frame = 0; frame < this.shape[2]; frame++) {
         for (const value of this.plane(side, DIFFERENCE, layer, frame)) {
           if (Math.abs(value) > reach) reach = Math.abs(value);
@@ -108,9 +113,8 @@ class Quantity {
 
   // One scale for the means of all layers, directions and, but for their difference, sides.
   meanScale(side) {
-    const kinds = side === DIFFERENCE ? [DIFFERENCE] : Object.keys(this.sides).filter((s) => s !== DIFFERENCE);
     const scale = this.scale(side, "", null);
-    const [low, high] = ends(kinds.map((kind) => this.means(kind)));
+    const [low, high] = ends(this.kin(side).map((kind) => this.means(kind)));
     const reach = Math.max(-low, high) || 1;
     return scale.signed ? { ...scale, low: -reach, high: reach } : { ...scale, low, high };
   }

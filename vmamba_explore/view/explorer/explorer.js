@@ -78,6 +78,10 @@ class View {
 
   touch(name) {
     this.changed.add(name);
+    this.again();
+  }
+
+  again() {
     this.request ??= requestAnimationFrame(() => this.flush());
   }
 
@@ -87,7 +91,8 @@ class View {
 
   flush() {
     this.request = null;
-    if (!this.width) return; // not on the page yet; its size will be told
+    if (!this.width) return; // hidden: its size will be told when it is not
+    if (!this.root.clientWidth) return this.again(); // just hidden, not told yet
     const changed = this.changed;
     this.changed = new Set();
     for (const part of this.parts) part.update(changed);
@@ -140,7 +145,8 @@ class View {
 
 function contentWidth(node) {
   const style = getComputedStyle(node);
-  return Math.floor(node.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
+  const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+  return Math.max(0, Math.floor(node.clientWidth - padding));
 }
 
 function heading(model) {
@@ -150,10 +156,12 @@ function heading(model) {
 }
 
 async function render({ model, el }) {
-  const status = element("div", { class: "vmx-status", role: "status", "aria-live": "polite" }, "unpacking the clip …");
+  const said = { class: "vmx-status", role: "status", "aria-live": "polite" };
+  const status = element("div", said, "unpacking the clip …");
   const titles = model.get("sides").map(({ title }) => title).join(" and ");
   const root = element("div", {
-    class: "vmx-explorer", tabindex: 0, role: "group", "aria-label": `explorer: ${titles}`, "data-asking": "none",
+    class: "vmx-explorer", tabindex: 0, role: "group",
+    "aria-label": `explorer: ${titles}`, "data-asking": "none",
   }, status);
   el.append(root);
   let data;

@@ -32,11 +32,16 @@ function createLegend(view) {
       ].filter(Boolean).join(", ");
       bars.push(bar(scale, `${parts && `${parts}: `}${quantity.label}${kind}`));
     }
-    const layers = quantity.shape[0] === 1 ? "" : view.scaleLayer() === null ? "all layers, " : `layer ${view.get("layer")}, `;
-    const span = `Colors span ${layers}all frames${several ? ", both directions" : ""}${data.sides.length > 1 ? ", both clips" : ""}.`;
+    const layers = view.scaleLayer() === null ? "all layers" : `layer ${view.get("layer")}`;
+    const span = [
+      quantity.shape[0] === 1 ? "" : layers,
+      "all frames",
+      several ? "both directions" : "",
+      data.sides.length > 1 ? "both clips" : "",
+    ].filter(Boolean).join(", ");
     node.replaceChildren(
       ...bars,
-      element("div", { class: "vmx-soft" }, span),
+      element("div", { class: "vmx-soft" }, `Colors span ${span}.`),
       element("div", { class: "vmx-about" }, quantity.about),
     );
   }
@@ -51,11 +56,12 @@ function createClasses(view) {
       const percent = `${(100 * probability).toFixed(1)} %`;
       const fill = element("div", { class: "vmx-fill" });
       fill.style.width = `${100 * probability}%`;
-      const words = element("div", { class: "vmx-class" }, element("span", {}, name), element("span", {}, percent));
+      const texts = [name, percent].map((text) => element("span", {}, text));
+      const words = element("div", { class: "vmx-class" }, ...texts);
       return element("li", {}, words, element("div", { class: "vmx-track", "aria-hidden": "true" }, fill));
     });
     return element("div", {},
-      element("div", { class: "vmx-heading" }, [sideName(data, i), "top classes"].filter(Boolean).join(" · ")),
+      element("div", { class: "vmx-heading" }, joined(sideName(data, i), "top classes")),
       element("ol", {}, ...rows),
       element("div", { class: "vmx-soft" }, `explained: ${side.target}`));
   });

@@ -1,13 +1,17 @@
 // What the asked patch, or what the logits are read from, reads and is read by: film strips.
 
+const DRAWN_ANEW = ["query", "layer", "direction", "opacity", "answer", "size", "theme"];
 const TILE = { high: 96, low: 40, gap: 3 }; // CSS pixels
 const PATIENCE = 10_000; // ms until we say that nobody answers
 const SETTLE = 120; // ms a layer must stay before it is asked
 const KEPT = 64; // answers
+const KINDS_OF_FILM = { reads: "reads", read_by: "is read by" };
 const NOBODY =
-  "No kernel answers: this is a saved notebook, or its kernel is busy or gone. Run the cell again to ask patches.";
+  "No kernel answers: this is a saved notebook, or its kernel is busy or gone. " +
+  "Run the cell again to ask patches.";
 const PAGE_ONLY =
-  "This page has no kernel to ask: only what the read-out reads is inside it. Run explore(...) in a notebook to ask patches.";
+  "There is no model to ask here: only what the read-out reads is inside this page. " +
+  "Run explore(...) in a notebook to ask patches.";
 
 // Asks the kernel, one question at a time; of those waiting only the newest counts.
 function createAsker(view) {
@@ -51,10 +55,13 @@ function createAsker(view) {
       clearTimeout(timer);
       inFlight = null;
     }
-    if (content.error !== undefined) return fail(key(question), content.error), pursue();
+    if (content.error !== undefined) {
+      fail(key(question), content.error);
+      return pursue();
+    }
     const found = content.maps.map((map, i) => {
-      const quantity = new Quantity(map, { 0: asBytes(buffers[i]) }, view.data.directions, [question.layer]);
-      return [map.name, quantity];
+      const levels = { 0: asBytes(buffers[i]) };
+      return [map.name, new Quantity(map, levels, view.data.directions, [question.layer])];
     });
     if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
     answers.set(key(question), Object.fromEntries(found));
@@ -107,10 +114,11 @@ function createQuery(view) {
     const [frame, row, col] = view.get("query");
     const who = view.get("query").length ? `frame ${frame}, row ${row}, col ${col}` : "the read-out";
     const scale = quantity.scale(0, "", view.get("layer"));
+    const range = `${rangeInWords(scale)}${scale.log ? ", logarithmic" : ""}`;
     const words = kind === "reads" ? `What ${who} reads` : `What reads ${who}`;
     return element("div", {},
       element("div", { class: "vmx-heading" }, `${words}, layer ${view.get("layer")}`),
-      element("div", { class: "vmx-soft" }, `mean size of the weights, ${rangeInWords(scale)}${scale.log ? ", logarithmic" : ""}; gray: out of the scan's reach`));
+      element("div", { class: "vmx-soft" }, `mean size of the weights, ${range}; gray: out of the scan's reach`));
   }
 
   function draw() {
@@ -120,14 +128,17 @@ function createQuery(view) {
     const found = kinds(state);
     strips = [];
     const sections = found.map(([kind, quantities]) => {
-      const column = element("div", { class: kind === "reads" ? "vmx-reads" : "vmx-read-by" }, heading(kind, quantities[0]));
-      const width = found.length > 1 && view.width >= 820 ? Math.floor((view.width - 16) / 2) : view.width;
+      const name = kind === "reads" ? "vmx-reads" : "vmx-read-by";
+      const column = element("div", { class: name }, heading(kind, quantities[0]));
+      const beside = found.length > 1 && view.width >= 820;
+      const width = beside ? Math.floor((view.width - 16) / 2) : view.width;
+      column.style.width = `${width}px`;
       for (const direction of view.shownDirections(true)) {
         quantities.forEach((quantity, side) => {
           const name = paneName(view, side, direction);
           const board = new Board({
             role: "img", "data-side": side, "data-direction": direction,
-            "aria-label": `${kind === "reads" ? "reads" : "is read by"}: ${name}, all token frames; click to go to one`,
+            "aria-label": `${KINDS_OF_FILM[kind]}: ${name}, all token frames; click to go to one`,
           });
           const from = view.get("query").length ? 0 : side; // an answer is of one side
           const strip = { board, quantity, side, direction, from, ...tiles(width) };
@@ -153,7 +164,8 @@ function createQuery(view) {
   function tiles(width) {
     const fitting = Math.floor((width + TILE.gap) / data.frames) - TILE.gap;
     const size = Math.min(TILE.high, Math.max(TILE.low, fitting));
-    const columns = Math.max(1, Math.min(data.frames, Math.floor((width + TILE.gap) / (size + TILE.gap))));
+    const inLine = Math.floor((width + TILE.gap) / (size + TILE.gap));
+    const columns = Math.max(1, Math.min(data.frames, inLine));
     const [high, wide] = data.sides[0].size;
     return { columns, tileWidth: size, tileHeight: Math.round((size * high) / wide) };
   }
@@ -230,10 +242,9 @@ function createQuery(view) {
       clearTimeout(changed.has("query") || changed.has("layer") ? timer : undefined);
       if (changed.has("query")) asker.ask();
       else if (changed.has("layer") && view.get("query").length) timer = setTimeout(asker.ask, SETTLE);
-      if (view.touched(changed, "query", "layer", "direction", "opacity", "answer", "size", "theme")) draw();
-      if (view.touched(changed, "query", "layer", "direction", "opacity", "answer", "size", "theme", "frame")) {
-        strips.forEach(mark);
-      }
+      const drawn = view.touched(changed, ...DRAWN_ANEW);
+      if (drawn) draw();
+      if (drawn || changed.has("frame")) strips.forEach(mark);
     },
     close() {
       clearTimeout(timer);

@@ -7,7 +7,8 @@ function paintedPicture(view) {
   const { root } = view;
   const box = root.getBoundingClientRect();
   const ratio = Math.max(2, window.devicePixelRatio || 1);
-  const canvas = element("canvas", { width: Math.round(box.width * ratio), height: Math.round(box.height * ratio) });
+  const [width, height] = [box.width, box.height].map((size) => Math.round(size * ratio));
+  const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.fillStyle = view.paper();
@@ -30,7 +31,7 @@ function paintedPicture(view) {
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
     if (!skipped.contains(text)) paintText(context, text, box, lift);
   }
-  const cut = element("canvas", { width: canvas.width, height: Math.round((box.height - raised) * ratio) });
+  const cut = element("canvas", { width, height: height - Math.round(raised * ratio) });
   cut.getContext("2d").drawImage(canvas, 0, 0);
   return cut;
 }
@@ -38,7 +39,7 @@ function paintedPicture(view) {
 // Word by word, so that lines break where they do on the page.
 function paintText(context, text, box, lift) {
   const style = getComputedStyle(text.parentElement);
-  context.font = style.font;
+  context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   context.fillStyle = style.color;
   context.textBaseline = "middle";
   const range = document.createRange();
@@ -46,7 +47,8 @@ function paintText(context, text, box, lift) {
     range.setStart(text, word.index);
     range.setEnd(text, word.index + word[0].length);
     const rect = range.getBoundingClientRect();
-    if (rect.width) context.fillText(word[0], rect.left - box.left, (rect.top + rect.bottom) / 2 - box.top - lift(rect));
+    const middle = (rect.top + rect.bottom) / 2 - box.top - lift(rect);
+    if (rect.width) context.fillText(word[0], rect.left - box.left, middle);
   }
 }
 
@@ -61,8 +63,11 @@ function createSaving(view) {
   const name = Math.random().toString(36).slice(2);
   let [count, timer] = [0, null];
   const kinds = view.model.alone ? ["PNG"] : KINDS; // a page alone has no kernel to ask
-  const buttons = kinds.map((kind) => element("button", { type: "button", "aria-label": `save as ${kind}` }, kind));
-  const node = element("div", { class: "vmx-saving", role: "group", "aria-label": "save" }, "save", ...buttons);
+  const buttons = kinds.map((kind) =>
+    element("button", { type: "button", "aria-label": `save as ${kind}` }, kind),
+  );
+  const group = { class: "vmx-saving", role: "group", "aria-label": "save" };
+  const node = element("div", group, "save", ...buttons);
 
   function savePicture() {
     const base = view.data.sides[0].source.replace(/[^\w.-]+/g, "_") || "clip";
@@ -79,7 +84,8 @@ function createSaving(view) {
     view.say("saving", `writing ${kind} …`);
     clearTimeout(timer);
     timer = setTimeout(() => {
-      view.say("saving", `No kernel has answered yet, so there is no ${kind}: in a saved notebook run the cell again; a busy kernel may still answer.`);
+      view.say("saving", `No kernel has answered yet, so there is no ${kind}: in a saved notebook ` +
+        "run the cell again; a busy kernel may still answer.");
     }, PATIENCE);
     view.model.save_changes(); // what is saved is the present state
     view.model.send({ save: id, kind: kind.toLowerCase() });

@@ -7,10 +7,12 @@ function sideName(data, side) {
   return side === DIFFERENCE ? "B − A" : "AB"[side];
 }
 
+const joined = (...words) => words.filter(Boolean).join(" · ");
+
 // What to call a pane: its side and direction, as far as there are several.
 function paneName(view, side, direction) {
   const words = direction === DIFFERENCE ? "forward − backward" : direction;
-  return [sideName(view.data, side), words].filter(Boolean).join(" · ");
+  return joined(sideName(view.data, side), words);
 }
 
 // A direction's color as a small square; the text beside it keeps the theme's.
@@ -85,9 +87,11 @@ function createStage(view) {
     if (view.get("path")) drawPaths(context, direction, { width, height });
     const cell = { width: width / data.cols, height: height / data.rows };
     for (const place of [view.hover, view.queryHere()]) {
-      if (place) outline(context, place.col * cell.width, place.row * cell.height, cell.width, cell.height);
+      if (!place) continue;
+      outline(context, place.col * cell.width, place.row * cell.height, cell.width, cell.height);
     }
-    canvas.setAttribute("aria-label", `${name}, clip frame ${clipFrame}${quantity ? `, ${quantity.name}` : ""}`);
+    const what = quantity ? `, ${quantity.name}` : "";
+    canvas.setAttribute("aria-label", `${name}, clip frame ${clipFrame}${what}`);
   }
 
   function drawPaths(context, direction, size) {
@@ -132,9 +136,8 @@ function createStage(view) {
       quantity?.plane(side, direction, view.get("layer"), tokenFrame).every(Number.isNaN),
     );
     const where = empty.map(({ name }) => name).join(", ");
-    view.say("value", empty.length
-      ? `no value here: ${quantity.name} in layer ${view.get("layer")}, token frame ${tokenFrame} (${where})`
-      : "");
+    const what = `${quantity?.name} in layer ${view.get("layer")}, token frame ${tokenFrame} (${where})`;
+    view.say("value", empty.length ? `no value here: ${what}` : "");
   }
 
   function cellAt(event) {

@@ -36,10 +36,12 @@ function createStrip(view) {
     const { quantity } = view;
     const { layers, blocks, frames, width, height, block, cell } = layout();
     const scale = quantity.meanScale(side);
-    const heading = [sideName(data, side), `frame means of ${quantity.name}, ${rangeInWords(scale)}`].filter(Boolean);
+    const words = `frame means of ${quantity.name}, ${rangeInWords(scale)}`;
+    const heading = joined(sideName(data, side), words);
     figure.style.width = `${width}px`;
-    caption.textContent = heading.join(" · ");
-    board.canvas.setAttribute("aria-label", `${heading.join(", ")}, layers by token frames; click to go there`);
+    caption.textContent = heading;
+    const label = `${heading}, layers by token frames; click to go there`;
+    board.canvas.setAttribute("aria-label", label);
     const means = quantity.means(side);
     board.draw(width, CELL.top + layers * height + CELL.bottom, (context) => {
       context.font = FONT;
@@ -107,8 +109,9 @@ function createStrip(view) {
       node.hidden = view.quantity === null;
       if (node.hidden) return;
       rebuild();
-      if (view.touched(changed, "quantity", "size", "theme")) strips.forEach(draw);
-      if (view.touched(changed, "quantity", "size", "theme", "layer", "direction", "frame")) strips.forEach(mark);
+      const drawn = view.touched(changed, "quantity", "size", "theme");
+      if (drawn) strips.forEach(draw);
+      if (drawn || view.touched(changed, "layer", "direction", "frame")) strips.forEach(mark);
     },
   };
 }

@@ -1,6 +1,6 @@
 // The timeline: curves over the clip's frames, with the one time cursor.
 
-const ROW = { evidence: 84, norm: 60, heading: 18, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
+const ROW = { evidence: 84, norm: 60, line: 14, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
 
 function createTimeline(view) {
   const { data } = view;
@@ -10,6 +10,8 @@ function createTimeline(view) {
   const hasCurves = data.sides.some((side) => side.curves.length);
 
   const plotWidth = () => view.width - ROW.left - ROW.right;
+  const narrow = () => view.width < 640; // the key then has a line of its own
+  const headingHeight = () => (narrow() ? 2 : 1) * ROW.line + 4;
   const xOf = (clipFrame) => ROW.left + (clipFrame / clipFrames) * plotWidth();
 
   // The middle of a token frame's clip frames.
@@ -50,8 +52,8 @@ function createTimeline(view) {
     const ink = view.ink();
     context.fillStyle = context.strokeStyle = ink;
     context.textAlign = "left";
-    context.fillText(heading, ROW.left, top - 6);
-    drawKey(context, lines, top - 6, ROW.left + context.measureText(heading).width + 16);
+    context.fillText(heading, ROW.left, top - 6 - (narrow() ? ROW.line : 0));
+    drawKey(context, lines, top - 6, ROW.left + (narrow() ? 0 : context.measureText(heading).width + 16));
     context.textAlign = "right";
     const marks = low < 0 && high > 0 ? [low, 0, high] : [low, high];
     context.fillStyle = context.strokeStyle = ink; // the key has changed them
@@ -136,15 +138,15 @@ function createTimeline(view) {
 
   function draw() {
     const row2 = norms();
-    const height1 = hasCurves ? ROW.heading + ROW.evidence : 0;
+    const height1 = hasCurves ? headingHeight() + ROW.evidence : 0;
     const between = hasCurves && row2 ? ROW.between : 0;
-    const height2 = row2 ? ROW.heading + ROW.norm + 6 : 0;
+    const height2 = row2 ? headingHeight() + ROW.norm + 6 : 0;
     const height = height1 + between + height2 + ROW.axis;
     board.draw(view.width, height, (context) => {
       context.font = FONT;
-      shadeDeciding(context, ROW.heading, height - ROW.heading - ROW.axis);
-      if (hasCurves) drawRow(context, evidence(), ROW.heading, ROW.evidence);
-      if (row2) drawRow(context, row2, height1 + between + ROW.heading, ROW.norm);
+      shadeDeciding(context, headingHeight(), height - headingHeight() - ROW.axis);
+      if (hasCurves) drawRow(context, evidence(), headingHeight(), ROW.evidence);
+      if (row2) drawRow(context, row2, height1 + between + headingHeight(), ROW.norm);
       drawAxis(context, height - ROW.axis + 2);
     });
     const shown = [hasCurves && evidence().heading, row2?.heading].filter(Boolean).join("; ");
@@ -157,9 +159,10 @@ function createTimeline(view) {
       const frame = view.get("frame");
       context.fillStyle = view.ink();
       context.globalAlpha = 0.15;
-      context.fillRect(xOf(frame), ROW.heading, plotWidth() / clipFrames, height - ROW.heading - ROW.axis);
+      const [top, tall] = [headingHeight(), height - headingHeight() - ROW.axis];
+      context.fillRect(xOf(frame), top, plotWidth() / clipFrames, tall);
       context.globalAlpha = 1;
-      context.fillRect(xOf(frame + 0.5) - 0.75, ROW.heading - 2, 1.5, height - ROW.heading - ROW.axis + 4);
+      context.fillRect(xOf(frame + 0.5) - 0.75, top - 2, 1.5, tall + 4);
     });
   }
 

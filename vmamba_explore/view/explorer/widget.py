@@ -37,6 +37,10 @@ _FILES = {
 }
 
 
+class WrongValueError(traitlets.TraitError, ValueError):
+    """A trait cannot have that value; of a message that sets several, none is then set."""
+
+
 class Explorer(anywidget.AnyWidget):
     """Look at a clip through the model: play it, lay any recorded quantity over it, ask a patch.
 
@@ -152,7 +156,7 @@ class Explorer(anywidget.AnyWidget):
             0 <= n < size for n, size in zip(place, shape, strict=True)
         )
         if place and not inside:
-            raise ValueError(
+            raise WrongValueError(
                 f"Explorer: query is {place}, expected [frame, row, col] below {list(shape)}, or "
                 "[] for what the logits are read from."
             )
@@ -315,7 +319,7 @@ def _check_pair(one: Exploration, other: Exploration) -> None:
 
 def _one_of(trait: str, value: Any, known: list[Any]) -> Any:
     if value not in known:
-        raise ValueError(
+        raise WrongValueError(
             f"Explorer: {trait} is {value!r}, expected one of {', '.join(map(repr, known))}."
         )
     return value

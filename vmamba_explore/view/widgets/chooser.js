@@ -36,7 +36,8 @@ function clipField(model, slot, words) {
     sending: false,
   };
   field.pathLabel = labelled(`path of ${words}`, field.path);
-  field.drop = element("div", { class: "vmx-drop" }, field.file, field.state);
+  const button = element("label", { class: "vmx-file" }, "choose a file", field.file);
+  field.drop = element("div", { class: "vmx-drop" }, button, field.state);
   field.root = element("div", { class: "vmx-field", "data-slot": slot },
     labelled(words, field.menu), field.pathLabel, field.drop);
   return field;

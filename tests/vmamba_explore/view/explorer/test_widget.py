@@ -195,3 +195,9 @@ def test_the_page_opens_in_the_present_state(explorer):
 def test_bytes_on_load_counts_frames_maps_and_code(explorer):
     least = len(explorer.levels) + len(explorer.sides[0]["frames"]) + len(explorer._esm)
     assert least < explorer.bytes_on_load() < least + 20_000
+
+
+def test_a_message_from_the_browser_with_a_wrong_value_sets_nothing(explorer):
+    with pytest.raises(ValueError, match="layer is 99, expected one of 0, 3"):
+        explorer.set_state({"layer": 99, "frame": 2})
+    assert (explorer.layer, explorer.frame) == (3, 0)
