@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from vmamba_explore.app.gather import Edit, Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Edit, Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.checkpoints import load_model

@@ -11,7 +11,7 @@ from functools import partial
 
 from vmamba_explore import resources
 from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
-from vmamba_explore.app.gather import Cancelled, Edit, Question
+from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
 from vmamba_explore.clips.samples import SAMPLES
 from vmamba_explore.clips.uploaded import check_uploaded
@@ -64,7 +64,7 @@ class ExplorerApp(ExplorerPage):
 
     def run(self, choice: Choice) -> None:
         """Begin to work on a choice, in the background; one at a time."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.chooser.busy:
             return
         self._cancelled.clear()
         self.chooser.tell("starting", 0)
@@ -83,21 +83,21 @@ class ExplorerApp(ExplorerPage):
         super().close()
 
     def _work(self, choice: Choice) -> None:
-        start = time.monotonic()
+        start, failed = time.monotonic(), False
         try:
             explorer = self._explorer(choice)
             self._report("drawing", 1.0)
-        except Cancelled:
-            self.chooser.finish("Cancelled.")
-        except Exception as error:
-            logger.debug("a run failed", exc_info=True)
-            self.chooser.finish(sentence(error), failed=True)
-        else:
             self.show(explorer)
             side = explorer.explorations[0]
             name, share = side.classes[0]
             seconds = time.monotonic() - start
-            self.chooser.finish(f"{side.title}: {name}, {share:.0%} ({seconds:.1f} s).")
+            message = f"{side.title}: {name}, {share:.0%} ({seconds:.1f} s)."
+        except Cancelled:
+            message = "Cancelled."
+        except Exception as error:
+            logger.debug("a run failed", exc_info=True)
+            message, failed = sentence(error), True
+        self.chooser.finish(message, failed)
 
     def _explorer(self, choice: Choice) -> Explorer:
         self._report("loading the model", 0.0)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
 from vmamba_explore.analysis.hidden_attention import logit_attention
@@ -20,6 +17,7 @@ from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.live import LiveRun
 from vmamba_explore.app.numbers import LiveNumbers
+from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
 from vmamba_explore.attribution.attribute import attribute, class_numbers, undisturbed
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
@@ -28,85 +26,9 @@ from vmamba_explore.trace.record import replay_layer, run_with_trace
 from vmamba_explore.view.explorer import Exploration
 from vmamba_explore.view.explorer.exploration import DIMS
 
-Edit = Callable[[VideoMamba], AbstractContextManager[object]]
-"""Takes a model and returns a `with` block in which it is edited, such as
-`lambda model: mute(model, "forward")`."""
-Report = Callable[[str, float], None]
-QUANTITIES = {
-    "delta": (
-        "The step size, mean over channels. Large: forget the state and take this token in. "
-        "Small: keep the state and skip this token.",
-        "",
-    ),
-    "state norm": (
-        "The size of the hidden state after each token, every state weighted by how strongly it is "
-        "read.",
-        "",
-    ),
-    "retention": (
-        "The share of what a token writes into the states that is left as many tokens later as a "
-        "frame has. None near the end of a scan.",
-        "",
-    ),
-    "look-back": (
-        "How old what a token reads from the state is on average, in frames opened since.",
-        "frames",
-    ),
-    "hidden attention": (
-        "How strongly the logits' read-out reads each token in this layer: mean size of the "
-        "frozen scan's weights over channels.",
-        "",
-    ),
-    "contribution": (
-        "What each token of a layer's input adds to the logit directly, through one direction's "
-        "scan. Signed; over all layers, directions and tokens it sums to the logit, but for what "
-        "the embedding and the biases add.",
-        "logits",
-    ),
-    "relevance": (
-        "MambaLRP's attribution to the clip's patches. It belongs to the model as a whole, so it "
-        "is the same for all layers and directions.",
-        "logits",
-    ),
-}  # fmt: skip
-"""By name: what a map of the explorer shows, and its unit."""
-LOGARITHMIC = ("delta", "state norm", "hidden attention")
 logger = logging.getLogger(__name__)
 EVIDENCE_FRAMES = 16
 """Clips of more token frames get no evidence curves: each of their points is one run."""
-
-
-class Cancelled(Exception):
-    """Raised by a `Report` that wants the work to stop."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What to find out about a clip; see `explore` for the first five.
-
-    Attributes:
-        model_name: What the model is called.
-        report: Told, before each step, what it does and how much is done, 0 to 1; may raise
-            `Cancelled` to stop.
-    """
-
-    target: int | str | None = None
-    minus: int | str | None = None
-    quantities: Sequence[str] | None = None
-    layers: Sequence[int] | None = None
-    budget_gib: float | int = 1.0
-    progress: bool = True
-    model_name: str = "model"
-    report: Report | None = None
-
-    def chosen(self, model: VideoMamba) -> tuple[list[str], list[int]]:
-        """Quantities and layers, checked; all where None was given.
-
-        Raises:
-            ValueError: there is no such quantity or layer, or nothing is left.
-        """
-        names = _some_of("quantities", self.quantities, list(QUANTITIES))
-        return names, sorted(set(_some_of("layers", self.layers, list(range(model.config.depth)))))
 
 
 def gather(
@@ -148,7 +70,7 @@ def gather(
         torch.inference_mode(False),
         torch.no_grad(),
         undisturbed(model),
-        _Steps(question, len(layers) + 4) as steps,
+        Steps(question, len(layers) + 4) as steps,
     ):
         steps("running the model")
         with edited():
@@ -208,44 +130,6 @@ def gather(
         live=live,
         numbers=numbers,
     )
-
-
-class _Steps:
-    """A progress bar that also tells a `Report`."""
-
-    def __init__(self, question: Question, total: int) -> None:
-        self._report, self._total = question.report, total
-        self._bar = tqdm(
-            desc="explore", total=total, unit="step", leave=False, disable=not question.progress
-        )
-
-    def __enter__(self) -> _Steps:
-        return self
-
-    def __call__(self, words: str) -> None:
-        if self._report is not None:
-            self._report(words, self._done / self._total)
-        self._done += 1
-        self._bar.set_postfix_str(words)
-        self._bar.update()
-
-    _done = 0
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-def _some_of(what: str, chosen: Any, known: list[Any]) -> list[Any]:
-    if chosen is None:
-        return known
-    several = isinstance(chosen, Iterable) and not isinstance(chosen, str)
-    found = list(chosen) if several else []
-    if not found or any(item not in known for item in found):
-        raise ValueError(
-            f"explore: {what} is {found if several else repr(chosen)}, expected a list of some of "
-            f"{', '.join(map(str, known))}; None takes all."
-        )
-    return found
 
 
 def _block(edit: Edit, model: VideoMamba) -> AbstractContextManager[object]:

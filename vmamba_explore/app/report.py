@@ -10,7 +10,8 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.states import state_norms
-from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba

@@ -8,7 +8,8 @@ from nbclient import NotebookClient
 
 import vmamba_explore
 from vmamba_explore.app.explore import backwards, explore
-from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips import ClipError
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.resources import data_dir

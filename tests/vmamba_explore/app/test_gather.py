@@ -11,7 +11,8 @@ from vmamba_explore.analysis.hidden_attention import hidden_attention, logit_att
 from vmamba_explore.analysis.look_back import look_back
 from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.states import state_norms
-from vmamba_explore.app.gather import QUANTITIES, Cancelled, Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import QUANTITIES, Cancelled, Question
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.hooks import hook_points

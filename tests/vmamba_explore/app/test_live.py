@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vmamba_explore.analysis.scan_operator import ScanOperator
-from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.hooks import attached
 from vmamba_explore.trace.record import run_with_trace
 

@@ -11,7 +11,8 @@ const WORDS = {
 const PATH = ":path"; // of a menu; no bundled clip or model is called so
 const UPLOAD = ":upload";
 
-const size = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
+const size = (bytes) =>
+  bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
 function labelled(words, control) {
   control.setAttribute("aria-label", words);
@@ -33,6 +34,7 @@ function clipField(model, slot, words) {
     path: element("input", { type: "text", placeholder: "/home/me/film.mp4", spellcheck: "false" }),
     file: element("input", { type: "file", accept: "video/*,.mkv", "aria-label": `upload ${words}` }),
     state: element("span", { class: "vmx-upload-state", "aria-live": "polite" }),
+    sender: new Sender(model),
     sending: false,
   };
   field.pathLabel = labelled(`path of ${words}`, field.path);
@@ -149,7 +151,6 @@ function say(ui, words, failed) {
 
 function render({ model, el }) {
   const ui = build(model);
-  const sender = new Sender(model);
   let patience = null; // until a kernel has answered
 
   function remember() {
@@ -165,17 +166,16 @@ function render({ model, el }) {
     const tell = (bytes) => (field.state.textContent = `${file.name}: ${size(bytes)} of ${size(file.size)}`);
     tell(0);
     try {
-      await sender.send(field.slot, file, tell);
-      field.state.textContent = `${file.name} is here (${size(file.size)})`;
+      await field.sender.send(field.slot, file, tell);
       field.root.dataset.upload = "here";
       say(ui, "", false);
     } catch (error) {
-      field.state.textContent = "or drop it here";
       field.root.dataset.upload = "failed";
       say(ui, error.message, true);
     } finally {
       field.sending = false;
       field.file.value = ""; // the same file can be chosen again
+      showFields(ui, model);
     }
   }
 
@@ -231,7 +231,7 @@ function render({ model, el }) {
 
   return () => {
     clearTimeout(patience);
-    sender.close();
+    for (const field of [ui.clip, ui.second]) field.sender.close();
     for (const [name, show] of Object.entries(changes)) model.off(`change:${name}`, show);
     ui.root.remove();
   };

@@ -9,7 +9,8 @@ from ipywidgets.widgets.widget import _instances
 
 from vmamba_explore.analysis.channels import STATISTICS
 from vmamba_explore.app.explore import backwards
-from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba

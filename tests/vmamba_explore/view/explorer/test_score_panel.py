@@ -5,7 +5,8 @@ import threading
 import pytest
 import torch
 
-from vmamba_explore.app.gather import Question, gather
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba

@@ -1,0 +1,140 @@
+"""The app of notebook 07: served by Voila as `make app` does it, and in JupyterLab."""
+
+import sys
+from urllib.parse import urlsplit
+
+import pytest
+from served import ROOT, SECOND, kernel_does, kernel_value, served, watched
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+CLIPS = ROOT / "data" / "clips"
+SLOW = """
+import threading, time
+from vmamba_explore import ExplorerApp
+from vmamba_explore.app import explorer_app
+
+def slowly(model, clip, compare, question, name, real=explorer_app.side_by_side):
+    for i in range(600):
+        question.report("taking its time", i / 600)
+        time.sleep(0.05)
+
+real = explorer_app.side_by_side
+app = ExplorerApp()
+"""
+
+
+@pytest.fixture(scope="module")
+def voila(browser, tmp_path_factory):
+    pytest.importorskip("voila")
+    command = [sys.executable, str(ROOT / ".ci" / "app.py"), "--headless"]
+    with served(command, tmp_path_factory.mktemp("home")) as address:
+        context = browser.new_context(viewport={"width": 1250, "height": 1200})
+        page = watched(context, urlsplit(address).netloc)
+        page.goto(address)
+        page.locator(".vmx-chooser[data-ready]").wait_for(timeout=90 * SECOND)
+        page.address = address
+        yield page
+        context.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_went_wrong(request):
+    yield
+    page = request.getfixturevalue("voila") if "voila" in request.fixturenames else None
+    if page is not None:
+        assert page.faults == [] and page.foreign == []
+
+
+def run(page):
+    page.get_by_role("button", name="Run", exact=True).click()
+
+
+def said(page, words, **options):
+    expect(page.locator(".vmx-message")).to_contain_text(words, **options)
+
+
+def test_voila_shows_the_app_and_no_code(voila):
+    words = voila.locator("body").inner_text()
+    assert "What did the model do with this clip?" in words
+    assert "Shift+Enter" not in words and "import" not in words
+    assert voila.locator(".vmx-explorer").count() == 0
+
+
+def test_a_visitor_without_the_token_is_turned_away(voila, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(voila.address.split("?")[0])
+    assert page.locator(".vmx-chooser").count() == 0
+    context.close()
+
+
+def test_a_bundled_clip_is_explored_and_plays(voila, screenshot):
+    run(voila)
+    explorer = voila.locator(".vmx-explorer[data-ready='1']")
+    explorer.wait_for(timeout=60 * SECOND)
+    said(voila, "right.mp4: right")
+    explorer.focus()
+    explorer.press("ArrowRight")
+    expect(explorer).to_have_attribute("data-frame", "1")
+    voila.locator(".vmx-panes canvas").first.click(position={"x": 30, "y": 30})
+    expect(explorer).to_have_attribute("data-asking", "answered", timeout=15 * SECOND)
+    screenshot(voila, "voila.png")
+
+
+def test_an_uploaded_clip_takes_the_place_of_the_one_before(voila):
+    voila.get_by_label("clip", exact=True).select_option(label="a file from this computer …")
+    voila.get_by_label("upload clip", exact=True).set_input_files(CLIPS / "up_with_distractor.mp4")
+    expect(voila.locator(".vmx-field[data-slot='clip']")).to_have_attribute("data-upload", "here")
+    run(voila)
+    said(voila, "up_with_distractor.mp4: up", timeout=60 * SECOND)
+    assert voila.locator(".vmx-explorer").count() == 1
+
+
+def test_a_large_upload_arrives_whole(voila, tmp_path):
+    large = tmp_path / "large.mp4"  # a film, and 24 MB that its reader skips over
+    free = (24 * 2**20).to_bytes(4, "big") + b"free" + bytes(24 * 2**20 - 8)
+    large.write_bytes((CLIPS / "vanish.mp4").read_bytes() + free)
+    voila.get_by_label("upload clip", exact=True).set_input_files(large)
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text(
+        "large.mp4 is here", timeout=60 * SECOND
+    )
+    run(voila)
+    said(voila, "large.mp4: vanish", timeout=60 * SECOND)
+
+
+def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_path):
+    notes = tmp_path / "<b>notes<b>.mp4"
+    notes.write_text("no film")
+    voila.get_by_label("upload clip", exact=True).set_input_files(notes)
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("is here")
+    run(voila)
+    said(voila, "<b>notes<b>.mp4: not a film", timeout=30 * SECOND)
+    assert voila.locator(".vmx-chooser b").count() == 0, "HTML in a name became HTML"
+    assert voila.locator(".vmx-explorer").count() == 1
+    assert "Traceback" not in voila.locator("body").inner_text()
+
+
+def test_paths_are_not_read_under_voila(voila):
+    names = voila.get_by_label("clip", exact=True).locator("option").all_inner_texts()
+    assert [name for name in names if "path" in name] == []
+
+
+def test_a_run_can_be_cancelled_and_the_next_one_works(open_cells):
+    page = open_cells([SLOW, "app"], "slow.ipynb")
+    page.locator(".vmx-chooser[data-ready]").wait_for(timeout=30 * SECOND)
+    kernel_does(page, "explorer_app.side_by_side = slowly")
+    run(page)
+    expect(page.locator(".vmx-words")).to_contain_text("taking its time", timeout=30 * SECOND)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    said(page, "Cancelled.")
+    assert not kernel_value(page, "app._thread.is_alive()")
+    kernel_does(page, "explorer_app.side_by_side = real")
+    run(page)
+    said(page, "right.mp4: right", timeout=60 * SECOND)
+    page.get_by_text("Numbers: trajectories").click()
+    page.locator(".vmx-numbers").wait_for(timeout=30 * SECOND)
+    expect(page.locator(".vmx-numbers .gtitle").first).to_contain_text(
+        "Where the state", timeout=30 * SECOND
+    )
+    assert page.faults == [] and page.foreign == []

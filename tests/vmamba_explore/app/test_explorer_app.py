@@ -1,0 +1,294 @@
+"""The app: a run in the background, cancelled or failed in a sentence, one explorer at a time."""
+
+import gc
+import shutil
+import threading
+import weakref
+
+import nbclient
+import nbformat
+import pytest
+import torch
+
+from vmamba_explore import resources
+from vmamba_explore.app import explorer_app
+from vmamba_explore.app.explorer_app import ExplorerApp, sentence
+from vmamba_explore.clips import ClipError
+from vmamba_explore.hooks import hook_points
+
+SECONDS = 60
+
+
+@pytest.fixture
+def app():
+    app = ExplorerApp(allow_paths=True)
+    yield app
+    app.close()
+
+
+def run(app, wait=True, **changes):
+    app.chooser._handle_custom_msg({"run": {**app.chooser.choice, **changes}}, [])
+    if wait:
+        app.wait(SECONDS)
+        assert not app.chooser.busy
+
+
+def path(name):
+    return {"kind": "path", "name": "", "path": str(name)}
+
+
+def upload(app, file, name, slot="clip"):
+    content = file.read_bytes()
+    hear = app.chooser._handle_custom_msg
+    hear({"upload": "k", "slot": slot, "name": name, "size": len(content)}, [])
+    hear({"piece": "k", "slot": slot, "start": 0}, [memoryview(content)])
+    return {"kind": "upload", "name": "", "path": ""}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A stand-in for the work: fast, and it can be held up where it reports."""
+    steps = {"go on": threading.Event(), "reported": threading.Event()}
+    real = explorer_app.side_by_side
+
+    def work(model, clip, compare, question, name):
+        question.report("layer 0", 0.5)
+        steps["reported"].set()
+        assert steps["go on"].wait(SECONDS)
+        question.report("layer 1", 0.75)
+        return real(model, clip, compare, question, name)
+
+    monkeypatch.setattr(explorer_app, "side_by_side", work)
+    return steps
+
+
+def test_a_bundled_clip_is_run_and_shown(app):
+    words = []
+    app.chooser.observe(lambda change: words.append(change["new"]), "words")
+    run(app)
+    assert app.chooser.message.startswith("right.mp4: right, 100% (")
+    assert not app.chooser.failed
+    assert app.explorer.explorations[0].model == "motion-nano"
+    assert app.explorer.explorations[0].target == "right"
+    assert {"loading the model", "reading the clip", "layer 5", "evidence", "drawing"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("compare", "title"),
+    [("reversed", "right.mp4, backwards"), ("second", "right_twin.mp4"),
+     ("mute backward", "backward scans muted")],
+)  # fmt: skip
+def test_what_to_compare_with_is_the_second_side(app, compare, title):
+    progress = []
+    app.chooser.observe(lambda change: progress.append(change["new"]), "progress")
+    run(app, compare=compare)
+    assert [side.title for side in app.explorer.explorations] == ["right.mp4", title]
+    assert progress[:-1] == sorted(progress[:-1]), "a bar that runs backwards"
+    assert progress[-1] == 0
+
+
+def test_a_muted_side_is_the_model_run_muted(app):
+    run(app, compare="mute backward")
+    names = [side.classes[0][0] for side in app.explorer.explorations]
+    assert names[0] == "right"
+    assert names[1] != "right", "the class token stands in front: nothing else reaches it"
+
+
+def test_an_upload_is_read_and_called_as_its_owner_calls_it(app):
+    clip = upload(app, resources.path("clips/right_twin.mp4"), "<b>my film</b>.mp4")
+    run(app, clip=clip)
+    assert app.chooser.message.startswith("<b>my film</b>.mp4: left, 100%")
+    assert app.explorer.explorations[0].title == "<b>my film</b>.mp4"
+
+
+def test_a_broken_upload_is_one_sentence_without_its_place(app, tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_bytes(resources.path("clips/right.mp4").read_bytes()[:5000])
+    run(app, clip=upload(app, broken, "mine.mp4"))
+    assert app.chooser.failed
+    assert app.chooser.message.startswith("mine.mp4: ")
+    assert "vmamba-explore-" not in app.chooser.message
+    assert app.explorer is None
+
+
+def test_an_uploaded_playlist_reads_no_other_file(app, tmp_path):
+    shutil.copy(resources.path("clips/right.mp4"), tmp_path / "private.mp4")
+    playlist = tmp_path / "list"
+    playlist.write_text(f"#EXTM3U\n#EXTINF:2,\n{tmp_path}/private.mp4\n#EXT-X-ENDLIST\n")
+    run(app, clip=upload(app, playlist, "list.mp4"))
+    assert app.chooser.message.startswith("list.mp4: not a film")
+
+
+def test_errors_are_sentences_and_the_explorer_before_stays(app, tmp_path):
+    run(app)
+    shown = app.explorer
+    for changes, words in (
+        ({"clip": path(tmp_path / "none.mp4")}, "none.mp4: no such file"),
+        ({"clip": path(tmp_path)}, "a directory"),
+        ({"model": str(tmp_path)}, "lacks config.json and model.safetensors"),
+        ({"start": 999}, "start=999 lies past the end"),
+    ):
+        run(app, **changes)
+        assert app.chooser.failed
+        assert words in app.chooser.message
+        assert "Traceback" not in app.chooser.message
+    assert app.explorer is shown
+    assert shown.comm is not None
+    run(app)
+    assert (app.chooser.failed, shown.comm) == (False, None)
+
+
+def test_an_unexpected_error_has_its_type_and_asks_to_be_reported(app, monkeypatch, capfd):
+    def broken(*_, **__):
+        return {}["nothing"]
+
+    monkeypatch.setattr(explorer_app, "side_by_side", broken)
+    run(app)
+    assert app.chooser.failed
+    assert app.chooser.message.startswith("Something unexpected: KeyError: 'nothing'.")
+    assert "report it" in app.chooser.message
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_value_error_from_elsewhere_is_not_taken_for_a_sentence():
+    errors = []
+    for fail in (lambda: torch.zeros(2).view(3), lambda: int("x"), lambda: load_nothing()):
+        try:
+            fail()
+        except Exception as error:
+            errors.append(sentence(error))
+    assert [words.startswith("Something unexpected") for words in errors] == [True, True, False]
+
+
+def load_nothing():
+    from vmamba_explore.clips import load_clip
+
+    load_clip("nowhere.mp4")
+
+
+def test_cancel_is_heard_between_two_steps_and_another_run_can_follow(app, quick):
+    run(app, wait=False)
+    assert quick["reported"].wait(SECONDS)
+    assert app.chooser.busy
+    app.chooser._handle_custom_msg({"cancel": True}, [])
+    assert app.chooser.words == "cancelling"
+    quick["go on"].set()
+    app.wait(SECONDS)
+    assert (app.chooser.message, app.chooser.failed, app.explorer) == ("Cancelled.", False, None)
+    run(app)
+    assert app.chooser.message.startswith("right.mp4")
+
+
+def test_a_second_run_waits_for_nobody_and_does_not_start(app, quick):
+    run(app, wait=False)
+    assert quick["reported"].wait(SECONDS)
+    threads = threading.active_count()
+    run(app, wait=False, compare="reversed")
+    assert threading.active_count() == threads
+    quick["go on"].set()
+    app.wait(SECONDS)
+    assert len(app.explorer.explorations) == 1
+
+
+def test_closing_ends_the_run_and_shows_nothing(quick):
+    app = ExplorerApp()
+    run(app, wait=False)
+    assert quick["reported"].wait(SECONDS)
+    quick["go on"].set()
+    app.close()
+    assert app.explorer is None
+    assert app.comm is None
+
+
+def test_a_replaced_explorer_and_its_model_are_forgotten(app):
+    run(app)
+    old = weakref.ref(app.explorer.explorations[0].live.trace.model)
+    run(app)
+    gc.collect()
+    assert old() is None
+
+
+def test_the_model_of_a_run_bears_no_hook_and_no_gradient(app):
+    run(app, compare="mute forward")
+    model = app.explorer.explorations[0].live.trace.model
+    assert [name for name, point in hook_points(model).items() if point.functions] == []
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "allowed"),
+    [("", "", True), ("voila/0.5.13", "", False), ("voila/0.5.13", "0", False),
+     ("voila/0.5.13", "1", True)],
+)  # fmt: skip
+def test_paths_are_read_under_voila_only_if_asked_for(monkeypatch, server, asked, allowed):
+    monkeypatch.setenv("SERVER_SOFTWARE", server)
+    monkeypatch.setenv(explorer_app.PATHS, asked)
+    app = ExplorerApp()
+    assert app.chooser.allow_paths is allowed
+    run(app, clip=path("/etc/hosts"))
+    assert app.chooser.message.startswith("Clip: paths are not read") is not allowed
+    app.close()
+
+
+def test_clips_of_another_name_keep_their_error_only_where_they_were_named_by_path(app, tmp_path):
+    missing = tmp_path / "gone.mp4"
+    with pytest.raises(ClipError, match=str(missing)):
+        explorer_app.read_clip(
+            explorer_app.ChosenFile(missing, "gone.mp4"),
+            explorer_app.load_model("motion-nano"),
+            app.chooser.read(app.chooser.choice),
+        )
+
+
+ENDLESS = """
+import time
+from vmamba_explore.app import explorer_app
+
+def endless(model, clip, compare, question, name):
+    while True:
+        question.report("waiting", 0.5)
+        time.sleep(0.01)
+
+real, explorer_app.side_by_side = explorer_app.side_by_side, endless
+app = explorer_app.ExplorerApp()
+print(app.chooser.comm.comm_id)
+"""
+
+
+def test_a_kernel_hears_cancel_while_it_runs_and_shows_no_traceback():
+    """Messages as a browser sends them, to a real kernel."""
+    cell = nbformat.v4.new_code_cell(ENDLESS)
+    client = nbclient.NotebookClient(
+        nbformat.v4.new_notebook(cells=[cell]), timeout=SECONDS, kernel_name="python3"
+    )
+    with client.setup_kernel():
+        client.execute_cell(cell, 0)
+        comm = cell.outputs[0].text.strip()
+
+        def sends(**content):
+            data = {"method": "custom", "content": content}
+            session = client.kc.session
+            message = session.msg("comm_msg", {"comm_id": comm, "data": data})
+            client.kc.shell_channel.send(message)
+
+        def says(expression):
+            asked = nbformat.v4.new_code_cell(f"print({expression})")
+            client.nb.cells.append(asked)
+            client.execute_cell(asked, len(client.nb.cells) - 1)
+            (output,) = asked.outputs
+            return output.text.strip()
+
+        choice = eval(says("app.chooser.choice"))
+        sends(run=choice)
+        assert says("app.chooser.busy") == "True"
+        sends(cancel=True)
+        says("app.wait(60)")
+        assert says("app.chooser.message") == "Cancelled."
+        says("setattr(explorer_app, 'side_by_side', real)")
+        sends(run={**choice, "model": "nowhere"})
+        says("app.wait(60)")
+        assert says("app.chooser.failed") == "True"
+        sends(run=choice)
+        says("app.wait(60)")
+        assert says("app.chooser.message").startswith("right.mp4: right")
+        assert says("type(app.children[1]).__name__") == "Explorer"
