@@ -1,5 +1,5 @@
 # make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
-# make app     the explorer as a web page, for your own clip (HEADLESS=1; PATHS=1: read files by path)
+# make app     the explorer as a web page, for your own clip (HEADLESS=1 likewise)
 # make test    every test          make check   style, import contracts, types
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
 # own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
@@ -90,6 +90,7 @@ bench: $(BENCH_STAMP)
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/scan_operator.py
 	$(BIN)/python tests/bench/attribution.py
 	$(BIN)/python tests/bench/lrp.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/explorer.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
 .PHONY: truth

@@ -19,14 +19,14 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def open_cells(browser, lab):
     """Return a function: a notebook made of given cells, opened in JupyterLab and run."""
     contexts = []
 
     def opened(cells, name="cells.ipynb", init="", **options):
         write_notebook(lab, name, cells)
-        contexts.append(browser.new_context(viewport={"width": 1400, "height": 1200}, **options))
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 1700}, **options))
         page = open_notebook(lab, contexts[-1], name, init)
         run_all_cells(page)
         return page
@@ -47,3 +47,23 @@ def screenshot(tmp_path_factory):
         assert (folder / name).stat().st_size > 5_000, "an empty picture"
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def notebook(open_cells):
+    """A notebook with three explorers in its kernel and a box that shows one of them."""
+    from explorer_notebook import CELLS
+
+    watch = (pathlib.Path(__file__).parent / "watch.js").read_text("utf-8")
+    return open_cells(CELLS, "explorer.ipynb", watch)
+
+
+@pytest.fixture
+def show(notebook):
+    """Return a function that shows one of them; what goes wrong meanwhile fails the test."""
+    from explorer_notebook import show_explorer
+
+    notebook.faults.clear()
+    yield lambda name: show_explorer(notebook, name)
+    assert notebook.faults == [] and notebook.foreign == []
+    assert notebook.locator(".Toastify__toast").count() == 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vmamba_explore.view.explorer.widget import Explorer
 
 AnyPath = str | os.PathLike[str]
-COLORS = 128
+COLORS = 256
 """Colors of a GIF's palette."""
 
 

@@ -1,0 +1,111 @@
+"""Who can read and reach the explorer: names, keys alone, dark and light; HTML in names is text."""
+
+import pytest
+from explorer_notebook import BAD_NAME, PIXELS, drawn, expect, is_at
+from served import kernel_value
+
+CONTRAST = """root => {
+    const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const ancestors = (node) => (node ? [...ancestors(node.parentElement), node] : []);
+    const light = (colors) => {  // of colors painted over each other
+        for (const color of ["white", ...colors]) {
+            pen.fillStyle = color;
+            pen.fillRect(0, 0, 1, 1);
+        }
+        const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map((part) => {
+            const value = part / 255;
+            return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    return [...root.querySelectorAll("*")]
+        .filter((node) => [...node.childNodes].some(({ data }) => data?.trim()))
+        .filter((node) => node.getClientRects().length && !node.closest(":disabled"))
+        .map((node) => {
+            const grounds = ancestors(node).map((each) => getComputedStyle(each).backgroundColor);
+            const ground = light(grounds);
+            const ink = light([...grounds, getComputedStyle(node).color]);
+            const [low, high] = [Math.min(ink, ground), Math.max(ink, ground)];
+            return [(high + 0.05) / (low + 0.05), node.textContent];
+        })
+        .sort((one, other) => one[0] - other[0])[0];
+}"""
+
+
+LABELS = {
+    "button": [
+        "play",
+        "ask the read-out",
+        *(f"save as {k}" for k in "PNG HTML GIF MP4 CSV".split()),
+    ],
+    "slider": ["frame", "opacity"],
+    "combobox": ["speed", "quantity", "layer", "direction", "scale"],
+    "checkbox": ["scan path"],
+}
+
+
+def test_html_in_names_is_text(notebook, show):
+    explorer = show("bad")
+    assert explorer.locator("img, b").count() == 0
+    expect(explorer.locator(".vmx-source")).to_contain_text(BAD_NAME)
+    expect(explorer.locator(".vmx-classes li").first).to_contain_text(BAD_NAME)
+    assert BAD_NAME in explorer.get_attribute("aria-label")
+
+
+def test_every_control_and_picture_has_a_name(show):
+    explorer = show("two")
+    snapshot = explorer.aria_snapshot()
+    for role, names in LABELS.items():
+        for name in names:
+            assert f'- {role} "{name}"' in snapshot
+    nameless = explorer.locator("canvas:not([aria-label]):not([aria-hidden])")
+    assert nameless.count() == 0
+    assert "- status" in snapshot and 'group "explorer: right.mp4 and right.mp4, back' in snapshot
+
+
+def test_everything_is_reached_and_moved_by_keys_alone(notebook, show):
+    explorer = show("one")
+    explorer.focus()
+    reached = []
+    for _ in range(20):
+        notebook.keyboard.press("Tab")
+        name, inside, outlined = notebook.evaluate(
+            """() => {
+                const { activeElement: node } = document;
+                const { outlineStyle, boxShadow } = getComputedStyle(node);
+                const inside = node.closest(".vmx-explorer") !== null;
+                return [node.ariaLabel, inside, outlineStyle !== "none" || boxShadow !== "none"];
+            }"""
+        )
+        if not inside:
+            break
+        assert outlined, f"{name} has the focus and does not show it"
+        reached.append(name)
+    disabled = {"ask the read-out"}  # there is nothing to return from
+    assert set(reached) == set(sum(LABELS.values(), [])) - disabled
+    explorer.get_by_label("quantity").focus()
+    notebook.keyboard.press("ArrowDown")
+    is_at(explorer, quantity="state norm", frame=0, layer=kernel_value(notebook, "one.layer"))
+    explorer.get_by_label("play").focus()
+    notebook.keyboard.press("Space")
+    expect(explorer.get_by_label("pause")).to_be_focused()
+    notebook.keyboard.press("Space")
+    expect(explorer.get_by_label("play")).to_be_focused()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_text_is_read_in_either_theme(notebook, show, screenshot, theme):
+    explorer = show("two")
+    before = drawn(explorer), explorer.locator(".vmx-timeline canvas").evaluate(PIXELS)
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+    notebook.evaluate(change, theme)
+    dark = str(theme == "JupyterLab Dark").lower()
+    notebook.wait_for_function(
+        "dark => (document.body.dataset.jpThemeLight === 'false') === (dark === 'true')", arg=dark
+    )
+    notebook.wait_for_timeout(300)
+    contrast, words = explorer.evaluate(CONTRAST)
+    assert contrast >= 4.5, words
+    assert drawn(explorer) == before[0], "the maps' colors do not depend on the theme"
+    assert explorer.locator(".vmx-timeline canvas").evaluate(PIXELS) != before[1]
+    screenshot(explorer, f"{theme.split()[-1].lower()}.png")

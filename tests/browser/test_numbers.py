@@ -1,0 +1,52 @@
+"""The panel of numbers in JupyterLab: every tab, following the explorer; without FigureWidgets."""
+
+import pytest
+from explorer_notebook import click_patch, expect, pane
+from served import SECOND, kernel_does
+
+TABS = ("states", "channels", "memory", "score card")
+
+
+@pytest.fixture
+def shown(notebook, show):
+    """The explorer with its panel below."""
+    explorer = show("one")
+    kernel_does(notebook, "panel = one.numbers(); box.children = (one, panel)")
+    panel = notebook.locator(".vmx-numbers")
+    expect(panel).to_have_count(1, timeout=30 * SECOND)
+    yield explorer, panel
+    kernel_does(notebook, "panel.close()")
+
+
+def titles(panel):
+    return panel.locator(".js-plotly-plot:visible .gtitle")
+
+
+def open_tab(panel, name):
+    panel.get_by_role("tab", name=name, exact=True).click()
+
+
+def test_every_tab_shows_figures_that_follow_the_explorer(notebook, shown, screenshot):
+    explorer, panel = shown
+    for name in TABS[:3]:
+        open_tab(panel, name)
+        expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
+        notebook.wait_for_timeout(300)  # for the figure that follows
+        panel.scroll_into_view_if_needed()
+        screenshot(panel, f"numbers_{name}.png")
+        explorer.press("ArrowDown")
+        expect(titles(panel).first).to_contain_text("layer 4", timeout=30 * SECOND)
+        explorer.press("ArrowUp")
+        expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
+    open_tab(panel, TABS[3])
+    notebook.wait_for_timeout(500)
+    screenshot(panel, "numbers_scores.png")
+
+
+def test_the_states_at_the_asked_patch_follow_the_query(notebook, shown):
+    explorer, panel = shown
+    open_tab(panel, "states")
+    panel.get_by_label("state").select_option("at the asked patch")
+    expect(panel).to_contain_text("No patch is asked yet", timeout=15 * SECOND)
+    click_patch(pane(explorer), 2, 6)
+    expect(titles(panel).first).to_contain_text("row 2, column 6", timeout=15 * SECOND)
