@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from vmamba_explore import __version__
 
@@ -93,7 +94,11 @@ def _explore(options: argparse.Namespace) -> None:
     from vmamba_explore.app import explore
     from vmamba_explore.view.page import page_path
 
-    page_path(options.output, "explore")  # before anything runs
+    clips = [Path(name) for name in (options.clip, options.compare) if name]
+    for output in filter(None, (options.output, options.gif, options.csv)):  # before anything runs
+        path = page_path(output, "explore")
+        if path.exists() and any(clip.exists() and path.samefile(clip) for clip in clips):
+            raise FileExistsError(f"explore: {path} is the clip itself; name another output file.")
     explorer = explore(
         options.clip,
         options.model,

@@ -4,7 +4,7 @@ import pytest
 from explorer_notebook import click_patch, expect, pane
 from served import SECOND, kernel_does
 
-TABS = ("states", "channels", "memory", "score card")
+TABS = ("states", "channels", "memory")
 
 
 @pytest.fixture
@@ -26,21 +26,22 @@ def open_tab(panel, name):
     panel.get_by_role("tab", name=name, exact=True).click()
 
 
-def test_every_tab_shows_figures_that_follow_the_explorer(notebook, shown, screenshot):
+def test_every_tab_shows_figures_that_fit_and_follow_the_explorer(notebook, shown, screenshot):
     explorer, panel = shown
-    for name in TABS[:3]:
+    for name in TABS:
         open_tab(panel, name)
         expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
         notebook.wait_for_timeout(300)  # for the figure that follows
+        hidden = panel.locator(".js-plotly-plot:visible").first.evaluate(
+            "plot => plot.scrollWidth - plot.clientWidth"
+        )
+        assert hidden <= 0, "the figure is wider than its place"
         panel.scroll_into_view_if_needed()
         screenshot(panel, f"numbers_{name}.png")
         explorer.press("ArrowDown")
         expect(titles(panel).first).to_contain_text("layer 4", timeout=30 * SECOND)
         explorer.press("ArrowUp")
         expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
-    open_tab(panel, TABS[3])
-    notebook.wait_for_timeout(500)
-    screenshot(panel, "numbers_scores.png")
 
 
 def test_the_states_at_the_asked_patch_follow_the_query(notebook, shown):
@@ -50,3 +51,17 @@ def test_the_states_at_the_asked_patch_follow_the_query(notebook, shown):
     expect(panel).to_contain_text("No patch is asked yet", timeout=15 * SECOND)
     click_patch(pane(explorer), 2, 6)
     expect(titles(panel).first).to_contain_text("row 2, column 6", timeout=15 * SECOND)
+
+
+def test_a_method_is_run_and_scored_on_this_clip(shown, screenshot):
+    explorer, panel = shown
+    open_tab(panel, "score card")
+    panel.get_by_label("methods").select_option(["saliency", "mamba_lrp"])
+    run = panel.locator("button", has_text="run")
+    run.click()
+    table = panel.locator("table")
+    expect(table).to_contain_text("mamba_lrp", timeout=60 * SECOND)
+    expect(table).to_contain_text("saliency")
+    expect(run).to_be_enabled(timeout=30 * SECOND)
+    panel.scroll_into_view_if_needed()
+    screenshot(panel, "numbers_scores.png")

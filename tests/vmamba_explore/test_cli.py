@@ -1,10 +1,12 @@
 """The command line: exit codes, one line for an error."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from vmamba_explore import resources
 from vmamba_explore.cli import main
 from vmamba_explore.model.checkpoints import save_model
 
@@ -46,3 +48,43 @@ def test_a_stride_that_is_no_number_is_told_what_was_expected(tmp_path, capsys):
         main(["report", "a.mp4", "--output", str(tmp_path / "r.html"), "--stride", "all"])
     assert stopped.value.code == 2
     assert "expected a whole number or 'spread', got 'all'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Return a copy of a bundled clip, for tests that might destroy it."""
+    return shutil.copy(resources.path("clips/right.mp4"), tmp_path / "mine.mp4")
+
+
+def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys):
+    page, gif, table = (tmp_path / f"a.{kind}" for kind in ("html", "gif", "csv"))
+    arguments = ["explore", str(clip), "--output", str(page), "--compare", "reversed"]
+    assert main([*arguments, "--gif", str(gif), "--csv", str(table)]) == 0
+    assert capsys.readouterr().out.split() == [str(page), str(gif), str(table)]
+    assert "mine.mp4, backwards" in page.read_text("utf-8")
+    assert gif.read_bytes().startswith(b"GIF8")
+    assert table.read_text().startswith("side,layer,direction,frame")
+
+
+@pytest.mark.parametrize("option", ["--output", "--gif", "--csv"])
+def test_explore_never_overwrites_the_clip(clip, tmp_path, capsys, option):
+    before = clip.read_bytes()
+    outputs = {"--output": str(tmp_path / "page.html"), option: str(clip)}
+    assert main(["explore", str(clip), *(word for pair in outputs.items() for word in pair)]) == 2
+    assert "mine.mp4 is the clip itself; name another output file" in capsys.readouterr().err
+    assert clip.read_bytes() == before
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_explore_never_overwrites_what_it_compares_with(clip, capsys):
+    before = clip.read_bytes()
+    first = str(resources.path("clips/right.mp4"))
+    assert main(["explore", first, "--compare", str(clip), "--output", str(clip)]) == 2
+    assert clip.read_bytes() == before
+
+
+def test_explore_names_a_missing_folder_before_anything_is_written(clip, tmp_path, capsys):
+    page, gif = tmp_path / "page.html", tmp_path / "absent" / "a.gif"
+    assert main(["explore", str(clip), "--output", str(page), "--gif", str(gif)]) == 2
+    assert "absent does not exist" in capsys.readouterr().err
+    assert not page.exists()

@@ -45,7 +45,7 @@ def explore(
         target: The class that contributions and evidence explain, number or name; None for the
             most probable one of `clip`.
         minus: A class whose logit is subtracted.
-        quantities: Which maps, of `gather.QUANTITIES`; None for all.
+        quantities: Which maps, of `app.question.QUANTITIES`; None for all.
         layers: Which layers; None for all.
         stride, start: Which frames of a file (see `load_clip`).
         budget_gib: The most that a recording may hold, GiB.

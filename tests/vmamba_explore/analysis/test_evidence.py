@@ -191,7 +191,6 @@ def test_a_held_clip_stands_still_where_it_was_cut(kind):
     assert (found.kind, found.removal) == (kind, "held")
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("curve", [prefix_curve, suffix_curve])
 def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
     model = toy()
@@ -202,6 +201,7 @@ def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
     assert torch.equal(shown.values, quiet.values)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_kind_is_told_so():
     model = toy()
     with pytest.raises(ValueError, match="kind must be 'prefix' or 'suffix', got 'middle'"):

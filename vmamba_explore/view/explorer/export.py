@@ -90,8 +90,8 @@ def dataset_of(sides: Sequence[Exploration]) -> xr.Dataset:
     if len(datasets) == 1:
         return datasets[0]
     together = xr.concat(
-        datasets, pd.Index(["A", "B"], name="side"), data_vars="all", coords="minimal",
-        compat="override", join="inner", combine_attrs="drop",
+        datasets, pd.Index(["A", "B"], name="side"), data_vars="all", coords="different",
+        compat="equals", join="inner", combine_attrs="drop",
     )  # fmt: skip
     names = {letter: side.title for letter, side in zip("AB", sides, strict=True)}
     return together.assign_attrs(model=sides[0].model, target=sides[0].target, **names)
@@ -113,7 +113,7 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
             "to_zarr needs the package zarr, which is not installed: pip install "
             "'vmamba-explore[extract]'; to_csv needs nothing more."
         ) from None
-    store = writable(path, "to_zarr", overwrite)
+    store = writable(path, "to_zarr", overwrite, folder=True)
     for name in ("side", "direction"):
         if name in dataset.coords:
             words = [str(word) for word in dataset[name].values]
@@ -125,23 +125,42 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
     return store
 
 
-def writable(path: AnyPath, call: str, overwrite: bool = False) -> Path:
+def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = False) -> Path:
     """Return a path that can be written.
+
+    Args:
+        path: Where to.
+        call: Begins the message of an error.
+        overwrite: Whether what is there may be replaced.
+        folder: Whether a Zarr store will be written, which is a folder, or one file.
 
     Raises:
         FileNotFoundError: its folder does not exist.
-        FileExistsError: there is something already.
+        FileExistsError: there is something already, or something that is no Zarr store.
+        IsADirectoryError: a folder is in the place of the file.
     """
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"{call}: cannot write {path}: the folder {path.absolute().parent} does not exist."
         )
+    if path.is_dir() and not folder:
+        raise IsADirectoryError(f"{call}: {path} is a folder; name a file.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{call}: {path} exists already; overwrite=True replaces it.")
-    if path.is_dir() and path.suffix != ".zarr":
-        raise IsADirectoryError(f"{call}: {path} is a folder; name a file.")
+    if folder and path.exists() and not _is_store(path):
+        raise FileExistsError(
+            f"{call}: {path} is no Zarr store, so it is not replaced; name another folder."
+        )
     return path
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a folder may be replaced by a Zarr store: it is one, or empty."""
+    if not path.is_dir():
+        return False
+    marks = (path / name for name in ("zarr.json", ".zgroup", ".zarray"))
+    return any(mark.exists() for mark in marks) or not any(path.iterdir())
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,7 +36,7 @@ class Snapshots:
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
         self._sides = explorer.explorations
-        self._font = ImageFont.load_default(13)
+        self._font, self._wide_font = ImageFont.load_default(13), _wide_font(13)
         name = explorer.quantity
         self._map = DrawnMap.of([side.maps[name] for side in self._sides]) if name else None
         directions = self._directions()
@@ -74,47 +76,87 @@ class Snapshots:
 
     def _directions(self) -> Sequence[str]:
         shown = self._explorer.direction
-        if self._map is None or self._map.shape[1] == 1:
+        without = self._map is None or self._map.shape[1] == 1  # the map has no directions
+        if without and not self._explorer.path:
             return [""]
-        return self._explorer.directions if shown == "both" else [shown]
+        every = shown == "both" or (without and shown == "difference")  # a path in each
+        return self._explorer.directions if every else [shown]
 
-    def _shown(self, side: Side, direction: str) -> tuple[npt.NDArray[np.float64], Scale, bool]:
-        assert self._map is not None
+    def _shown(
+        self, drawn: DrawnMap, side: Side, direction: str
+    ) -> tuple[npt.NDArray[np.float64], Scale, bool]:
         explorer = self._explorer
         number = explorer.directions.index(direction) if direction in explorer.directions else 0
-        layer = explorer.layers.index(explorer.layer) if self._map.shape[0] > 1 else 0
+        layer = explorer.layers.index(explorer.layer) if drawn.shape[0] > 1 else 0
         which: int | Literal["difference"] = "difference" if direction == "difference" else number
-        return self._map.pane(side, which, layer, explorer.scale == "all")
+        return drawn.pane(side, which, layer, explorer.scale == "all")
 
     def _pane(self, side: Side, direction: str, frame: int) -> Image.Image:
         clip = self._sides[1 if side == "difference" else side].clip
         picture = Image.fromarray(clip.frames[frame])
-        if self._map is None:
-            return picture.resize(self._pane_size, Image.Resampling.NEAREST)
-        picture = (
-            picture.convert("L").convert("RGB").resize(self._pane_size, Image.Resampling.NEAREST)
-        )
-        values, scale, _ = self._shown(side, direction)
+        if self._map is not None:
+            picture = picture.convert("L").convert("RGB")
+        picture = picture.resize(self._pane_size, Image.Resampling.NEAREST)
+        if self._map is not None:
+            self._lay_over(picture, self._map, side, direction, frame)
+        if self._explorer.path:
+            both = direction == "difference"
+            names = self._explorer.directions if both else [direction]
+            for i, name in enumerate(names):  # side by side, where they run the same way
+                self._draw_path(picture, name, frame, 4 * i - 2 if both else 0)
+        self._box_query(picture, frame)
+        return picture
+
+    def _lay_over(
+        self, picture: Image.Image, drawn: DrawnMap, side: Side, direction: str, frame: int
+    ) -> None:
+        values, scale, _ = self._shown(drawn, side, direction)
         levels = scale.levels(values[self._explorer.token_frames[frame]])
         table = np.vstack([color_table(scale.signed), np.zeros((1, 3), np.uint8)])
         colors = Image.fromarray(table[levels]).resize(self._pane_size, Image.Resampling.NEAREST)
         strength = np.where(levels == MISSING, 0, round(255 * self._explorer.opacity))
         mask = Image.fromarray(strength.astype(np.uint8))
         picture.paste(colors, mask=mask.resize(self._pane_size, Image.Resampling.NEAREST))
-        self._box_query(picture, frame, levels.shape)
-        return picture
 
-    def _box_query(self, picture: Image.Image, frame: int, shape: tuple[int, ...]) -> None:
+    def _draw_path(self, picture: Image.Image, direction: str, frame: int, shift: int = 0) -> None:
+        """The order in which a scan reads this frame: a dot where it begins, thick up to the query,
+        or all of it thick where none is asked."""
+        steps = self._sides[0].steps[direction][self._explorer.token_frames[frame]]
+        query, draw = self._query_in(frame), ImageDraw.Draw(picture)
+        wide, high = picture.width / steps.shape[1], picture.height / steps.shape[0]
+        places = np.argwhere(steps >= 0)[steps.ravel().argsort()]
+        points = [((col + 0.5) * wide + shift, (row + 0.5) * high + shift) for row, col in places]
+        read = sorted(steps.ravel())
+        last = read[-1] if query is None else int(steps[query])
+        color = self._explorer.colors[direction]
+        for begin, end, step, following in zip(points, points[1:], read, read[1:], strict=False):
+            if following == step + 1:  # else the scan has left the frame in between
+                draw.line((begin, end), color, 3 if following <= last else 1)
+        x, y = points[0]
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), color)
+
+    def _query_in(self, frame: int) -> tuple[int, int] | None:
+        """Row and column of the asked patch where it is in this clip frame."""
         query = self._explorer.query
         if not query or query[0] != self._explorer.token_frames[frame]:
+            return None
+        return query[1], query[2]
+
+    def _box_query(self, picture: Image.Image, frame: int) -> None:
+        query = self._query_in(frame)
+        if query is None:
             return
-        high, wide = picture.height / shape[0], picture.width / shape[1]
-        box = (query[2] * wide, query[1] * high, (query[2] + 1) * wide, (query[1] + 1) * high)
-        ImageDraw.Draw(picture).rectangle(box, outline="white", width=2)
+        _, rows, cols = next(iter(self._sides[0].steps.values())).shape
+        wide, high = picture.width / cols, picture.height / rows
+        row, col = query
+        box = (col * wide, row * high, (col + 1) * wide, (row + 1) * high)
+        draw = ImageDraw.Draw(picture)
+        draw.rectangle(box, outline=INK, width=4)
+        draw.rectangle(box, outline=PAPER, width=2)
 
     def _title(self, side: Side, direction: str) -> str:
         words = {"difference": "forward − backward", "": "all layers and directions"}
-        name = words.get(direction, direction) if self._map is not None else ""
+        name = words.get(direction, direction) if self._map is not None or direction else ""
         letter = {0: "A", 1: "B", "difference": "B − A"}[side] if len(self._sides) > 1 else ""
         return ": ".join(part for part in (letter, name) if part)
 
@@ -140,7 +182,7 @@ class Snapshots:
         legends = []
         sides: list[Side] = [0, "difference"] if len(self._sides) > 1 else [0]
         for side in sides:
-            _, scale, ratio = self._shown(side, direction)
+            _, scale, ratio = self._shown(self._map, side, direction)
             words = with_unit(name, "ratio" if ratio else unit)
             legends.append((f"B − A: {words}" if side == "difference" else words, scale, ratio))
         return legends
@@ -213,4 +255,22 @@ class Snapshots:
         words: str,
         color: str,
     ) -> None:
-        draw.text(place, words.translate(IN_FONT), color, self._font)
+        """Write a line, cut where it would leave the picture."""
+        words = words.translate(IN_FONT)
+        font = self._font if words.replace("·", "").isascii() else self._wide_font
+        room = draw.im.size[0] - place[0] - GAP
+        if font.getlength(words) > room:
+            while words and font.getlength(f"{words}...") > room:
+                words = words[:-1]
+            words = f"{words}..."
+        draw.text(place, words, color, font)
+
+
+def _wide_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font with accents, Greek and Cyrillic, for names: the one that matplotlib brings along."""
+    found = importlib.util.find_spec("matplotlib")  # does not import it
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+        if path.exists():
+            return ImageFont.truetype(path, size)
+    return ImageFont.load_default(size)

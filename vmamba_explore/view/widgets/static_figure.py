@@ -22,6 +22,9 @@ class StaticFigure(ipywidgets.Output):
         shown = []
         if figure is not None:
             words = str(figure.layout.title.text or "a figure")
-            data = {MIMETYPE: json.loads(figure.to_json()), "text/plain": words}
+            content = json.loads(figure.to_json())
+            content["layout"].pop("width", None)  # as wide as its place, which may be narrow
+            content["config"] = {"responsive": True, "displaylogo": False}
+            data = {MIMETYPE: content, "text/plain": words}
             shown.append({"output_type": "display_data", "data": data, "metadata": {}})
         self.set_trait("outputs", tuple(shown))

@@ -1,6 +1,8 @@
 """What can be taken out of the explorer."""
 
 import io
+import sys
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -84,6 +86,27 @@ def test_the_table_of_two_sides_names_them(pair):
     assert set(table["side"]) == {"A", "B"} and len(table) == 2 * 96
 
 
+def test_each_side_keeps_its_own_times(make_exploration):
+    one, other = make_exploration(0), make_exploration(1)
+    later = {
+        name: values.assign_coords(seconds=values["seconds"] + 3)
+        for name, values in {**other.maps, **other.curves}.items()
+    }
+    maps, curves = ({name: later[name] for name in part} for part in (other.maps, other.curves))
+    pair = Explorer(one, replace(other, maps=maps, curves=curves))
+    for what in ("maps", "curves"):
+        times = pd.read_csv(io.StringIO(pair.to_csv(what=what))).groupby("side")["seconds"]
+        assert times.unique()["A"].tolist() == [0, 0.25, 0.5]
+        assert times.unique()["B"].tolist() == [3, 3.25, 3.5]
+
+
+def test_maps_that_only_one_side_has_are_kept(make_exploration):
+    one, other = make_exploration(0), make_exploration(1)
+    maps = {name: values for name, values in other.maps.items() if name != "contribution"}
+    table = pd.read_csv(io.StringIO(Explorer(one, replace(other, maps=maps)).to_csv()))
+    assert table.groupby("side")["contribution"].count().to_dict() == {"A": 96, "B": 0}
+
+
 def test_a_zarr_store_gives_every_number_back(pair, make_exploration, tmp_path):
     pytest.importorskip("zarr")
     store = pair.to_zarr(tmp_path / "clip.zarr")
@@ -101,6 +124,33 @@ def test_nothing_is_overwritten_unless_told(explorer, tmp_path, kind):
     with pytest.raises(FileExistsError, match=f"to_{kind}: .* exists already; overwrite=True"):
         getattr(explorer, f"to_{kind}")(path)
     assert path.read_text() == "mine"
+
+
+def test_a_zarr_store_replaces_a_store_and_nothing_else(explorer, tmp_path):
+    pytest.importorskip("zarr")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    for path in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+        with pytest.raises(FileExistsError, match="is no Zarr store, so it is not replaced"):
+            explorer.to_zarr(path, overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
+    explorer.to_zarr(tmp_path / "store")
+    with pytest.raises(FileExistsError, match="exists already; overwrite=True"):
+        explorer.to_zarr(tmp_path / "store")
+    assert explorer.to_zarr(tmp_path / "store", overwrite=True) == tmp_path / "store"
+
+
+def test_without_zarr_the_package_to_install_is_named(explorer, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'vmamba-explore\[extract\]'"):
+        explorer.to_zarr(tmp_path / "clip.zarr")
+
+
+@pytest.mark.parametrize("kind", ["html", "png", "gif", "csv"])
+def test_a_folder_is_no_file(explorer, tmp_path, kind):
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"to_{kind}: .*a.zarr is a folder; name a file"):
+        getattr(explorer, f"to_{kind}")(tmp_path / "a.zarr", overwrite=True)
 
 
 def test_a_missing_folder_is_named(explorer, tmp_path):

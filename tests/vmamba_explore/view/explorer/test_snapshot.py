@@ -26,7 +26,7 @@ def test_all_frames_have_one_even_size(explorer):
 @pytest.mark.parametrize(
     "trait, value",
     [("quantity", "delta"), ("quantity", ""), ("layer", 0), ("direction", "difference"),
-     ("direction", "forward"), ("opacity", 0.9), ("query", [1, 1, 2])],
+     ("direction", "forward"), ("opacity", 0.9), ("query", [1, 1, 2]), ("path", True)],
 )  # fmt: skip
 def test_every_choice_changes_the_picture(explorer, trait, value):
     before = pixels(explorer)
@@ -49,3 +49,41 @@ def test_two_sides_stand_beside_each_other_with_their_difference(make_exploratio
     one = Snapshots(Explorer(make_exploration(0))).picture(0)
     two = Snapshots(Explorer(make_exploration(0), make_exploration(1))).picture(0)
     assert two.width > 1.3 * one.width and two.height > one.height
+
+
+@pytest.mark.parametrize("direction", ["both", "forward", "difference"])
+@pytest.mark.parametrize("quantity", ["contribution", "relevance", ""])
+def test_the_query_is_drawn_in_its_own_frame_whatever_lies_there(explorer, quantity, direction):
+    explorer.quantity, explorer.direction, explorer.path = quantity, direction, True
+    here, elsewhere = pixels(explorer, 2), pixels(explorer, 4)  # token frames 1 and 2
+    explorer.query = [1, 1, 2]
+    assert (here != pixels(explorer, 2)).any()
+    assert (elsewhere == pixels(explorer, 4)).all()
+
+
+def test_the_part_of_the_path_that_is_still_to_read_is_thinner(explorer):
+    explorer.direction, explorer.path, explorer.opacity = "forward", True, 0.0
+    blue, counts = (0, 114, 178), []
+    for query in ([], [1, 1, 3], [1, 0, 0]):  # all of it, up to its end, up to its beginning
+        explorer.query = query
+        counts.append((pixels(explorer) == blue).all(-1).sum())
+    assert counts[2] < counts[1] <= counts[0]
+
+
+def test_a_long_name_is_cut_within_the_picture(make_exploration):
+    long = pixels(Explorer(make_exploration(0, name="name " * 60)))
+    assert (long[8:24, -8:] == 255).all()
+    assert (long[8:24, -60:-8] < 255).any()
+
+
+def test_accents_are_letters_and_no_boxes(make_exploration):
+    drawn = [pixels(Explorer(make_exploration(0, name=name))) for name in ("é", "è", "ж")]
+    assert (drawn[0] != drawn[1]).any() and (drawn[0] != drawn[2]).any()
+
+
+@pytest.mark.parametrize("quantity, direction", [("contribution", "difference"), ("", "both")])
+def test_the_paths_of_two_directions_do_not_hide_each_other(explorer, quantity, direction):
+    explorer.quantity, explorer.direction, explorer.path = quantity, direction, True
+    seen = pixels(explorer)
+    length = [(seen == color).all(-1).sum() for color in ((0, 114, 178), (213, 94, 0))]
+    assert min(length) > 0.5 * max(length)

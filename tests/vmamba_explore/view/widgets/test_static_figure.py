@@ -28,3 +28,12 @@ def test_the_next_figure_replaces_it_and_none_clears_it():
     assert [output["data"]["text/plain"] for output in place.outputs] == ["two"]
     place.show(None)
     assert place.outputs == ()
+
+
+def test_a_figure_takes_the_width_of_its_place():
+    place = StaticFigure()
+    figure = go.Figure(layout={"title": "one", "width": 960, "height": 300})
+    place.show(figure)
+    layout = place.outputs[0]["data"][MIMETYPE]["layout"]
+    assert "width" not in layout and layout["height"] == 300
+    assert figure.layout.width == 960, "the caller's figure was changed"
