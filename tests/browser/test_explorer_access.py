@@ -93,6 +93,21 @@ def test_everything_is_reached_and_moved_by_keys_alone(notebook, show):
     expect(explorer.get_by_label("play")).to_be_focused()
 
 
+def test_a_patch_is_asked_and_moved_by_keys_alone(show):
+    explorer = show("one")
+    explorer.focus()
+    explorer.press("Shift+ArrowRight")  # the first one is in the middle
+    is_at(explorer, query="0,4,4", asking="answered")
+    for key in ("Shift+ArrowRight", "Shift+ArrowUp", "Shift+ArrowUp", "Shift+ArrowLeft"):
+        explorer.press(key)
+    is_at(explorer, query="0,2,4", frame=0)
+    for _ in range(5):
+        explorer.press("Shift+ArrowUp")
+    is_at(explorer, query="0,0,4")  # no further than the edge
+    explorer.press("Escape")
+    is_at(explorer, query="")
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_text_is_read_in_either_theme(notebook, show, screenshot, theme):
     explorer = show("two")

@@ -90,15 +90,32 @@ function createControls(view) {
     Escape: () => view.set("query", []),
   };
 
+  // The asked patch, moved by a row or a column; the first one is in the middle of this frame.
+  function ask(rows, cols) {
+    const within = (place, size) => Math.min(Math.max(place, 0), size - 1);
+    const [, row = data.rows >> 1, col = data.cols >> 1] = view.get("query");
+    const first = view.get("query").length === 0;
+    const place = first ? [row, col] : [within(row + rows, data.rows), within(col + cols, data.cols)];
+    view.set("query", [view.tokenFrame, ...place]);
+  }
+
+  const asking = {
+    ArrowLeft: () => ask(0, -1),
+    ArrowRight: () => ask(0, 1),
+    ArrowUp: () => ask(-1, 0),
+    ArrowDown: () => ask(1, 0),
+  };
+
   function key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return; // the page's
     event.stopPropagation(); // the notebook has its own use for plain keys
     const { tagName } = event.target;
     if (tagName === "SELECT" || event.target === ui.opacity) return; // they use keys themselves
     if (event.key === " " && (tagName === "BUTTON" || event.target === ui.path)) return;
-    if (!(event.key in keys)) return;
+    const act = (event.shiftKey ? asking : keys)[event.key];
+    if (act === undefined) return;
     event.preventDefault();
-    keys[event.key]();
+    act();
   }
 
   view.listen(view.root, "keydown", key);
