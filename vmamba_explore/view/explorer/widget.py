@@ -73,7 +73,7 @@ class Explorer(anywidget.AnyWidget):
         speed: Of playing, as a factor.
     """
 
-    _css = read_code([_HERE / "explorer.css"])
+    _css = read_code([_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css"])
     _esm = read_code([_HERE.parent / "widgets" / "drawing.js", *(_HERE / name for name in CODE)])
 
     sides = traitlets.List(traitlets.Dict()).tag(sync=True)  # one clip each, see pack_side

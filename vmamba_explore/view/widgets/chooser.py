@@ -64,7 +64,7 @@ class ClipChooser(anywidget.AnyWidget):
         failed: Whether `message` is an error.
     """
 
-    _css = read_code([_HERE / "chooser.css"])
+    _css = read_code([_HERE / "theme.css", _HERE / "chooser.css"])
     _esm = read_code(_HERE / name for name in ("drawing.js", "upload.js", "chooser.js"))
 
     samples = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -44,7 +44,7 @@ class ClipPlayer(anywidget.AnyWidget):
     """
 
     _esm = read_code([_HERE / "drawing.js", _HERE / "player.js"])
-    _css = read_code([_HERE / "player.css"])
+    _css = read_code([_HERE / "theme.css", _HERE / "player.css"])
 
     frames = traitlets.Bytes().tag(sync=True)  # encoded pictures, one after the other
     offsets = traitlets.List(traitlets.Int()).tag(sync=True)  # where each picture starts; the end
