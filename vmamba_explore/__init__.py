@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vmamba_explore.hooks import hook_names
     from vmamba_explore.model.checkpoints import load_model
     from vmamba_explore.model.config import VideoMambaConfig
+    from vmamba_explore.model.inflate import from_image_checkpoint
+    from vmamba_explore.model.labels import label_names
     from vmamba_explore.model.videomamba import VideoMamba
     from vmamba_explore.trace.record import (
         replay_layer,
@@ -47,7 +49,9 @@ _HOMES = {
     "VideoMambaConfig": "model.config",
     "attribute": "attribution.attribute",
     "explore": "app.explore",
+    "from_image_checkpoint": "model.inflate",
     "hook_names": "hooks",
+    "label_names": "model.labels",
     "load_clip": "clips.decode",
     "load_model": "model.checkpoints",
     "replay_layer": "trace.record",
@@ -66,7 +70,9 @@ __all__ = [
     "VideoMambaConfig",
     "attribute",
     "explore",
+    "from_image_checkpoint",
     "hook_names",
+    "label_names",
     "load_clip",
     "load_model",
     "replay_layer",

@@ -10,17 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmamba_explore import __version__
+from vmamba_explore.training.commands import add_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 after one line about what was wrong."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    mendable = (ValueError, OSError, MemoryError, ImportError, FloatingPointError)
     try:
-        options.run(options)
-    except (ValueError, OSError, MemoryError) as error:  # what a user can mend, no traceback
+        said = options.run(options)
+    except mendable as error:  # by the user: no traceback
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
+    if said:
+        print(said)
     return 0
 
 
@@ -36,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--output", required=True, help="the HTML file to write")
     page.add_argument("--model", default="motion-nano", help="a bundled model, or a folder")
     _add_choice_of_frames(page)
+    _add_budget(page)
     page.set_defaults(run=_report)
 
     view = commands.add_parser("explore", help="write the explorer of a clip as one HTML page")
@@ -46,7 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("--gif", help="also write an animated GIF there")
     view.add_argument("--csv", help="also write all numbers there")
     _add_choice_of_frames(view)
+    _add_budget(view)
     view.set_defaults(run=_explore)
+
+    named = commands.add_parser("predict", help="say what a model sees in a video")
+    named.add_argument("clip", help="a video file")
+    named.add_argument("--model", default="motion-nano", help="a folder, file or Hub reference")
+    named.add_argument("-k", type=int, default=5, help="how many classes (default 5)")
+    _add_choice_of_frames(named)
+    named.set_defaults(run=_predict)
+
+    add_commands(commands)
 
     info = commands.add_parser("info", help="print versions and the scan's backends")
     info.set_defaults(run=_info)
@@ -63,6 +81,9 @@ def _add_choice_of_frames(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", type=int, help="first source frame, counted from 0 (default: around the middle)"
     )
+
+
+def _add_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget-gib", type=float, default=1.0, help="memory for what is recorded (default 1)"
     )
@@ -117,6 +138,21 @@ def _explore(options: argparse.Namespace) -> None:
         print(options.csv)
 
 
+def _predict(options: argparse.Namespace) -> str:
+    from vmamba_explore import load_clip, load_model
+
+    model = load_model(options.model)
+    clip = load_clip(
+        options.clip,
+        num_frames=model.config.num_frames,
+        stride=options.stride,
+        start=options.start,
+        img_size=model.config.img_size,
+    )
+    found = model.predict(clip, options.k)
+    return "\n".join(f"{p.probability:7.2%}  {p.index:4}  {p.name}" for p in found)
+
+
 def _info(options: argparse.Namespace) -> None:
     import torch
 
@@ -131,3 +167,7 @@ def _info(options: argparse.Namespace) -> None:
     for backend in vmamba_kernels.backends():
         state = "available" if backend.available else f"not available: {backend.reason}"
         print(f"scan backend {backend.name}: {state}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,27 +10,36 @@ than MP4 and Matroska.
 import logging
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import av
-import av.logging
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 from torch import from_numpy
 from torch.nn.functional import interpolate
 
 from vmamba_explore.clips.clip import Clip, ClipError
+from vmamba_explore.clips.container import (
+    CUT_OFF_SECONDS,
+    check_file,
+    in_seconds,
+    quiet,
+    upright,
+    video_stream,
+    why_unreadable,
+)
 from vmamba_explore.clips.sampling import at_least, frame_indices
 
 DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-CUT_OFF_SECONDS = 1.0  # a Matroska file whose packets end this long before its duration was cut
 
 logger = logging.getLogger(__name__)
+
+Choose = Callable[[int], tuple[np.ndarray, int]]
+Fit = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -75,61 +84,52 @@ def load_clip(
     """
     if img_size is not None:
         img_size = at_least(1, "img_size", img_size)
+
+    def choose(available: int) -> tuple[np.ndarray, int]:
+        return frame_indices(available, num_frames, stride, start)
+
+    fit = (lambda pixels: pixels) if img_size is None else partial(middle_square, size=img_size)
+    return load_frames(path, choose, fit)
+
+
+def load_frames(path: str | os.PathLike[str], choose: Choose, fit: Fit) -> Clip:
+    """Read the frames of a video file that a function chooses, the file being looked at once.
+
+    Args:
+        path: A video file that FFmpeg can read.
+        choose: Gets the number of frames the file has; returns which to read, int64, in the order
+            wanted, and how many of them repeat the last one for want of more.
+        fit: Makes of a frame, uint8 (H, W, 3), what is kept of it; the same size for all.
+    Returns:
+        The frames as a clip.
+    Raises:
+        ClipError: as `load_clip`.
+    """
     filename = os.fsdecode(path)
-    _check_file(filename)
-    with _quiet():
+    check_file(filename)
+    with quiet():
         try:
             source = _list_frames(filename)
             if source.pts is None:
                 source = _count_frames(source)
-            clip = _sample(source, num_frames, stride, start, img_size)
+            clip = _sample(source, choose, fit)
             if clip is None:  # the packets promised other frames than they hold
-                clip = _sample(_count_frames(source), num_frames, stride, start, img_size)
+                clip = _sample(_count_frames(source), choose, fit)
         except av.error.FFmpegError as error:
             reason = error.strerror or type(error).__name__
-            raise ClipError(f"{filename}: {_why_unreadable(filename, reason)}.") from None
+            raise ClipError(f"{filename}: {why_unreadable(filename, reason)}.") from None
     if clip is None:
         raise ClipError(f"{filename}: it shows other frames each time it is read.")
     return clip
-
-
-def _check_file(filename: str) -> None:
-    if not os.path.lexists(filename):
-        raise ClipError(f"{filename}: no such file (looked from {os.getcwd()}).")
-    if os.path.isdir(filename):
-        raise ClipError(f"{filename}: a directory; give one video file inside it.")
-    if not os.path.isfile(filename):
-        raise ClipError(f"{filename}: not a regular file, or a link that leads nowhere.")
-    if os.path.getsize(filename) == 0:
-        raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
-
-
-def _why_unreadable(filename: str, reason: str) -> str:
-    if os.access(filename, os.R_OK):
-        with open(filename, "rb") as file:
-            if file.read(8)[4:] == b"ftyp":
-                return f"an MP4 file that was cut off ({reason}); download or copy it again"
-    return f"not a video that can be read ({reason})"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep FFmpeg's messages off stderr: what matters in them becomes a ClipError."""
-    level = av.logging.get_level()
-    av.logging.set_level(None)
-    try:
-        yield
-    finally:
-        av.logging.set_level(level)
 
 
 def _list_frames(filename: str) -> _Source:
     """List the frames of a file from its packets; none is decoded."""
     path = os.path.abspath(filename)  # never taken for a URL
     with av.open(path, metadata_errors="ignore") as container:
-        stream = _video_stream(container, filename)
+        stream = video_stream(container, filename)
         index, time_base = stream.index, float(stream.time_base or 0)  # gone once it is closed
-        begin, duration = _seconds(container.start_time), _seconds(container.duration)
+        begin, duration = in_seconds(container.start_time), in_seconds(container.duration)
         shown: list[int | None] = []
         keys: dict[int, int] = {}  # place in the file -> time stamp
         hidden, end, corrupt = 0, 0.0, False
@@ -170,33 +170,12 @@ def _list_frames(filename: str) -> _Source:
     )
 
 
-def _video_stream(container: InputContainer, filename: str) -> VideoStream:
-    """Return the stream a player would show; cover pictures and text art are none."""
-    cover = Disposition.attached_pic
-    pictures = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if container.format.name == "tty":
-        raise ClipError(f"{filename}: a text file, not a video.")
-    if not pictures:
-        sounds = len(container.streams.audio)
-        streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
-        raise ClipError(
-            f"{filename}: no video stream ({streams}, {_seconds(container.duration):.1f} s); "
-            "give a file with pictures."
-        )
-    best = container.streams.best("video")
-    return next((stream for stream in pictures if stream == best), pictures[0])
-
-
-def _seconds(av_time: int | None) -> float:
-    return (av_time or 0) / av.time_base
-
-
 def _count_frames(source: _Source) -> _Source:
     """List the frames of a file by decoding them all: slow, and right where packets mislead."""
     source = replace(source, pts=None, decord=False)
     seconds = []
     with av.open(source.path, metadata_errors="ignore") as container:
-        begin = _seconds(container.start_time)
+        begin = in_seconds(container.start_time)
         rate = float(_stream(container, source).guessed_rate or 25)
         for number, frame in _decoded(container, source):
             seconds.append(number / rate if frame.time is None else frame.time - begin)
@@ -207,16 +186,10 @@ def _count_frames(source: _Source) -> _Source:
     return replace(source, seconds=np.array(seconds))
 
 
-def _sample(
-    source: _Source,
-    num_frames: int,
-    stride: int | None,
-    start: int | None,
-    img_size: int | None,
-) -> Clip | None:
+def _sample(source: _Source, choose: Choose, fit: Fit) -> Clip | None:
     """Choose and read the frames; None if the file does not hold the frames it lists."""
-    indices, repeated = frame_indices(len(source.seconds), num_frames, stride, start)
-    frames = _read(source, np.unique(indices).tolist(), img_size)
+    indices, repeated = choose(len(source.seconds))
+    frames = _read(source, np.unique(indices).tolist(), fit)
     if frames is None:
         return None
     if len({frame.shape for frame in frames.values()}) > 1:
@@ -230,19 +203,17 @@ def _sample(
     )
 
 
-def _read(source: _Source, wanted: list[int], img_size: int | None) -> dict[int, np.ndarray] | None:
+def _read(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray] | None:
     """Read the frames with these numbers; None if some are not there."""
     if source.decord:
         try:
-            return _read_with_decord(source, wanted, img_size)
+            return _read_with_decord(source, wanted, fit)
         except Exception as error:  # decord's reasons say little, PyAV will find the true one
             logger.debug("%s: decord is missing or failed: %s", source.name, error)
-    return _read_with_av(source, wanted, img_size)
+    return _read_with_av(source, wanted, fit)
 
 
-def _read_with_decord(
-    source: _Source, wanted: list[int], img_size: int | None
-) -> dict[int, np.ndarray]:
+def _read_with_decord(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray]:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -254,13 +225,11 @@ def _read_with_decord(
         pixels = reader[number].asnumpy()
         if pixels.shape[2] != 3:
             raise RuntimeError("decord took the padding of its rows for a fourth color")
-        frames[number] = _fit(pixels, img_size)
+        frames[number] = fit(pixels)
     return frames
 
 
-def _read_with_av(
-    source: _Source, wanted: list[int], img_size: int | None
-) -> dict[int, np.ndarray] | None:
+def _read_with_av(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray] | None:
     frames: dict[int, np.ndarray] = {}
     at = -1
     with av.open(source.path, metadata_errors="ignore") as container:
@@ -274,9 +243,7 @@ def _read_with_av(
             at, frame = next((pair for pair in decoded if pair[0] >= number), (-1, None))
             if frame is None or at != number:
                 return None
-            turns = round(frame.rotation / 90) % 4
-            pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
-            frames[number] = _fit(pixels, img_size)
+            frames[number] = fit(upright(frame))
     return frames
 
 
@@ -305,14 +272,19 @@ def _decoded(
         ) from None
 
 
-def _fit(pixels: np.ndarray, img_size: int | None) -> np.ndarray:
-    """Resize the short side (antialiased bilinear) and crop the middle; uint8 (H, W, 3)."""
-    if img_size is None:
-        return pixels
+def middle_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize the short side of a frame, uint8 (H, W, 3), to `size` pixels and crop the middle."""
+    image = short_side(pixels, size)
+    top, left = ((side - size) // 2 for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def short_side(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize a frame, uint8 (H, W, 3), until its short side has `size` pixels (antialiased
+    bilinear)."""
     height, width, _ = pixels.shape
     short = min(height, width)
-    size = [max(img_size, round(side * img_size / short)) for side in (height, width)]
+    wanted = [max(size, round(side * size / short)) for side in (height, width)]
     image = from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    image = interpolate(image, size, mode="bilinear", antialias=True)
-    top, left = ((side - img_size) // 2 for side in size)
-    return image[0, :, top : top + img_size, left : left + img_size].permute(1, 2, 0).numpy()
+    image = interpolate(image, wanted, mode="bilinear", antialias=True)
+    return image[0].permute(1, 2, 0).numpy()

@@ -54,3 +54,36 @@ def at_least(smallest: int, name: str, value: object) -> int:
     if number < smallest or isinstance(value, bool):
         raise ValueError(f"load_clip: {name} must be a whole number >= {smallest}, got {value!r}.")
     return number
+
+
+def frame_order(num_frames: int, order: str) -> np.ndarray:
+    """The order of a clip's frames in the paper's experiment, numbers from 0, int64 (num_frames,).
+
+    Args:
+        num_frames: Frames of the clip; an even number.
+        order: "sequential"; "block_wise" plays the second half first; "pairwise" keeps pairs of
+            frames and plays the first pair, then the others from the last to the second;
+            "interleaved" takes a frame from the start, one from the end, and so on.
+    Raises:
+        ValueError: an unknown order, or an odd number of frames.
+    Source:
+        Park et al. 2024, arXiv:2407.08476, its example of 8 frames: 5678 1234, 12 78 56 34,
+        1 8 2 7 3 6 4 5.
+    """
+    if num_frames % 2:
+        raise ValueError(f"frame_order: num_frames is {num_frames}, expected an even number.")
+    frames = np.arange(num_frames)
+    match order:
+        case "sequential":
+            return frames
+        case "block_wise":
+            return np.roll(frames, num_frames // 2)
+        case "pairwise":
+            pairs = frames.reshape(-1, 2)
+            return np.concatenate([pairs[:1], pairs[:0:-1]]).reshape(-1)
+        case "interleaved":
+            return np.stack([frames, frames[::-1]], 1).reshape(-1)[:num_frames]
+    raise ValueError(
+        "frame_order: order must be 'sequential', 'block_wise', 'pairwise' or 'interleaved', "
+        f"got {order!r}."
+    )

@@ -1,31 +1,106 @@
-"""From tensors to models: published layouts, bundled models, folders."""
+"""From a name, a file, a folder or the Hub to a model with its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vmamba_explore import resources
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.hub import FILES, from_hub, hub_reference, save_model
+from vmamba_explore.model.labels import names_of_published
+from vmamba_explore.model.published import (
+    Layout,
+    few,
+    ours_name,
+    published_config,
+    published_name,
+    unwrapped,
+)
+from vmamba_explore.model.resize import resized
+from vmamba_explore.model.tensor_files import CheckpointError, read_tensors
 from vmamba_explore.model.videomamba import VideoMamba
 
-Layout = Literal["opengvlab", "vim"]
+__all__ = [
+    "BUNDLED",
+    "CheckpointError",
+    "Layout",
+    "fingerprint",
+    "load_model",
+    "model_from_state_dict",
+    "ours_name",
+    "published_name",
+    "save_model",
+]
+
 BUNDLED = ("motion-nano", "motion-watermark")
 
 
-class CheckpointError(ValueError):
-    """A checkpoint cannot become a model; the message says which tensor and why."""
+def load_model(
+    what: str | Path,
+    *,
+    img_size: int | None = None,
+    num_frames: int | None = None,
+    layout: Layout | None = None,
+) -> VideoMamba:
+    """Load a model with its weights, ready to look at.
+
+    Args:
+        what: "motion-nano" or "motion-watermark" (bundled); a folder with config.json and
+            model.safetensors, as `model.save_pretrained(folder)` writes it; a checkpoint file of
+            OpenGVLab's VideoMamba or of Vim, safetensors or what torch.save wrote; or a place on
+            the Hugging Face Hub, "owner/repo" for such a folder and "owner/repo:file.pth" for
+            such a file, which is downloaded once. A folder here goes before a Hub reference.
+        img_size: Height and width of a frame, pixels; other than the checkpoint's, its position
+            table is stretched.
+        num_frames: Frames of a clip; likewise.
+        layout: What the tensors of an image model cannot tell: "opengvlab" (class token in front,
+            directions added) or "vim" (class token in the middle, half the sum).
+    Returns:
+        The model in evaluation mode. `class_names` are the folder's, or those of Kinetics-400 or
+        Something-Something V2 for a published video model with so many classes; to change them:
+        `model.class_names = (...)`.
+    Raises:
+        CheckpointError: nothing there, unreadable, of another family, or tensors missing, left
+            over or of another shape; `error.problems` lists every one of them.
+    """
+    path = _find(what)
+    if path.is_file() and path.name == FILES[1] and (path.parent / FILES[0]).is_file():
+        path = path.parent  # the weights of a folder
+    if path.is_file():
+        model = _published_model(read_tensors(path), layout, f"load_model: {path}")
+    elif layout is not None:
+        raise CheckpointError(
+            f"load_model: layout={layout!r} is for a published file; {path} has its config.json."
+        )
+    else:
+        model = _load_folder(path)
+    return resized(model, num_frames=num_frames, img_size=img_size).eval()
+
+
+def model_from_state_dict(
+    state_dict: Mapping[str, Any], layout: Layout | None = None
+) -> VideoMamba:
+    """Build the model that published tensors belong to, and load them, all of them.
+
+    Args:
+        state_dict: Tensors under their published names, at the top or under "model" or "module".
+        layout: As for `load_model`.
+    Returns:
+        The model in evaluation mode.
+    Raises:
+        CheckpointError: as `load_model`.
+    Source:
+        Li et al. 2024, arXiv:2403.06977; Zhu et al. 2024, arXiv:2401.09417.
+    """
+    return _published_model(state_dict, layout, "model_from_state_dict").eval()
 
 
 def fingerprint(model: VideoMamba) -> str:
@@ -37,210 +112,84 @@ def fingerprint(model: VideoMamba) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_model(what: str | Path) -> VideoMamba:
-    """Load a bundled model, or one from a folder written by `save_model`, ready to look at.
-
-    Args:
-        what: "motion-nano" (the bundled model), or a folder with config.json and
-            model.safetensors.
-    Returns:
-        The model in evaluation mode, with `class_names` where they are known.
-    Raises:
-        CheckpointError: no such model or folder, or files that do not fit together.
-    """
-    folder = resources.data_dir() / what if str(what) in BUNDLED else Path(what)
-    missing = [n for n in ("config.json", "model.safetensors") if not (folder / n).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"load_model: {what!s} is not a bundled model ({', '.join(BUNDLED)}) and {folder} "
-            f"lacks {' and '.join(missing)}. Give a folder that holds both"
-            + (", or run `make demo-model`." if str(what) in BUNDLED else ".")
-        )
-    try:
-        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        class_names = fields.pop("class_names", None)
-        config = VideoMambaConfig(**fields)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"load_model: {folder / 'config.json'}: {error}") from None
-    if class_names is not None and len(class_names) != config.num_classes:
-        raise CheckpointError(
-            f"load_model: {folder / 'config.json'} has {len(class_names)} class names for "
-            f"{config.num_classes} classes."
-        )
-    try:
-        tensors = load_file(folder / "model.safetensors")
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"load_model: {folder / 'model.safetensors'} is damaged or not a safetensors file "
-            f"({error}). Fetch or train it again."
-        ) from None
-    model = VideoMamba(config)
-    _load_strictly(model, tensors, str(folder))
-    model.class_names = None if class_names is None else tuple(class_names)
-    return model.eval()
-
-
-def save_model(model: VideoMamba, folder: str | Path) -> None:
-    """Write config.json and model.safetensors, which `load_model(folder)` reads."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    fields = model.config.to_dict()
-    if model.class_names is not None:
-        fields["class_names"] = list(model.class_names)
-    (folder / "config.json").write_text(json.dumps(fields, indent=1) + "\n")
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(save(tensors))
-
-
-def model_from_state_dict(
-    state_dict: Mapping[str, Any], img_size: int | None = None, layout: Layout | None = None
-) -> VideoMamba:
-    """Build the model that published tensors belong to, and load them, all of them.
-
-    Sizes, frames and classes are read from the tensors.
-
-    Args:
-        state_dict: Tensors under their published names (OpenGVLab's VideoMamba, Vim), at the top
-            or under "model" or "module".
-        img_size: Height and width of a frame, pixels; None reads it from `pos_embed`.
-        layout: What tensors cannot tell: "opengvlab" (class token in front, directions added)
-            or "vim" (class token in the middle, half the sum). Needed for image models only.
-    Returns:
-        The model in evaluation mode.
-    Raises:
-        CheckpointError: not one of these families, ambiguous, or tensors missing, left over or
-            of another shape.
-    Source:
-        Li et al. 2024, arXiv:2403.06977; Zhu et al. 2024, arXiv:2401.09417.
-    """
-    if layout not in (None, *get_args(Layout)):
-        raise CheckpointError(
-            f"model_from_state_dict: layout must be 'opengvlab' or 'vim', got {layout!r}."
-        )
-    for wrapper in ("model", "module"):  # as training scripts save it
-        if isinstance(state_dict.get(wrapper), Mapping):
-            state_dict = state_dict[wrapper]
-    config = _read_config(state_dict, img_size, layout)
-    model = VideoMamba(config)
-    renamed = {ours_name(name): value for name, value in state_dict.items()}
-    kernel = renamed["patch_embed.proj.weight"]
-    if kernel.ndim == 4:  # an image tokenizer is a tubelet of one frame
-        renamed["patch_embed.proj.weight"] = kernel.unsqueeze(2)
-    _load_strictly(model, renamed, "model_from_state_dict")
-    return model.eval()
-
-
-def published_name(name: str) -> str:
-    """Turn one of our parameter names into the published one; `ours_name` turns it back."""
-    head, mark, tail = name.partition(".mixer.ssm_")
-    if not mark:
-        return name
-    direction, _, parameter = tail.partition(".")
-    if direction == "backward":
-        part, dot, rest = parameter.partition(".")
-        parameter = "A_b_log" if part == "A_log" else f"{part}_b{dot}{rest}"
-    return f"{head}.mixer.{parameter}"
-
-
-def ours_name(name: str) -> str:
-    """Turn a published parameter name into ours; `published_name` turns it back."""
-    match = re.fullmatch(r"(layers\.\d+\.mixer)\.(\w+)(\.\w+)?", name)
-    if not match or match[2] in ("in_proj", "out_proj"):
-        return name
-    head, part, rest = match[1], match[2], match[3] or ""
-    if part == "A_b_log":
-        return f"{head}.ssm_backward.A_log"
-    if part.endswith("_b"):
-        return f"{head}.ssm_backward.{part[:-2]}{rest}"
-    return f"{head}.ssm_forward.{part}{rest}"
-
-
-def _read_config(
-    tensors: Mapping[str, Tensor], img_size: int | None, layout: Layout | None
-) -> VideoMambaConfig:
-    if any(".ssm_forward." in name for name in tensors):
-        raise CheckpointError(
-            "model_from_state_dict: these tensors bear this package's own names; they need their "
-            "config.json: load_model(folder), or VideoMamba(config).load_state_dict(tensors)."
-        )
-    mixer = "layers.0.mixer"
-    needed = [
-        "patch_embed.proj.weight",
-        "pos_embed",
-        "head.weight",
-        *(f"{mixer}.{n}" for n in ("A_log", "conv1d.weight", "dt_proj.weight", "in_proj.weight")),
-    ]
-    missing = [name for name in needed if name not in tensors]
-    if missing:
-        raise CheckpointError(
-            "model_from_state_dict: not a published VideoMamba or Vim state dict: it lacks "
-            f"{', '.join(missing)}. Found {_few(tensors)}."
-        )
-    kernel = tensors["patch_embed.proj.weight"]
-    temporal = tensors.get("temporal_pos_embedding")
-    if temporal is None and layout is None:
-        raise CheckpointError(
-            "model_from_state_dict: an image model (no temporal_pos_embedding); its tensors do "
-            "not tell whether the class token stands in front (layout='opengvlab') or in the "
-            "middle with half the sum of directions (layout='vim'). Pass layout=."
-        )
-    if temporal is not None and layout == "vim":
-        raise CheckpointError(
-            "model_from_state_dict: layout='vim' is an image model, but the tensors hold "
-            "temporal_pos_embedding, as OpenGVLab's video models do. Drop layout=."
-        )
-    tubelet_size = kernel.shape[2] if kernel.ndim == 5 else 1
-    patch_size = kernel.shape[-1]
-    side = math.isqrt(max(tensors["pos_embed"].shape[1] - 1, 1))
-    found = side * patch_size
-    if side * side + 1 != tensors["pos_embed"].shape[1] or img_size not in (None, found):
-        raise CheckpointError(
-            f"model_from_state_dict: pos_embed has {tensors['pos_embed'].shape[1]} rows, which "
-            f"is a class token and {side} x {side} patches of {patch_size} pixels at best, not "
-            f"img_size={img_size}. Give the size the checkpoint was trained at."
-        )
-    d_inner, d_state = tensors[f"{mixer}.A_log"].shape
-    d_model = tensors[f"{mixer}.in_proj.weight"].shape[1]
-    layers = {int(m[1]) for name in tensors if (m := re.match(r"layers\.(\d+)\.", name))}
-    return VideoMambaConfig(
-        num_frames=tubelet_size * (1 if temporal is None else temporal.shape[1]),
-        img_size=found,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        in_channels=kernel.shape[1],
-        num_classes=tensors["head.weight"].shape[0],
-        d_model=d_model,
-        depth=max(layers) + 1,
-        d_state=d_state,
-        d_conv=tensors[f"{mixer}.conv1d.weight"].shape[-1],
-        expand=d_inner // d_model,
-        dt_rank=tensors[f"{mixer}.dt_proj.weight"].shape[1],
-        backward_order="spatiotemporal" if f"{mixer}.A_b_log" in tensors else None,
-        direction_merge="mean" if layout == "vim" else "sum",
-        cls_position="middle" if layout == "vim" else "front",
-        pos_embed="spatial" if temporal is None else "spatial_temporal",
+def _find(what: str | Path) -> Path:
+    """Where the folder or file is, after a download where it needs one."""
+    if str(what) in BUNDLED:
+        return resources.data_dir() / what
+    path = Path(what).expanduser()
+    if path.exists():
+        return path
+    if reference := hub_reference(str(what)) if isinstance(what, str) else None:
+        return from_hub(*reference)
+    raise CheckpointError(
+        f"load_model: {what!s} is no file or folder, no bundled model ({', '.join(BUNDLED)}) and "
+        "no Hub reference such as owner/repo or owner/repo:file.pth."
     )
 
 
-def _load_strictly(model: VideoMamba, tensors: Mapping[str, Tensor], where: str) -> None:
-    wanted: dict[str, Any] = model.state_dict()
-    problems = []
-    if missing := [name for name in wanted if name not in tensors]:
-        problems.append(f"missing {_few(missing)}")
-    if extra := [name for name in tensors if name not in wanted]:
-        problems.append(f"left over {_few(extra)}")
-    if misfits := [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]:
-        problems.append(_few(misfits))
+def _load_folder(folder: Path) -> VideoMamba:
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"load_model: {folder} lacks {' and '.join(missing)}. Give a folder that holds both, "
+            "or a checkpoint file."
+        )
+    text = folder / FILES[0]
+    try:
+        fields = json.loads(text.read_text(encoding="utf-8"))
+        if other := fields.get("model_type"):
+            raise ValueError(f"it describes a {other!r}, not a VideoMamba of this package.")
+        class_names = fields.pop("class_names", None)
+        config = VideoMambaConfig(**fields)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"load_model: {text}: {error}") from None
+    if class_names is not None and len(class_names) != config.num_classes:
+        raise CheckpointError(
+            f"load_model: {text} has {len(class_names)} class names for "
+            f"{config.num_classes} classes."
+        )
+    model = VideoMamba(config)
+    _load_strictly(model, read_tensors(folder / FILES[1]), f"load_model: {folder}", str)
+    model.class_names = None if class_names is None else tuple(class_names)
+    return model
+
+
+def _published_model(found: Mapping[str, Any], layout: Layout | None, where: str) -> VideoMamba:
+    tensors = unwrapped(found, where)
+    config = published_config(tensors, layout, where)
+    model = VideoMamba(config)
+    renamed = {ours_name(name): value for name, value in tensors.items()}
+    kernel = renamed["patch_embed.proj.weight"]
+    if kernel.ndim == 4:  # an image tokenizer is a tubelet of one frame
+        renamed["patch_embed.proj.weight"] = kernel.unsqueeze(2)
+    _load_strictly(model, renamed, where, published_name)
+    if config.pos_embed == "spatial_temporal":
+        model.class_names = names_of_published(config.num_classes)
+    return model
+
+
+def _load_strictly(
+    model: VideoMamba,
+    tensors: Mapping[str, Tensor],
+    where: str,
+    name_in_file: Callable[[str], str],
+) -> None:
+    """Load every tensor into its place, or say of every one that has none what is wrong."""
+    wanted: dict[str, Tensor] = model.state_dict()
+    problems = [f"missing {name_in_file(name)}" for name in wanted if name not in tensors]
+    problems += [f"left over {name_in_file(name)}" for name in tensors if name not in wanted]
+    for name in (name for name in wanted if name in tensors):
+        value, shape = tensors[name], tuple(wanted[name].shape)
+        if tuple(value.shape) != shape:
+            problem = f"{tuple(value.shape)}, expected {shape}"
+        elif not value.is_floating_point():
+            problem = f"{value.dtype}, expected floating-point numbers"
+        elif bad := int((~value.isfinite()).sum()):
+            problem = f"not finite in {bad} of {value.numel()} numbers"
+        else:
+            continue
+        problems.append(f"{name_in_file(name)} is {problem}")
     if problems:
-        raise CheckpointError(f"{where}: the tensors do not fit: {'; '.join(problems)}.")
-    model.load_state_dict(tensors, strict=True)
-
-
-def _few(names: Iterable[str], most: int = 4) -> str:
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+        count = "1 tensor does" if len(problems) == 1 else f"{len(problems)} tensors do"
+        raise CheckpointError(f"{where}: {count} not fit: {few(problems)}.", tuple(problems))
+    model.load_state_dict(dict(tensors), strict=True)

@@ -55,6 +55,38 @@ def initial_pos_embed(config: VideoMambaConfig) -> Tensor:
     return expand_pos_embed(image_table, config.grid.frames, config.pos_embed)
 
 
+def class_row(config: VideoMambaConfig) -> int | None:
+    """Which row of a sister model's table, over one frame and the class token, is the latter's."""
+    if config.cls_position is None:
+        return None
+    return config.grid.rows * config.grid.cols // 2 if config.cls_position == "middle" else 0
+
+
+def resize_table(
+    table: Float[Tensor, "tokens d_model"], old: tuple[int, int, int], new: tuple[int, int, int]
+) -> Float[Tensor, "new_tokens d_model"]:
+    """Stretch a table over tokens to another number of frames, rows and columns.
+
+    Args:
+        table: (frames * rows * cols, d_model), time-major, then rows.
+        old: Its frames, rows and columns.
+        new: Those wanted.
+    Returns:
+        The table of the new size: bicubic over rows and columns, linear over frames, and the same
+        values where a size does not change.
+    """
+    frames, sides = new[0], new[1:]
+    if sides != old[1:]:
+        pictures = table.view(*old, -1).permute(0, 3, 1, 2)
+        pictures = F.interpolate(pictures, size=sides, mode="bicubic", align_corners=False)
+        table = pictures.permute(0, 2, 3, 1).reshape(-1, table.shape[-1])
+    if frames != old[0]:
+        rows = table.reshape(1, old[0], -1).transpose(1, 2)
+        rows = F.interpolate(rows, size=frames, mode="linear", align_corners=False)
+        table = rows.transpose(1, 2).reshape(-1, table.shape[-1])
+    return table
+
+
 def sinusoidal_table(num_tokens: int, d_model: int) -> Float[Tensor, "{num_tokens} {d_model}"]:
     """Sine and cosine of the token's place at geometrically spaced rates, (num_tokens, d_model).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from einops import rearrange
@@ -13,11 +13,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.hub import OnTheHub
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
-from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
+from vmamba_explore.model.position import class_row, initial_pos_embed, sinusoidal_table
+from vmamba_explore.model.predict import Prediction, top_predictions
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
+
+if TYPE_CHECKING:
+    from vmamba_explore.clips.motion import MotionClip
 
 
 class PatchEmbed(nn.Module):
@@ -37,7 +43,7 @@ class PatchEmbed(nn.Module):
         return rearrange(self.proj(clips), "b d t h w -> b (t h w) d")
 
 
-class VideoMamba(nn.Module):
+class VideoMamba(nn.Module, OnTheHub):
     """Classify clips with a bidirectional spatio-temporal state-space model.
 
     Args:
@@ -88,6 +94,24 @@ class VideoMamba(nn.Module):
     ) -> Float[Tensor, "batch num_classes"]:
         """Map clips to logits."""
         return self.read_out(self.encode(clips))
+
+    def predict(self, clip: Clip | MotionClip | Tensor, k: int = 5) -> list[Prediction]:
+        """Say what one clip shows.
+
+        Args:
+            clip: A clip, a motion clip, or its tensor (channels, num_frames, height, width), float,
+                normalised as `Clip.tensor()` does.
+            k: How many classes, at least 1.
+        Returns:
+            The k most probable classes with name, index and probability, the most probable first.
+        Raises:
+            ValueError: a clip of another shape than the model reads, or k less than 1.
+        """
+        if not isinstance(clip, Tensor):
+            clip = (clip if isinstance(clip, Clip) else clip.clip).tensor()
+        with torch.no_grad():
+            logits = self(clip.unsqueeze(0).to(self.head.weight.device))[0]
+        return top_predictions(logits, self.class_names, k)
 
     def encode(
         self, clips: Float[Tensor, "batch channels num_frames height width"]
@@ -204,9 +228,8 @@ class VideoMamba(nn.Module):
         spatial, cls_row = self.pos_embed, None
         if spatial is None or self.config.pos_embed not in ("spatial", "spatial_temporal"):
             return spatial, None
-        if self.cls_token is not None:
-            middle = self.grid.rows * self.grid.cols // 2
-            row = middle if self.config.cls_position == "middle" else 0
+        row = class_row(self.config)
+        if row is not None:
             cls_row = spatial[:, row : row + 1]
             spatial = torch.cat([spatial[:, :row], spatial[:, row + 1 :]], dim=1)
         if self.config.pos_embed == "spatial":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vmamba_explore.clips.sampling import frame_indices
+from vmamba_explore.clips.sampling import frame_indices, frame_order
 
 
 def chosen(*args, **kwargs):
@@ -78,3 +78,24 @@ def test_an_impossible_choice_says_what_was_expected(unchecked, arguments, messa
 
 def test_numpy_whole_numbers_are_numbers(unchecked):
     assert chosen(100, np.int32(2), np.int64(1), start=np.uint8(3)) == ([3, 4], 0)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("sequential", [1, 2, 3, 4, 5, 6, 7, 8]),
+        ("block_wise", [5, 6, 7, 8, 1, 2, 3, 4]),
+        ("pairwise", [1, 2, 7, 8, 5, 6, 3, 4]),
+        ("interleaved", [1, 8, 2, 7, 3, 6, 4, 5]),
+    ],
+)
+def test_frame_orders_are_those_of_the_papers_example(order, expected):
+    assert (frame_order(8, order) + 1).tolist() == expected
+    assert sorted(frame_order(16, order)) == list(range(16))
+
+
+def test_frame_order_refuses_what_it_does_not_know(unchecked):
+    with pytest.raises(ValueError, match="order must be 'sequential', .*, got 'reversed'"):
+        frame_order(8, "reversed")
+    with pytest.raises(ValueError, match="num_frames is 7, expected an even number"):
+        frame_order(7, "pairwise")

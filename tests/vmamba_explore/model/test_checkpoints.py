@@ -1,5 +1,6 @@
 """Published checkpoints: the golden files of the two sister projects, loaded and traced."""
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from vmamba_explore import load_clip, resources
@@ -14,6 +16,7 @@ from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.samples import SAMPLES
 from vmamba_explore.model.checkpoints import (
     CheckpointError,
+    fingerprint,
     load_model,
     model_from_state_dict,
     ours_name,
@@ -53,10 +56,43 @@ def relative_error(value, wanted):
 @pytest.fixture(params=LAYOUTS)
 def golden(request):
     config, state_dict, tensors = load_golden(request.param)
-    model = model_from_state_dict(
-        state_dict, img_size=config["img_size"], layout=LAYOUTS[request.param]
-    )
+    model = model_from_state_dict(state_dict, layout=LAYOUTS[request.param])
+    assert model.config.img_size == config["img_size"]
     return model, tensors
+
+
+def write_pickle(state_dict, path, wrapper):
+    torch.save({wrapper: state_dict, "epoch": 3} if wrapper else state_dict, path)
+
+
+def write_safetensors(state_dict, path, wrapper):
+    prefix = f"{wrapper}." if wrapper else ""
+    save_file({f"{prefix}{name}": value for name, value in state_dict.items()}, path)
+
+
+@pytest.mark.parametrize("write", [write_pickle, write_safetensors])
+@pytest.mark.parametrize("wrapper", ["", "model", "module"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_golden_files_on_disk_give_their_logits(name, wrapper, write, tmp_path):
+    config, state_dict, tensors = load_golden(name)
+    write(state_dict, tmp_path / "weights.bin", wrapper)
+    model = load_model(tmp_path / "weights.bin", layout=LAYOUTS[name])
+    with torch.no_grad():
+        logits = model(as_clips(tensors["input"]))
+    assert relative_error(logits, tensors["logits"]) < TOLERANCE
+    assert model.config.img_size == config["img_size"]
+    assert not model.training
+
+
+def test_a_wrapped_and_prefixed_training_checkpoint_gives_the_same_bits(tmp_path):
+    _, state_dict, tensors = load_golden("opengvlab_f4_k1")
+    prefixed = {f"module.{name}": value for name, value in state_dict.items()}
+    options = argparse.Namespace(lr=1e-3)  # what such scripts store beside the weights
+    torch.save({"module": {"model": prefixed}, "args": options}, tmp_path / "nested.pth")
+    torch.save(state_dict, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    wanted = model_from_state_dict(state_dict)(tensors["input"])
+    for name in ("nested.pth", "old.pth"):
+        assert torch.equal(load_model(tmp_path / name)(tensors["input"]), wanted)
 
 
 def test_golden_logits_and_input_gradient_match(golden):
@@ -116,12 +152,6 @@ def test_zeroing_the_backward_direction_changes_the_logits():
     assert relative_error(logits, tensors["logits"]) > 1e-2
 
 
-def test_an_image_checkpoint_without_layout_is_refused_as_ambiguous():
-    _, state_dict, _ = load_golden("vim_midcls_div2")
-    with pytest.raises(CheckpointError, match="layout='opengvlab'.*layout='vim'"):
-        model_from_state_dict(state_dict)
-
-
 def test_the_layout_decides_the_logits_of_an_image_checkpoint():
     _, state_dict, tensors = load_golden("vim_midcls_div2")
     model = model_from_state_dict(state_dict, layout="opengvlab")
@@ -133,32 +163,93 @@ def test_the_layout_decides_the_logits_of_an_image_checkpoint():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("norm_f.weight"), "missing norm_f.weight"),
+        (lambda s: s.pop("norm_f.weight"), "1 tensor does not fit: missing norm_f.weight"),
         (lambda s: s.update(extra=torch.zeros(1)), "left over extra"),
         (
             lambda s: s.update({"layers.1.mixer.D_b": torch.zeros(3)}),
-            r"layers.1.mixer.ssm_backward.D is \(3,\), expected \(64,\)",
+            r"layers.1.mixer.D_b is \(3,\), expected \(64,\)",
         ),
-        (lambda s: s.pop("pos_embed"), "lacks pos_embed"),
         (
-            lambda s: s.update(pos_embed=torch.zeros(1, 12, 32)),
-            "pos_embed has 12 rows",
+            lambda s: s.update({"norm_f.weight": torch.full((32,), torch.nan)}),
+            "norm_f.weight is not finite in 32 of 32 numbers",
+        ),
+        (
+            lambda s: s.update({"norm_f.weight": torch.ones(32, dtype=torch.int64)}),
+            "norm_f.weight is torch.int64, expected floating-point",
         ),
     ],
 )
-def test_a_state_dict_that_does_not_fit_is_refused_by_tensor(change, message):
+def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor(change, message, tmp_path):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     change(state_dict)
+    torch.save(state_dict, tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match=message):
-        model_from_state_dict(state_dict)
+        load_model(tmp_path / "weights.pth")
 
 
-def test_wrong_img_size_and_layout_are_refused():
+def test_every_tensor_that_does_not_fit_is_listed_though_the_message_names_four():
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
-    with pytest.raises(CheckpointError, match="img_size=224"):
-        model_from_state_dict(state_dict, img_size=224)
-    with pytest.raises(CheckpointError, match="temporal_pos_embedding"):
-        model_from_state_dict(state_dict, layout="vim")
+    gone = [name for name in state_dict if name.startswith("layers.1.") and "_b" in name]
+    for name in gone:
+        del state_dict[name]
+    state_dict |= {"one": torch.zeros(1), "two": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match=f"and {len(gone) - 2} more") as caught:
+        model_from_state_dict(state_dict)
+    expected = {f"missing {name}" for name in gone} | {"left over one", "left over two"}
+    assert set(caught.value.problems) == expected
+
+
+def test_half_precision_weights_are_read_as_they_are():
+    _, state_dict, _ = load_golden("opengvlab_f4_k1")
+    half = {name: value.bfloat16() for name, value in state_dict.items()}
+    model = model_from_state_dict(half)
+    assert model.head.weight.dtype == torch.float32
+    assert torch.equal(model.head.weight, half["head.weight"].float())
+
+
+@pytest.mark.parametrize(("num_classes", "name"), [(400, "riding a bike"), (174, None), (51, None)])
+def test_a_published_video_model_is_named_by_its_number_of_classes(num_classes, name):
+    _, state_dict, tensors = load_golden("opengvlab_f4_k1")
+    state_dict["head.weight"] = torch.zeros(num_classes, 32)
+    state_dict["head.bias"] = torch.arange(num_classes, 0.0, -1)
+    model = model_from_state_dict(state_dict)
+    if num_classes == 51:
+        assert model.class_names is None
+        assert model.predict(tensors["input"][0], k=1)[0].name == "class 0"
+    else:
+        first = model.predict(tensors["input"][0], k=1)[0]
+        assert (first.name, first.index) == (name or "Approaching something with your camera", 0)
+
+
+def test_an_image_model_gets_no_class_names():
+    _, state_dict, _ = load_golden("vim_midcls_div2")
+    state_dict["head.weight"], state_dict["head.bias"] = torch.zeros(400, 32), torch.zeros(400)
+    assert model_from_state_dict(state_dict, layout="vim").class_names is None
+
+
+def test_other_sizes_are_given_on_request_and_only_then(tmp_path):
+    config, state_dict, tensors = load_golden("opengvlab_f4_k1")
+    torch.save(state_dict, tmp_path / "weights.pth")
+    kept = load_model(tmp_path / "weights.pth", img_size=config["img_size"], num_frames=4)
+    assert torch.equal(kept(tensors["input"]), model_from_state_dict(state_dict)(tensors["input"]))
+    other = load_model(tmp_path / "weights.pth", img_size=64, num_frames=8)
+    assert (other.config.img_size, other.config.num_frames) == (64, 8)
+    assert other(torch.randn(1, 3, 8, 64, 64)).isfinite().all()
+
+
+def test_a_folder_needs_no_layout_and_its_weights_may_be_named(tmp_path):
+    model = VideoMamba(VideoMambaConfig.preset("toy")).eval()
+    save_model(model, tmp_path)
+    assert fingerprint(load_model(tmp_path / "model.safetensors")) == fingerprint(model)
+    with pytest.raises(CheckpointError, match="layout='vim' is for a published file"):
+        load_model(tmp_path, layout="vim")
+
+
+def test_a_local_folder_goes_before_a_hub_reference_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    save_model(model, tmp_path / "someone" / "something")
+    assert fingerprint(load_model("someone/something")) == fingerprint(model)
 
 
 def test_a_saved_model_comes_back_with_the_same_bits(tmp_path):
@@ -173,15 +264,12 @@ def test_a_saved_model_comes_back_with_the_same_bits(tmp_path):
 
 
 def test_a_missing_model_says_what_to_give(tmp_path):
-    with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no file or folder, no bundled model \(motion-nano"):
         load_model(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("wrapper", ["model", "module"])
-def test_tensors_may_sit_under_a_training_scripts_key(wrapper):
-    _, state_dict, tensors = load_golden("opengvlab_f4_k1")
-    model = model_from_state_dict({wrapper: state_dict, "epoch": 3})
-    assert relative_error(model(tensors["input"]), tensors["logits"]) < TOLERANCE
+    with pytest.raises(CheckpointError, match="no file or folder"):
+        load_model("runs/lost.pth")  # not taken for a repository
+    with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +279,7 @@ def test_tensors_may_sit_under_a_training_scripts_key(wrapper):
         ('{"depth": 0}', "depth must be an integer"),
         ('{"layers": 3}', "unexpected keyword argument 'layers'"),
         ("[]", "config.json"),
+        ('{"model_type": "videomae", "depth": 2}', "it describes a 'videomae'"),
         ('{"num_classes": 5, "class_names": ["a"]}', "1 class names for 5 classes"),
     ],
 )

@@ -52,7 +52,7 @@ function build(model) {
     compare: menu(Object.entries(WORDS)),
     model: menu([
       ...model.get("models").map((name) => [name, name]),
-      ...(model.get("allow_paths") ? [[PATH, "a folder …"]] : []),
+      ...(model.get("allow_paths") ? [[PATH, "a folder or file …"]] : []),
     ]),
     folder: element("input", { type: "text", placeholder: "/home/me/my-model", spellcheck: "false" }),
     spread: menu([["every", "some, close together"], ["whole", "spread over the whole film"]]),
@@ -64,7 +64,7 @@ function build(model) {
     words: element("span", { class: "vmx-words", "aria-live": "polite" }),
     message: element("div", { class: "vmx-message", role: "status" }),
   };
-  ui.folderLabel = labelled("model's folder", ui.folder);
+  ui.folderLabel = labelled("model's folder or file", ui.folder);
   ui.strideLabel = labelled("every … frames", ui.stride);
   ui.choices = element("fieldset", {},
     element("legend", {}, "Your clip"),

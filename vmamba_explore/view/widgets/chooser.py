@@ -30,7 +30,7 @@ class Choice:
         clip: The clip's file.
         compare: "" for nothing, "reversed", "second", "mute forward" or "mute backward".
         second: The file to compare with, for "second".
-        model: A bundled model's name, or a folder.
+        model: A bundled model's name, a folder or a checkpoint file.
         stride, start: As for `load_clip`.
     """
 
@@ -129,7 +129,7 @@ class ClipChooser(anywidget.AnyWidget):
         if model not in self.models and not self.allow_paths:
             raise ChoiceError(f"Model: {model!r} is none of {', '.join(self.models)}.")
         if not model:
-            raise ChoiceError("Model: choose one, or give the folder that save_model wrote.")
+            raise ChoiceError("Model: choose one, or give the folder or checkpoint file of one.")
         return Choice(
             clip=self._file("clip", choice),
             model=model,

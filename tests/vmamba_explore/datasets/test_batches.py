@@ -1,0 +1,155 @@
+import pathlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.datasets.augment import Augment
+from vmamba_explore.datasets.batches import VideoBatches
+from vmamba_explore.datasets.lists import Video, VideoList, from_folders
+
+SAMPLES = pathlib.Path(__file__).parents[4] / "shared" / "clips"
+SIZES = {"num_frames": 4, "img_size": 16}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Seven videos of two classes; the brightness of each is its number."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(7):
+        folder = root / ("even" if number % 2 == 0 else "odd")
+        folder.mkdir(exist_ok=True)
+        frames = np.full((9, 20, 24, 3), 20 + 30 * number, np.uint8)
+        frames += np.arange(9, dtype=np.uint8)[:, None, None, None] * 2
+        write_clip(folder / f"{number}.mp4", frames)
+    return from_folders(root)
+
+
+@pytest.fixture
+def with_broken(videos, tmp_path):
+    """The same with two files that are none."""
+    bad = []
+    for name in ("text.mp4", "empty.mp4"):
+        (tmp_path / name).write_text("no video" if name == "text.mp4" else "")
+        bad.append(Video(tmp_path / name, 0))
+    return VideoList((*videos.videos, *bad), videos.class_names, "with broken")
+
+
+class Steps(Dataset):
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __getitem__(self, step):
+        return self.batches(step)
+
+
+def same(batch):
+    return batch
+
+
+def numbers(frames):
+    """Which video each clip of a batch is."""
+    return (np.round((frames[:, 0].mean((1, 2, 3)) - 28) / 30)).astype(int).tolist()
+
+
+def test_every_video_comes_once_an_epoch_and_labels_belong_to_it(videos):
+    batches = VideoBatches(videos, batch_size=2, **SIZES)
+    assert batches.steps_per_epoch == 4
+    seen = []
+    for step in range(7):  # two epochs without a gap
+        frames, labels = batches(step)
+        assert frames.shape == (2, 4, 16, 16, 3) and labels.dtype == np.int64
+        found = numbers(frames)
+        assert [n % 2 for n in found] == labels.tolist()
+        seen += found
+    assert sorted(seen[:7]) == sorted(seen[7:]) == list(range(7))
+    assert seen[:7] != seen[7:]
+
+
+def test_a_batch_larger_than_the_data_set_holds_clips_of_the_next_epoch(videos):
+    frames, _ = VideoBatches(videos, batch_size=10, **SIZES)(0)
+    assert max(Counter(numbers(frames)).values()) == 2
+
+
+def test_rows_are_rows_of_the_batch(videos):
+    batches = VideoBatches(videos, batch_size=5, **SIZES, augment=Augment())
+    frames, labels = batches(3)
+    some, their_labels = batches.rows(3, [4, 1])
+    assert np.array_equal(some, frames[[4, 1]]) and np.array_equal(their_labels, labels[[4, 1]])
+
+
+def test_clips_begin_at_other_times_in_other_epochs(videos):
+    batches = VideoBatches(videos, batch_size=7, **SIZES, stride=1)
+    begins = set()
+    for step in range(6):
+        frames, _ = batches(step)
+        begins |= {round(float(clip[0].mean()) - 20) % 30 // 2 for clip in frames}
+    assert len(begins) >= 4
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_worker_processes_give_the_same_bytes(videos, context):
+    batches = VideoBatches(videos, batch_size=3, **SIZES, augment=Augment())
+    batches(0)  # a reader was open in this process before
+    loader = DataLoader(
+        Steps(batches), batch_size=None, sampler=range(4), num_workers=2,
+        collate_fn=same, multiprocessing_context=context,
+    )  # fmt: skip
+    for step, (frames, labels) in enumerate(loader):
+        here, his_labels = batches(step)
+        assert np.array_equal(frames, here) and np.array_equal(labels, his_labels)
+
+
+def test_broken_files_are_listed_once_with_their_reason_and_replaced(with_broken, tmp_path):
+    broken = tmp_path / "run" / "broken.csv"
+    batches = VideoBatches(with_broken, batch_size=3, **SIZES, broken=broken)
+    frames = [batches(step)[0] for step in range(9)]
+    assert all(len(part) == 3 for part in frames)
+    assert len(broken.read_text().splitlines()) == 2
+    found = batches.broken_files()
+    assert {pathlib.Path(name).name for name in found} == {"text.mp4", "empty.mp4"}
+    assert "empty (0 bytes)" in found[str(tmp_path / "empty.mp4")]
+    again = VideoBatches(with_broken, batch_size=3, **SIZES)
+    assert all(np.array_equal(again(8 - s)[0], frames[8 - s]) for s in range(9))  # in any order
+
+
+def test_workers_list_broken_files_in_one_file(with_broken, tmp_path):
+    broken = tmp_path / "broken.csv"
+    batches = VideoBatches(with_broken, batch_size=3, **SIZES, broken=broken)
+    loader = DataLoader(
+        Steps(batches), batch_size=None, sampler=range(9), num_workers=2, collate_fn=same
+    )
+    assert len(list(loader)) == 9
+    assert len(batches.broken_files()) == 2
+
+
+def test_a_data_set_of_which_more_than_half_is_broken_is_refused(videos, tmp_path):
+    (tmp_path / "a.mp4").write_text("no")
+    (tmp_path / "b.mp4").write_text("no")
+    parts = (Video(tmp_path / "a.mp4", 0), Video(tmp_path / "b.mp4", 0), videos.videos[0])
+    batches = VideoBatches(VideoList(parts, ("x",), "mostly broken"), batch_size=4, **SIZES)
+    with pytest.raises(ValueError, match="2 of the 3 videos of mostly broken cannot be read"):
+        for step in range(5):
+            batches(step)
+
+
+def test_a_batch_of_nothing_is_refused(videos):
+    with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
+        VideoBatches(videos, batch_size=0, **SIZES)
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no sample videos here")
+def test_real_files_of_many_kinds_are_read_by_workers_and_the_broken_one_is_listed(tmp_path):
+    files = sorted(p for p in SAMPLES.iterdir() if p.suffix in {".mp4", ".mkv", ".mov"})
+    videos = VideoList(tuple(Video(p, 0) for p in files), ("any",), "real files")
+    batches = VideoBatches(
+        videos, batch_size=2, num_frames=4, img_size=32, stride=1, broken=tmp_path / "broken.csv"
+    )
+    loader = DataLoader(
+        Steps(batches), batch_size=None, sampler=range(4), num_workers=2, collate_fn=same
+    )
+    shapes = {frames.shape for frames, _ in loader}
+    assert shapes == {(2, 4, 32, 32, 3)}
+    assert {pathlib.Path(name).name for name in batches.broken_files()} <= {"corrupted.mp4"}

@@ -1,0 +1,183 @@
+import json
+
+import pytest
+
+from vmamba_explore import resources
+from vmamba_explore.datasets.lists import (
+    VideoList,
+    from_csv,
+    from_folders,
+    from_hmdb51,
+    from_ssv2,
+    letters,
+)
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def listed(found, root):
+    return {(str(v.path.relative_to(root)), found.class_names[v.label]) for v in found.videos}
+
+
+def test_class_folders_are_classes_in_alphabetical_order(tmp_path):
+    touch(
+        tmp_path, "walk/b.mp4", "jump/deep/er/a.AVI", "walk/notes.txt", ".cache/x.mp4", "loose.mp4"
+    )
+    (tmp_path / "empty").mkdir()
+    found = from_folders(tmp_path)
+    assert found.class_names == ("jump", "walk")
+    assert listed(found, tmp_path) == {("jump/deep/er/a.AVI", "jump"), ("walk/b.mp4", "walk")}
+
+
+def test_a_folder_without_videos_and_no_folder_are_said_to_be_so(tmp_path):
+    (tmp_path / "walk").mkdir()
+    with pytest.raises(ValueError, match="holds no ROOT/CLASS/video file"):
+        from_folders(tmp_path)
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        from_folders(tmp_path / "nowhere")
+
+
+def test_the_official_kinetics_list_finds_its_cut_files(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "label,youtube_id,time_start,time_end,split\n"
+        "tai chi,-abc_DEF012,10,20,train\n"
+        '"eating, fast",xyz,3,13,train\n'
+        "tai chi,gone,0,10,train\n"
+    )
+    touch(tmp_path / "v", "tai chi/-abc_DEF012_000010_000020.mp4", "flat/xyz.mkv")
+    found = from_csv(tmp_path / "train.csv", tmp_path / "v")
+    assert found.class_names == ("eating, fast", "tai chi")
+    assert listed(found, tmp_path / "v") == {
+        ("tai chi/-abc_DEF012_000010_000020.mp4", "tai chi"),
+        ("flat/xyz.mkv", "eating, fast"),
+    }
+    assert [path.name for path in found.missing] == ["gone_000000_000010.mp4"]
+
+
+@pytest.mark.parametrize("line", ["a dir/one.mp4 3", "a dir/one.mp4,3"])
+def test_lists_of_paths_and_numbers_are_read_with_commas_or_spaces(tmp_path, line):
+    touch(tmp_path, "a dir/one.mp4")
+    (tmp_path / "list.txt").write_text(line + "\n\n")
+    found = from_csv(tmp_path / "list.txt")
+    assert found.class_names == ("class 0", "class 1", "class 2", "class 3")
+    assert [v.label for v in found.videos] == [3]
+
+
+def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path):
+    touch(tmp_path, "one.mp4")
+    (tmp_path / "list.csv").write_text("one.mp4 1\n")
+    found = from_csv(tmp_path / "list.csv", class_names=["run", "sit"])
+    assert listed(found, tmp_path) == {("one.mp4", "sit")}
+    with pytest.raises(ValueError, match="label '1', which is none of the 1 class_names"):
+        from_csv(tmp_path / "list.csv", class_names=["run"])
+
+
+def test_names_instead_of_numbers_are_put_in_alphabetical_order(tmp_path):
+    touch(tmp_path, "one.mp4", "two.mp4")
+    (tmp_path / "list.csv").write_text("one.mp4,run\ntwo.mp4,jump\n")
+    found = from_csv(tmp_path / "list.csv")
+    assert found.class_names == ("jump", "run")
+    assert listed(found, tmp_path) == {("one.mp4", "run"), ("two.mp4", "jump")}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("one.mp4 1\nonlyapath.mp4\n", "line 2: expected a path and a label, got 'onlyapath.mp4'"),
+        ("label,youtube_id,time_start\nrun,x,zero\n", "line 2: expected label, youtube_id"),
+        ("one.mp4 1\n", "lists 1 videos and none is there; the first missing one is .*one.mp4"),
+        ("", "lists 0 videos and none is there"),
+    ],
+)
+def test_a_bad_list_says_where(tmp_path, text, words):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        from_csv(tmp_path / "list.csv")
+
+
+@pytest.fixture
+def ssv2(tmp_path):
+    labels = {"Holding something": "0", "Putting something next to something": "1"}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    entries = [
+        {"id": "7", "label": "putting a pen next to a cup",
+         "template": "Putting [something] next to [something]"},
+        {"id": "12", "label": "holding a cat", "template": "Holding [something]"},
+        {"id": "99", "label": "holding a dog", "template": "Holding [something]"},
+    ]  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(entries))
+    touch(tmp_path / "v", "7.webm", "12.mp4")
+    return tmp_path
+
+
+def test_something_something_is_read_by_its_templates(ssv2):
+    found = from_ssv2(ssv2 / "train.json", ssv2 / "labels.json", ssv2 / "v")
+    assert listed(found, ssv2 / "v") == {
+        ("7.webm", "Putting something next to something"),
+        ("12.mp4", "Holding something"),
+    }
+    assert [path.name for path in found.missing] == ["99.webm"]
+    assert found.class_names[1] == "Putting something next to something"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("train.json", "[{]", "train.json is not JSON"),
+        ("train.json", "{}", "holds a JSON dict, expected a list"),
+        (
+            "train.json",
+            '[{"id": "7", "template": "Eating [something]"}]',
+            "entry 0: expected an id",
+        ),
+        ("labels.json", '{"Holding something": "1"}', "numbers its 1 labels otherwise than 0 to 0"),
+    ],
+)
+def test_a_bad_something_something_file_says_where(ssv2, name, text, words):
+    (ssv2 / name).write_text(text)
+    with pytest.raises(ValueError, match=words):
+        from_ssv2(ssv2 / "train.json", ssv2 / "labels.json", ssv2 / "v")
+
+
+def test_hmdb51_splits_give_their_parts(tmp_path):
+    splits, root = tmp_path / "splits", tmp_path / "v"
+    touch(root, "run/a b.avi", "run/c.avi", "run/d.avi", "chew/e.avi")
+    splits.mkdir()
+    (splits / "run_test_split1.txt").write_text("a b.avi 1 \nc.avi 2 \nd.avi 0 \n")
+    (splits / "chew_test_split1.txt").write_text("e.avi 1\n")
+    (splits / "run_test_split2.txt").write_text("c.avi 1 \n")
+    train = from_hmdb51(splits, root)
+    assert train.class_names == ("chew", "run")
+    assert listed(train, root) == {("run/a b.avi", "run"), ("chew/e.avi", "chew")}
+    test = from_hmdb51(splits, root, part="test")
+    assert listed(test, root) == {("run/c.avi", "run")} and test.class_names == ("chew", "run")
+    with pytest.raises(ValueError, match="holds no file CLASS_test_split3.txt"):
+        from_hmdb51(splits, root, split=3)
+
+
+def test_labels_follow_another_order_of_names_however_these_are_written(tmp_path):
+    touch(tmp_path, "Tai_Chi/a.mp4", "eating/b.mp4")
+    found = from_folders(tmp_path).numbered_as(["tai chi", "run", "eating"])
+    assert listed(found, tmp_path) == {("Tai_Chi/a.mp4", "tai chi"), ("eating/b.mp4", "eating")}
+    assert [video.label for video in found.videos] == [0, 2]
+
+
+def test_a_class_that_is_not_among_the_wanted_is_refused(tmp_path):
+    touch(tmp_path, "sit/a.mp4", "run/b.mp4")
+    with pytest.raises(ValueError, match="1 of the 2 classes of .* not among the 1 wanted, 'sit'"):
+        from_folders(tmp_path).numbered_as(["run"])
+
+
+def test_numbers_without_names_are_known_to_be_so():
+    assert VideoList((), ("class 0", "class 1"), "x").unnamed
+    assert not VideoList((), ("run", "class 1"), "x").unnamed
+
+
+def test_no_two_public_class_names_are_told_apart_by_signs_alone():
+    for name in ("kinetics400", "ssv2"):
+        names = resources.path(f"labels/{name}.txt").read_text().splitlines()
+        assert len({letters(n) for n in names}) == len(names)

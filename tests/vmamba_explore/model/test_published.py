@@ -1,0 +1,130 @@
+"""What tensors say about a model, and what they cannot say."""
+
+import pytest
+import torch
+
+from vmamba_explore.model.checkpoints import CheckpointError, model_from_state_dict
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.published import ours_name, published_config, published_name
+from vmamba_explore.model.videomamba import VideoMamba
+
+
+def tensors_of(config):
+    """A state dict of a random model under published names."""
+    state = VideoMamba(config).state_dict()
+    found = {published_name(name): value for name, value in state.items()}
+    if config.pos_embed == "spatial":
+        found["patch_embed.proj.weight"] = found["patch_embed.proj.weight"].squeeze(2)
+    return found
+
+
+def small(preset, **changes):
+    sizes = {"img_size": 32, "d_model": 32, "depth": 2, "num_classes": 7, "d_state": 4}
+    return VideoMambaConfig.preset(preset, **(sizes | changes))
+
+
+@pytest.fixture
+def video():
+    return tensors_of(small("opengvlab_small"))
+
+
+@pytest.mark.parametrize("preset", ["opengvlab_tiny", "opengvlab_small", "opengvlab_middle"])
+def test_published_sizes_are_read_from_shapes_alone(preset):
+    config = VideoMambaConfig.preset(preset, num_frames=16, img_size=384, depth=2)
+    with torch.device("meta"):
+        found = tensors_of(config)
+    assert published_config(found, None, "here") == config
+
+
+@pytest.mark.parametrize(
+    ("config", "layout"),
+    [
+        (small("vim_small"), "vim"),
+        (small("vim_small", cls_position="front", direction_merge="sum"), "opengvlab"),
+        (small("opengvlab_small", tubelet_size=2, backward_order=None, dt_rank=3), None),
+        (small("opengvlab_small", expand=1, d_conv=3, in_channels=1, patch_size=8), None),
+    ],
+)
+def test_a_configuration_survives_the_published_names(config, layout):
+    found = tensors_of(config)
+    assert published_config(found, layout, "here") == config
+    model = model_from_state_dict(found, layout=layout)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value.squeeze(), found[published_name(name)].squeeze()), name
+
+
+def test_the_names_go_both_ways(video):
+    ours = [ours_name(name) for name in video]
+    assert [published_name(name) for name in ours] == list(video)
+    assert set(ours) == set(VideoMamba(small("opengvlab_small")).state_dict())
+
+
+def test_an_image_checkpoint_without_layout_is_refused_as_ambiguous():
+    with pytest.raises(CheckpointError, match="layout='opengvlab'.*layout='vim'"):
+        model_from_state_dict(tensors_of(small("vim_small")))
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"), [("vim", "temporal_pos_embedding"), ("middle", "got 'middle'")]
+)
+def test_a_layout_that_cannot_be_is_refused(video, layout, message, unchecked):
+    with pytest.raises(CheckpointError, match=message):
+        model_from_state_dict(video, layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("layers.0.blocks.0.op.A_logs", "VMamba"),
+        ("model.blocks.0.temporal_attn.qkv.weight", "TimeSformer"),
+        ("timesformer.encoder.layer.0.attention.attention.qkv.weight", "TimeSformer"),
+        ("encoder.blocks.0.attn.qkv.weight", "VideoMAE"),
+        ("blocks.0.attn.q_bias", "VideoMAE"),
+        ("videomae.embeddings.patch_embeddings.projection.weight", "VideoMAE"),
+        ("blocks.0.attn.qkv.weight", "vision transformer"),
+        ("vit.encoder.layer.0.attention.attention.query.weight", "vision transformer"),
+        ("layers.0.blocks.0.attn.relative_position_bias_table", "Swin"),
+        ("backbone.embedding.weight", "Mamba language model"),
+        ("clip_decoder.0.head.weight", "masked pre-training"),
+    ],
+)
+def test_another_family_is_called_by_its_name(name, family):
+    with pytest.raises(CheckpointError, match=family):
+        model_from_state_dict({"model_state": {name: torch.zeros(2, 2)}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("pos_embed"), "lacks pos_embed"),
+        (lambda t: t.update(pos_embed=torch.zeros(1, 12, 32)), "pos_embed has 12 rows"),
+        (lambda t: t.update(pos_embed=torch.zeros(5, 32)), "pos_embed has 2 axes"),
+        (
+            lambda t: t.update({"layers.9.norm.weight": torch.zeros(1)}),
+            r"nothing of 2, 3, 4, 5 and",
+        ),
+        (lambda t: t.update({"head.weight": torch.zeros(0, 32)}), "num_classes must be an integer"),
+        (
+            lambda t: t.update({"layers.0.mixer.ssm_forward.D": torch.zeros(1)}),
+            "their config.json",
+        ),
+        (lambda t: t.clear(), "no tensors by name .* found nothing"),
+        (lambda t: [t.clear(), t.update(epoch=3)], "found 'epoch'"),
+    ],
+)
+def test_tensors_that_are_no_model_are_refused(video, change, message):
+    change(video)
+    with pytest.raises(CheckpointError, match=message):
+        model_from_state_dict(video)
+
+
+def test_numbers_beside_the_tensors_are_left_aside(video):
+    model = model_from_state_dict(video | {"epoch": 3, "best": 0.5})
+    assert torch.equal(model.head.weight, video["head.weight"])
+
+
+def test_a_dictionary_that_holds_itself_is_refused(video):
+    ring = {}
+    ring["model"] = ring
+    with pytest.raises(CheckpointError, match="no tensors by name"):
+        model_from_state_dict(ring)

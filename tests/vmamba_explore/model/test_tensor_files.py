@@ -1,0 +1,137 @@
+"""Files that are no checkpoint are refused, each with its sentence, and nothing in them runs."""
+
+import os
+import pathlib
+import pickle
+import re
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from vmamba_explore.model.checkpoints import CheckpointError, load_model
+from vmamba_explore.model.tensor_files import read_tensors
+
+TENSORS = {f"layers.{i}.norm.weight": torch.randn(400) for i in range(20)}
+WEB_PAGE = b"\n<!DOCTYPE html>\n<html><title>404</title></html>"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 103809024\n"
+
+
+class Call:
+    """An object whose pickle calls a function when it is loaded."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def refused(path):
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def zipped(tmp_path):
+    torch.save({"model": TENSORS}, tmp_path / "whole.pth")
+    return (tmp_path / "whole.pth").read_bytes()
+
+
+def unzipped(tmp_path):
+    torch.save(TENSORS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    return (tmp_path / "old.pth").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (WEB_PAGE, "is a web page"),
+        (POINTER, "pointer of Git LFS, .* a file of 103,809,024"),
+        (b"hello", "neither safetensors nor what torch.save writes"),
+        (bytes(range(256)) * 20, "neither safetensors nor what torch.save writes"),
+        (save(TENSORS)[:-1], "damaged or cut"),
+        (save(TENSORS)[:300], "damaged or cut"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_says_what_it_is(content, message, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    assert re.search(message, refused(path))
+
+
+@pytest.mark.parametrize("write", [zipped, unzipped])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.999])
+def test_a_cut_file_is_refused_wherever_it_is_cut(write, share, tmp_path):
+    whole = write(tmp_path)
+    path = tmp_path / "weights.pth"
+    path.write_bytes(whole[: int(share * len(whole))])
+    message = refused(path)
+    assert "is cut" in message or "is damaged" in message
+
+
+def test_a_changed_byte_inside_a_tensor_is_noticed(tmp_path):
+    whole = bytearray(zipped(tmp_path))
+    whole[len(whole) // 2] ^= 255
+    path = tmp_path / "weights.pth"
+    path.write_bytes(whole)
+    assert "damaged" in refused(path)
+
+
+def test_a_file_saved_without_checksums_is_read(tmp_path):
+    with torch.utils.serialization.config.patch({"save.compute_crc32": False}):
+        torch.save({"model": TENSORS}, tmp_path / "weights.pth")
+    assert list(read_tensors(tmp_path / "weights.pth")["model"]) == list(TENSORS)
+
+
+@pytest.mark.parametrize("zip_form", [True, False])
+def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(zip_form, tmp_path):
+    canary = tmp_path / "canary"
+    path = tmp_path / "weights.pth"
+    code = Call(os.system, f"touch {canary}")
+    torch.save({"model": TENSORS | {"x": code}}, path, _use_new_zipfile_serialization=zip_form)
+    assert "asks for posix.system" in refused(path) or os.name != "posix"
+    assert not canary.exists()
+    torch.load(path, weights_only=False)  # it would have run
+    assert canary.exists() or os.name != "posix"
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_plain_pickle_runs_nothing_in_any_protocol(protocol, tmp_path):
+    canary = tmp_path / "canary"
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"model": Call(os.mkdir, str(canary))}, protocol))
+    refused(path)
+    assert not canary.exists()
+
+
+def test_objects_beside_the_tensors_are_named_and_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"model": TENSORS, "output": Call(pathlib.PurePosixPath, "runs")}, path)
+    assert "asks for pathlib.PurePosixPath, which could run code" in refused(path)
+    torch.save(torch.nn.Linear(2, 2), path)
+    assert "asks for torch.nn.modules.linear.Linear" in refused(path)
+
+
+def test_other_contents_are_told_from_tensors_by_name(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save([torch.zeros(2)], path)
+    assert "holds a list, expected tensors by name" in refused(path)
+    torch.save(torch.zeros(2), path)
+    assert "holds a Tensor" in refused(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "b")
+    assert "neither safetensors nor what torch.save writes" in refused(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_torchscript_program_is_refused_as_code(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    assert "is a TorchScript program" in refused(path)

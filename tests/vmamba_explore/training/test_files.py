@@ -1,0 +1,83 @@
+import pytest
+
+from vmamba_explore.training.files import RowFile, different, write_whole
+from vmamba_explore.training.processes import OneProcess
+
+COLUMNS = ("number", "name", "reason")
+
+
+class Second(OneProcess):
+    """The second of two processes."""
+
+    process_index, num_processes, is_main_process = 1, 2, False
+
+
+def rows(tmp_path, processes=None):
+    return RowFile(tmp_path / "rows.csv", COLUMNS, processes or OneProcess())
+
+
+def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
+    file = rows(tmp_path)
+    assert len(file.start({"seed": 1})) == 0
+    with file:
+        file.append(number=0, name="a, b")
+        assert rows(tmp_path).read()["name"].tolist() == ["a, b"]
+
+
+def test_a_row_that_was_cut_off_is_left_out_and_written_again(tmp_path):
+    file = rows(tmp_path)
+    file.start({})
+    with file:
+        file.append(number=0, name="a")
+        file.append(number=1, name="b")
+    path = tmp_path / "rows.csv"
+    path.write_text(path.read_text()[:-4])  # killed in the middle of a row
+    assert rows(tmp_path).start({})["number"].tolist() == [0]
+    with rows(tmp_path) as again:
+        again.append(number=1, name="b")
+    assert rows(tmp_path).read()["name"].tolist() == ["a", "b"]
+
+
+def test_rows_of_many_processes_become_one_file_in_order(tmp_path):
+    first, second = rows(tmp_path), rows(tmp_path, Second())
+    first.start({})
+    with first, second:
+        second.append(number=1, name="b")
+        first.append(number=2, name="c")
+        first.append(number=0, name="a", reason="broken")
+    first.join()
+    found = first.read()
+    assert found["name"].tolist() == ["a", "b", "c"]
+    assert found["reason"].notna().tolist() == [True, False, False]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.csv", "rows.json"]
+
+
+def test_a_name_that_looks_like_nothing_stays_a_name(tmp_path):
+    file = rows(tmp_path)
+    file.start({})
+    with file:
+        file.append(number=0, name="nan")
+    assert file.read()["name"].tolist() == ["nan"]
+
+
+def test_rows_of_other_settings_are_refused(tmp_path):
+    rows(tmp_path).start({"model": "a", "views": {"temporal": 4}})
+    with pytest.raises(ValueError, match=r"made with other settings \(views.temporal differ\)"):
+        rows(tmp_path).start({"model": "a", "views": {"temporal": 2}})
+
+
+def test_a_foreign_file_is_not_touched(tmp_path):
+    (tmp_path / "rows.csv").write_text("my,own,numbers\n")
+    with pytest.raises(ValueError, match=r"rows.csv is there already, without rows.json"):
+        rows(tmp_path).start({})
+    assert (tmp_path / "rows.csv").read_text() == "my,own,numbers\n"
+
+
+def test_differences_are_named_where_they_lie():
+    before = {"a": 1, "b": {"c": 2, "d": 3}, "gone": None}
+    assert different(before, {"a": 1, "b": {"c": 9, "d": 3}, "new": 4}) == ["b.c", "new"]
+
+
+def test_a_file_written_whole_leaves_nothing_beside_it(tmp_path):
+    write_whole(tmp_path / "deep" / "a.txt", "words")
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.txt"]

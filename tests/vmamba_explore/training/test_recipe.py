@@ -1,0 +1,28 @@
+import pytest
+
+from vmamba_explore.training.recipe import PAPER_EPOCHS, Recipe, paper_recipe
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    recipe = Recipe(steps=100, learning_rate=1.0, warmup=0.1)
+    rates = [recipe.learning_rate_at(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[-1] < 0.001
+
+
+def test_the_token_loss_fades():
+    recipe = Recipe(steps=10, token_loss=0.8, token_until=0.5)
+    assert [recipe.token_loss_at(s) for s in (0, 5, 9)] == [0.8, 0.0, 0.0]
+
+
+def test_the_paper_warms_up_for_one_epoch():
+    recipe = paper_recipe(PAPER_EPOCHS["hmdb51"], steps_per_epoch=56)
+    assert recipe.steps == 50 * 56
+    rates = [recipe.learning_rate_at(step) for step in range(recipe.steps)]
+    assert rates.index(max(rates)) in (55, 56) and max(rates) == pytest.approx(3e-4)
+    assert recipe.label_smoothing == 0.1
+
+
+def test_a_field_of_the_papers_recipe_can_be_replaced():
+    assert paper_recipe(2, 10, learning_rate=1e-3).learning_rate == 1e-3

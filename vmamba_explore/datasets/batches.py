@@ -1,0 +1,174 @@
+"""The batch of each step of a training on videos; a file that cannot be read stops nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from vmamba_explore.clips.clip import ClipError
+from vmamba_explore.clips.decode import load_frames, middle_square, short_side
+from vmamba_explore.clips.sampling import frame_indices
+from vmamba_explore.datasets.augment import Augment
+from vmamba_explore.datasets.lists import Video, VideoList
+
+logger = logging.getLogger(__name__)
+
+ROOM = 8 / 7  # short side read for a random crop, in img_size: 256 pixels for 224
+
+
+class VideoBatches:
+    """Clips of videos, step by step; the same step gives the same batch, in any process.
+
+    Every video comes once an epoch, in an order of the epoch's own, cut at a random time. Epochs
+    follow without a gap, so every batch is full. Where a file cannot be read, it is noted and
+    another video, drawn by step and row, stands in for it.
+
+    Args:
+        videos: The data set.
+        batch_size: Clips of a step.
+        num_frames: Frames of a clip.
+        img_size: Height and width, pixels.
+        stride: Source frames from one frame of a clip to the next.
+        seed: Of everything drawn.
+        augment: How clips are changed; None crops the middle.
+        broken: CSV file for the files that cannot be read and why, added to by every process;
+            None keeps them in mind only.
+    """
+
+    def __init__(
+        self,
+        videos: VideoList,
+        *,
+        batch_size: int,
+        num_frames: int,
+        img_size: int,
+        stride: int = 2,
+        seed: int = 0,
+        augment: Augment | None = None,
+        broken: Path | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"VideoBatches: batch_size is {batch_size}, expected at least 1.")
+        self.videos = videos
+        self.batch_size = batch_size
+        self.num_frames = num_frames
+        self.img_size = img_size
+        self.stride = stride
+        self.seed = seed
+        self.augment = augment
+        self.broken = broken
+        self._unread: dict[str, str] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until every video has come."""
+        return math.ceil(len(self.videos) / self.batch_size)
+
+    def __call__(
+        self, step: int
+    ) -> tuple[UInt8[np.ndarray, "batch num_frames height width 3"], Int64[np.ndarray, " batch"]]:
+        """Read the batch of a step; see `rows`."""
+        return self.rows(step, range(self.batch_size))
+
+    def rows(
+        self, step: int, chosen: Sequence[int]
+    ) -> tuple[UInt8[np.ndarray, "rows num_frames height width 3"], Int64[np.ndarray, " rows"]]:
+        """Read some rows of the batch of a step.
+
+        Args:
+            step: From 0.
+            chosen: Which rows.
+        Returns:
+            Frames, uint8, and labels.
+        Raises:
+            ValueError: more than half of the data set's files cannot be read.
+        """
+        clips = [self._row(step, row) for row in chosen]
+        return np.stack([frames for frames, _ in clips]), np.array([label for _, label in clips])
+
+    def broken_files(self) -> dict[str, str]:
+        """The files that could not be read so far, in any process, each with its reason."""
+        if self.broken is None or not self.broken.is_file():
+            return dict(self._unread)
+        with self.broken.open(encoding="utf-8", newline="") as file:
+            return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+
+    def _row(self, step: int, row: int) -> tuple[np.ndarray, int]:
+        for video in self._candidates(step, row):
+            name = str(video.path)
+            if name in self._unread:
+                continue
+            try:
+                return self._read(video, step, row), video.label
+            except (ClipError, OSError) as error:
+                self._note(name, str(error))
+        raise AssertionError("candidates do not end")
+
+    def _candidates(self, step: int, row: int) -> Iterator[Video]:
+        """The video whose turn it is, then those that may stand in for it."""
+        count = len(self.videos)
+        epoch, place = divmod(step * self.batch_size + row, count)
+        yield self.videos.videos[_order(count, self.seed, epoch)[place]]
+        draw = np.random.default_rng((self.seed, step, row, 1))
+        while True:
+            yield self.videos.videos[draw.integers(count)]
+
+    def _read(self, video: Video, step: int, row: int) -> np.ndarray:
+        seed = (self.seed, step, row)
+        time = np.random.default_rng(seed).random()
+
+        def choose(available: int) -> tuple[np.ndarray, int]:
+            last = max(0, available - 1 - (self.num_frames - 1) * self.stride)
+            start = int(time * (last + 1))
+            return frame_indices(available, self.num_frames, self.stride, start)
+
+        if self.augment is None:
+            fit = partial(middle_square, size=self.img_size)
+            return load_frames(video.path, choose, fit).frames
+        fit = partial(short_side, size=round(self.img_size * ROOM))
+        frames = load_frames(video.path, choose, fit).frames
+        return self.augment(frames, self.img_size, (*seed, 2))
+
+    def _note(self, name: str, reason: str) -> None:
+        """Keep in mind that a file cannot be read; stop where that is the rule."""
+        known = self.broken_files()
+        self._unread[name] = reason
+        if name not in known:
+            logger.warning("skipped %s", reason)
+            known[name] = reason
+            if self.broken is not None:
+                self._write(name, reason)
+        listed = {str(video.path) for video in self.videos.videos}
+        if 2 * len(listed & known.keys()) > len(listed):
+            raise ValueError(
+                f"VideoBatches: {len(listed & known.keys())} of the {len(listed)} videos of "
+                f"{self.videos.name} cannot be read, the last one: {reason} Check the folder"
+                + (f"; {self.broken} lists them." if self.broken else ".")
+            )
+
+    def _write(self, name: str, reason: str) -> None:
+        """Add a line to the file in one piece, so that processes do not write into each other's."""
+        assert self.broken is not None
+        self.broken.parent.mkdir(parents=True, exist_ok=True)
+        line = io.StringIO()
+        csv.writer(line).writerow([name, reason.replace("\n", " ")])
+        file = os.open(self.broken, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(file, line.getvalue().encode())
+        finally:
+            os.close(file)
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch's videos."""
+    return np.random.default_rng((seed, epoch)).permutation(count)

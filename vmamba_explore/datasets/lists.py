@@ -1,0 +1,302 @@
+"""Which videos a data set has and what they show, read from the files it is published with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+logger = logging.getLogger(__name__)
+
+AnyPath = str | os.PathLike[str]
+SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
+HMDB51_PARTS = {"train": "1", "test": "2"}
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file and the index of its class."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """The videos of a data set, or of a part of it.
+
+    Args:
+        videos: Those whose files are there.
+        class_names: By label.
+        name: What to call it in messages and files.
+        missing: Files that the list names and that are not there.
+    """
+
+    videos: tuple[Video, ...]
+    class_names: tuple[str, ...]
+    name: str
+    missing: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether nobody said what the classes are called."""
+        return self.class_names == _numbered(len(self.class_names))
+
+    def numbered_as(self, class_names: Sequence[str]) -> VideoList:
+        """Give the same videos, their classes numbered by their places in `class_names`.
+
+        Args:
+            class_names: Other names may be among them; capitals, spaces, underscores and other
+                signs do not count.
+        Raises:
+            ValueError: a class of this list is not among them.
+        """
+        places = {letters(name): place for place, name in enumerate(class_names)}
+        unknown = [name for name in self.class_names if letters(name) not in places]
+        if unknown:
+            raise ValueError(
+                f"numbered_as: {len(unknown)} of the {len(self.class_names)} classes of "
+                f"{self.name} are not among the {len(places)} wanted, {unknown[0]!r} first. "
+                "Both lists, or list and model, must be of the same data set."
+            )
+        numbers = [places[letters(name)] for name in self.class_names]
+        videos = tuple(Video(video.path, numbers[video.label]) for video in self.videos)
+        return replace(self, videos=videos, class_names=tuple(class_names))
+
+
+def from_folders(root: AnyPath) -> VideoList:
+    """List videos by class: `root/CLASS/.../video.mp4`, the classes in alphabetical order.
+
+    Args:
+        root: Holds a folder for each class; what lies deeper belongs to it. Hidden files and
+            files that are no videos by their name are left out.
+    Raises:
+        ValueError: no such folder, or no video in it.
+    """
+    root = _folder(root, "from_folders")
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [(_video_files(folder), folder.name) for folder in folders]
+    names = tuple(name for files, name in found if files)
+    videos = [(path, names.index(name)) for files, name in found for path in files]
+    if not videos:
+        raise ValueError(
+            f"from_folders: {root} holds no ROOT/CLASS/video file ({len(folders)} folders looked "
+            f"through for {', '.join(sorted(SUFFIXES))})."
+        )
+    return _listed(videos, names, root.name, "from_folders")
+
+
+def from_csv(
+    file: AnyPath, root: AnyPath | None = None, class_names: Sequence[str] | None = None
+) -> VideoList:
+    """List videos by a text file: the official lists of Kinetics, or lines "path label".
+
+    Args:
+        file: Either has the columns `label`, `youtube_id`, `time_start`, `time_end` in its first
+            line, or lines of a path, a comma or space, and a label, a number or a name.
+        root: Where the videos are; None means beside `file`. Official lists name no files:
+            any file below is taken that is called ID_START_END, six digits each, or ID.
+        class_names: What the labels are called, by number; None takes the names in the list in
+            alphabetical order, and for numbers "class 0", "class 1", ...
+    Raises:
+        ValueError: no such file, a line that is none of these, an unknown label, or no video.
+    """
+    file = _file(file, "from_csv")
+    place = file.parent if root is None else _folder(root, "from_csv")
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    header = next(csv.reader(lines[:1]), [])
+    if {"label", "youtube_id"} <= set(header):
+        pairs = _official(lines, place, file)
+    else:
+        pairs = [
+            (place / path, label)
+            for number, line in enumerate(lines, 1)
+            if line.strip()
+            for path, label in [_path_and_label(line, f"from_csv: {file}, line {number}")]
+        ]
+    labels = {label for _, label in pairs}
+    if class_names is not None:
+        names = tuple(class_names)
+    elif all(label.isdigit() for label in labels):
+        names = _numbered(max(map(int, labels), default=-1) + 1)
+    else:
+        names = tuple(sorted(labels))
+    numbers = {name: index for index, name in enumerate(names)}
+    for label in sorted(labels):
+        if label.isdigit() and label not in numbers:
+            numbers[label] = int(label)
+        if numbers.get(label, len(names)) >= len(names):
+            raise ValueError(
+                f"from_csv: {file} has the label {label!r}, which is none of the {len(names)} "
+                "class_names."
+            )
+    return _listed([(path, numbers[name]) for path, name in pairs], names, file.stem, "from_csv")
+
+
+def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList:
+    """List the videos of Something-Something V2.
+
+    Args:
+        annotations: Its train.json or validation.json.
+        labels: Its labels.json: number by template.
+        root: Where ID.webm lie (or another video format).
+    Raises:
+        ValueError: a file is missing or is not of this form, or no video is there.
+    """
+    numbers = {name: int(number) for name, number in _json(labels, dict).items()}
+    names = tuple(sorted(numbers, key=lambda name: numbers[name]))
+    if sorted(numbers.values()) != list(range(len(names))):
+        raise ValueError(
+            f"from_ssv2: {labels} numbers its {len(names)} labels otherwise than 0 to "
+            f"{len(names) - 1}."
+        )
+    files = _by_stem(_folder(root, "from_ssv2"))
+    videos = []
+    for place, entry in enumerate(_json(annotations, list)):
+        try:
+            name = re.sub(r"[\[\]]", "", entry["template"])
+            label, stem = numbers[name], str(entry["id"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"from_ssv2: {annotations}, entry {place}: expected an id and a template that is "
+                f"in {os.path.basename(labels)}, got {entry!r:.200} ({error})."
+            ) from None
+        videos.append((files.get(stem, Path(root) / f"{stem}.webm"), label))
+    return _listed(videos, names, Path(annotations).stem, "from_ssv2")
+
+
+def from_hmdb51(
+    splits: AnyPath, root: AnyPath, split: int = 1, part: Literal["train", "test"] = "train"
+) -> VideoList:
+    """List one part of a split of HMDB51.
+
+    Args:
+        splits: Folder of the files CLASS_test_splitN.txt.
+        root: Holds CLASS/video.avi.
+        split: 1, 2 or 3.
+        part: "train" or "test"; videos that the split uses for neither are left out.
+    Raises:
+        ValueError: no such split or part, a line that is not "name number", or no video.
+    """
+    if part not in HMDB51_PARTS:
+        raise ValueError(f"from_hmdb51: part is {part!r}, expected 'train' or 'test'.")
+    ending = f"_test_split{split}.txt"
+    files = sorted(_folder(splits, "from_hmdb51").glob(f"*{ending}"))
+    names = tuple(file.name.removesuffix(ending) for file in files)
+    place = _folder(root, "from_hmdb51")
+    videos = []
+    for label, file in enumerate(files):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            video, use = _path_and_label(line, f"from_hmdb51: {file}, line {number}")
+            if use == HMDB51_PARTS[part]:
+                videos.append((place / names[label] / video, label))
+    if not files:
+        raise ValueError(f"from_hmdb51: {splits} holds no file CLASS{ending}.")
+    return _listed(videos, names, f"hmdb51-{part}{split}", "from_hmdb51")
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"class {number}" for number in range(count))
+
+
+def letters(name: str) -> str:
+    """A class name without what lists write differently: capitals, spaces, underscores, signs."""
+    return re.sub(r"\W|_", "", name.casefold())
+
+
+def _listed(
+    videos: Iterable[tuple[Path, int]], names: tuple[str, ...], name: str, call: str
+) -> VideoList:
+    """Keep the videos that are there, and remember those that are not."""
+    there, missing = [], []
+    for path, label in videos:
+        if path.is_file():
+            there.append(Video(path, label))
+        else:
+            missing.append(path)
+    if not there:
+        first = f"; the first missing one is {missing[0]}" if missing else ""
+        raise ValueError(f"{call}: {name} lists {len(missing)} videos and none is there{first}.")
+    if missing:
+        logger.warning(
+            "%s: %d of %d listed videos are not there, %s first",
+            name, len(missing), len(missing) + len(there), missing[0],
+        )  # fmt: skip
+    return VideoList(tuple(there), names, name, tuple(missing))
+
+
+def _official(lines: list[str], root: Path, file: Path) -> list[tuple[Path, str]]:
+    """Paths and labels of an official list of Kinetics."""
+    files = _by_stem(root)
+    found = []
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        try:
+            start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
+            label, stem = row["label"], row["youtube_id"]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"from_csv: {file}, line {number}: expected label, youtube_id, time_start and "
+                f"time_end, got {dict(row)!r:.200}."
+            ) from None
+        cut = f"{stem}_{start:06}_{end:06}"
+        found.append((files.get(cut) or files.get(stem) or root / f"{cut}.mp4", label))
+    return found
+
+
+def _path_and_label(line: str, where: str) -> tuple[str, str]:
+    """Split a line at its last comma, else at its last space."""
+    parts = next(csv.reader([line])) if "," in line else line.split()
+    if len(parts) < 2 or not parts[0].strip() or not parts[-1].strip():
+        raise ValueError(f"{where}: expected a path and a label, got {line!r:.200}.")
+    path = ",".join(parts[:-1]) if "," in line else line.rsplit(maxsplit=1)[0]
+    return path.strip(), parts[-1].strip()
+
+
+def _json(file: AnyPath, kind: type) -> Any:
+    path = _file(file, "from_ssv2")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"from_ssv2: {path} is not JSON ({error}).") from None
+    if not isinstance(found, kind):
+        raise ValueError(
+            f"from_ssv2: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
+        )
+    return found
+
+
+def _by_stem(root: Path) -> dict[str, Path]:
+    return {path.stem: path for path in _video_files(root)}
+
+
+def _video_files(folder: Path) -> list[Path]:
+    """All files below a folder that are videos by their name, in alphabetical order."""
+    return sorted(
+        Path(where) / name
+        for where, _, names in os.walk(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+    )
+
+
+def _folder(path: AnyPath, call: str) -> Path:
+    if not Path(path).is_dir():
+        raise ValueError(f"{call}: {path} is not a folder (looked from {os.getcwd()}).")
+    return Path(path)
+
+
+def _file(path: AnyPath, call: str) -> Path:
+    if not Path(path).is_file():
+        raise ValueError(f"{call}: {path} is not a file (looked from {os.getcwd()}).")
+    return Path(path)

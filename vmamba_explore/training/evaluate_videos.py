@@ -1,0 +1,169 @@
+"""How right a model is on the videos of a data set, each seen in several views."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from vmamba_explore.clips.clip import ClipError
+from vmamba_explore.datasets.lists import VideoList
+from vmamba_explore.datasets.views import Views, read_views
+from vmamba_explore.model.checkpoints import fingerprint
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.training.evaluate import Proportion, predict_logits, proportion
+from vmamba_explore.training.files import RowFile
+from vmamba_explore.training.processes import OneProcess
+
+COLUMNS = ("video", "path", "label", "predicted", "probability", "rank", "reason")
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """How often a model named the class of a video.
+
+    Args:
+        top1: Share of the videos whose class scored highest.
+        top5: Share of those whose class is among the five highest.
+        broken: Path and reason of each video that could not be read; they count nowhere.
+    """
+
+    top1: Proportion
+    top5: Proportion
+    broken: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "top1": self.top1.to_dict(),
+            "top5": self.top5.to_dict(),
+            "broken": [list(pair) for pair in self.broken],
+        }
+
+
+def evaluate_videos(
+    model: VideoMamba,
+    videos: VideoList,
+    output: str | os.PathLike[str],
+    *,
+    views: Views | None = None,
+    stride: int = 2,
+    workers: int = 0,
+    accelerator: Any = None,
+) -> VideoScores:
+    """Test a model on whole videos: the softmax of its logits, averaged over views of each video.
+
+    Args:
+        model: The model, on the device to run on.
+        videos: What to test on.
+        output: CSV file with a line for each video, written as it goes; what it holds already is
+            not run again. `rank` is the place of the right class, 1 is the highest. Settings and
+            result stand beside it, in a JSON file of the same name.
+        views: Clips in time and crops in space; None takes 4 x 3.
+        stride: Source frames from one frame of a clip to the next.
+        workers: Processes that read videos beside the model; 0 reads them in between.
+        accelerator: Shares the videos among its processes, as `processes.accelerator` makes it.
+    Returns:
+        Top-1 and top-5 with their 95 % intervals, and the videos that cannot be read.
+    Raises:
+        ValueError: the model lacks classes of the list, `output` belongs to another model, list or view,
+            or no video at all can be read.
+    Source:
+        Park et al. 2024, arXiv:2407.08476, section 4.1, averages over several temporal and spatial
+        views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
+    """
+    views, config = views or Views(), model.config
+    processes = OneProcess() if accelerator is None else accelerator
+    if model.class_names is not None and not videos.unnamed:
+        videos = videos.numbered_as(model.class_names)
+    elif len(videos.class_names) != config.num_classes and not (
+        videos.unnamed and len(videos.class_names) < config.num_classes
+    ):
+        raise ValueError(
+            f"evaluate_videos: the model has {config.num_classes} classes, {videos.name} has "
+            f"{len(videos.class_names)}. Give the list the model was trained with."
+        )
+    settings = {
+        "model": fingerprint(model),
+        "list": videos.name,
+        "videos": len(videos.videos),
+        "views": asdict(views),
+        "stride": stride,
+    }
+    rows = RowFile(Path(output), COLUMNS, processes)
+    done = set(rows.start(settings)["video"])
+    todo = [number for number in range(len(videos.videos)) if number not in done]
+    todo = todo[processes.process_index :: processes.num_processes]
+    loader: DataLoader[Any] = DataLoader(
+        _Reader(videos, views, config.num_frames, config.img_size, stride),
+        batch_size=None,
+        sampler=todo,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+    )
+    bar = tqdm(loader, desc="testing", unit="video", disable=not processes.is_main_process)
+    with rows:
+        for number, frames, reason in bar:
+            video = videos.videos[number]
+            said = {"reason": reason} if frames is None else _judge(model, frames, video.label)
+            rows.append(video=number, path=video.path, label=video.label, **said)
+    rows.join()
+    found = rows.read()
+    unread = found[found["reason"].notna()]
+    ranks = found.loc[found["reason"].isna(), "rank"].to_numpy(dtype=int)
+    if not len(ranks):
+        first = f"the first: {unread['reason'].iloc[0]}" if len(unread) else "the list is empty."
+        raise ValueError(
+            f"evaluate_videos: none of the {len(videos.videos)} videos of {videos.name} can be "
+            f"read; {first}"
+        )
+    broken = tuple(zip(unread["path"], unread["reason"], strict=True))
+    scores = VideoScores(proportion(ranks <= 1), proportion(ranks <= 5), broken)
+    rows.finish(settings, scores.to_dict())
+    return scores
+
+
+def average_over_views(
+    logits: Float[Tensor, "views num_classes"],
+) -> Float[Tensor, " num_classes"]:
+    """Turn the logits of a video's views into its probabilities: the mean of their softmax."""
+    return logits.double().softmax(-1).mean(0)
+
+
+def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str, Any]:
+    """What a model says of one video, and at which place the right class stands."""
+    probabilities = average_over_views(predict_logits(model, frames))
+    best = int(probabilities.argmax())
+    return {
+        "predicted": best,
+        "probability": round(float(probabilities[best]), 6),
+        "rank": 1 + int((probabilities > probabilities[label]).sum()),
+    }
+
+
+class _Reader(Dataset[Any]):
+    """By number: a video's views, or why there are none."""
+
+    def __init__(
+        self, videos: VideoList, views: Views, num_frames: int, img_size: int, stride: int
+    ) -> None:
+        self.videos, self.views = videos, views
+        self.how = {"num_frames": num_frames, "img_size": img_size, "stride": stride}
+
+    def __getitem__(self, number: int) -> tuple[int, NDArray[np.uint8] | None, str | None]:
+        try:
+            return number, read_views(self.videos.videos[number].path, self.views, **self.how), None
+        except (ClipError, OSError) as error:
+            return number, None, str(error)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,224 @@
+"""Train on the videos of a data set, in a folder that holds everything about the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from vmamba_explore.datasets.augment import Augment
+from vmamba_explore.datasets.batches import VideoBatches
+from vmamba_explore.datasets.lists import VideoList
+from vmamba_explore.datasets.views import Views
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.training.evaluate_videos import evaluate_videos
+from vmamba_explore.training.files import different, write_whole
+from vmamba_explore.training.fit import History, fit
+from vmamba_explore.training.processes import Precision, accelerator
+from vmamba_explore.training.recipe import paper_recipe
+
+logger = logging.getLogger(__name__)
+
+ONE_VIEW = Views(temporal=1, spatial=1)
+
+
+def train(
+    model: VideoMamba,
+    videos: VideoList,
+    run_folder: str | os.PathLike[str],
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    stride: int = 2,
+    augment: Augment | None = None,
+    validation: VideoList | None = None,
+    validate_every: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    precision: Precision = "no",
+    parts: int = 1,
+    recompute: bool = False,
+    workers: int = 0,
+    tensorboard: bool | None = None,
+    started_from: str = "",
+) -> History:
+    """Train a model by the paper's recipe, or go on with the run that `run_folder` holds.
+
+    The folder gets config.json (the model), recipe.json (everything that decides the outcome),
+    log.csv, validation.csv and validation/ (each video's answer), checkpoint.pt, broken.csv, a
+    folder tensorboard/, and at the end model/, which `load_model` reads.
+
+    Args:
+        model: Where to start; it is trained in place. On many processes, see `accelerator`.
+        videos: What to train on; its class names become the model's.
+        run_folder: Made if it is not there.
+        epochs: Passes over the data set.
+        batch_size: Clips of a step, over all processes.
+        stride: Source frames from one frame of a clip to the next.
+        augment: How clips are changed; None leaves them as they are.
+        validation: What to test on while training, one view of each video.
+        validate_every: Steps between two tests; None tests after every epoch.
+        changes: Fields of `paper_recipe` to replace.
+        seed: Of the order of the videos, where their clips begin, and how they are changed.
+        precision: "no" (float32), "bf16" or "fp16".
+        parts: Parts of a batch that run one after the other, to need less memory.
+        recompute: Keep only the input of each block and run it again for its gradient, to need
+            less memory and a third more time.
+        workers: Processes that read videos beside the training.
+        tensorboard: Write events, too; None writes them where tensorboard is installed.
+        started_from: What `model` is, in words; a run is not gone on with from anything else.
+    Returns:
+        The history, as `fit` gives it.
+    Raises:
+        ImportError: accelerate is not installed, or tensorboard where it was asked for.
+        ValueError: the model has other classes, or the folder holds a run of another model,
+            recipe or data set.
+    Source:
+        Park et al. 2024, arXiv:2407.08476, section 4.1.
+    """
+    folder, config = Path(run_folder), model.config
+    if len(videos.class_names) != config.num_classes:
+        raise ValueError(
+            f"train: the model has {config.num_classes} classes, {videos.name} has "
+            f"{len(videos.class_names)}; a model to start from must have as many."
+        )
+    if validation is not None and not validation.unnamed:
+        validation = validation.numbered_as(videos.class_names)
+    processes = accelerator(precision)
+    batches = VideoBatches(
+        videos,
+        batch_size=batch_size,
+        num_frames=config.num_frames,
+        img_size=config.img_size,
+        stride=stride,
+        seed=seed,
+        augment=augment,
+        broken=folder / "broken.csv",
+    )
+    recipe = paper_recipe(epochs, batches.steps_per_epoch, **(changes or {}))
+    model.class_names = videos.class_names
+    settings = {
+        "recipe": vars(recipe),
+        "data": {
+            "name": videos.name,
+            "videos": len(videos.videos),
+            "labels": zlib.crc32(repr([(v.path.name, v.label) for v in videos.videos]).encode()),
+            "batch_size": batch_size,
+            "stride": stride,
+            "seed": seed,
+            "augment": None if augment is None else asdict(augment),
+        },
+        "precision": precision,
+        "started_from": started_from,
+    }
+    if processes.is_main_process:
+        _claim(folder, settings, config.to_dict())
+    processes.wait_for_everyone()
+    logs = _Logs(folder, tensorboard) if processes.is_main_process else None
+    every = recipe.steps if validation is None else validate_every or batches.steps_per_epoch
+    checkpoint, history = folder / "checkpoint.pt", []
+    reached = _saved_step(checkpoint)
+    for stop in (*range(every, recipe.steps, every), recipe.steps):
+        if stop < reached:
+            continue
+        with model.recomputing(recompute):
+            history = fit(model, batches, recipe, checkpoint, workers, processes, logs, stop, parts)
+        if validation is not None:
+            evaluate_videos(
+                model,
+                validation,
+                folder / "validation" / f"{stop:07}.csv",
+                views=ONE_VIEW,
+                stride=stride,
+                workers=workers,
+                accelerator=processes,
+            )
+            if logs is not None:
+                logs.note_validation()
+    if logs is not None:
+        said = f"{recipe.steps} steps of {batch_size} clips of {videos.name} ({len(videos.videos)} "
+        said += f"videos), from {started_from or 'another model'}; see recipe.json of the run."
+        model.save_pretrained(folder / "model", model_card_kwargs={"training": said})
+        logs.close()
+    processes.wait_for_everyone()
+    return history
+
+
+def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
+    """Write down what is being done in a folder, or see that it is the same as before."""
+    noted = folder / "recipe.json"
+    settings = json.loads(json.dumps(settings))  # as the file has it: lists for tuples
+    if noted.is_file():
+        changed = different(json.loads(noted.read_text(encoding="utf-8")), settings)
+        if changed:
+            raise ValueError(
+                f"train: {folder} holds another run ({', '.join(changed)} differ). Use its "
+                "settings (recipe.json) to go on with it, or name another folder."
+            )
+    write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    write_whole(noted, json.dumps(settings, indent=1) + "\n")
+
+
+def _saved_step(checkpoint: Path) -> int:
+    if not checkpoint.is_file():
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["step"])
+
+
+class _Logs:
+    """log.csv, validation.csv and TensorBoard's events of a run folder.
+
+    Files and events are written anew from the history, so what a killed run wrote after its last
+    checkpoint does not stay.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool | None) -> None:
+        self.folder, self.writer = folder, None
+        self.shown = {"train": 0, "validation": 0}  # rows that TensorBoard has
+        if tensorboard is not False:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0)
+            except ImportError:
+                if tensorboard:
+                    raise ImportError(
+                        "train: events need tensorboard: "
+                        'pip install "vmamba-explore[train]" brings it.'
+                    ) from None
+
+    def __call__(self, history: History) -> None:
+        self._write("log.csv", "train", history)
+
+    def note_validation(self) -> None:
+        """Gather what the tests so far found."""
+        rows: History = []
+        for path in sorted((self.folder / "validation").glob("*.json")):
+            found = json.loads(path.read_text(encoding="utf-8"))["result"]
+            top1 = {f"top1_{k}" if k != "value" else "top1": v for k, v in found["top1"].items()}
+            row = {"step": int(path.stem), **top1, "top5": found["top5"]["value"]}
+            rows.append({**row, "broken": len(found["broken"])})
+        self._write("validation.csv", "validation", rows)
+
+    def close(self) -> None:
+        """Write what TensorBoard has not written yet."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def _write(self, name: str, kind: str, rows: History) -> None:
+        write_whole(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        if self.writer is None:
+            return
+        for row in rows[self.shown[kind] :]:
+            for key in row.keys() - {"step"}:
+                self.writer.add_scalar(f"{kind}/{key}", row[key], row["step"])
+        self.writer.flush()
+        self.shown[kind] = len(rows)
