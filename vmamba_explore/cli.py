@@ -64,6 +64,33 @@ def _parser() -> argparse.ArgumentParser:
     _add_choice_of_frames(named)
     named.set_defaults(run=_predict)
 
+    long = commands.add_parser(
+        "watch",
+        help="say what a model sees in a long video, moment by moment",
+        description="Run a model on a video of any length, window by window. Ctrl-C keeps what is "
+        "done; with --csv the same command goes on from there.",
+    )
+    long.add_argument("video", help="a video file")
+    long.add_argument("--output", required=True, help="the HTML page to write")
+    long.add_argument("--csv", help="a CSV file that grows by a row for each window")
+    long.add_argument("--model", default="motion-nano", help="a folder, file or Hub reference")
+    long.add_argument("--stride", type=int, default=2, help="take every n-th frame (default 2)")
+    long.add_argument(
+        "--hop",
+        type=int,
+        metavar="FRAMES",
+        help="clip frames from one window to the next (default: side by side)",
+    )
+    long.add_argument("-k", type=int, default=5, help="classes to keep of a window (default 5)")
+    long.add_argument("--target", help="class whose evidence to follow (default: each window's)")
+    long.add_argument("--minus", help="class to set against it (default: the runner-up)")
+    long.add_argument(
+        "--by-frame", action="store_true", help="split evidence by frame: five times the work"
+    )
+    long.add_argument("--batch", type=int, default=4, help="windows run at once (default 4)")
+    _add_budget(long)
+    long.set_defaults(run=_watch)
+
     add_commands(commands)
 
     info = commands.add_parser("info", help="print versions and the scan's backends")
@@ -151,6 +178,32 @@ def _predict(options: argparse.Namespace) -> str:
     )
     found = model.predict(clip, options.k)
     return "\n".join(f"{p.probability:7.2%}  {p.index:4}  {p.name}" for p in found)
+
+
+def _watch(options: argparse.Namespace) -> str:
+    from vmamba_explore.app import timeline_page, watch
+    from vmamba_explore.view.page import page_path
+
+    page_path(options.output, "watch")  # before anything runs
+    found = watch(
+        options.video,
+        options.model,
+        stride=options.stride,
+        hop=options.hop,
+        k=options.k,
+        target=_class(options.target),
+        minus=_class(options.minus),
+        by_frame=options.by_frame,
+        batch_size=options.batch,
+        output=options.csv,
+        budget_gib=options.budget_gib,
+    )
+    timeline_page(found, options.output, options.model)
+    return f"{found}\n{options.output}"
+
+
+def _class(words: str | None) -> int | str | None:
+    return int(words) if words and words.isdecimal() else words
 
 
 def _info(options: argparse.Namespace) -> None:

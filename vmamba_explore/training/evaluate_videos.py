@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import ClipError
@@ -21,7 +20,7 @@ from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.evaluate import Proportion, predict_logits, proportion
 from vmamba_explore.training.files import RowFile
-from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.training.processes import OneProcess, read_ahead
 
 COLUMNS = ("video", "path", "label", "predicted", "probability", "rank", "reason")
 
@@ -63,7 +62,7 @@ def evaluate_videos(
 
     Args:
         model: The model, on the device to run on.
-        videos: What to test on.
+        videos: What to test on; its classes are numbered as the model names them.
         output: CSV file with a line for each video, written as it goes; what it holds already is
             not run again. `rank` is the place of the right class, 1 is the highest. Settings and
             result stand beside it, in a JSON file of the same name.
@@ -74,8 +73,8 @@ def evaluate_videos(
     Returns:
         Top-1 and top-5 with their 95 % intervals, and the videos that cannot be read.
     Raises:
-        ValueError: the model lacks classes of the list, `output` belongs to another model, list or view,
-            or no video at all can be read.
+        ValueError: the model lacks classes of the list, `output` belongs to another model, list
+            or view, or no video at all can be read.
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1, averages over several temporal and spatial
         views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
@@ -102,14 +101,14 @@ def evaluate_videos(
     done = set(rows.start(settings)["video"])
     todo = [number for number in range(len(videos.videos)) if number not in done]
     todo = todo[processes.process_index :: processes.num_processes]
-    loader: DataLoader[Any] = DataLoader(
-        _Reader(videos, views, config.num_frames, config.img_size, stride),
-        batch_size=None,
-        sampler=todo,
-        num_workers=workers,
-        collate_fn=_as_it_is,
+    reader = _Reader(videos, views, config.num_frames, config.img_size, stride)
+    bar = tqdm(
+        read_ahead(reader, todo, workers),
+        total=len(todo),
+        desc="testing",
+        unit="video",
+        disable=not processes.is_main_process,
     )
-    bar = tqdm(loader, desc="testing", unit="video", disable=not processes.is_main_process)
     with rows:
         for number, frames, reason in bar:
             video = videos.videos[number]
@@ -149,7 +148,7 @@ def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str
     }
 
 
-class _Reader(Dataset[Any]):
+class _Reader:
     """By number: a video's views, or why there are none."""
 
     def __init__(
@@ -158,12 +157,8 @@ class _Reader(Dataset[Any]):
         self.videos, self.views = videos, views
         self.how = {"num_frames": num_frames, "img_size": img_size, "stride": stride}
 
-    def __getitem__(self, number: int) -> tuple[int, NDArray[np.uint8] | None, str | None]:
+    def __call__(self, number: int) -> tuple[int, NDArray[np.uint8] | None, str | None]:
         try:
             return number, read_views(self.videos.videos[number].path, self.views, **self.how), None
         except (ClipError, OSError) as error:
             return number, None, str(error)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

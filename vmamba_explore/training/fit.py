@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.loss import TrainingLoss
-from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.training.processes import OneProcess, read_ahead
 from vmamba_explore.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -232,7 +231,7 @@ def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]
     ]
 
 
-class _Rows(Dataset[Any]):
+class _Rows:
     """By step: a process's rows of the batch, and their share of it.
 
     A process without a row gets the first one, with a share of 0: gradients are averaged over
@@ -242,7 +241,7 @@ class _Rows(Dataset[Any]):
     def __init__(self, batches: BatchSource, rank: int, world: int) -> None:
         self.batches, self.rank, self.world = batches, rank, world
 
-    def __getitem__(self, step: int) -> _Share | ValueError | ImportError:
+    def __call__(self, step: int) -> _Share | ValueError | ImportError:
         try:
             return self._read(step)
         except (ValueError, ImportError) as error:  # a worker's raise would bury its sentence
@@ -263,18 +262,7 @@ def _prefetched(
     source: _Rows, start: int, stop: int, workers: int
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64], float]]:
     """Render the next batches in other processes while the model works on this one."""
-    loader: DataLoader[Any] = DataLoader(
-        source,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-    )
-    for step, found in enumerate(loader, start):
+    for step, found in enumerate(read_ahead(source, range(start, stop), workers), start):
         if isinstance(found, Exception):
             raise found
         yield step, *found
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

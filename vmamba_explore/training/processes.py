@@ -1,14 +1,18 @@
-"""One process or many: where training runs, and in which precision."""
+"""One process or many: where training runs, in which precision, and who reads ahead."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -75,3 +79,46 @@ def accelerator(precision: Precision = "no") -> Any:
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     return Accelerator(cpu=on_cpu, mixed_precision=precision)
+
+
+def read_ahead(read: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:
+    """Yield `read(number)` for each number, in this order.
+
+    Args:
+        read: Anything that other processes can be given.
+        numbers: What to ask it for.
+        workers: Processes that read while the caller works; 0 reads in between.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        _Answers(read),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_end_with_parent,
+    )
+    yield from loader
+
+
+class _Answers(Dataset[Any]):
+    def __init__(self, read: Callable[[int], Any]) -> None:
+        self.read = read
+
+    def __getitem__(self, number: int) -> Any:
+        return self.read(number)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _end_with_parent(worker: int) -> None:
+    """Without a reader left, a worker would try for ever to hand over what it has read."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

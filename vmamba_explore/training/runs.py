@@ -156,15 +156,14 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
     """Write down what is being done in a folder, or see that it is the same as before."""
     noted = folder / "recipe.json"
     settings = json.loads(json.dumps(settings))  # as the file has it: lists for tuples
-    if noted.is_file():
-        changed = different(json.loads(noted.read_text(encoding="utf-8")), settings)
-        if changed:
-            raise ValueError(
-                f"train: {folder} holds another run ({', '.join(changed)} differ). Use its "
-                "settings (recipe.json) to go on with it, or name another folder."
-            )
-    write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
-    write_whole(noted, json.dumps(settings, indent=1) + "\n")
+    if not noted.is_file():
+        write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
+        write_whole(noted, json.dumps(settings, indent=1) + "\n")
+    elif changed := different(json.loads(noted.read_text(encoding="utf-8")), settings):
+        raise ValueError(
+            f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
+            "(recipe.json) to go on with it, or name another folder."
+        )
 
 
 def _saved_step(checkpoint: Path) -> int:

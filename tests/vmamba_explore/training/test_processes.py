@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -78,9 +79,11 @@ def test_two_processes_train_as_one_with_the_same_batches(run):
     for mine, theirs in zip(rows, history, strict=True):
         assert mine == pytest.approx(theirs, abs=1.01e-4)  # rows are rounded to 4 digits
     one, two = first_gradient(checkpoint), first_gradient(other)
-    assert (two - one).norm() < 2e-6 * one.norm()  # measured: 2e-7
-    for name, value in weights(checkpoint).items():  # measured: 5e-7 after 60 steps
-        torch.testing.assert_close(weights(other)[name], value, rtol=0, atol=1e-5)
+    assert (two - one).norm() < 2e-6 * one.norm()  # measured: 1.8e-7
+    # Measured after 60 steps: 3.7e-6. AdamW divides by the gradient's size, so round-off in a
+    # gradient that is next to nothing moves a weight by more than round-off.
+    for name, value in weights(checkpoint).items():
+        torch.testing.assert_close(weights(other)[name], value, rtol=0, atol=5e-5)
 
 
 def test_bfloat16_learns_and_keeps_float32_weights(tmp_path):
@@ -126,6 +129,27 @@ def test_processes_that_see_different_checkpoints_are_stopped(tmp_path):
     model = VideoMamba(VideoMambaConfig.preset("toy"))
     with pytest.raises(ValueError, match="All processes must see the same folder"):
         fit(model, lambda step: None, Recipe(), tmp_path / "run.pt", accelerator=Other())
+
+
+KILLED = """
+import os, signal
+import numpy as np
+from vmamba_explore.training.processes import read_ahead
+
+for _ in read_ahead(lambda number: np.zeros(2**20), range(9), workers=2):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_no_worker_behind():
+    """A worker that has more to hand over than a pipe takes would wait for ever."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+    )
+    assert process.communicate(timeout=60) == (b"", None)  # its workers hold the pipe, too
+    assert process.returncode == -signal.SIGKILL
 
 
 def weights(checkpoint):

@@ -112,7 +112,11 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(run, monkeypatch):
 
 
 def test_the_folder_of_another_run_is_refused(run):
-    run("a", validation=None)
+    _, _, folder = run("a", validation=None)
+    other = starting_model("toy", ("bright", "dark"), pos_embed="sinusoidal")
+    with pytest.raises(ValueError, match=r"another config \(pos_embed differ\)"):
+        run("a", validation=None, model=other)
+    assert '"temporal_expanding"' in (folder / "config.json").read_text()
     with pytest.raises(ValueError, match=r"holds another run \(data.seed differ\)"):
         run("a", validation=None, seed=1)
     with pytest.raises(ValueError, match=r"\(recipe.learning_rate differ\)"):

@@ -1,0 +1,285 @@
+"""Watching long videos: what each window says, what fails, stopping and going on."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vmamba_explore import load_model, run_with_trace
+from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.app import explorer_at, long_video, timeline_page, watch
+from vmamba_explore.app.windows import Looker
+from vmamba_explore.cli import main
+from vmamba_explore.clips import ClipError, load_clip
+from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.checkpoints import save_model
+from vmamba_explore.trace.record import TraceBudgetError
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """Return a video of 6 s whose every frame is other noise; a model of 8 frames has 12 windows
+    without stride."""
+    path = tmp_path_factory.mktemp("long") / "noise.mp4"
+    small = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 3), dtype=np.uint8)
+    write_clip(path, small.repeat(4, 1).repeat(4, 2), fps=16)
+    return path
+
+
+@pytest.fixture
+def model(small_model):
+    return small_model()
+
+
+def watched(path, model, **options):
+    return watch(path, model, **({"stride": 1, "progress": False} | options))
+
+
+def fail_at(model, windows, change):
+    """Let a model treat windows, by number, in another way; single windows in each run."""
+    count = iter(range(10_000))
+
+    def hook(module, inputs, logits):
+        return change(logits) if next(count) in windows else logits
+
+    return model.register_forward_hook(hook)
+
+
+def test_each_window_says_what_the_model_says_of_that_clip(model, noise):
+    found = watched(noise, model, hop=5)
+    assert len(found) == 19 and not found.failed.any()
+    for number in (0, 7, 18):
+        row = found.table.iloc[number]
+        clip = load_clip(noise, 8, 1, int(row["frame"]), 32)
+        said = model.predict(clip, 5)
+        assert (row["class_1"], row["class_5"]) == (said[0].index, said[4].index)
+        assert row["probability_1"] == pytest.approx(said[0].probability, rel=1e-4)
+        assert row["start"] == clip.seconds[0]
+        assert row["end"] == pytest.approx(clip.seconds[-1] + 1 / 16)
+        with torch.no_grad():
+            logits, trace = run_with_trace(model, clip, "*.hook_delta")
+        top = logits[0].sort(descending=True).values
+        assert row["margin"] == pytest.approx(float(top[0] - top[1]), rel=1e-3)
+        mean = float(trace["layers.1.mixer.ssm_backward.hook_delta"].mean())
+        assert row["delta_1_backward"] == pytest.approx(mean, rel=1e-4)
+
+
+def test_evidence_by_frame_is_what_logit_parts_says_of_the_window(model, noise):
+    found = watched(noise, model, target=2, minus=4, by_frame=True)
+    assert found.evidence.shape == (12, 4)
+    clip = load_clip(noise, 8, 1, 8, 32)
+    with torch.no_grad():
+        _, trace = run_with_trace(model, clip, LogitParts.names(model))
+    parts = logit_parts(trace, 2, 4, progress=False)
+    np.testing.assert_allclose(
+        found.evidence[1], parts.frames[0].detach().numpy(), rtol=1e-3, atol=1e-5
+    )
+    assert found.table["margin"][1] == pytest.approx(float(parts.logit[0]), rel=1e-3)
+
+
+def test_a_model_of_one_class_has_its_logit_as_margin(small_model, noise):
+    model = small_model(num_classes=1)
+    with torch.no_grad():
+        said = model(load_clip(noise, 8, 1, 0, 32).tensor()[None])
+    assert watched(noise, model).table["margin"][0] == pytest.approx(float(said), rel=1e-4)
+
+
+def test_a_window_whose_logits_are_no_numbers_is_marked_and_the_rest_goes_on(model, noise):
+    hook = fail_at(model, {1}, lambda logits: logits.clone().fill_(torch.nan))
+    try:
+        found = watched(noise, model, batch_size=1)
+    finally:
+        hook.remove()
+    assert found.failed.tolist() == [number == 1 for number in range(12)]
+    assert found.table["reason"][1] == "the model's logits are not finite"
+    assert np.isnan(found.table["margin"][1]) and found.finished
+
+
+@pytest.mark.parametrize("by_frame", [False, True])
+def test_bad_logits_of_one_window_leave_the_others_of_its_batch_as_they_are(model, noise, by_frame):
+    fine = watched(noise, model, by_frame=by_frame)
+    with torch.no_grad():
+        worst = model(load_clip(noise, 8, 1, 16, 32).tensor()[None]).max()
+    hook = model.register_forward_hook(
+        lambda module, inputs, logits: torch.where((logits - worst).abs() < 1e-6, torch.inf, logits)
+    )
+    try:
+        found = watched(noise, model, by_frame=by_frame)
+    finally:
+        hook.remove()
+    assert found.failed.tolist() == [number == 2 for number in range(12)]
+    pd.testing.assert_frame_equal(
+        found.table.drop(index=2), fine.table.drop(index=2), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_a_model_that_fails_in_one_window_is_asked_about_the_others_alone(model, noise):
+    def out_of_memory(module, inputs):
+        if (inputs[0] == bad).flatten(1).all(1).any():
+            raise RuntimeError("out of memory\nand more")
+
+    bad = load_clip(noise, 8, 1, 40, 32).tensor()
+    hook = model.register_forward_pre_hook(out_of_memory)
+    try:
+        found = watched(noise, model)
+    finally:
+        hook.remove()
+    assert found.failed.tolist() == [number == 5 for number in range(12)]
+    assert found.table["reason"][5] == "the model failed: out of memory"
+
+
+def test_a_damaged_stretch_is_one_row_and_the_rest_goes_on(model, noise, tmp_path):
+    data = bytearray(noise.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    found = watched(path, model)
+    assert found.failed.sum() == 1
+    assert "damaged" in found.table["reason"][int(found.failed.argmax())]
+    assert found.table["end"].iloc[-1] == pytest.approx(6.0)
+
+
+@pytest.fixture
+def stopped_after(monkeypatch):
+    """Return a function: the third run of the model is a Ctrl-C."""
+
+    def arm(runs):
+        run, count = Looker._run, iter(range(1000))
+
+        def interrupted(self, clips):
+            if next(count) >= runs:
+                raise KeyboardInterrupt
+            return run(self, clips)
+
+        monkeypatch.setattr(Looker, "_run", interrupted)
+
+    return arm
+
+
+def test_ctrl_c_keeps_what_is_done(model, noise, stopped_after):
+    stopped_after(2)
+    found = watched(noise, model)
+    assert not found.finished and len(found) == 8
+    assert "not finished" in repr(found)
+
+
+def test_going_on_after_ctrl_c_gives_the_table_of_an_uninterrupted_run(
+    model, noise, tmp_path, stopped_after, monkeypatch
+):
+    whole = watched(noise, model, hop=3)
+    output = tmp_path / "windows.csv"
+    with monkeypatch.context():
+        stopped_after(3)
+        part = watched(noise, model, hop=3, output=output)
+        assert not part.finished and len(part) == 12
+        monkeypatch.undo()
+    with output.open("a") as file:
+        file.write("12,36,2.2")  # killed within a row
+    rest = watched(noise, model, hop=3, output=output)
+    assert rest.finished and rest.watched < 5
+    pd.testing.assert_frame_equal(rest.table, whole.table, rtol=1e-3, atol=1e-5)
+    pd.testing.assert_frame_equal(rest.table[:12], whole.table[:12], rtol=0, atol=0)
+
+
+def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopped_after):
+    output = tmp_path / "windows.csv"
+    first = watched(noise, model, output=output)
+    stopped_after(0)
+    again = watched(noise, model, output=output)
+    assert again.finished and again.worked == 0
+    pd.testing.assert_frame_equal(again.table, first.table)
+
+
+def test_rows_of_another_stride_are_refused(model, noise, tmp_path):
+    watched(noise, model, output=tmp_path / "windows.csv")
+    with pytest.raises(ValueError, match=r"made with other settings \(stride differ"):
+        watched(noise, model, output=tmp_path / "windows.csv", stride=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"batch_size": 0}, "batch_size and k must be at least 1"),
+        ({"hop": 0}, "hop must be a whole number >= 1"),
+        ({"target": "sideways"}, "watch: target is 'sideways'"),
+        ({"minus": 9}, "watch: minus is 9; this model's classes are 0 to 4"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(model, noise, options, words):
+    with pytest.raises(ValueError, match=words):
+        watched(noise, model, **options)
+
+
+def test_no_file_is_written_where_the_video_is_none(model, tmp_path):
+    (tmp_path / "page.mp4").write_text("<html>")
+    with pytest.raises(ClipError, match="not a video"):
+        watched(tmp_path / "page.mp4", model, output=tmp_path / "windows.csv")
+    assert not (tmp_path / "windows.csv").exists()
+
+
+def test_a_budget_too_small_for_one_window_is_refused(model, noise):
+    with pytest.raises(TraceBudgetError, match="the budget is 0.00 GiB"):
+        watched(noise, model, by_frame=True, budget_gib=1e-6)
+
+
+@pytest.mark.parametrize("random_access", [True, False])
+def test_the_explorer_opens_on_the_very_window(model, noise, monkeypatch, random_access):
+    def refuse(*args):
+        raise ClipError("damaged elsewhere")
+
+    found = watched(noise, model)
+    if not random_access:
+        monkeypatch.setattr(long_video, "load_clip", refuse)
+    explorer = explorer_at(found, 2.2, model, progress=False, quantities=["delta"])
+    assert explorer.explorations[0].clip.indices.tolist() == list(range(32, 40))
+
+
+def test_a_window_that_failed_has_nothing_to_explore(model, noise):
+    found = watched(noise, model)
+    found.table.loc[3, "reason"] = "damaged"
+    with pytest.raises(ValueError, match=r"window at 1\.7 s has nothing to explore: damaged"):
+        explorer_at(found, 1.7, model)
+
+
+def test_the_demo_model_names_known_motions_at_their_seconds(tmp_path):
+    clips = MotionClips(77, distractors="none")
+    frames, labels = clips.batch(np.arange(16))
+    path = tmp_path / "motions.mp4"
+    write_clip(path, frames.reshape(-1, 64, 64, 3), fps=8, quality=12)
+    found = watched(path, "motion-nano")
+    named = found.table["class_1"].to_numpy()[:16]
+    assert (named == labels).mean() >= 0.9
+    assert load_model("motion-nano").class_names[labels[3]] == found.table["name"][3]
+
+
+def test_the_command_writes_a_page_and_a_table_and_says_how_fast_it_was(
+    model, noise, tmp_path, capsys
+):
+    save_model(model, tmp_path / "model")
+    page, table = tmp_path / "t.html", tmp_path / "t.csv"
+    command = ["watch", str(noise), "--model", str(tmp_path / "model"), "--stride", "1"]
+    command += ["--minus", "3", "--output", str(page), "--csv", str(table)]
+    assert main(command) == 0
+    assert "times as fast as it plays" in capsys.readouterr().out
+    assert "less logit of class 3" in page.read_text("utf-8")
+    assert len(pd.read_csv(table)) == 12
+    assert json.loads((tmp_path / "t.json").read_text())["result"] == {"windows": 12}
+
+
+def test_the_command_refuses_a_missing_folder_before_it_watches(noise, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    command = ["watch", str(noise), "--output", str(tmp_path / "no" / "t.html")]
+    assert main([*command, "--csv", str(table)]) == 2
+    assert "does not exist" in capsys.readouterr().err and not table.exists()
+
+
+def test_a_page_of_a_timeline_without_windows_can_be_written(model, noise, tmp_path, stopped_after):
+    stopped_after(0)
+    page = timeline_page(watched(noise, model), tmp_path / "t.html", "small")
+    text = page.read_text("utf-8")
+    assert "No window was watched yet." in text and "interrupted before the end" in text

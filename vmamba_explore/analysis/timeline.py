@@ -1,0 +1,193 @@
+"""Timeline: what a model said of one window of a long video after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Bool, Float64
+from numpy.typing import NDArray
+
+from vmamba_explore.training.files import write_whole
+
+FIXED = ("window", "frame", "start", "end", "repeated", "reason", "name", "margin")
+"""Columns of every table; those that depend on the model follow, see `Timeline`."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Neighboring windows of which a model says the same, or that failed alike.
+
+    Args:
+        start: Seconds.
+        end: Seconds.
+        name: The most probable class; "" where the windows failed.
+        probability: Its mean over the windows, 0..1; NaN where they failed.
+        windows: How many.
+        reason: Why they failed; "" where they did not.
+    """
+
+    start: float
+    end: float
+    name: str
+    probability: float
+    windows: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """A table with a row for each window, in the order of the video.
+
+    Its columns: `window` and `frame` (its number, and that of its first source frame), `start` and
+    `end` (seconds), `repeated` (clip frames that only repeat the last one), `reason` (why the
+    window failed; empty where it did not, else all that follow are), `name` (the most probable
+    class), `margin` (what was explained, logits), `class_1`, `probability_1`, `class_2`, ... (the
+    most probable classes, the first is the most probable), `delta_3_forward`, ... (mean step size
+    of a layer and direction), and `evidence_0`, ... where it was asked for (what each token frame
+    adds to the margin, logits).
+
+    Attributes:
+        table: The rows.
+        path: The video.
+        seconds: How long the video is, as its file says.
+        settings: How it was watched.
+        watched: Seconds of video that this call went through, windows done before left out.
+        worked: Seconds that this took.
+        finished: Whether the video was watched to its end.
+    """
+
+    table: pd.DataFrame
+    path: str
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    watched: float = 0.0
+    worked: float = 0.0
+    finished: bool = True
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        name, failed = os.path.basename(self.path), int(self.failed.sum())
+        end = "" if self.finished else ", not finished"
+        speed = ""
+        if self.worked > 0:
+            speed = (
+                f"; {self.watched:.1f} s of video in {self.worked:.1f} s, "
+                f"{self.realtime:.2f} times as fast as it plays"
+            )
+        return f"Timeline of {name!r}: {len(self)} windows, {failed} failed{end}{speed}"
+
+    @property
+    def realtime(self) -> float:
+        """Seconds of video watched in a second; above 1 is faster than it plays, NaN is unknown."""
+        return self.watched / self.worked if self.worked > 0 else float("nan")
+
+    @property
+    def failed(self) -> Bool[np.ndarray, " window"]:
+        """Which windows failed; `table.reason` says why."""
+        return (self.table["reason"] != "").to_numpy(bool)
+
+    @property
+    def spans(self) -> Float64[np.ndarray, "window 2"]:
+        """The start and end of what each window stands for, seconds.
+
+        Where windows overlap, the boundary lies in the middle of the overlap.
+        """
+        spans = self.table[["start", "end"]].to_numpy(np.float64)
+        middle = (spans[:-1, 1] + spans[1:, 0]) / 2
+        trimmed = spans.copy()
+        trimmed[1:, 0] = np.maximum(spans[1:, 0], middle)
+        trimmed[:-1, 1] = np.minimum(spans[:-1, 1], middle)
+        return trimmed
+
+    @property
+    def probabilities(self) -> pd.DataFrame:
+        """The probability of each class in each window, a column for each class that ever was
+        among the most probable, those first that were so most; 0 where it was not."""
+        ranks = range(1, sum(name.startswith("class_") for name in self.table.columns) + 1)
+        found: dict[int, NDArray[np.float64]] = {}
+        for rank in ranks:
+            classes, values = self.table[f"class_{rank}"], self.table[f"probability_{rank}"]
+            for index in classes.dropna().unique():
+                here = (classes == index).to_numpy()
+                row = found.setdefault(int(index), np.zeros(len(self)))
+                row[here] = values.to_numpy(np.float64)[here]
+        ranked = sorted(found, key=lambda index: -found[index].sum())
+        table = pd.DataFrame({index: found[index] for index in ranked}, index=self.table.index)
+        table[self.failed] = np.nan
+        return table.rename(columns=self.class_name)
+
+    @property
+    def delta(self) -> xr.DataArray:
+        """The mean step size: dims window, layer, direction."""
+        places = [n.split("_")[1:] for n in self.table.columns if n.startswith("delta_")]
+        layers = sorted({int(layer) for layer, _ in places})
+        directions = list(dict.fromkeys(direction for _, direction in places))
+        values = np.stack(
+            [
+                [self.table[f"delta_{n}_{d}"].to_numpy(np.float64) for d in directions]
+                for n in layers
+            ]
+        )
+        return xr.DataArray(
+            np.moveaxis(values, -1, 0),
+            {"window": self.table["window"].to_numpy(), "layer": layers, "direction": directions},
+            ("window", "layer", "direction"),
+            name="mean delta",
+        )
+
+    @property
+    def evidence(self) -> Float64[np.ndarray, "window frames"] | None:
+        """What each token frame of a window adds to its margin, logits; None if not asked for."""
+        columns = [name for name in self.table.columns if name.startswith("evidence_")]
+        return self.table[columns].to_numpy(np.float64) if columns else None
+
+    def class_name(self, index: int) -> str:
+        """A class in words."""
+        names = self.settings.get("class_names")
+        return names[index] if names else f"class {index}"
+
+    def segments(self) -> list[Segment]:
+        """Join neighboring windows with the same most probable class: between two of these the
+        prediction changes."""
+        reasons = self.table["reason"].tolist()
+        names = self.table["name"].tolist()
+        likely, spans, found = self.table["probability_1"].to_numpy(np.float64), self.spans, []
+        for (name, reason), group in groupby(
+            range(len(self)), lambda row: (names[row], reasons[row])
+        ):
+            rows = list(group)
+            mean = float(likely[rows].mean()) if not reason else float("nan")
+            start, end = float(spans[rows[0], 0]), float(spans[rows[-1], 1])
+            found.append(Segment(start, end, name, mean, len(rows), reason))
+        return found
+
+    def window_at(self, seconds: float | int) -> int:
+        """The number of the window that stands for a moment.
+
+        Raises:
+            ValueError: there is none.
+        """
+        spans = self.spans
+        inside = (spans[:, 0] <= seconds) & (seconds < spans[:, 1])
+        if not inside.any():
+            reach = f"{spans[0, 0]:.2f} to {spans[-1, 1]:.2f} s" if len(spans) else "no window yet"
+            raise ValueError(f"Timeline: no window at {seconds:g} s; it has {reach}.")
+        return int(inside.argmax())
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table, whole or not at all.
+
+        Args:
+            path: The file to write.
+        """
+        write_whole(Path(path), self.table.to_csv(index=False))

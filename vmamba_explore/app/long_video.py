@@ -1,0 +1,229 @@
+"""watch(): a model looks at a video of any length, one window after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from vmamba_explore.analysis.timeline import Timeline
+from vmamba_explore.app.explore import explore
+from vmamba_explore.app.windows import Looker
+from vmamba_explore.clips.clip import Clip, ClipError
+from vmamba_explore.clips.decode import load_clip
+from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
+from vmamba_explore.model.checkpoints import fingerprint, load_model
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.training.files import RowFile
+from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.view.explorer import Explorer
+
+
+def watch(
+    path: str | os.PathLike[str],
+    model: str | VideoMamba = "motion-nano",
+    *,
+    stride: int = 2,
+    hop: int | None = None,
+    k: int = 5,
+    target: int | str | None = None,
+    minus: int | str | None = None,
+    by_frame: bool = False,
+    batch_size: int = 4,
+    output: str | os.PathLike[str] | None = None,
+    budget_gib: float | int = 1.0,
+    progress: bool = True,
+) -> Timeline:
+    """Run a model on a video file of any length, in windows, in constant memory.
+
+    A window that fails (the file is damaged there, the model's logits are no numbers) is marked
+    with its reason, and the rest goes on. Ctrl-C keeps what is done.
+
+    Args:
+        path: A video file.
+        model: A model, or what `load_model` takes.
+        stride: Source frames from one clip frame to the next.
+        hop: Clip frames from the start of a window to the start of the next; less than the
+            model's num_frames overlaps. None puts windows side by side.
+        k: How many classes to keep of each window.
+        target: The class whose margin is followed, number or name; None for each window's most
+            probable one.
+        minus: The class whose logit is subtracted; None for the most probable other one.
+        by_frame: Whether to split each margin by the window's token frames (`logit_parts`); about
+            five times the work.
+        batch_size: Windows that are run at once.
+        output: A CSV file that grows window by window; the same call goes on where it was stopped
+            (what was done is decoded again, not run). A JSON file beside it holds the settings.
+        budget_gib: The most that the recordings of `by_frame` may hold, GiB.
+        progress: Whether to show a bar, and how fast it is: seconds of video in a second.
+    Returns:
+        The timeline; it is not `finished` where it was interrupted.
+    Raises:
+        ClipError: the file cannot be read at all.
+        ValueError: stride, hop, k or batch_size is less than 1, there is no such class, or
+            `output` holds rows of other settings.
+        TraceBudgetError: one window with `by_frame` is over budget.
+    """
+    model = load_model(model) if isinstance(model, str) else model
+    if batch_size < 1 or k < 1:
+        raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
+    looker = Looker(model, k, target, minus, by_frame, budget_gib)
+    settings = {
+        "video": os.path.basename(os.fspath(path)),
+        "model": fingerprint(model),
+        "class_names": None if model.class_names is None else list(model.class_names),
+        **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
+        "by_frame": by_frame,
+    }
+    seconds = video_seconds(path)
+    rows = _Rows(looker.columns, settings, output)
+    watched, started, finished = 0.0, time.perf_counter(), rows.finished
+    if not finished:
+        config = model.config
+        parts = stream_clips(path, config.num_frames, stride, hop, config.img_size, rows.last)
+        with rows, _bar(seconds, rows.until, progress) as bar:
+            try:
+                for part, row in looker.look(parts, batch_size):
+                    begun = rows.until
+                    rows.append(row | _place(part))
+                    watched += max(0.0, rows.until - begun)
+                    bar.n = round(min(rows.until, seconds), 1)
+                    bar.set_postfix_str(
+                        f"{watched / (time.perf_counter() - started):.2f} times as fast as it plays"
+                    )
+                finished = True
+            except KeyboardInterrupt:
+                pass
+    worked = time.perf_counter() - started if watched else 0.0
+    table = rows.table(finished)
+    return Timeline(table, os.fspath(path), seconds, settings, watched, worked, finished)
+
+
+def explorer_at(
+    timeline: Timeline, seconds: float | int, model: str | VideoMamba, **choices: Any
+) -> Explorer:
+    """Open the explorer on the window of a timeline that stands for a moment.
+
+    Args:
+        timeline: From `watch`.
+        seconds: The moment.
+        model: The model that watched, or what `load_model` takes.
+        choices: As for `explore`.
+    Raises:
+        ValueError: there is no such window, or it failed.
+        ClipError: the file is gone, or another one now.
+    """
+    row = timeline.table.iloc[timeline.window_at(seconds)]
+    if timeline.failed[timeline.window_at(seconds)]:
+        raise ValueError(
+            f"explorer_at: the window at {seconds:g} s has nothing to explore: {row['reason']}."
+        )
+    name, model = (model, load_model(model)) if isinstance(model, str) else ("", model)
+    clip = _clip_of(timeline, int(row["frame"]), float(row["start"]), model)
+    return explore(clip, model, **choices)
+
+
+def _clip_of(timeline: Timeline, frame: int, start: float, model: VideoMamba) -> Clip:
+    """A window's frames, read again."""
+    config, stride = model.config, timeline.settings["stride"]
+    try:
+        clip = load_clip(timeline.path, config.num_frames, stride, frame, config.img_size)
+        if not clip.repeated and abs(clip.seconds[0] - start) < 1e-3:
+            return clip
+    except (ClipError, ValueError):
+        pass  # damaged elsewhere; then only the way that led to the window leads there again
+    hop = timeline.settings["hop"]
+    parts = stream_clips(timeline.path, config.num_frames, stride, hop, config.img_size, frame - 1)
+    for part in parts:
+        if isinstance(part, Clip) and part.indices[0] == frame:
+            return part
+    raise ClipError(f"{timeline.path}: no window starts at frame {frame}; the file has changed.")
+
+
+def _place(part: Clip | Damage) -> dict[str, Any]:
+    """Where a window or a damaged stretch lies, the columns that every row has."""
+    if isinstance(part, Damage):
+        place = {"frame": part.index, "start": part.start, "end": part.end, "reason": part.reason}
+        return place | {"repeated": 0}
+    shown = part.seconds[: part.num_frames - part.repeated]
+    step = 1 / part.fps if part.fps else 0.0
+    return {
+        "frame": int(part.indices[0]),
+        "start": float(shown[0]),
+        "end": float(shown[-1]) + step,
+        "repeated": part.repeated,
+    }
+
+
+def _bar(seconds: float, done: float, progress: bool) -> Any:
+    return tqdm(
+        total=round(seconds, 1) or None, initial=round(done, 1), desc="watch", unit="s of video",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} s "
+        "[{elapsed}<{remaining}{postfix}]" if seconds else None, disable=not progress,
+    )  # fmt: skip
+
+
+class _Rows:
+    """The rows of a timeline, in memory or in a file."""
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        settings: dict[str, Any],
+        output: str | os.PathLike[str] | None,
+    ) -> None:
+        self._columns, self._settings = list(columns), settings
+        self._file: RowFile | None = None
+        self._rows: list[dict[str, Any]] = []
+        self.finished, self.count, self.last, self.until = False, 0, -1, 0.0
+        if output is None:
+            return
+        self._file = RowFile(Path(output), columns, OneProcess())
+        if self._file.beside.is_file():
+            self.finished = "result" in json.loads(self._file.beside.read_text(encoding="utf-8"))
+        before = self._file.start(settings)
+        self.count = len(before)
+        if self.count:
+            self.last, self.until = int(before["frame"].iloc[-1]), float(before["end"].iloc[-1])
+
+    def __enter__(self) -> _Rows:
+        if self._file is not None:
+            self._file.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._file is not None:
+            self._file.__exit__(*error)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row."""
+        numbered = {"window": self.count} | {
+            name: float(f"{value:.6g}") if isinstance(value, float) and name not in ("start", "end")
+            else value for name, value in row.items()
+        }  # fmt: skip
+        self.count, self.last, self.until = self.count + 1, row["frame"], row["end"]
+        if self._file is None:
+            self._rows.append(numbered)
+        else:
+            self._file.append(**numbered)
+
+    def table(self, finished: bool) -> pd.DataFrame:
+        """All rows."""
+        if self._file is None:
+            table = pd.DataFrame(self._rows, columns=self._columns)
+        else:
+            if finished:
+                self._file.finish(self._settings, {"windows": self.count})
+            table = self._file.read()
+        kinds = {name: "int64" for name in ("window", "frame", "repeated")}
+        words = {
+            name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")
+        }
+        numbers = table.columns.difference(list(words))
+        return table.astype({name: kinds.get(name, "float64") for name in numbers}).assign(**words)

@@ -1,0 +1,140 @@
+"""What a model says of the windows of a long video: classes, margin, step sizes, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vmamba_explore.analysis.evidence import pick_logits
+from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.analysis.timeline import FIXED
+from vmamba_explore.attribution.attribute import class_numbers, undisturbed
+from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.stream import Damage
+from vmamba_explore.hooks import HookPoint, attached
+from vmamba_explore.model.predict import top_predictions
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
+
+DELTA = "*.ssm_*.hook_delta"
+
+
+class Looker:
+    """A model, and what is asked of it about each window; see `watch`.
+
+    Attributes:
+        columns: Names of all the values of a row.
+    """
+
+    def __init__(
+        self,
+        model: VideoMamba,
+        k: int,
+        target: int | str | None,
+        minus: int | str | None,
+        by_frame: bool,
+        budget_gib: float | int,
+    ) -> None:
+        config = model.config
+        self.model, self.k = model, min(k, config.num_classes)
+        self.by_frame, self.budget_gib = by_frame, budget_gib
+        self._target, self._minus = (
+            None if chosen is None else int(class_numbers(chosen, 1, model, f"watch: {what}")[0])
+            for what, chosen in (("target", target), ("minus", minus))
+        )
+        self._deltas = matching_names(model, DELTA)
+        frames = range(config.grid.frames if by_frame else 0)
+        self.columns = [
+            *FIXED,
+            *(f"{what}_{rank + 1}" for rank in range(self.k) for what in ("class", "probability")),
+            *(_delta_column(name) for name in self._deltas),
+            *(f"evidence_{frame}" for frame in frames),
+        ]
+
+    def look(
+        self, parts: Iterator[Clip | Damage], batch_size: int
+    ) -> Iterator[tuple[Clip | Damage, dict[str, Any]]]:
+        """Give each part with what the model says of it, in order, some windows at a time."""
+        waiting: list[Clip] = []
+        for part in parts:
+            if isinstance(part, Damage):
+                yield from self._rows(waiting)
+                yield part, {}
+                waiting = []
+                continue
+            if self.by_frame and not waiting:
+                one = trace_size(self.model, part, LogitParts.names(self.model)).total
+                batch_size = max(1, min(batch_size, int(self.budget_gib * GIB / one)))
+            waiting.append(part)
+            if len(waiting) == batch_size:
+                yield from self._rows(waiting)
+                waiting = []
+        yield from self._rows(waiting)
+
+    def _rows(self, clips: list[Clip]) -> Iterator[tuple[Clip, dict[str, Any]]]:
+        if not clips:
+            return
+        try:
+            with torch.inference_mode(False), torch.no_grad(), undisturbed(self.model):
+                rows = self._run(clips)
+        except RuntimeError as error:  # memory, or a device
+            if len(clips) > 1:  # find out which one it was
+                for clip in clips:
+                    yield from self._rows([clip])
+                return
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            rows = [{"reason": f"the model failed: {words[0]}"}]
+        yield from zip(clips, rows, strict=True)
+
+    def _run(self, clips: list[Clip]) -> list[dict[str, Any]]:
+        deltas: dict[str, Tensor] = {}
+
+        def keep(value: Tensor, point: HookPoint) -> None:
+            deltas[_delta_column(point.name)] = value.mean((1, 2)).float().cpu()
+
+        with attached(self.model, [(name, keep) for name in self._deltas]):
+            if self.by_frame:
+                names = LogitParts.names(self.model)
+                logits, trace = run_with_trace(self.model, clips, names, self.budget_gib)
+            else:
+                logits = self.model(as_batch(clips, self.model))
+        logits = logits.float()
+        good = logits.isfinite().all(1)
+        target, minus = self._explained(logits.nan_to_num())
+        margin = pick_logits(logits, target, minus).cpu()
+        evidence = torch.empty(len(clips), 0)
+        if self.by_frame and good.all():
+            evidence = logit_parts(trace, target, minus, progress=False).frames.cpu()
+        elif self.by_frame and len(clips) > 1:
+            return [row for clip in clips for row in self._run([clip])]
+        rows: list[dict[str, Any]] = []
+        for at, fine in enumerate(good.tolist()):
+            if not fine:
+                rows.append({"reason": "the model's logits are not finite"})
+                continue
+            found = top_predictions(logits[at], self.model.class_names, self.k)
+            row: dict[str, Any] = {"name": found[0].name, "margin": float(margin[at])}
+            for rank, one in enumerate(found, start=1):
+                row |= {f"class_{rank}": one.index, f"probability_{rank}": one.probability}
+            row |= {name: float(values[at]) for name, values in deltas.items()}
+            row |= {f"evidence_{n}": v for n, v in enumerate(evidence[at].tolist())}
+            rows.append(row)
+        return rows
+
+    def _explained(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """For each window the class that is explained, and the one that is subtracted."""
+        best = logits.argmax(1)
+        target = best if self._target is None else torch.full_like(best, self._target)
+        if self._minus is not None:
+            return target, torch.full_like(best, self._minus)
+        if logits.shape[1] == 1:
+            return target, None
+        return target, logits.scatter(1, target.unsqueeze(1), -torch.inf).argmax(1)
+
+
+def _delta_column(name: str) -> str:
+    _, layer, _, direction, _ = name.split(".")
+    return f"delta_{layer}_{direction.removeprefix('ssm_')}"

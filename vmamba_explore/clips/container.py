@@ -1,0 +1,75 @@
+"""What every reader of video files needs: is it one, which stream is shown, which way is up."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vmamba_explore.clips.clip import ClipError
+
+CUT_OFF_SECONDS = 1.0  # a Matroska file whose packets end this long before its duration was cut
+
+
+def check_file(filename: str) -> None:
+    """Raise ClipError where this is no regular file, or one of 0 bytes."""
+    if not os.path.lexists(filename):
+        raise ClipError(f"{filename}: no such file (looked from {os.getcwd()}).")
+    if os.path.isdir(filename):
+        raise ClipError(f"{filename}: a directory; give one video file inside it.")
+    if not os.path.isfile(filename):
+        raise ClipError(f"{filename}: not a regular file, or a link that leads nowhere.")
+    if os.path.getsize(filename) == 0:
+        raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
+
+
+def why_unreadable(filename: str, reason: str) -> str:
+    """Say what is wrong with a file that FFmpeg refused for this reason."""
+    if os.access(filename, os.R_OK):
+        with open(filename, "rb") as file:
+            if file.read(8)[4:] == b"ftyp":
+                return f"an MP4 file that was cut off ({reason}); download or copy it again"
+    return f"not a video that can be read ({reason})"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep FFmpeg's messages off stderr: what matters in them becomes a ClipError."""
+    level = av.logging.get_level()
+    av.logging.set_level(None)
+    try:
+        yield
+    finally:
+        av.logging.set_level(level)
+
+
+def video_stream(container: InputContainer, filename: str) -> VideoStream:
+    """Return the stream a player would show; cover pictures and text art are none."""
+    cover = Disposition.attached_pic
+    pictures = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if container.format.name == "tty":
+        raise ClipError(f"{filename}: a text file, not a video.")
+    if not pictures:
+        sounds = len(container.streams.audio)
+        streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
+        raise ClipError(
+            f"{filename}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
+            "give a file with pictures."
+        )
+    best = container.streams.best("video")
+    return next((stream for stream in pictures if stream == best), pictures[0])
+
+
+def in_seconds(av_time: int | None) -> float:
+    """Turn a container's time, which may be missing, into seconds."""
+    return (av_time or 0) / av.time_base
+
+
+def upright(frame: av.VideoFrame) -> np.ndarray:
+    """Return a frame's pixels, uint8 (H, W, 3), turned as a player would show them."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)

@@ -1,0 +1,271 @@
+"""A long video on one time axis: what a model says, how surely, and what its step sizes do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from vmamba_explore.analysis.timeline import Timeline
+from vmamba_explore.view.colors import Scale, scale_of
+from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+
+MAX_COLUMNS = 400
+"""More windows than this are drawn as means over equally many neighbors."""
+_CLASSES = 10  # rows
+_PIXELS = {"class": 20, "layer": 8, "frame": 12, "line": 110, "least": 72, "between": 34}
+_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
+_TOP, _BOTTOM = 84, 56
+_CLOCK = "%H:%M:%S"
+_MIDNIGHT = 946_684_800_000.0  # of some day: numbers near 0 would be taken for years
+_HATCH = {"shape": "/", "fgcolor": "#777777", "bgcolor": "#eeeeee", "size": 7, "solidity": 0.2}
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A strip of the figure: one row of values for each label, or a single line."""
+
+    title: str
+    labels: list[str]
+    values: NDArray[np.float64]  # (label, window)
+    pixels: int
+    scale: Scale | None  # None: a line
+    rows: str
+    bar: str  # "": the panel above has the same colors
+    hover: str
+    raw: NDArray[np.float64] | None = None  # what hovering tells, where it is not what is drawn
+
+
+def timeline(found: Timeline) -> go.Figure:
+    """Show a timeline: the classes' probabilities, the margin, what the frames of each window add
+    to it where that was asked for, and the step sizes of both directions. Windows that failed are
+    hatched.
+
+    Args:
+        found: As `watch` returns it; a part of a video will do.
+
+    Returns:
+        A figure of less than 1 MB, however long the video is.
+    """
+    name = found.path.replace("\\", "/").rpartition("/")[2]
+    title = f"{name}: {len(found)} windows"
+    if failed := int(found.failed.sum()):
+        title += f", {failed} failed (hatched)"
+    if not found.finished:
+        title += ", not finished"
+    if found.failed.all():
+        return _empty(title, found)
+    groups = _groups(len(found))
+    panels = _panels(found, groups)
+    heights = [panel.pixels for panel in panels]
+    inner = sum(heights) + _PIXELS["between"] * (len(panels) - 1)
+    figure = make_subplots(
+        len(panels), 1, shared_xaxes=True, row_heights=heights,
+        vertical_spacing=_PIXELS["between"] / inner,
+        subplot_titles=[panel.title for panel in panels],
+        figure=new_figure(title, inner + _TOP + _BOTTOM, l=132, r=112, t=_TOP, b=_BOTTOM),
+    )  # fmt: skip
+    figure.update_annotations(font_size=12, x=0, xanchor="left")
+    each = found.spans
+    spans = np.array([[each[group][0, 0], each[group][-1, 1]] for group in groups])
+    below = inner
+    for row, panel in enumerate(panels, start=1):
+        below -= panel.pixels
+        values = _means(panel.values, groups)
+        if panel.scale is None:
+            _line(figure, row, panel, values, spans)
+        else:
+            bar = color_axis(panel.scale, panel.bar)
+            place = (below + panel.pixels / 2) / inner
+            length = max(64, min(panel.pixels, 160))
+            bar["colorbar"].update(y=place, yanchor="middle", len=length, nticks=6)  # type: ignore
+            bar["showscale"] = bool(panel.bar)
+            figure.update_layout({_color_axis(row): bar})
+            _heatmap(figure, row, panel, values, spans, groups)
+        _hatch(figure, row, found, (-0.5, len(panel.labels) - 0.5) if panel.scale else None)
+        below -= _PIXELS["between"]
+    stops = [
+        {"dtickrange": [None, 1000], "value": "%M:%S.%L"},
+        {"dtickrange": [1000, None], "value": _CLOCK},
+    ]
+    reach = [_time(spans[0, 0]), _time(spans[-1, 1])]
+    figure.update_xaxes(type="date", tickformatstops=stops, range=reach)
+    figure.update_xaxes(title="time in the video (h:min:s)", row=len(panels))
+    figure.update_layout(bargap=0)
+    return figure
+
+
+def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
+    likely = found.probabilities.iloc[:, :_CLASSES]
+    names = [text(name) for name in likely.columns]
+    panels = [
+        _Panel(
+            title="probability of each class", rows="", bar="probability (0 to 1)", labels=names,
+            values=likely.to_numpy(np.float64).T,
+            pixels=max(_PIXELS["least"], _PIXELS["class"] * len(names)),
+            scale=Scale(0.0, 1.0, signed=False), hover="%{y}: %{z:.1%}",
+        )
+    ]  # fmt: skip
+    against = _explained(found)
+    panels.append(
+        _Panel(
+            title=f"evidence: {against}", labels=["margin"], rows="logits",
+            pixels=_PIXELS["line"], scale=None,
+            values=found.table[["margin"]].to_numpy(np.float64).T, bar="", hover="%{y:.3g} logits",
+        )
+    )  # fmt: skip
+    if found.evidence is not None:
+        values = found.evidence.T
+        panels.append(
+            _Panel(
+                title="evidence by the window's token frames", rows="frame", values=values,
+                labels=[str(frame) for frame in range(len(values))],
+                pixels=max(_PIXELS["least"], _PIXELS["frame"] * len(values)),
+                scale=scale_of(_means(values, groups), signed=True), bar="adds (logits)",
+                hover="token frame %{y}: %{z:.3g} logits",
+            )
+        )  # fmt: skip
+    delta = found.delta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = cast(xr.DataArray, np.log2(delta / delta.median("window")))
+    shown = _means(change.values.reshape(len(found), -1).T, groups)
+    finite = np.abs(shown[np.isfinite(shown)])
+    reach = float(np.quantile(finite, 0.995)) if finite.size else 0.0
+    for direction in delta["direction"].values.tolist():
+        layers = delta["layer"].values.tolist()
+        panels.append(
+            _Panel(
+                title=f"step size delta, {direction} scan, against each layer's median",
+                labels=[str(layer) for layer in layers], rows="layer",
+                values=change.sel(direction=direction).values.T,
+                pixels=max(_PIXELS["least"], _PIXELS["layer"] * len(layers)),
+                scale=Scale(-(reach or 1.0), reach or 1.0, signed=True),
+                bar="log2 of ratio" if direction == delta["direction"].values[0] else "",
+                hover="layer %{y}: mean delta %{customdata:.3g}, 2^%{z:.2f} of the median",
+                raw=delta.sel(direction=direction).values.T,
+            )
+        )  # fmt: skip
+    return panels
+
+
+def _explained(found: Timeline) -> str:
+    """What the margin is, in words."""
+    words = []
+    for what, otherwise in (("target", "most probable class"), ("minus", "runner-up")):
+        chosen = found.settings.get(what)
+        chosen = found.class_name(chosen) if isinstance(chosen, int) else chosen
+        words.append(f"logit of {text(chosen)}" if chosen else f"logit of the {otherwise}")
+    return " less ".join(words)
+
+
+def _groups(windows: int) -> list[slice]:
+    """Neighbors that are drawn as one column."""
+    size = math.ceil(windows / MAX_COLUMNS)
+    return [slice(start, start + size) for start in range(0, windows, size)]
+
+
+def _means(values: NDArray[np.float64], groups: list[slice]) -> NDArray[np.float32]:
+    """The mean of each group, failed windows left out; NaN where all of them failed."""
+    columns = []
+    for group in groups:
+        part = values[:, group]
+        known = np.isfinite(part)
+        count = known.sum(1)
+        total = np.where(known, part, 0).sum(1)
+        columns.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _color_axis(row: int) -> str:
+    return "coloraxis" if row == 1 else f"coloraxis{row}"
+
+
+def _time(seconds: float) -> float:
+    """A place on a date axis, which counts milliseconds and has hours, minutes and seconds."""
+    return _MIDNIGHT + round(1000 * float(seconds), 3)
+
+
+def _heatmap(
+    figure: go.Figure,
+    row: int,
+    panel: _Panel,
+    values: NDArray[np.float32],
+    spans: NDArray[np.float64],
+    groups: list[slice],
+) -> None:
+    edges, columns = [_time(spans[0, 0])], []
+    for place, (start, end) in enumerate(spans):
+        if _time(start) > edges[-1]:  # between windows that do not touch
+            columns.append(-1)
+            edges.append(_time(start))
+        columns.append(place)
+        edges.append(_time(end))
+    blank = np.full((len(values), 1), np.nan, np.float32)
+    raw = None
+    if panel.raw is not None:
+        raw = np.concatenate([_means(panel.raw, groups), blank], 1)[:, columns]
+    figure.add_heatmap(
+        z=np.concatenate([values, blank], 1)[:, columns], x=edges, y=np.arange(len(panel.labels)),
+        customdata=raw, coloraxis=_color_axis(row), hoverongaps=False, row=row, col=1,
+        hovertemplate=f"%{{x|{_CLOCK}}}<br>{panel.hover}<extra></extra>",
+    )  # fmt: skip
+    every = math.ceil(len(panel.labels) * 12 / panel.pixels)
+    figure.update_yaxes(
+        tickvals=list(range(0, len(panel.labels), every)), ticktext=panel.labels[::every],
+        range=[len(panel.labels) - 0.5, -0.5], title=panel.rows, row=row,
+    )  # fmt: skip
+
+
+def _line(
+    figure: go.Figure,
+    row: int,
+    panel: _Panel,
+    values: NDArray[np.float32],
+    spans: NDArray[np.float64],
+) -> None:
+    figure.add_scatter(
+        x=[_time(at) for at in spans.mean(1)], y=values[0], mode="lines+markers", row=row, col=1,
+        line={"color": "#4d6a8a", "width": 1.5}, marker={"size": 3}, showlegend=False,
+        hovertemplate=f"%{{x|{_CLOCK}}}<br>{panel.hover}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(title=panel.rows, zeroline=True, zerolinecolor="#888888", row=row, **_GRID)
+
+
+def _hatch(figure: go.Figure, row: int, found: Timeline, reach: tuple[float, float] | None) -> None:
+    """Hatch the windows that failed; neighbors with the same reason are one."""
+    failed = [segment for segment in found.segments() if segment.reason][:MAX_COLUMNS]
+    if not failed:
+        return
+    low, high = reach if reach else _reach(found.table["margin"].to_numpy(np.float64))
+    figure.add_bar(
+        x=[_time((s.start + s.end) / 2) for s in failed],
+        width=[1000 * (s.end - s.start) for s in failed],
+        y=[high - low] * len(failed), base=low, row=row, col=1, showlegend=False,
+        marker={"color": "#eeeeee", "pattern": _HATCH, "line_width": 0},
+        hovertext=[f"{text(s.reason)} ({s.windows} windows)" for s in failed], hoverinfo="text",
+    )  # fmt: skip
+
+
+def _reach(values: NDArray[np.float64]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    low, high = min(0.0, float(finite.min())), max(0.0, float(finite.max()))
+    return low, high if high > low else low + 1.0
+
+
+def _empty(title: str, found: Timeline) -> go.Figure:
+    """Words in place of panels."""
+    reasons = list(dict.fromkeys(segment.reason for segment in found.segments()))
+    words = "No window was watched yet."
+    if reasons:
+        words = f"Every window failed: {text(reasons[0])}"
+        words += f", and {len(reasons) - 1} other reasons." if len(reasons) > 1 else "."
+    figure = new_figure(title, 200)
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    figure.add_annotation(text=words, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    return figure
