@@ -91,6 +91,8 @@ bench: $(BENCH_STAMP)
 	$(BIN)/python tests/bench/attribution.py
 	$(BIN)/python tests/bench/lrp.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/explorer.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/long_video.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/training.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
 .PHONY: truth

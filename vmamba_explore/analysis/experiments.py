@@ -26,7 +26,8 @@ class Comparison:
     Args:
         name: Of the experiment.
         arms: A row for each arm, in the paper's order: `mean` top-1 over seeds, `low` and `high`
-            (95 %, Student's t over seeds), `seeds` their number, `each` their top-1, `learning`
+            (95 %, Student's t over seeds), `seeds` their number, `each` their top-1, `within_pair`
+            the mean share of clips told from their reversal (a guess: one half), `learning`
             the mean accuracy over the training (an arm that learns sooner has more of it, also
             where all end at the top), `left_chance` in how many seeds the test was above chance,
             and `paper: DATA SET` in per cent, NaN where the paper has no number.
@@ -108,6 +109,7 @@ def compare(found: Mapping[str, Any], name: str) -> Comparison:
             "high": min(high, 1.0),
             "seeds": len(each),
             "each": each,
+            "within_pair": float(np.mean([run["within_pair"]["value"] for run in runs.values()])),
             "learning": float(np.mean([_learning(run) for run in runs.values()])),
             "left_chance": sum(run["top1"]["low"] > chance for run in runs.values()),
             **{f"paper: {k}": v for k, v in EXPERIMENTS[name][arm].paper.items()},

@@ -13,13 +13,6 @@ def does_worst(answer: Answer, comparison: Comparison) -> Verdict:
     return judge(answer, str(arms.idxmin()), hint=hint, choices=tuple(map(str, arms.index)))
 
 
-def does_best(answer: Answer, comparison: Comparison) -> Verdict:
-    """Judge which arm has the highest mean top-1."""
-    arms = comparison.arms["mean"]
-    hint = "The task needs a direction, not a place: who must learn the most before it can begin?"
-    return judge(answer, str(arms.idxmax()), hint=hint, choices=tuple(map(str, arms.index)))
-
-
 def keeps(answer: Answer, comparison: Comparison, arm: str) -> Verdict:
     """Judge which top-1 an arm reaches, 0 to 1."""
     truth = float(comparison.arms.loc[arm, "mean"])

@@ -20,7 +20,7 @@ def run(value):
     rows = [(50, 0.25, 1.4), (100, value, 1.0)]
     history = [dict(zip(("step", "accuracy", "loss"), row, strict=True)) for row in rows]
     top1 = {"value": value, "low": value - 0.03, "high": value + 0.03, "n": 1000}
-    return {"top1": top1, "history": history}
+    return {"top1": top1, "within_pair": {"value": (1 + value) / 2}, "history": history}
 
 
 def made(name, values):
@@ -53,6 +53,7 @@ def test_means_and_intervals_are_students_over_seeds():
     assert arms.loc["block_wise", "high"] == pytest.approx(high)
     assert arms.loc["pairwise", "high"] == 1.0  # a share is not above 1
     assert arms.loc["pairwise", "learning"] == pytest.approx((0.25 + (0.6 + 0.8 + 0.9) / 3) / 2)
+    assert arms.loc["pairwise", "within_pair"] == pytest.approx((0.8 + 0.9 + 0.95) / 3)
     assert arms.loc["sequential", "paper: HMDB51"] == 58.9
 
 

@@ -17,7 +17,7 @@ _PAPER_MARKS = {"SSv2": (ARM_COLORS[1], "circle"), "HMDB51": (ARM_COLORS[2], "sq
 
 
 def arms(comparison: Comparison) -> go.Figure:
-    """Show an experiment's arms: every seed, their mean with its interval, and the paper's numbers.
+    """Show an experiment's arms: seeds, their mean and interval, and the paper's numbers.
 
     Args:
         comparison: From `analysis.experiments.compare`.
@@ -26,8 +26,7 @@ def arms(comparison: Comparison) -> go.Figure:
     """
     table = comparison.arms
     names = [_label(name) for name in table.index]
-    title = f"{comparison.name.replace('_', ' ')}: top-1 here and in the paper"
-    figure = new_figure(title, 150 + 44 * len(table), l=160)
+    figure = new_figure(comparison.name.replace("_", " "), 150 + 44 * len(table), l=160)
     figure = go.Figure(
         make_subplots(
             figure=figure, rows=1, cols=2, shared_yaxes=True, column_widths=[0.62, 0.38],
@@ -53,6 +52,13 @@ def arms(comparison: Comparison) -> go.Figure:
         name="mean over seeds, 95 %",
         hovertemplate="%{y}<br>%{x:.1f} %<extra>mean</extra>", row=1, col=1,
     )  # fmt: skip
+    figure.add_scatter(
+        x=100 * table["within_pair"], y=names, mode="markers",
+        marker={"color": "#777777", "symbol": "diamond-open", "size": 9, "line": {"width": 1.5}},
+        name="told from its reversal (of 2)",
+        hovertemplate="%{y}<br>%{x:.1f} %<extra>told from its reversal, mean</extra>",
+        row=1, col=1,
+    )  # fmt: skip
     figure.add_vline(
         x=100 * comparison.chance, line={"color": "#777777", "dash": "dot"}, row=1, col=1,
         annotation={"text": "chance", "font": {"color": "#555555"}, "yanchor": "bottom"},
@@ -67,6 +73,7 @@ def arms(comparison: Comparison) -> go.Figure:
             marker={"color": color, "symbol": mark, "size": 10}, name=f"paper, {data_set}",
             hovertemplate=f"%{{y}}<br>%{{x:.1f}} %<extra>{data_set}</extra>", row=1, col=2,
         )  # fmt: skip
+    figure.update_xaxes(title_text="top-1 here (%)", row=1, col=1, **_GRID)
     figure.update_xaxes(title_text="top-1 in the paper (%)", row=1, col=2, **_GRID)
     figure.update_yaxes(type="category", categoryarray=names, autorange="reversed", **_GRID)
     figure.update_layout(

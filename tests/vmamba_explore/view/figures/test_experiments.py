@@ -9,6 +9,7 @@ ARMS = pd.DataFrame(
         "low": [0.8, float("nan")],
         "high": [0.95, float("nan")],
         "each": [[0.88, 0.92], [0.3]],
+        "within_pair": [0.99, 0.5],
         "paper: SSv2": [63.7, float("nan")],
         "paper: HMDB51": [58.9, 52.7],
     },
@@ -27,6 +28,7 @@ def test_every_seed_the_mean_its_interval_and_the_papers_numbers_are_drawn():
     mean = traces["mean over seeds, 95 %"]
     assert list(mean.x) == [90, 30]
     assert [round(v) for v in mean.error_x.array[:1]] == [5]
+    assert list(traces["told from its reversal (of 2)"].x) == [99, 50]
     assert list(traces["paper, SSv2"].y) == ["16"]
     assert list(traces["paper, HMDB51"].x) == [58.9, 52.7]
 
