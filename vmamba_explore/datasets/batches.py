@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from vmamba_explore.clips.clip import ClipError
 from vmamba_explore.clips.decode import load_frames, middle_square, short_side
 from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.datasets.augment import Augment
+from vmamba_explore.datasets.broken import BrokenFiles
 from vmamba_explore.datasets.lists import Video, VideoList
 
 logger = logging.getLogger(__name__)
@@ -42,6 +40,8 @@ class VideoBatches:
         augment: How clips are changed; None crops the middle.
         broken: CSV file for the files that cannot be read and why, added to by every process;
             None keeps them in mind only.
+    Raises:
+        ValueError: an empty batch or data set.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class VideoBatches:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"VideoBatches: batch_size is {batch_size}, expected at least 1.")
+        if not videos.videos:
+            raise ValueError(f"VideoBatches: {videos.name} has no videos, expected at least 1.")
         self.videos = videos
         self.batch_size = batch_size
         self.num_frames = num_frames
@@ -65,8 +67,7 @@ class VideoBatches:
         self.stride = stride
         self.seed = seed
         self.augment = augment
-        self.broken = broken
-        self._unread: dict[str, str] = {}
+        self._broken = BrokenFiles(broken)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,15 +98,12 @@ class VideoBatches:
 
     def broken_files(self) -> dict[str, str]:
         """The files that could not be read so far, in any process, each with its reason."""
-        if self.broken is None or not self.broken.is_file():
-            return dict(self._unread)
-        with self.broken.open(encoding="utf-8", newline="") as file:
-            return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+        return self._broken.reasons()
 
     def _row(self, step: int, row: int) -> tuple[np.ndarray, int]:
         for video in self._candidates(step, row):
             name = str(video.path)
-            if name in self._unread:
+            if name in self._broken.met:
                 continue
             try:
                 return self._read(video, step, row), video.label
@@ -140,32 +138,23 @@ class VideoBatches:
 
     def _note(self, name: str, reason: str) -> None:
         """Keep in mind that a file cannot be read; stop where that is the rule."""
-        known = self.broken_files()
-        self._unread[name] = reason
-        if name not in known:
+        if self._broken.add(name, reason):
             logger.warning("skipped %s", reason)
-            known[name] = reason
-            if self.broken is not None:
-                self._write(name, reason)
-        listed = {str(video.path) for video in self.videos.videos}
-        if 2 * len(listed & known.keys()) > len(listed):
+        if 2 * len(self._broken.met) <= self._files:
+            return
+        broken = len(self._broken.met & {str(video.path) for video in self.videos.videos})
+        if 2 * broken > self._files:
+            file = self._broken.file
             raise ValueError(
-                f"VideoBatches: {len(listed & known.keys())} of the {len(listed)} videos of "
-                f"{self.videos.name} cannot be read, the last one: {reason} Check the folder"
-                + (f"; {self.broken} lists them." if self.broken else ".")
+                f"VideoBatches: {broken} of the {self._files} videos of {self.videos.name} cannot "
+                f"be read, the last one: {reason} Check the folder"
+                + (f"; {file} lists them." if file else ".")
             )
 
-    def _write(self, name: str, reason: str) -> None:
-        """Add a line to the file in one piece, so that processes do not write into each other's."""
-        assert self.broken is not None
-        self.broken.parent.mkdir(parents=True, exist_ok=True)
-        line = io.StringIO()
-        csv.writer(line).writerow([name, reason.replace("\n", " ")])
-        file = os.open(self.broken, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(file, line.getvalue().encode())
-        finally:
-            os.close(file)
+    @cached_property
+    def _files(self) -> int:
+        """How many files the data set has; a list may name one several times."""
+        return len({video.path for video in self.videos.videos})
 
 
 @lru_cache(maxsize=4)

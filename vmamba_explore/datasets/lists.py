@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from vmamba_explore.datasets import files
+from vmamba_explore.datasets.files import AnyPath
 
 logger = logging.getLogger(__name__)
 
-AnyPath = str | os.PathLike[str]
-SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
+ENDINGS = "|".join(map(re.escape, sorted(files.SUFFIXES)))
+VIDEO_AND_LABEL = re.compile(rf"(.+(?:{ENDINGS}))[\s,]+(.+)", re.IGNORECASE)
 HMDB51_PARTS = {"train": "1", "test": "2"}
 
 
@@ -82,15 +84,15 @@ def from_folders(root: AnyPath) -> VideoList:
     Raises:
         ValueError: no such folder, or no video in it.
     """
-    root = _folder(root, "from_folders")
+    root = files.folder(root, "from_folders")
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = [(_video_files(folder), folder.name) for folder in folders]
-    names = tuple(name for files, name in found if files)
-    videos = [(path, names.index(name)) for files, name in found for path in files]
+    found = [(files.videos_below(folder), folder.name) for folder in folders]
+    names = tuple(name for paths, name in found if paths)
+    videos = [(path, names.index(name)) for paths, name in found for path in paths]
     if not videos:
         raise ValueError(
             f"from_folders: {root} holds no ROOT/CLASS/video file ({len(folders)} folders looked "
-            f"through for {', '.join(sorted(SUFFIXES))})."
+            f"through for {', '.join(sorted(files.SUFFIXES))})."
         )
     return _listed(videos, names, root.name, "from_folders")
 
@@ -102,7 +104,8 @@ def from_csv(
 
     Args:
         file: Either has the columns `label`, `youtube_id`, `time_start`, `time_end` in its first
-            line, or lines of a path, a comma or space, and a label, a number or a name.
+            line, or lines of a path, a comma or space, and a label, a number or a name; a
+            first line such as "path,label" is passed over.
         root: Where the videos are; None means beside `file`. Official lists name no files:
             any file below is taken that is called ID_START_END, six digits each, or ID.
         class_names: What the labels are called, by number; None takes the names in the list in
@@ -110,29 +113,26 @@ def from_csv(
     Raises:
         ValueError: no such file, a line that is none of these, an unknown label, or no video.
     """
-    file = _file(file, "from_csv")
-    place = file.parent if root is None else _folder(root, "from_csv")
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    header = next(csv.reader(lines[:1]), [])
-    if {"label", "youtube_id"} <= set(header):
+    lines, file = files.text(file, "from_csv").splitlines(), Path(file)
+    place = file.parent if root is None else files.folder(root, "from_csv")
+    if "youtube_id" in next(csv.reader(lines[:1]), []):
         pairs = _official(lines, place, file)
     else:
-        pairs = [
-            (place / path, label)
-            for number, line in enumerate(lines, 1)
-            if line.strip()
-            for path, label in [_path_and_label(line, f"from_csv: {file}, line {number}")]
-        ]
+        named = _paths_and_labels(lines, f"from_csv: {file}")
+        names_columns = [files.is_video(path) for path, _ in named[:2]] == [False, True]
+        if names_columns and not (place / named[0][0]).is_file():
+            del named[0]
+        pairs = [(place / path, label) for path, label in named]
     labels = {label for _, label in pairs}
     if class_names is not None:
         names = tuple(class_names)
-    elif all(label.isdigit() for label in labels):
+    elif all(label.isdecimal() for label in labels):
         names = _numbered(max(map(int, labels), default=-1) + 1)
     else:
         names = tuple(sorted(labels))
     numbers = {name: index for index, name in enumerate(names)}
     for label in sorted(labels):
-        if label.isdigit() and label not in numbers:
+        if label.isdecimal() and label not in numbers:
             numbers[label] = int(label)
         if numbers.get(label, len(names)) >= len(names):
             raise ValueError(
@@ -152,16 +152,17 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
     Raises:
         ValueError: a file is missing or is not of this form, or no video is there.
     """
-    numbers = {name: int(number) for name, number in _json(labels, dict).items()}
+    given = files.json_of(labels, dict, "from_ssv2")
+    numbers = {name: int(n) for name, n in given.items() if str(n).isdecimal()}
     names = tuple(sorted(numbers, key=lambda name: numbers[name]))
-    if sorted(numbers.values()) != list(range(len(names))):
+    if sorted(numbers.values()) != list(range(len(given))):
         raise ValueError(
-            f"from_ssv2: {labels} numbers its {len(names)} labels otherwise than 0 to "
-            f"{len(names) - 1}."
+            f"from_ssv2: {labels} numbers its {len(given)} labels otherwise than 0 to "
+            f"{len(given) - 1}."
         )
-    files = _by_stem(_folder(root, "from_ssv2"))
+    there = files.by_stem(files.folder(root, "from_ssv2"))
     videos = []
-    for place, entry in enumerate(_json(annotations, list)):
+    for place, entry in enumerate(files.json_of(annotations, list, "from_ssv2")):
         try:
             name = re.sub(r"[\[\]]", "", entry["template"])
             label, stem = numbers[name], str(entry["id"])
@@ -170,7 +171,7 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
                 f"from_ssv2: {annotations}, entry {place}: expected an id and a template that is "
                 f"in {os.path.basename(labels)}, got {entry!r:.200} ({error})."
             ) from None
-        videos.append((files.get(stem, Path(root) / f"{stem}.webm"), label))
+        videos.append((there.get(stem, Path(root) / f"{stem}.webm"), label))
     return _listed(videos, names, Path(annotations).stem, "from_ssv2")
 
 
@@ -190,18 +191,16 @@ def from_hmdb51(
     if part not in HMDB51_PARTS:
         raise ValueError(f"from_hmdb51: part is {part!r}, expected 'train' or 'test'.")
     ending = f"_test_split{split}.txt"
-    files = sorted(_folder(splits, "from_hmdb51").glob(f"*{ending}"))
-    names = tuple(file.name.removesuffix(ending) for file in files)
-    place = _folder(root, "from_hmdb51")
+    lists = sorted(files.folder(splits, "from_hmdb51").glob(f"*{ending}"))
+    names = tuple(file.name.removesuffix(ending) for file in lists)
+    place = files.folder(root, "from_hmdb51")
     videos = []
-    for label, file in enumerate(files):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            video, use = _path_and_label(line, f"from_hmdb51: {file}, line {number}")
+    for label, file in enumerate(lists):
+        lines = files.text(file, "from_hmdb51").splitlines()
+        for video, use in _paths_and_labels(lines, f"from_hmdb51: {file}"):
             if use == HMDB51_PARTS[part]:
                 videos.append((place / names[label] / video, label))
-    if not files:
+    if not lists:
         raise ValueError(f"from_hmdb51: {splits} holds no file CLASS{ending}.")
     return _listed(videos, names, f"hmdb51-{part}{split}", "from_hmdb51")
 
@@ -238,7 +237,7 @@ def _listed(
 
 def _official(lines: list[str], root: Path, file: Path) -> list[tuple[Path, str]]:
     """Paths and labels of an official list of Kinetics."""
-    files = _by_stem(root)
+    there = files.by_stem(root)
     found = []
     for number, row in enumerate(csv.DictReader(lines), 2):
         try:
@@ -250,53 +249,25 @@ def _official(lines: list[str], root: Path, file: Path) -> list[tuple[Path, str]
                 f"time_end, got {dict(row)!r:.200}."
             ) from None
         cut = f"{stem}_{start:06}_{end:06}"
-        found.append((files.get(cut) or files.get(stem) or root / f"{cut}.mp4", label))
+        found.append((there.get(cut) or there.get(stem) or root / f"{cut}.mp4", label))
     return found
 
 
-def _path_and_label(line: str, where: str) -> tuple[str, str]:
-    """Split a line at its last comma, else at its last space."""
-    parts = next(csv.reader([line])) if "," in line else line.split()
-    if len(parts) < 2 or not parts[0].strip() or not parts[-1].strip():
-        raise ValueError(f"{where}: expected a path and a label, got {line!r:.200}.")
-    path = ",".join(parts[:-1]) if "," in line else line.rsplit(maxsplit=1)[0]
-    return path.strip(), parts[-1].strip()
-
-
-def _json(file: AnyPath, kind: type) -> Any:
-    path = _file(file, "from_ssv2")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"from_ssv2: {path} is not JSON ({error}).") from None
-    if not isinstance(found, kind):
-        raise ValueError(
-            f"from_ssv2: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
-        )
-    return found
-
-
-def _by_stem(root: Path) -> dict[str, Path]:
-    return {path.stem: path for path in _video_files(root)}
-
-
-def _video_files(folder: Path) -> list[Path]:
-    """All files below a folder that are videos by their name, in alphabetical order."""
-    return sorted(
-        Path(where) / name
-        for where, _, names in os.walk(folder)
-        for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-    )
-
-
-def _folder(path: AnyPath, call: str) -> Path:
-    if not Path(path).is_dir():
-        raise ValueError(f"{call}: {path} is not a folder (looked from {os.getcwd()}).")
-    return Path(path)
-
-
-def _file(path: AnyPath, call: str) -> Path:
-    if not Path(path).is_file():
-        raise ValueError(f"{call}: {path} is not a file (looked from {os.getcwd()}).")
-    return Path(path)
+def _paths_and_labels(lines: Sequence[str], where: str) -> list[tuple[str, str]]:
+    """Split lines behind the name of a video; elsewhere at the last comma, else the last space."""
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line:
+            continue
+        if '"' not in line and (plain := VIDEO_AND_LABEL.fullmatch(line)):
+            path, label = plain.groups()
+        else:
+            cells = next(csv.reader([line])) if "," in line else line.rsplit(maxsplit=1)
+            path, label = ",".join(cells[:-1]), cells[-1]
+        if not path.strip() or not label.strip():
+            raise ValueError(
+                f"{where}, line {number}: expected a path and a label, got {line!r:.200}."
+            )
+        pairs.append((path.strip(), label.strip()))
+    return pairs

@@ -1,3 +1,4 @@
+import os
 import pathlib
 from collections import Counter
 
@@ -135,9 +136,34 @@ def test_a_data_set_of_which_more_than_half_is_broken_is_refused(videos, tmp_pat
             batches(step)
 
 
-def test_a_batch_of_nothing_is_refused(videos):
+def test_files_that_are_back_do_not_count_as_broken_any_more(with_broken, tmp_path):
+    broken = tmp_path / "broken.csv"  # the disk was away when an earlier run wrote it
+    broken.write_text("".join(f"{video.path},no such file\n" for video in with_broken.videos))
+    batches = VideoBatches(with_broken, batch_size=3, **SIZES, broken=broken)
+    assert all(len(batches(step)[0]) == 3 for step in range(6))
+    assert len(broken.read_text().splitlines()) == len(with_broken)
+
+
+def test_a_broken_file_that_a_list_names_often_does_not_hold_up_the_search(tmp_path):
+    (tmp_path / "a.mp4").write_text("no")
+    videos = VideoList((Video(tmp_path / "a.mp4", 0),) * 8, ("x",), "one file")
+    with pytest.raises(ValueError, match="1 of the 1 videos of one file cannot be read"):
+        VideoBatches(videos, batch_size=2, **SIZES)(0)
+
+
+def test_a_broken_file_whose_name_is_no_utf_8_stops_nothing(videos, tmp_path):
+    bad = tmp_path / os.fsdecode(b"bad\xff.mp4")
+    bad.write_text("no video")
+    parts = VideoList((*videos.videos, Video(bad, 0)), videos.class_names, "odd name")
+    batches = VideoBatches(parts, batch_size=8, **SIZES, broken=tmp_path / "broken.csv")
+    assert len(batches(0)[0]) == 8 and list(batches.broken_files()) == [str(bad)]
+
+
+def test_a_batch_or_a_data_set_of_nothing_is_refused(videos):
     with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
         VideoBatches(videos, batch_size=0, **SIZES)
+    with pytest.raises(ValueError, match="nothing has no videos, expected at least 1"):
+        VideoBatches(VideoList((), ("x",), "nothing"), batch_size=1, **SIZES)
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no sample videos here")

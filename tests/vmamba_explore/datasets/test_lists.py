@@ -58,9 +58,13 @@ def test_the_official_kinetics_list_finds_its_cut_files(tmp_path):
     assert [path.name for path in found.missing] == ["gone_000000_000010.mp4"]
 
 
-@pytest.mark.parametrize("line", ["a dir/one.mp4 3", "a dir/one.mp4,3"])
+@pytest.mark.parametrize(
+    "line",
+    ["a dir/one, two.mp4 3", "a dir/one, two.mp4,3", "a dir/one, two.mp4\t3",
+     '"a dir/one, two.mp4",3', "a dir/one, two.mp4, 3"],
+)  # fmt: skip
 def test_lists_of_paths_and_numbers_are_read_with_commas_or_spaces(tmp_path, line):
-    touch(tmp_path, "a dir/one.mp4")
+    touch(tmp_path, "a dir/one, two.mp4")
     (tmp_path / "list.txt").write_text(line + "\n\n")
     found = from_csv(tmp_path / "list.txt")
     assert found.class_names == ("class 0", "class 1", "class 2", "class 3")
@@ -84,9 +88,37 @@ def test_names_instead_of_numbers_are_put_in_alphabetical_order(tmp_path):
     assert listed(found, tmp_path) == {("one.mp4", "run"), ("two.mp4", "jump")}
 
 
+def test_a_first_line_that_names_the_columns_is_no_video_and_no_class(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    (tmp_path / "list.csv").write_text("path,label\na.mp4,2\nb.mp4,10\nc.mp4,0\n")
+    found = from_csv(tmp_path / "list.csv")
+    assert [v.label for v in found.videos] == [2, 10, 0] and not found.missing
+    (tmp_path / "list.csv").write_text("path,label\na.mp4,run\nb.mp4,jump\n")
+    assert from_csv(tmp_path / "list.csv").class_names == ("jump", "run")
+
+
+def test_files_without_an_ending_are_read_and_none_is_taken_for_names_of_columns(tmp_path):
+    touch(tmp_path, "raw/one", "two.mp4")
+    (tmp_path / "list.txt").write_text("raw/one 1\ntwo.mp4 0\n")
+    assert [v.label for v in from_csv(tmp_path / "list.txt").videos] == [1, 0]
+
+
+def test_a_class_name_may_have_several_words_behind_a_space(tmp_path):
+    touch(tmp_path, "one.mp4")
+    (tmp_path / "list.txt").write_text("one.mp4 tai chi\n")
+    assert from_csv(tmp_path / "list.txt").class_names == ("tai chi",)
+
+
+def test_a_list_that_is_no_text_says_so(tmp_path):
+    (tmp_path / "list.csv").write_bytes(b"one.mp4,caf\xe9\n")
+    with pytest.raises(ValueError, match="from_csv: .*list.csv is no text in UTF-8 .* byte 11"):
+        from_csv(tmp_path / "list.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("youtube_id,time_start,time_end,split\nx,0,10,test\n", "line 2: expected label, youtube"),
         ("one.mp4 1\nonlyapath.mp4\n", "line 2: expected a path and a label, got 'onlyapath.mp4'"),
         ("label,youtube_id,time_start\nrun,x,zero\n", "line 2: expected label, youtube_id"),
         ("one.mp4 1\n", "lists 1 videos and none is there; the first missing one is .*one.mp4"),
@@ -135,6 +167,8 @@ def test_something_something_is_read_by_its_templates(ssv2):
             "entry 0: expected an id",
         ),
         ("labels.json", '{"Holding something": "1"}', "numbers its 1 labels otherwise than 0 to 0"),
+        ("labels.json", '{"Holding something": null}', "numbers its 1 labels otherwise"),
+        ("labels.json", '{"Holding something": "first"}', "numbers its 1 labels otherwise"),
     ],
 )
 def test_a_bad_something_something_file_says_where(ssv2, name, text, words):
@@ -145,14 +179,14 @@ def test_a_bad_something_something_file_says_where(ssv2, name, text, words):
 
 def test_hmdb51_splits_give_their_parts(tmp_path):
     splits, root = tmp_path / "splits", tmp_path / "v"
-    touch(root, "run/a b.avi", "run/c.avi", "run/d.avi", "chew/e.avi")
+    touch(root, "run/a, b.avi", "run/c.avi", "run/d.avi", "chew/e.avi")
     splits.mkdir()
-    (splits / "run_test_split1.txt").write_text("a b.avi 1 \nc.avi 2 \nd.avi 0 \n")
+    (splits / "run_test_split1.txt").write_text("a, b.avi 1 \nc.avi 2 \nd.avi 0 \n")
     (splits / "chew_test_split1.txt").write_text("e.avi 1\n")
     (splits / "run_test_split2.txt").write_text("c.avi 1 \n")
     train = from_hmdb51(splits, root)
     assert train.class_names == ("chew", "run")
-    assert listed(train, root) == {("run/a b.avi", "run"), ("chew/e.avi", "chew")}
+    assert listed(train, root) == {("run/a, b.avi", "run"), ("chew/e.avi", "chew")}
     test = from_hmdb51(splits, root, part="test")
     assert listed(test, root) == {("run/c.avi", "run")} and test.class_names == ("chew", "run")
     with pytest.raises(ValueError, match="holds no file CLASS_test_split3.txt"):

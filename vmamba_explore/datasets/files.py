@@ -1,0 +1,63 @@
+"""What the readers of lists ask of folders and files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+AnyPath = str | os.PathLike[str]
+SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
+
+
+def folder(path: AnyPath, call: str) -> Path:
+    """Take a path for a folder, or raise ValueError in the name of `call`."""
+    if not Path(path).is_dir():
+        raise ValueError(f"{call}: {path} is not a folder (looked from {os.getcwd()}).")
+    return Path(path)
+
+
+def text(path: AnyPath, call: str) -> str:
+    """The text of a file, or a ValueError in the name of `call`."""
+    if not Path(path).is_file():
+        raise ValueError(f"{call}: {path} is not a file (looked from {os.getcwd()}).")
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{call}: {path} is no text in UTF-8 ({error.reason} at byte {error.start})."
+        ) from None
+
+
+def json_of(path: AnyPath, kind: type, call: str) -> Any:
+    """What a JSON file holds, which must be a `kind`."""
+    try:
+        found = json.loads(text(path, call))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{call}: {path} is not JSON ({error}).") from None
+    if not isinstance(found, kind):
+        raise ValueError(
+            f"{call}: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
+        )
+    return found
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is a video by its name."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def videos_below(root: Path) -> list[Path]:
+    """All files below a folder that are videos by their name, in alphabetical order."""
+    return sorted(
+        Path(where) / name
+        for where, _, names in os.walk(root)
+        for name in names
+        if is_video(name) and not name.startswith(".")
+    )
+
+
+def by_stem(root: Path) -> dict[str, Path]:
+    """The videos below a folder by their names without the ending."""
+    return {path.stem: path for path in videos_below(root)}
