@@ -4,7 +4,8 @@ PyAV first lists the packets of the file (nothing is decoded): this gives the fr
 really has, their times, and a clear reason when it is no video. decord 0.6 then fetches the wanted
 frames at random. It is skipped where it would return wrong frames without a word: in trimmed files
 (it counts the frames that were cut away), in open GOPs (common in H.265) and in containers other
-than MP4 and Matroska.
+than MP4 and Matroska. A damaged header can promise billions of frames: decord makes room for all of
+them before it looks, and where there is no room it ends the process.
 """
 
 import logging
@@ -35,6 +36,7 @@ from vmamba_explore.clips.container import (
 from vmamba_explore.clips.sampling import at_least, frame_indices
 
 DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+PROMISE = 100  # a header that promises so many times the frames there are is damaged
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +149,7 @@ def _list_frames(filename: str) -> _Source:
                 else:
                     shown.append(packet.pts)
         kind = container.format.name
+        promised = stream.frames or float(stream.average_rate or 0) * duration
         early = "matroska" in kind and end < duration - CUT_OFF_SECONDS
     if corrupt or early:
         raise ClipError(
@@ -166,7 +169,7 @@ def _list_frames(filename: str) -> _Source:
         pts=pts if reliable else None,
         keys=sorted(keys.values()) if reliable else [],
         seconds=np.array(pts, np.float64) * time_base - begin,
-        decord=ordered and kind in DECORD_CONTAINERS,
+        decord=ordered and kind in DECORD_CONTAINERS and promised < PROMISE * len(shown),
     )
 
 

@@ -68,6 +68,7 @@ class VideoBatches:
         self.seed = seed
         self.augment = augment
         self._broken = BrokenFiles(broken)
+        self._unread: set[str] = set()  # by this process, whatever others found
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,7 +104,7 @@ class VideoBatches:
     def _row(self, step: int, row: int) -> tuple[np.ndarray, int]:
         for video in self._candidates(step, row):
             name = str(video.path)
-            if name in self._broken.met:
+            if name in self._unread:
                 continue
             try:
                 return self._read(video, step, row), video.label
@@ -138,6 +139,7 @@ class VideoBatches:
 
     def _note(self, name: str, reason: str) -> None:
         """Keep in mind that a file cannot be read; stop where that is the rule."""
+        self._unread.add(name)
         if self._broken.add(name, reason):
             logger.warning("skipped %s", reason)
         if 2 * len(self._broken.met) <= self._files:

@@ -133,7 +133,7 @@ def test_one_report_hears_of_both_runs_as_one(small_model, noise_clip):
         ({"compare": "no.mp4"}, ClipError, "no.mp4: no such file"),
         ({"compare": [1, 2]}, TypeError, "a clip is list, expected a file, a Clip or a MotionClip"),
         ({"compare": lambda model: None}, TypeError, "compare returned NoneType, expected a `with"),
-        ({"model": "no-model"}, ValueError, "no-model is not a bundled model"),
+        ({"model": "no-model"}, ValueError, "no-model is no file or folder, no bundled model"),
         ({"layers": [7]}, ValueError, r"explore: layers is \[7\], expected a list of some of 0, 1"),
         ({"budget_gib": 1e-9}, MemoryError, "the budget is 0.00 GiB"),
     ],

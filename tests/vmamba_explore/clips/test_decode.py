@@ -277,6 +277,19 @@ def test_a_damaged_file_is_read_up_to_the_damage(tmp_path, video):
     assert 4 <= last_good < 60
 
 
+def test_a_header_that_promises_billions_of_frames_does_not_end_the_process(tmp_path, video):
+    data = bytearray(video.read_bytes())
+    count = data.index(b"stts") + 12  # how many frames have the first duration
+    assert int.from_bytes(data[count : count + 4]) == 60
+    data[count] = 0x45
+    path = tmp_path / "promise.mp4"
+    path.write_bytes(data)
+    script = "import sys; from vmamba_explore.clips import load_clip as load; load(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(load_clip(path).frames, load_clip(video).frames)
+
+
 def test_nothing_reaches_stdout_or_stderr_at_the_level_of_c(tmp_path, video):
     paths = [os.fspath(path) for path in broken_files(tmp_path, video)] + [os.fspath(video)]
     script = (

@@ -151,6 +151,16 @@ def test_a_broken_file_that_a_list_names_often_does_not_hold_up_the_search(tmp_p
         VideoBatches(videos, batch_size=2, **SIZES)(0)
 
 
+def test_what_others_could_not_read_is_tried_all_the_same(videos, tmp_path):
+    broken = tmp_path / "broken.csv"
+    batches, plain = (
+        VideoBatches(videos, batch_size=7, **SIZES, broken=path) for path in (broken, None)
+    )
+    broken.write_text("".join(f"{video.path},stale handle\n" for video in videos.videos[:3]))
+    assert len(batches.broken_files()) == 3
+    assert np.array_equal(batches(0)[0], plain(0)[0])
+
+
 def test_a_broken_file_whose_name_is_no_utf_8_stops_nothing(videos, tmp_path):
     bad = tmp_path / os.fsdecode(b"bad\xff.mp4")
     bad.write_text("no video")
