@@ -74,14 +74,15 @@ def watch(
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
     looker = Looker(model, k, target, minus, by_frame, budget_gib)
+    seconds = video_seconds(path)
     settings = {
         "video": os.path.basename(os.fspath(path)),
+        "bytes": os.path.getsize(path),
         "model": fingerprint(model),
         "class_names": None if model.class_names is None else list(model.class_names),
         **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
         "by_frame": by_frame,
     }
-    seconds = video_seconds(path)
     rows = _Rows(looker.columns, settings, output)
     watched, started, finished = 0.0, time.perf_counter(), rows.finished
     if not finished:

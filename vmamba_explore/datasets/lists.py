@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,13 @@ class VideoList:
     def unnamed(self) -> bool:
         """Whether nobody said what the classes are called."""
         return self.class_names == _numbered(len(self.class_names))
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this list from others, for a file that holds its results: name, number of
+        videos, and a checksum of their file names and labels, in their order."""
+        labelled = [(video.path.name, video.label) for video in self.videos]
+        checksum = zlib.crc32(repr(labelled).encode())
+        return {"name": self.name, "videos": len(self.videos), "labels": checksum}
 
     def numbered_as(self, class_names: Sequence[str]) -> VideoList:
         """Give the same videos, their classes numbered by their places in `class_names`.

@@ -92,8 +92,7 @@ def evaluate_videos(
         )
     settings = {
         "model": fingerprint(model),
-        "list": videos.name,
-        "videos": len(videos.videos),
+        "data": videos.identity(),
         "views": asdict(views),
         "stride": stride,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -108,9 +107,7 @@ def train(
     settings = {
         "recipe": vars(recipe),
         "data": {
-            "name": videos.name,
-            "videos": len(videos.videos),
-            "labels": zlib.crc32(repr([(v.path.name, v.label) for v in videos.videos]).encode()),
+            **videos.identity(),
             "batch_size": batch_size,
             "stride": stride,
             "seed": seed,

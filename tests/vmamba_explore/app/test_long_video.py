@@ -194,6 +194,15 @@ def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopp
     pd.testing.assert_frame_equal(again.table, first.table)
 
 
+def test_rows_of_another_video_by_the_same_name_are_refused(model, noise, tmp_path):
+    watched(noise, model, output=tmp_path / "windows.csv")
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / noise.name
+    other.write_bytes(noise.read_bytes() + bytes(8))
+    with pytest.raises(ValueError, match=r"made with other settings \(bytes differ"):
+        watched(other, model, output=tmp_path / "windows.csv")
+
+
 def test_rows_of_another_stride_are_refused(model, noise, tmp_path):
     watched(noise, model, output=tmp_path / "windows.csv")
     with pytest.raises(ValueError, match=r"made with other settings \(stride differ"):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -99,10 +100,13 @@ def test_where_nothing_can_be_read_the_reason_is_said(model, tmp_path):
         evaluate_videos(model, from_folders(tmp_path / "videos"), tmp_path / "a.csv", views=VIEWS)
 
 
-def test_a_file_of_another_model_or_view_is_refused(model, videos, tmp_path):
+def test_a_file_of_another_model_list_or_view_is_refused(model, videos, tmp_path):
     evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
     with pytest.raises(ValueError, match=r"other settings \(views.spatial differ\)"):
         evaluate_videos(model, videos, tmp_path / "a.csv", views=Views(temporal=2, spatial=1))
+    others = replace(videos, videos=videos.videos[::-1])  # as many, by the same name
+    with pytest.raises(ValueError, match=r"other settings \(data.labels differ\)"):
+        evaluate_videos(model, others, tmp_path / "a.csv", views=VIEWS)
     torch.nn.init.zeros_(model.head.weight)
     with pytest.raises(ValueError, match=r"other settings \(model differ\)"):
         evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
