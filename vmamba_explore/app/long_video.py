@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -185,10 +184,8 @@ class _Rows:
         self.finished, self.count, self.last, self.until = False, 0, -1, 0.0
         if output is None:
             return
-        self._file = RowFile(Path(output), columns, OneProcess())
-        if self._file.beside.is_file():
-            self.finished = "result" in json.loads(self._file.beside.read_text(encoding="utf-8"))
-        before = self._file.start(settings)
+        self._file = RowFile(Path(output), columns, ("name", "reason"), OneProcess())
+        before, self.finished = self._file.start(settings), self._file.finished
         self.count = len(before)
         if self.count:
             self.last, self.until = int(before["frame"].iloc[-1]), float(before["end"].iloc[-1])

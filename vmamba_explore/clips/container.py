@@ -70,6 +70,13 @@ def in_seconds(av_time: int | None) -> float:
     return (av_time or 0) / av.time_base
 
 
+def ends_at(packet: av.Packet) -> float:
+    """Return when what a packet holds has been shown, seconds; 0.0 where it has no time."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """Return a frame's pixels, uint8 (H, W, 3), turned as a player would show them."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)

@@ -27,6 +27,7 @@ from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.container import (
     CUT_OFF_SECONDS,
     check_file,
+    ends_at,
     in_seconds,
     quiet,
     upright,
@@ -139,8 +140,7 @@ def _list_frames(filename: str) -> _Source:
             if not packet.size:
                 continue
             corrupt = corrupt or packet.is_corrupt
-            if packet.pts is not None and packet.time_base is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            end = max(end, ends_at(packet))
             if packet.stream.index == index:
                 if packet.is_keyframe and packet.pts is not None:
                     keys[len(shown) + hidden] = packet.pts

@@ -21,6 +21,7 @@ from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.container import (
     CUT_OFF_SECONDS,
     check_file,
+    ends_at,
     in_seconds,
     quiet,
     upright,
@@ -188,7 +189,7 @@ def _frames(filename: str, stride: int, img_size: int, after: int) -> Iterator[_
         end = max(seconds + step, in_seconds(container.duration))
         if damage is not None:
             yield replace(damage, end=end)
-        elif reader.is_cut_off(end - seconds):
+        elif reader.is_cut_off:
             yield Damage(number + 1, seconds + step, end, "the file was cut off here")
 
 
@@ -199,12 +200,13 @@ class _Reader:
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._container, self._stream, self._packets = container, stream, 0
+        self._container, self._stream = container, stream
+        self._packets, self._end, self._end_of_all = 0, 0.0, 0.0  # and of sounds
         self.rate, self.time_base = float(stream.guessed_rate or 25), float(stream.time_base or 0)
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame | None, str]]:
         self._stream.thread_type = "SLICE"  # with threads by frame, an error comes late
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux()
         while True:
             try:
                 with quiet():
@@ -214,7 +216,11 @@ class _Reader:
                 return
             if packet is None:
                 return
-            self._packets += packet.size > 0
+            end = ends_at(packet)
+            self._end_of_all = max(self._end_of_all, end)
+            if packet.stream.index != self._stream.index:
+                continue
+            self._packets, self._end = self._packets + (packet.size > 0), max(self._end, end)
             try:
                 with quiet():
                     frames = self._stream.decode(packet)
@@ -224,11 +230,16 @@ class _Reader:
             for frame in frames:
                 yield frame, "damaged (a picture is incomplete)" if frame.is_corrupt else ""
 
-    def is_cut_off(self, missing: float) -> bool:
-        """Whether the file ended before it says: Matroska says when, MP4 how many pictures."""
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the file ended before it says: Matroska says when, MP4 how many pictures.
+
+        An MP4 file may also hold pictures that an edit list cuts away, and says when it ends then.
+        """
         if "matroska" in self._container.format.name:
-            return missing > CUT_OFF_SECONDS
-        return self._packets < self._stream.frames
+            return self._end_of_all < in_seconds(self._container.duration) - CUT_OFF_SECONDS
+        says = ((self._stream.start_time or 0) + (self._stream.duration or 0)) * self.time_base
+        return self._packets < self._stream.frames and self._end < says - 0.5 / self.rate
 
 
 def _opened(filename: str) -> InputContainer:

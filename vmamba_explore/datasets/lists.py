@@ -65,20 +65,25 @@ class VideoList:
         """Give the same videos, their classes numbered by their places in `class_names`.
 
         Args:
-            class_names: Other names may be among them; capitals, spaces, underscores and other
-                signs do not count.
+            class_names: Other names may be among them. Where a name is not, capitals, spaces,
+                underscores and other signs do not count.
         Raises:
-            ValueError: a class of this list is not among them.
+            ValueError: a class of this list is not among them, or two are the same one.
         """
-        places = {letters(name): place for place, name in enumerate(class_names)}
-        unknown = [name for name in self.class_names if letters(name) not in places]
+        found = places_of(self.class_names, class_names)
+        unknown = [name for name, places in zip(self.class_names, found, strict=True) if not places]
         if unknown:
             raise ValueError(
                 f"numbered_as: {len(unknown)} of the {len(self.class_names)} classes of "
-                f"{self.name} are not among the {len(places)} wanted, {unknown[0]!r} first. "
+                f"{self.name} are not among the {len(class_names)} wanted, {unknown[0]!r} first. "
                 "Both lists, or list and model, must be of the same data set."
             )
-        numbers = [places[letters(name)] for name in self.class_names]
+        numbers = [place for places in found for place in places]
+        if len(set(numbers)) < len(numbers) or len(numbers) > len(found):
+            raise ValueError(
+                f"numbered_as: which class is which cannot be told, since several of {self.name} "
+                "differ by no letter or digit. Write both lists in the same way."
+            )
         videos = tuple(Video(video.path, numbers[video.label]) for video in self.videos)
         return replace(self, videos=videos, class_names=tuple(class_names))
 
@@ -222,6 +227,15 @@ def letters(name: str) -> str:
     return re.sub(r"\W|_", "", name.casefold())
 
 
+def places_of(names: Sequence[str], among: Sequence[str]) -> list[list[int]]:
+    """Where each name stands among others: written in the same way or, if none is, likewise."""
+    exact = {name: place for place, name in enumerate(among)}
+    alike: dict[str, list[int]] = {}
+    for name, place in exact.items():
+        alike.setdefault(letters(name), []).append(place)
+    return [[exact[name]] if name in exact else alike.get(letters(name), []) for name in names]
+
+
 def _listed(
     videos: Iterable[tuple[Path, int]], names: tuple[str, ...], name: str, call: str
 ) -> VideoList:
@@ -273,6 +287,12 @@ def _paths_and_labels(lines: Sequence[str], where: str) -> list[tuple[str, str]]
         else:
             cells = next(csv.reader([line])) if "," in line else line.rsplit(maxsplit=1)
             path, label = ",".join(cells[:-1]), cells[-1]
+        if re.fullmatch(r"\d+\s+\d+", label):
+            raise ValueError(
+                f"{where}, line {number}: expected a path and a label, got two numbers behind the "
+                f"path: {line!r:.200}. Lists with a number of frames are for folders of pictures; "
+                "leave that number out."
+            )
         if not path.strip() or not label.strip():
             raise ValueError(
                 f"{where}, line {number}: expected a path and a label, got {line!r:.200}."

@@ -140,6 +140,8 @@ def _load_folder(folder: Path) -> VideoMamba:
         if other := fields.get("model_type"):
             raise ValueError(f"it describes a {other!r}, not a VideoMamba of this package.")
         class_names = fields.pop("class_names", None)
+        if class_names is not None and not _are_names(class_names):
+            raise ValueError(f"class_names is {class_names!r:.200}, expected a list of names.")
         config = VideoMambaConfig(**fields)
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"load_model: {text}: {error}") from None
@@ -152,6 +154,10 @@ def _load_folder(folder: Path) -> VideoMamba:
     _load_strictly(model, read_tensors(folder / FILES[1]), f"load_model: {folder}", str)
     model.class_names = None if class_names is None else tuple(class_names)
     return model
+
+
+def _are_names(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(name, str) for name in found)
 
 
 def _published_model(found: Mapping[str, Any], layout: Layout | None, where: str) -> VideoMamba:

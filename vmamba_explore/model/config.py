@@ -99,6 +99,10 @@ class VideoMambaConfig:
                     f"VideoMambaConfig: {field.name} must be an integer of at least 1, "
                     f"got {value!r}."
                 )
+        if not isinstance(self.norm_eps, float | int) or not 0 < self.norm_eps < math.inf:
+            raise ValueError(
+                f"VideoMambaConfig: norm_eps must be a number above 0, got {self.norm_eps!r}."
+            )
         for name, choices in {
             "backward_order": (None, *BACKWARD_ORDERS),
             "direction_merge": get_args(DirectionMerge),

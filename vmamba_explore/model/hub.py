@@ -74,7 +74,7 @@ class OnTheHub(PyTorchModelHubMixin):
         from vmamba_explore.model.checkpoints import load_model  # it imports this module
 
         wanted = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        given = {name: options[name] for name in wanted if options.get(name)}
+        given = {name: options[name] for name in wanted if options.get(name) is not None}
         if Path(model_id).is_dir():
             return load_model(Path(model_id))
         return load_model(from_hub(model_id, None, **given))

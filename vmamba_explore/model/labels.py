@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from vmamba_explore import resources
-from vmamba_explore.datasets.lists import letters
+from vmamba_explore.datasets.lists import places_of
 from vmamba_explore.model.videomamba import VideoMamba
 
 DATA_SETS = ("kinetics400", "ssv2")
@@ -48,14 +48,19 @@ def in_order_of(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
 
     Args:
         model: The model.
-        class_names: The names in the order wanted; capitals, spaces, underscores and other signs
-            do not count.
+        class_names: The names in the order wanted. Where the model has none written so, capitals,
+            spaces, underscores and other signs do not count.
     Returns:
         A copy with these names; `model` itself where it has them already, or none, or others.
     """
-    place = {letters(name): index for index, name in enumerate(model.class_names or ())}
-    wanted = [place.get(letters(name), -1) for name in class_names]
-    if sorted(wanted) != list(range(len(place))) or model.class_names == tuple(class_names):
+    known = model.class_names or ()
+    found = places_of(class_names, known)
+    wanted = [places[0] if len(places) == 1 else -1 for places in found]
+    if (
+        not known
+        or sorted(wanted) != list(range(len(known)))
+        or model.class_names == tuple(class_names)
+    ):
         return model
     other = copy.deepcopy(model)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,7 +20,11 @@ _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
-    KeyError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    struct.error,
     ValueError,
     zipfile.BadZipFile,
     zlib.error,

@@ -22,7 +22,8 @@ from vmamba_explore.training.evaluate import Proportion, predict_logits, proport
 from vmamba_explore.training.files import RowFile
 from vmamba_explore.training.processes import OneProcess, read_ahead
 
-COLUMNS = ("video", "path", "label", "predicted", "probability", "rank", "reason")
+COLUMNS = ("video", "path", "bytes", "label", "predicted", "probability", "rank", "reason")
+WORDS = ("path", "reason")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ def evaluate_videos(
         model: The model, on the device to run on.
         videos: What to test on; its classes are numbered as the model names them.
         output: CSV file with a line for each video, written as it goes; what it holds already is
-            not run again. `rank` is the place of the right class, 1 is the highest. Settings and
-            result stand beside it, in a JSON file of the same name.
+            not run again, unless the video could not be read or its size has changed. `rank` is
+            the place of the right class, 1 is the highest. Settings and result stand beside it,
+            in a JSON file of the same name.
         views: Clips in time and crops in space; None takes 4 x 3.
         stride: Source frames from one frame of a clip to the next.
         workers: Processes that read videos beside the model; 0 reads them in between.
@@ -75,6 +77,7 @@ def evaluate_videos(
     Raises:
         ValueError: the model lacks classes of the list, `output` belongs to another model, list
             or view, or no video at all can be read.
+        FloatingPointError: the model's logits for a video are not finite.
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1, averages over several temporal and spatial
         views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
@@ -96,9 +99,15 @@ def evaluate_videos(
         "views": asdict(views),
         "stride": stride,
     }
-    rows = RowFile(Path(output), COLUMNS, processes)
-    done = set(rows.start(settings)["video"])
-    todo = [number for number in range(len(videos.videos)) if number not in done]
+    rows = RowFile(Path(output), COLUMNS, WORDS, processes)
+    before = rows.start(settings)
+    fine = before[before["reason"].isna()]
+    sizes = dict(zip(fine["video"], fine["bytes"], strict=True))
+    todo = [
+        number
+        for number, video in enumerate(videos.videos)
+        if number not in sizes or sizes[number] != _size(video.path)
+    ]
     todo = todo[processes.process_index :: processes.num_processes]
     reader = _Reader(videos, views, config.num_frames, config.img_size, stride)
     bar = tqdm(
@@ -111,8 +120,17 @@ def evaluate_videos(
     with rows:
         for number, frames, reason in bar:
             video = videos.videos[number]
-            said = {"reason": reason} if frames is None else _judge(model, frames, video.label)
-            rows.append(video=number, path=video.path, label=video.label, **said)
+            row = {"video": number, "path": video.path, "label": video.label}
+            if frames is None:
+                rows.append(**row, reason=reason)
+                continue
+            said = _judge(model, frames, video.label)
+            if said is None:
+                raise FloatingPointError(
+                    f"evaluate_videos: the model's logits for {video.path} are not finite. Its "
+                    "weights or its precision are at fault; the videos before it are kept."
+                )
+            rows.append(**row, bytes=_size(video.path), **said)
     rows.join()
     found = rows.read()
     unread = found[found["reason"].notna()]
@@ -136,15 +154,22 @@ def average_over_views(
     return logits.double().softmax(-1).mean(0)
 
 
-def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str, Any]:
-    """What a model says of one video, and at which place the right class stands."""
+def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str, Any] | None:
+    """What a model says of one video, and at which place the right class stands; None for NaN."""
     probabilities = average_over_views(predict_logits(model, frames))
-    best = int(probabilities.argmax())
+    if not probabilities.isfinite().all():
+        return None
+    order = probabilities.argsort(descending=True, stable=True).tolist()  # of equals, the first
     return {
-        "predicted": best,
-        "probability": round(float(probabilities[best]), 6),
-        "rank": 1 + int((probabilities > probabilities[label]).sum()),
+        "predicted": order[0],
+        "probability": round(float(probabilities[order[0]]), 6),
+        "rank": 1 + order.index(label),
     }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 where there is none."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 class _Reader:

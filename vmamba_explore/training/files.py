@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import os
@@ -42,12 +43,27 @@ class RowFile:
 
     Args:
         path: The file.
-        columns: Its header. The first column numbers the rows, in the order they end up in.
+        columns: Its header. The first column numbers the rows, in the order they end up in; of two
+            with a number, the later one counts.
+        words: Those columns that hold words, also where these look like numbers.
         processes: As `processes.accelerator` makes them.
+
+    Attributes:
+        finished: Whether `start` found the rows complete: an earlier run came to `finish`.
+    Raises:
+        ValueError: the name ends in .json.
     """
 
-    def __init__(self, path: Path, columns: Iterable[str], processes: Any) -> None:
+    def __init__(
+        self, path: Path, columns: Iterable[str], words: Iterable[str], processes: Any
+    ) -> None:
+        if path.suffix == ".json":
+            raise ValueError(
+                f"{path} is to be a table with its settings beside it, in a file of that name; "
+                f"name it {path.with_suffix('.csv').name}."
+            )
         self.path, self.columns, self.processes = path, tuple(columns), processes
+        self.words, self.finished = tuple(words), False
         self.beside = path.with_suffix(".json")
         rank = processes.process_index
         self.mine = path.with_name(f"{path.name}.{rank}") if rank else path
@@ -56,29 +72,50 @@ class RowFile:
         """Give the rows that are there already.
 
         Raises:
-            ValueError: they were made with other settings.
+            ValueError: they were made with other settings, or one of the two files is no such one.
         """
         if self.processes.is_main_process:
+            before = self._beside()
             if not self.path.exists():
-                write_whole(self.path, pd.DataFrame(columns=self.columns).to_csv(index=False))
-            elif not self.beside.is_file():
+                for part in self._parts():  # of a run whose file was removed
+                    part.unlink()
+            elif before is None:
                 raise ValueError(
                     f"{self.path} is there already, without {self.beside.name}, which would say "
                     "how it was made. Name another file."
                 )
-            elif changed := different(self.settings(), settings):
+            elif changed := different(before["settings"], settings):
                 raise ValueError(
                     f"{self.path} was made with other settings ({', '.join(changed)} differ). "
                     "Name another file, or remove this one to start anew."
                 )
+            else:
+                self.finished = "result" in before
             write_whole(self.beside, json.dumps({"settings": settings}, indent=1) + "\n")
+            if not self.path.exists():
+                write_whole(self.path, pd.DataFrame(columns=self.columns).to_csv(index=False))
         self.join()
         return self.read()
 
-    def settings(self) -> dict[str, Any]:
-        """What the rows were made with."""
-        found: dict[str, Any] = json.loads(self.beside.read_text(encoding="utf-8"))["settings"]
-        return found
+    def _beside(self) -> dict[str, Any] | None:
+        """What stands beside the rows; None where nothing does."""
+        if not self.beside.is_file():
+            return None
+        try:
+            found = json.loads(self.beside.read_text(encoding="utf-8"))
+            if isinstance(found["settings"], dict):
+                return dict(found)
+        except (ValueError, TypeError, LookupError):
+            pass
+        raise ValueError(
+            f"{self.beside} is there already and is not about {self.path.name}; the settings would "
+            "stand there. Name another file."
+        )
+
+    def _parts(self) -> list[Path]:
+        """The files of other processes."""
+        found = self.path.parent.glob(f"{glob.escape(self.path.name)}.*")
+        return [path for path in found if path.suffix[1:].isdigit()]
 
     def finish(self, settings: dict[str, Any], result: dict[str, Any]) -> None:
         """Put the result beside the settings."""
@@ -107,14 +144,10 @@ class RowFile:
         """Take the rows of all processes, also of an earlier run, into one file, in their order."""
         self.processes.wait_for_everyone()
         if self.processes.is_main_process:
-            parts = [
-                path
-                for path in self.path.parent.glob(f"{self.path.name}.*")
-                if path.suffix[1:].isdigit()
-            ]
-            rows = pd.concat([_complete_rows(path, self.columns) for path in [self.path, *parts]])
+            parts = self._parts()
+            rows = pd.concat([self._complete_rows(path) for path in [self.path, *parts]])
             first = self.columns[0]
-            rows = rows.drop_duplicates(first).sort_values(first)
+            rows = rows.drop_duplicates(first, keep="last").sort_values(first)
             write_whole(self.path, rows.to_csv(index=False))
             for path in parts:
                 path.unlink()
@@ -122,13 +155,14 @@ class RowFile:
 
     def read(self) -> pd.DataFrame:
         """All rows."""
-        return _complete_rows(self.path, self.columns)
+        return self._complete_rows(self.path)
 
-
-def _complete_rows(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of a file, without one that was not written to its end."""
-    text = path.read_text(encoding="utf-8")
-    header = "" if text.startswith(columns[0]) else ",".join(columns) + "\n"
-    lines = io.StringIO(header + text[: text.rfind("\n") + 1])
-    empty = {column: "" for column in columns}  # and "nan" may be a name
-    return pd.read_csv(lines, keep_default_na=False, na_values=empty).convert_dtypes()
+    def _complete_rows(self, path: Path) -> pd.DataFrame:
+        """The rows of a file, without one that was not written to its end."""
+        text = path.read_text(encoding="utf-8")
+        header = "" if text.startswith(self.columns[0]) else ",".join(self.columns) + "\n"
+        lines = io.StringIO(header + text[: text.rfind("\n") + 1])
+        empty = {column: "" for column in self.columns}  # and "nan" may be a name
+        words = {column: "string" for column in self.words}
+        found = pd.read_csv(lines, keep_default_na=False, na_values=empty, dtype=words)
+        return found.convert_dtypes()

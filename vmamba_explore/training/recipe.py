@@ -47,7 +47,7 @@ class Recipe:
         """The learning rate of a step."""
         warm = max(1.0, self.warmup * self.steps)
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return self.learning_rate * min(1.0, (step + 1) / warm)
         done = (step - warm) / max(1.0, self.steps - warm)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 

@@ -198,7 +198,9 @@ class _Logs:
         """Gather what the tests so far found."""
         rows: History = []
         for path in sorted((self.folder / "validation").glob("*.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))["result"]
+            found = json.loads(path.read_text(encoding="utf-8")).get("result")
+            if found is None:  # stopped within it, and gone on with from a later step
+                continue
             top1 = {f"top1_{k}" if k != "value" else "top1": v for k, v in found["top1"].items()}
             row = {"step": int(path.stem), **top1, "top5": found["top5"]["value"]}
             rows.append({**row, "broken": len(found["broken"])})

@@ -194,6 +194,14 @@ def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopp
     pd.testing.assert_frame_equal(again.table, first.table)
 
 
+def test_a_removed_file_is_made_again(model, noise, tmp_path):
+    output = tmp_path / "windows.csv"
+    first = watched(noise, model, output=output)
+    output.unlink()
+    again = watched(noise, model, output=output)
+    assert len(first) == len(again) > 0 and again.finished
+
+
 def test_rows_of_another_video_by_the_same_name_are_refused(model, noise, tmp_path):
     watched(noise, model, output=tmp_path / "windows.csv")
     (tmp_path / "other").mkdir()

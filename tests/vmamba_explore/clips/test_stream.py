@@ -1,6 +1,7 @@
 """Files read as clips, one after the other: every frame once, damage told, little held."""
 
 import os
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -16,16 +17,24 @@ FRAMES, RATE, GROUP = 100, 10, 20
 PICTURES = np.random.default_rng(0).integers(0, 256, (FRAMES, 8, 8, 3), dtype=np.uint8)
 
 
-def write(path, **options):
-    """Write noise that changes with every frame, a key frame every 20."""
+def write(path, rate=RATE, silence=0, **options):
+    """Write noise that changes with every frame, a key frame every 20, and seconds of silence."""
     with av.open(str(path), "w", **options) as container:
-        video = container.add_stream("libx264", rate=RATE)
+        video = container.add_stream("libx264", rate=rate)
+        if silence:
+            sound = container.add_stream("aac", rate=8000, layout="mono")
         video.width = video.height = 64
         video.pix_fmt = "yuv420p"
         video.options = {"g": str(GROUP), "keyint_min": str(GROUP), "sc_threshold": "0"}
         for picture in PICTURES.repeat(8, 1).repeat(8, 2):
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode())
+        for place in range(0, silence * 8000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate, frame.pts = 8000, place
+            container.mux(sound.encode(frame))
+        if silence:
+            container.mux(sound.encode())
     return path
 
 
@@ -149,6 +158,32 @@ def test_an_mp4_file_that_was_cut_off_says_so_where_it_ends(tmp_path):
     *_, clip, end = stream_clips(path, 8, 1, img_size=32)
     assert isinstance(end, Damage) and isinstance(clip, Clip)
     assert 4 < end.start < 8 < end.end
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("slow.mkv", {"rate": Fraction(1, 2)}),
+        ("sound.mkv", {"silence": 15}),
+        ("sound.mp4", {"silence": 15}),
+    ],
+)
+def test_a_whole_file_is_not_said_to_be_cut_off(name, how, tmp_path):
+    path = write(tmp_path / name, **how)
+    assert np.concatenate(numbers(stream_clips(path, 10, 1, img_size=32))).tolist() == [
+        *range(FRAMES)
+    ]
+
+
+def test_a_file_that_an_edit_list_trims_is_whole(video, tmp_path):
+    data = bytearray(video.read_bytes())
+    length = data.index(b"elst") + 12  # of the first edit
+    ticks = int.from_bytes(data[length : length + 4])
+    data[length : length + 4] = (ticks // 2).to_bytes(4)
+    path = tmp_path / "trimmed.mp4"
+    path.write_bytes(data)
+    parts = list(stream_clips(path, 10, 1, img_size=32))
+    assert np.concatenate(numbers(parts)).tolist() == list(range(FRAMES // 2))
 
 
 def test_only_what_a_clip_needs_is_read_before_it_is_given(video, monkeypatch):

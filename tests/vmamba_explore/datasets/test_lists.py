@@ -123,6 +123,7 @@ def test_a_list_that_is_no_text_says_so(tmp_path):
         ("label,youtube_id,time_start\nrun,x,zero\n", "line 2: expected label, youtube_id"),
         ("one.mp4 1\n", "lists 1 videos and none is there; the first missing one is .*one.mp4"),
         ("", "lists 0 videos and none is there"),
+        ("one.mp4 300 5\n", "line 1: expected a path and a label, got two numbers behind"),
     ],
 )
 def test_a_bad_list_says_where(tmp_path, text, words):
@@ -198,6 +199,17 @@ def test_labels_follow_another_order_of_names_however_these_are_written(tmp_path
     found = from_folders(tmp_path).numbered_as(["tai chi", "run", "eating"])
     assert listed(found, tmp_path) == {("Tai_Chi/a.mp4", "tai chi"), ("eating/b.mp4", "eating")}
     assert [video.label for video in found.videos] == [0, 2]
+
+
+def test_names_that_signs_alone_tell_apart_are_not_mixed_up(tmp_path):
+    touch(tmp_path, "turn +90/a.mp4", "turn -90/b.mp4")
+    found = from_folders(tmp_path)
+    assert found.numbered_as(found.class_names) == found
+    turned = found.numbered_as(found.class_names[::-1])
+    assert [video.label for video in turned.videos] == [1, 0]
+    for others in (["turn_+90", "turn_-90"], ["turn +90", "turn 90"], ["turn 90"]):
+        with pytest.raises(ValueError, match="which class is which cannot be told"):
+            found.numbered_as(others)
 
 
 def test_a_class_that_is_not_among_the_wanted_is_refused(tmp_path):

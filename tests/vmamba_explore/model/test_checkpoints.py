@@ -281,6 +281,9 @@ def test_a_missing_model_says_what_to_give(tmp_path):
         ("[]", "config.json"),
         ('{"model_type": "videomae", "depth": 2}', "it describes a 'videomae'"),
         ('{"num_classes": 5, "class_names": ["a"]}', "1 class names for 5 classes"),
+        ('{"num_classes": 5, "class_names": 5}', "class_names is 5, expected a list of names"),
+        ('{"num_classes": 5, "class_names": "abcde"}', "class_names is 'abcde', expected a list"),
+        ('{"num_classes": 1, "class_names": [1]}', r"class_names is \[1\], expected a list"),
     ],
 )
 def test_a_damaged_config_is_refused_with_its_path(text, message, tmp_path):

@@ -98,6 +98,8 @@ def counted_macs(model, config):
         ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
         ({"d_model": 38.4}, "d_model must be an integer"),
         ({"depth": True}, "depth must be an integer"),
+        ({"norm_eps": "1e-5"}, "norm_eps must be a number above 0, got '1e-5'"),
+        ({"norm_eps": 0.0}, "norm_eps must be a number above 0"),
         ({"backward_order": "reverse"}, "backward_order must be one of None, 'spatiotemporal'"),
         ({"cls_position": "end"}, "cls_position must be one of"),
         ({"pos_embed": "learnable"}, "pos_embed must be one of"),

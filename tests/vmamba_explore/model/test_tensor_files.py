@@ -6,6 +6,7 @@ import pickle
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -109,6 +110,23 @@ def test_a_plain_pickle_runs_nothing_in_any_protocol(protocol, tmp_path):
     path.write_bytes(pickle.dumps({"model": Call(os.mkdir, str(canary))}, protocol))
     refused(path)
     assert not canary.exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_pickle_is_refused_in_a_sentence_wherever_it_is_damaged(tmp_path):
+    path, draw = tmp_path / "weights.pth", np.random.default_rng(0)
+    small = {f"layers.{i}.norm.weight": torch.ones(2) for i in range(4)}
+    torch.save({"model": small, "epoch": 3}, path, _use_new_zipfile_serialization=False)
+    whole, refusals = np.frombuffer(path.read_bytes(), np.uint8), 0
+    for _ in range(1000):
+        data = whole.copy()
+        data[draw.integers(len(data), size=2)] = draw.integers(256, size=2)
+        path.write_bytes(data.tobytes())
+        try:
+            read_tensors(path)
+        except CheckpointError:
+            refusals += 1
+    assert refusals > 300
 
 
 def test_objects_beside_the_tensors_are_named_and_refused(tmp_path):

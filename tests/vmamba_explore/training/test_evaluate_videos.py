@@ -112,6 +112,32 @@ def test_a_file_of_another_model_list_or_view_is_refused(model, videos, tmp_path
         evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
 
 
+def test_a_video_that_was_mended_or_replaced_is_run_again(model, videos, tmp_path):
+    path = videos.videos[2].path
+    whole = path.read_bytes()
+    path.write_bytes(b"no video at all")
+    first = evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
+    assert len(first.broken) == 1 and first.top1.n == 7
+    path.write_bytes(whole)
+    assert evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS).top1.n == 8
+    rows = pd.read_csv(tmp_path / "a.csv")
+    path.write_bytes(videos.videos[-1].path.read_bytes())
+    evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
+    path.write_bytes(whole)
+    changed = rows.compare(pd.read_csv(tmp_path / "a.csv"))
+    assert list(changed.index) == [2] and "bytes" in changed
+
+
+def test_a_model_that_answers_nothing_is_not_right(model, videos, tmp_path):
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.zeros_(model.head.bias)
+    same = evaluate_videos(model, videos, tmp_path / "same.csv", views=VIEWS)
+    assert same.top1.value == 0.5  # the same answer to all
+    torch.nn.init.constant_(model.head.bias, torch.nan)
+    with pytest.raises(FloatingPointError, match="logits for .*mp4 are not finite"):
+        evaluate_videos(model, videos, tmp_path / "nan.csv", views=VIEWS)
+
+
 def test_a_model_of_other_classes_is_refused(videos, tmp_path):
     model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=5)).eval()
     with pytest.raises(ValueError, match="the model has 5 classes, .* has 2"):

@@ -13,7 +13,7 @@ class Second(OneProcess):
 
 
 def rows(tmp_path, processes=None):
-    return RowFile(tmp_path / "rows.csv", COLUMNS, processes or OneProcess())
+    return RowFile(tmp_path / "rows.csv", COLUMNS, ("name", "reason"), processes or OneProcess())
 
 
 def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
@@ -57,7 +57,8 @@ def test_a_name_that_looks_like_nothing_stays_a_name(tmp_path):
     file.start({})
     with file:
         file.append(number=0, name="nan")
-    assert file.read()["name"].tolist() == ["nan"]
+        file.append(number=1, name="007")
+    assert file.read()["name"].tolist() == ["nan", "007"]
 
 
 def test_rows_of_other_settings_are_refused(tmp_path):
@@ -71,6 +72,65 @@ def test_a_foreign_file_is_not_touched(tmp_path):
     with pytest.raises(ValueError, match=r"rows.csv is there already, without rows.json"):
         rows(tmp_path).start({})
     assert (tmp_path / "rows.csv").read_text() == "my,own,numbers\n"
+
+
+def test_a_foreign_file_beside_is_not_touched(tmp_path):
+    for mine in ('{"mine": 1}', "[]", "no json"):
+        (tmp_path / "rows.json").write_text(mine)
+        with pytest.raises(ValueError, match=r"rows.json is there already and is not about rows"):
+            rows(tmp_path).start({})
+        assert (tmp_path / "rows.json").read_text() == mine
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_rows_and_settings_cannot_be_the_same_file(tmp_path):
+    with pytest.raises(ValueError, match="name it rows.csv"):
+        RowFile(tmp_path / "rows.json", COLUMNS, (), OneProcess())
+
+
+def test_a_removed_file_starts_anew_without_what_others_left(tmp_path):
+    first = rows(tmp_path)
+    first.start({"model": "a"})
+    first.finish({"model": "a"}, {"rows": 0})
+    with rows(tmp_path, Second()) as second:
+        second.append(number=1, name="a")
+    (tmp_path / "rows.csv").unlink()
+    again = rows(tmp_path)
+    assert len(again.start({"model": "b"})) == 0 and not again.finished
+
+
+def test_a_file_that_came_to_its_end_says_so_and_one_that_was_stopped_too_early_does_not(tmp_path):
+    file = rows(tmp_path)
+    file.start({})
+    assert not file.finished
+    file.finish({}, {"rows": 0})
+    again = rows(tmp_path)
+    again.start({})
+    assert again.finished
+    (tmp_path / "rows.csv").unlink()  # stopped between the two files
+    rows(tmp_path).start({})
+    assert (tmp_path / "rows.csv").is_file()
+
+
+def test_parts_are_found_whatever_the_file_is_called(tmp_path):
+    first, second = (
+        RowFile(tmp_path / "run[1].csv", COLUMNS, ("name",), of) for of in (OneProcess(), Second())
+    )
+    first.start({})
+    with second:
+        second.append(number=0, name="a")
+    first.join()
+    assert first.read()["name"].tolist() == ["a"]
+
+
+def test_of_two_rows_with_a_number_the_later_one_counts(tmp_path):
+    file = rows(tmp_path)
+    file.start({})
+    with file:
+        file.append(number=0, reason="cut off")
+        file.append(number=0, name="a")
+    file.join()
+    assert file.read()["name"].tolist() == ["a"]
 
 
 def test_differences_are_named_where_they_lie():

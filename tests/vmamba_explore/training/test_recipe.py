@@ -11,6 +11,11 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert rates[-1] < 0.001
 
 
+def test_a_warm_up_of_no_whole_number_of_steps_goes_no_higher():
+    recipe = Recipe(steps=60, learning_rate=1.0, warmup=0.02)
+    assert max(recipe.learning_rate_at(step) for step in range(60)) == 1.0
+
+
 def test_the_token_loss_fades():
     recipe = Recipe(steps=10, token_loss=0.8, token_until=0.5)
     assert [recipe.token_loss_at(s) for s in (0, 5, 9)] == [0.8, 0.0, 0.0]

@@ -12,7 +12,7 @@ import torch
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.lists import from_folders
 from vmamba_explore.model.checkpoints import load_model
-from vmamba_explore.training import runs
+from vmamba_explore.training import evaluate_videos, runs
 from vmamba_explore.training.runs import train
 from vmamba_explore.training.start import starting_model
 
@@ -109,6 +109,18 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(run, monkeypatch):
         assert torch.equal(model.state_dict()[name], value), name
     assert log(parts) == log(folder)
     assert (parts / "validation.csv").read_text() == (folder / "validation.csv").read_text()
+
+
+def test_a_test_that_was_stopped_does_not_stand_in_the_way_of_other_steps(run, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_videos, "_judge", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run("a", validate_every=4)
+    monkeypatch.undo()
+    _, _, folder = run("a", validate_every=6)
+    assert pd.read_csv(folder / "validation.csv")["step"].tolist() == [6, 12]
 
 
 def test_the_folder_of_another_run_is_refused(run):
