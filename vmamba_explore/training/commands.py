@@ -59,7 +59,9 @@ def add_commands(commands: Any) -> None:
         "--size", type=_count, help="height and width, pixels (default: the model's)"
     )
     recipe = parser.add_argument_group("the recipe")
-    recipe.add_argument("--epochs", type=_count, default=50, help="the paper: 30 K400, 35 SSv2, 50")
+    recipe.add_argument(
+        "--epochs", type=_count, default=50, help="default 50; the paper: 30 for K400, 35 for SSv2"
+    )
     recipe.add_argument(
         "--batch", type=_count, default=64, help="clips a step, of all processes (64)"
     )

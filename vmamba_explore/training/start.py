@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from vmamba_explore.model.checkpoints import Layout, load_model
+from vmamba_explore.model.checkpoints import BUNDLED, Layout, load_model
 from vmamba_explore.model.config import PRESETS, VideoMambaConfig
 from vmamba_explore.model.inflate import from_image_checkpoint
 from vmamba_explore.model.labels import in_order_of
@@ -37,7 +38,8 @@ def starting_model(
         layout: The layout of `init`, or of the checkpoint `what`.
         seed: Of what is drawn.
     Raises:
-        ValueError: `init` or `pos_embed` beside a checkpoint, which has both already.
+        ValueError: no such preset or checkpoint, or `init` or `pos_embed` beside a checkpoint,
+            which has both already.
     """
     torch.manual_seed(seed)
     given = {"num_frames": num_frames, "img_size": img_size, "pos_embed": pos_embed}
@@ -54,6 +56,11 @@ def starting_model(
         raise ValueError(
             f"starting_model: init and pos_embed are for presets ({', '.join(PRESETS)}); {what} "
             "has weights and a position embedding of its own."
+        )
+    if what.isidentifier() and what not in BUNDLED and not Path(what).exists():
+        raise ValueError(
+            f"starting_model: {what!r} is neither a preset ({', '.join(PRESETS)}) nor a bundled "
+            f"model ({', '.join(BUNDLED)}), and there is no such file or folder."
         )
     trained = load_model(what, num_frames=num_frames, img_size=img_size, layout=layout)
     return with_classes(trained, class_names)

@@ -55,3 +55,8 @@ def test_an_image_checkpoint_is_inflated(tmp_path):
 def test_a_checkpoint_takes_no_second_one(tmp_path):
     with pytest.raises(ValueError, match="init and pos_embed are for presets"):
         starting_model("motion-nano", "ab", init="vim.pth")
+
+
+def test_a_misspelt_preset_is_answered_with_all_presets():
+    with pytest.raises(ValueError, match=r"'kaist_smal' is neither a preset \(kaist_small, kaist_"):
+        starting_model("kaist_smal", "ab")
