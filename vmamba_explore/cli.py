@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def _add_choice_of_frames(parser: argparse.ArgumentParser) -> None:
 
 def _add_budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--budget-gib", type=float, default=1.0, help="memory for what is recorded (default 1)"
+        "--budget-gib", type=_memory, default=1.0, help="memory for what is recorded (default 1)"
     )
 
 
@@ -122,6 +123,15 @@ def _stride(words: str) -> int | None:
     except ValueError:
         message = f"expected a whole number or 'spread', got {words!r}"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _memory(words: str) -> float:
+    try:
+        if 0 < float(words) < math.inf:
+            return float(words)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number of GiB above 0, got {words!r}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -140,13 +150,10 @@ def _report(options: argparse.Namespace) -> None:
 
 def _explore(options: argparse.Namespace) -> None:
     from vmamba_explore.app import explore
-    from vmamba_explore.view.page import page_path
+    from vmamba_explore.view.page import output_paths
 
-    clips = [Path(name) for name in (options.clip, options.compare) if name]
-    for output in filter(None, (options.output, options.gif, options.csv)):  # before anything runs
-        path = page_path(output, "explore")
-        if path.exists() and any(clip.exists() and path.samefile(clip) for clip in clips):
-            raise FileExistsError(f"explore: {path} is the clip itself; name another output file.")
+    clips = [name for name in (options.clip, options.compare) if name]
+    output_paths((options.output, options.gif, options.csv), "explore", clips)
     explorer = explore(
         options.clip,
         options.model,
@@ -180,11 +187,13 @@ def _predict(options: argparse.Namespace) -> str:
     return "\n".join(f"{p.probability:7.2%}  {p.index:4}  {p.name}" for p in found)
 
 
-def _watch(options: argparse.Namespace) -> str:
+def _watch(options: argparse.Namespace) -> None:
     from vmamba_explore.app import timeline_page, watch
-    from vmamba_explore.view.page import page_path
+    from vmamba_explore.view.page import output_paths
 
-    page_path(options.output, "watch")  # before anything runs
+    table = Path(options.csv) if options.csv else None
+    beside = table.with_suffix(".json") if table else None
+    output_paths((options.output, table, beside), "watch", [options.video])
     found = watch(
         options.video,
         options.model,
@@ -199,7 +208,9 @@ def _watch(options: argparse.Namespace) -> str:
         budget_gib=options.budget_gib,
     )
     timeline_page(found, options.output, options.model)
-    return f"{found}\n{options.output}"
+    print(f"{found}\n{options.output}")
+    if not found.finished:
+        raise KeyboardInterrupt
 
 
 def _class(words: str | None) -> int | str | None:

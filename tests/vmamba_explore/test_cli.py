@@ -66,6 +66,43 @@ def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys)
     assert table.read_text().startswith("side,layer,direction,frame")
 
 
+@pytest.mark.parametrize("option", ["--output", "--csv"])
+def test_watch_never_overwrites_the_video(clip, tmp_path, capsys, option):
+    before = clip.read_bytes()
+    outputs = {"--output": str(tmp_path / "page.html"), option: str(clip)}
+    assert main(["watch", str(clip), *(word for pair in outputs.items() for word in pair)]) == 2
+    assert "mine.mp4 is the clip itself; name another output file" in capsys.readouterr().err
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "page", "table"),
+    [("watch", "a.html", "a.html"), ("watch", "a.json", "a.csv"), ("explore", "a.html", "a.html")],
+)
+def test_two_outputs_are_two_files(clip, tmp_path, capsys, command, page, table):
+    outputs = ["--output", str(tmp_path / page), "--csv", str(tmp_path / table)]
+    assert main([command, str(clip), *outputs]) == 2
+    assert "is to be written twice; name another output file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
+
+
+def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vmamba_explore.app.windows.Looker._run", stop)
+    assert main(["watch", str(clip), "--output", str(tmp_path / "a.html")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert "interrupted before the end" in (tmp_path / "a.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("budget", ["0", "-1", "nan", "much"])
+def test_a_budget_is_more_than_nothing(budget, capsys):
+    with pytest.raises(SystemExit):
+        main(["watch", "a.mp4", "--output", "a.html", "--budget-gib", budget])
+    assert f"expected a number of GiB above 0, got '{budget}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--output", "--gif", "--csv"])
 def test_explore_never_overwrites_the_clip(clip, tmp_path, capsys, option):
     before = clip.read_bytes()

@@ -22,6 +22,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.files import RowFile
 from vmamba_explore.training.processes import OneProcess
 from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.page import output_paths
 
 
 def watch(
@@ -65,10 +66,13 @@ def watch(
         The timeline; it is not `finished` where it was interrupted.
     Raises:
         ClipError: the file cannot be read at all.
+        FileExistsError: `output` is the video.
         ValueError: stride, hop, k or batch_size is less than 1, there is no such class, or
             `output` holds rows of other settings.
         TraceBudgetError: one window with `by_frame` is over budget.
     """
+    if output is not None:
+        output_paths((output, Path(output).with_suffix(".json")), "watch", [path])
     model = load_model(model) if isinstance(model, str) else model
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
@@ -116,7 +120,7 @@ def explorer_at(
         model: The model that watched, or what `load_model` takes.
         choices: As for `explore`.
     Raises:
-        ValueError: there is no such window, or it failed.
+        ValueError: there is no such window, it failed, or another model watched.
         ClipError: the file is gone, or another one now.
     """
     row = timeline.table.iloc[timeline.window_at(seconds)]
@@ -124,7 +128,9 @@ def explorer_at(
         raise ValueError(
             f"explorer_at: the window at {seconds:g} s has nothing to explore: {row['reason']}."
         )
-    name, model = (model, load_model(model)) if isinstance(model, str) else ("", model)
+    model = load_model(model) if isinstance(model, str) else model
+    if fingerprint(model) != timeline.settings["model"]:
+        raise ValueError("explorer_at: another model watched; give the same one as to watch().")
     clip = _clip_of(timeline, int(row["frame"]), float(row["start"]), model)
     return explore(clip, model, **choices)
 

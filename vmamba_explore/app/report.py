@@ -53,9 +53,7 @@ def report(
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = page_path(output, "report")
-    if output.exists() and Path(clip_path).exists() and output.samefile(clip_path):
-        raise FileExistsError(f"report: {output} is the clip itself; name another output file.")
+    output = page_path(output, "report", [clip_path])
     name = model if isinstance(model, str) else type(model).__name__
     model = load_model(model) if isinstance(model, str) else model
     config = model.config

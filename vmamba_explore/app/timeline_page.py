@@ -26,8 +26,9 @@ def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -
     Raises:
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
+        FileExistsError: it is the video.
     """
-    output = page_path(output, "timeline_page")
+    output = page_path(output, "timeline_page", [found.path])
     name = os.path.basename(found.path)
     failed = int(found.failed.sum())
     facts = {"Video": f"{name}, {clock(found.seconds)}", "Model": model}

@@ -45,6 +45,10 @@ class Looker:
             None if chosen is None else int(class_numbers(chosen, 1, model, f"watch: {what}")[0])
             for what, chosen in (("target", target), ("minus", minus))
         )
+        if self._target is not None and self._target == self._minus:
+            raise ValueError(
+                f"watch: target and minus are both class {target!r}; name two different ones."
+            )
         self._deltas = matching_names(model, DELTA)
         frames = range(config.grid.frames if by_frame else 0)
         self.columns = [

@@ -67,8 +67,9 @@ def video_seconds(path: str | os.PathLike[str]) -> float:
     """Return how long a file says it is, seconds; 0.0 where it does not say.
 
     Raises:
-        ClipError: the file cannot be opened, or has no pictures.
+        ClipError: the file is missing or empty, cannot be opened, or has no pictures.
     """
+    check_file(os.fsdecode(path))
     with _opened(os.fsdecode(path)) as container:
         video_stream(container, os.fsdecode(path))
         return in_seconds(container.duration)

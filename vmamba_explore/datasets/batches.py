@@ -58,6 +58,8 @@ class VideoBatches:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"VideoBatches: batch_size is {batch_size}, expected at least 1.")
+        if seed < 0:
+            raise ValueError(f"VideoBatches: seed is {seed}, expected at least 0.")
         if not videos.videos:
             raise ValueError(f"VideoBatches: {videos.name} has no videos, expected at least 1.")
         self.videos = videos

@@ -13,17 +13,19 @@ SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .
 
 def folder(path: AnyPath, call: str) -> Path:
     """Take a path for a folder, or raise ValueError in the name of `call`."""
-    if not Path(path).is_dir():
+    found = Path(path).expanduser()
+    if not found.is_dir():
         raise ValueError(f"{call}: {path} is not a folder (looked from {os.getcwd()}).")
-    return Path(path)
+    return found
 
 
 def text(path: AnyPath, call: str) -> str:
     """The text of a file, or a ValueError in the name of `call`."""
-    if not Path(path).is_file():
+    found = Path(path).expanduser()
+    if not found.is_file():
         raise ValueError(f"{call}: {path} is not a file (looked from {os.getcwd()}).")
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return found.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{call}: {path} is no text in UTF-8 ({error.reason} at byte {error.start})."

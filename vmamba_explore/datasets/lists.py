@@ -126,7 +126,7 @@ def from_csv(
     Raises:
         ValueError: no such file, a line that is none of these, an unknown label, or no video.
     """
-    lines, file = files.text(file, "from_csv").splitlines(), Path(file)
+    lines, file = files.text(file, "from_csv").splitlines(), Path(file).expanduser()
     place = file.parent if root is None else files.folder(root, "from_csv")
     if "youtube_id" in next(csv.reader(lines[:1]), []):
         pairs = _official(lines, place, file)
@@ -137,6 +137,14 @@ def from_csv(
             del named[0]
         pairs = [(place / path, label) for path, label in named]
     labels = {label for _, label in pairs}
+    wrong = sorted(label for label in labels if not label or re.fullmatch(r"-\d+", label))
+    if wrong:
+        raise ValueError(f"from_csv: {file} has the label {wrong[0]!r}, which names no class.")
+    if class_names is not None and all(label.isdecimal() for label in labels):
+        logger.warning(
+            "from_csv: %s numbers its classes; taken as places among %d names: 0 is %r, 1 is %r",
+            file, len(class_names), *[*class_names, "", ""][:2],
+        )  # fmt: skip
     if class_names is not None:
         names = tuple(class_names)
     elif all(label.isdecimal() for label in labels):
@@ -173,18 +181,19 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
             f"from_ssv2: {labels} numbers its {len(given)} labels otherwise than 0 to "
             f"{len(given) - 1}."
         )
-    there = files.by_stem(files.folder(root, "from_ssv2"))
+    place = files.folder(root, "from_ssv2")
+    there = files.by_stem(place)
     videos = []
-    for place, entry in enumerate(files.json_of(annotations, list, "from_ssv2")):
+    for number, entry in enumerate(files.json_of(annotations, list, "from_ssv2")):
         try:
             name = re.sub(r"[\[\]]", "", entry["template"])
             label, stem = numbers[name], str(entry["id"])
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"from_ssv2: {annotations}, entry {place}: expected an id and a template that is "
+                f"from_ssv2: {annotations}, entry {number}: expected an id and a template that is "
                 f"in {os.path.basename(labels)}, got {entry!r:.200} ({error})."
             ) from None
-        videos.append((there.get(stem, Path(root) / f"{stem}.webm"), label))
+        videos.append((there.get(stem, place / f"{stem}.webm"), label))
     return _listed(videos, names, Path(annotations).stem, "from_ssv2")
 
 

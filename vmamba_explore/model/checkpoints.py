@@ -57,7 +57,8 @@ def load_model(
             model.safetensors, as `model.save_pretrained(folder)` writes it; a checkpoint file of
             OpenGVLab's VideoMamba or of Vim, safetensors or what torch.save wrote; or a place on
             the Hugging Face Hub, "owner/repo" for such a folder and "owner/repo:file.pth" for
-            such a file, which is downloaded once. A folder here goes before a Hub reference.
+            such a file, which is downloaded once. A folder here goes before a Hub reference. Of a
+            training, model/ or, before its end, checkpoint.pt.
         img_size: Height and width of a frame, pixels; other than the checkpoint's, its position
             table is stretched.
         num_frames: Frames of a clip; likewise.
@@ -74,12 +75,17 @@ def load_model(
     path = _find(what)
     if path.is_file() and path.name == FILES[1] and (path.parent / FILES[0]).is_file():
         path = path.parent  # the weights of a folder
-    if path.is_file():
-        model = _published_model(read_tensors(path), layout, f"load_model: {path}")
+    found = read_tensors(path) if path.is_file() else None
+    ours = found is None or isinstance(found.get("config"), dict)
+    if found is not None and not ours:
+        model = _published_model(found, layout, f"load_model: {path}")
     elif layout is not None:
         raise CheckpointError(
-            f"load_model: layout={layout!r} is for a published file; {path} has its config.json."
+            f"load_model: layout={layout!r} is for a published file; {path} has its configuration."
         )
+    elif found is not None:
+        model = _configured(found["config"] | {"class_names": found.get("class_names")}, path)
+        _load_strictly(model, unwrapped(found, f"load_model: {path}"), f"load_model: {path}", str)
     else:
         model = _load_folder(path)
     return resized(model, num_frames=num_frames, img_size=img_size).eval()
@@ -114,6 +120,8 @@ def fingerprint(model: VideoMamba) -> str:
 
 def _find(what: str | Path) -> Path:
     """Where the folder or file is, after a download where it needs one."""
+    if not str(what).strip():
+        raise CheckpointError("load_model: got an empty name.")
     if str(what) in BUNDLED:
         return resources.data_dir() / what
     path = Path(what).expanduser()
@@ -130,6 +138,11 @@ def _find(what: str | Path) -> Path:
 def _load_folder(folder: Path) -> VideoMamba:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
+        for better in (folder / "model", folder / "checkpoint.pt"):
+            if better.exists():
+                raise CheckpointError(
+                    f"load_model: {folder} is the folder of a training; give {better}."
+                )
         raise CheckpointError(
             f"load_model: {folder} lacks {' and '.join(missing)}. Give a folder that holds both, "
             "or a checkpoint file."
@@ -137,6 +150,19 @@ def _load_folder(folder: Path) -> VideoMamba:
     text = folder / FILES[0]
     try:
         fields = json.loads(text.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"load_model: {text}: {error}") from None
+    model = _configured(fields, text)
+    _load_strictly(model, read_tensors(folder / FILES[1]), f"load_model: {folder}", str)
+    return model
+
+
+def _configured(fields: Any, path: Path) -> VideoMamba:
+    """Make the model, without its weights, that a configuration describes."""
+    try:
+        if not isinstance(fields, dict):
+            raise ValueError(f"expected the fields of a configuration, got {fields!r:.200}.")
+        fields = dict(fields)
         if other := fields.get("model_type"):
             raise ValueError(f"it describes a {other!r}, not a VideoMamba of this package.")
         class_names = fields.pop("class_names", None)
@@ -144,14 +170,13 @@ def _load_folder(folder: Path) -> VideoMamba:
             raise ValueError(f"class_names is {class_names!r:.200}, expected a list of names.")
         config = VideoMambaConfig(**fields)
     except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"load_model: {text}: {error}") from None
+        raise CheckpointError(f"load_model: {path}: {error}") from None
     if class_names is not None and len(class_names) != config.num_classes:
         raise CheckpointError(
-            f"load_model: {text} has {len(class_names)} class names for "
+            f"load_model: {path} has {len(class_names)} class names for "
             f"{config.num_classes} classes."
         )
     model = VideoMamba(config)
-    _load_strictly(model, read_tensors(folder / FILES[1]), f"load_model: {folder}", str)
     model.class_names = None if class_names is None else tuple(class_names)
     return model
 

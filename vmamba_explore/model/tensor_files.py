@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-_UNREADABLE = (
+UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             f"load_model: {path} is damaged or cut ({size:,} bytes; {error}). Fetch it again."
         ) from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(_why_unreadable(path, size, str(error))) from None
     if not isinstance(found, Mapping):
         raise CheckpointError(

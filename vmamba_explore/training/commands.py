@@ -15,7 +15,7 @@ data sets:
   folders:ROOT                        ROOT/CLASS/.../video.mp4
   kinetics:LIST.csv[,ROOT]            the official lists, or lines "path label"
   ssv2:PART.json,LABELS.json,ROOT     Something-Something V2
-  hmdb51:SPLITS,ROOT[,NUMBER[,PART]]  split NUMBER 1 to 3 (1), PART train or test (train)
+  hmdb51:SPLITS,ROOT[,NUMBER[,PART]]  split NUMBER 1 to 3 (1), PART train or test (by its use)
 """
 EXAMPLES = """\
 examples:
@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
     recipe.add_argument("--stride", type=_count, default=2, help="take every n-th frame (2)")
     recipe.add_argument("--learning-rate", type=float, help="default 3e-4")
     recipe.add_argument("--label-smoothing", type=float, help="default 0.1")
-    recipe.add_argument("--seed", type=int, default=0)
+    recipe.add_argument("--seed", type=_count_or_none, default=0)
     recipe.add_argument(
         "--direction-matters",
         action=argparse.BooleanOptionalAction,
@@ -121,7 +121,7 @@ def add_commands(commands: Any) -> None:
         "name",
         help="frame_order, backward_order, pos_embed, frames, width, or all",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="runs of every arm (default 3)")
+    parser.add_argument("--seeds", type=_count, default=3, help="runs of every arm (default 3)")
     parser.add_argument("--output", default="runs/experiments.json", help="JSON file of all runs")
     parser.set_defaults(run=_experiment)
 
@@ -132,7 +132,7 @@ def _add_data(parser: argparse.ArgumentParser, words: str) -> None:
 
 def _add_machine(parser: Any) -> None:
     parser.add_argument(
-        "--workers", type=int, default=2, help="processes that read videos (default 2)"
+        "--workers", type=_count_or_none, default=2, help="processes that read videos (default 2)"
     )
 
 
@@ -142,12 +142,21 @@ def _count(words: str) -> int:
     return int(words)
 
 
-def read_list(words: str, class_names: Sequence[str] | None = None) -> VideoList:
+def _count_or_none(words: str) -> int:
+    if not words.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {words!r}")
+    return int(words)
+
+
+def read_list(
+    words: str, class_names: Sequence[str] | None = None, part: str = "train"
+) -> VideoList:
     """Read the list of a data set from words such as "folders:ROOT".
 
     Args:
         words: See `DATA`.
         class_names: What the labels of a "kinetics" list are called, by number.
+        part: Which part of a split of HMDB51, where the words do not say.
     Raises:
         ValueError: an unknown kind, or the wrong number of paths.
     """
@@ -166,7 +175,10 @@ def read_list(words: str, class_names: Sequence[str] | None = None) -> VideoList
             f"data {words!r} is none of folders:ROOT, kinetics:LIST.csv[,ROOT], "
             "ssv2:PART.json,LABELS.json,ROOT, hmdb51:SPLITS,ROOT[,NUMBER[,PART]]."
         )
-    if kind == "hmdb51" and len(given) > 2:
+    if kind == "hmdb51":
+        given += ["1", part][len(given) - 2 :]
+        if given[2] not in ("1", "2", "3"):
+            raise ValueError(f"data {words!r}: the split is {given[2]!r}, expected 1, 2 or 3.")
         given[2] = int(given[2])
     make: Any = kinds[kind][0]
     return make(*given, **({"class_names": class_names} if kind == "kinetics" else {}))
@@ -201,7 +213,7 @@ def _train(options: argparse.Namespace) -> str:
         batch_size=options.batch,
         stride=options.stride,
         augment=None if options.no_augment else Augment(order_matters=direction),
-        validation=read_list(options.validation, videos.class_names)
+        validation=read_list(options.validation, videos.class_names, "test")
         if options.validation
         else None,
         validate_every=options.validate_every,
@@ -230,7 +242,7 @@ def _evaluate(options: argparse.Namespace) -> str:
     except ValueError:
         raise ValueError(f"evaluate: --views is {options.views!r}, expected e.g. 4x3.") from None
     model = load_model(options.model, layout=options.layout)
-    videos = read_list(options.data, model.class_names)
+    videos = read_list(options.data, model.class_names, "test")
     many = accelerator() if "LOCAL_RANK" in os.environ else None  # as torchrun sets it
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scores = evaluate_videos(

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.clips.sampling import frame_order
+from vmamba_explore.datasets.files import json_of
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.inflate import inflate
@@ -326,7 +327,7 @@ def _read(output: Path, recipe: Recipe) -> dict[str, Any]:
     }
     if not output.is_file():
         return fresh
-    found = json.loads(output.read_text(encoding="utf-8"))
+    found = json_of(output, dict, "run_experiments")
     found["recipe"] = {**vars(Recipe()), **found.get("recipe", {})}  # older ones lack newer fields
     for name in ("config", "recipe"):
         if found.get(name) != fresh[name]:

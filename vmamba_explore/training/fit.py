@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
+from vmamba_explore.model.tensor_files import UNREADABLE
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.loss import TrainingLoss
 from vmamba_explore.training.processes import OneProcess, read_ahead
@@ -113,9 +114,9 @@ def fit(
                 totals += torch.stack([loss.detach(), right]) * weight
             mean_loss, accuracy = processes.reduce(totals).tolist()
             if not np.isfinite(mean_loss):
+                kept = f"; {checkpoint} holds the last good state" if checkpoint.is_file() else ""
                 raise FloatingPointError(
-                    f"fit: the loss is {mean_loss} at step {step}. Lower learning_rate; "
-                    f"{checkpoint} holds the last good state."
+                    f"fit: the loss is {mean_loss} at step {step}. Lower learning_rate{kept}."
                 )
             processes.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             optimizer.step()
@@ -179,18 +180,28 @@ class _Run:
         """Write the checkpoint, whole or not at all."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.checkpoint.with_suffix(".part")
-        torch.save(
-            {
-                "step": step,
-                "config": self.model.config.to_dict(),
-                "recipe": vars(self.recipe),
-                "history": self.history,
-                "recent": self.recent,
-                "seconds": self.seconds,
-                **{name: part.state_dict() for name, part in self.parts.items()},
-            },
-            unfinished,
-        )
+        names = self.model.class_names
+        everything = {
+            "step": step,
+            "config": self.model.config.to_dict(),
+            "class_names": None if names is None else list(names),
+            "recipe": vars(self.recipe),
+            "history": self.history,
+            "recent": self.recent,
+            "seconds": self.seconds,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+        }
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(everything, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(
+                f"fit: {self.checkpoint} cannot be written at step {step} ({few_words(error)}). Is "
+                "there room? The checkpoint before it is kept; the same call goes on from there."
+            ) from None
         os.replace(unfinished, self.checkpoint)
 
     def resume(self) -> int:
@@ -198,7 +209,7 @@ class _Run:
         if not self.checkpoint.is_file():
             return 0
         device = self.model.head.weight.device
-        saved = torch.load(self.checkpoint, map_location=device, weights_only=True)
+        saved = read_checkpoint(self.checkpoint, device)
         for name, mine, defaults in (
             ("config", self.model.config.to_dict(), {}),
             ("recipe", vars(self.recipe), vars(Recipe())),  # older files lack newer fields
@@ -217,6 +228,33 @@ class _Run:
         self.seconds = saved.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
         logger.info("going on from %s at step %d", self.checkpoint, saved["step"])
         return saved["step"]
+
+
+def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
+    """What `fit` keeps in its checkpoint.
+
+    Args:
+        path: The file.
+        device: Where its tensors go; None leaves them in the file until they are used.
+    Raises:
+        ValueError: the file is damaged, or is none of these.
+    """
+    try:
+        where, lazily = ("cpu", True) if device is None else (device, False)
+        found = torch.load(path, map_location=where, mmap=lazily, weights_only=True)
+        if int(found["step"]) >= 0:
+            return dict(found)
+    except (*UNREADABLE, OSError) as error:
+        raise ValueError(
+            f"fit: {path} is damaged, or no checkpoint of a training ({few_words(error)}). Remove "
+            "it to start anew."
+        ) from None
+    raise ValueError(f"fit: {path} is no checkpoint of a training. Remove it to start anew.")
+
+
+def few_words(error: Exception) -> str:
+    """The first line of an error."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]:

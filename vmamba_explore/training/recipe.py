@@ -28,6 +28,8 @@ class Recipe:
             thousands of clips. The share falls to 0 at `token_until`.
         token_until: Share of the steps after which only the model's own logits count.
         checkpoint_every: Steps between two checkpoints.
+    Raises:
+        ValueError: a value makes no sense, such as a learning rate below 0.
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1; `token_loss` is an addition.
     """
@@ -42,6 +44,23 @@ class Recipe:
     token_loss: float = 0.0
     token_until: float = 0.6
     checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail, or do nothing, after hours."""
+        limits = {
+            "steps": self.steps >= 1,
+            "learning_rate": 0 <= self.learning_rate < math.inf,
+            "weight_decay": 0 <= self.weight_decay < math.inf,
+            "beta2": 0 <= self.beta2 < 1,
+            "warmup": 0 <= self.warmup <= 1,
+            "clip_norm": self.clip_norm > 0,
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "token_loss": 0 <= self.token_loss <= 1,
+            "checkpoint_every": self.checkpoint_every >= 1,
+        }
+        for name, is_fine in limits.items():
+            if not is_fine:
+                raise ValueError(f"Recipe: {name} cannot be {getattr(self, name)!r}.")
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step."""

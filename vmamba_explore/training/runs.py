@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.batches import VideoBatches
+from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.evaluate_videos import evaluate_videos
 from vmamba_explore.training.files import different, write_whole
-from vmamba_explore.training.fit import History, fit
+from vmamba_explore.training.fit import History, fit, read_checkpoint
 from vmamba_explore.training.processes import Precision, accelerator
 from vmamba_explore.training.recipe import paper_recipe
 
@@ -52,8 +52,9 @@ def train(
     """Train a model by the paper's recipe, or go on with the run that `run_folder` holds.
 
     The folder gets config.json (the model), recipe.json (everything that decides the outcome),
-    log.csv, validation.csv and validation/ (each video's answer), checkpoint.pt, broken.csv, a
-    folder tensorboard/, and at the end model/, which `load_model` reads.
+    log.csv, validation.csv and validation/ (each video's answer, a folder for each list),
+    checkpoint.pt, broken.csv, a folder tensorboard/, and at the end model/. `load_model` reads
+    model/ and, before it is there, checkpoint.pt.
 
     Args:
         model: Where to start; it is trained in place. On many processes, see `accelerator`.
@@ -89,8 +90,11 @@ def train(
             f"train: the model has {config.num_classes} classes, {videos.name} has "
             f"{len(videos.class_names)}; a model to start from must have as many."
         )
-    if validation is not None and not validation.unnamed:
-        validation = validation.numbered_as(videos.class_names)
+    tests = folder / "validation"
+    if validation is not None:
+        if not validation.unnamed:
+            validation = validation.numbered_as(videos.class_names)
+        tests = tests / "-".join(map(str, validation.identity().values()))
     processes = accelerator(precision)
     batches = VideoBatches(
         videos,
@@ -119,7 +123,7 @@ def train(
     if processes.is_main_process:
         _claim(folder, settings, config.to_dict())
     processes.wait_for_everyone()
-    logs = _Logs(folder, tensorboard) if processes.is_main_process else None
+    logs = _Logs(folder, tests, tensorboard) if processes.is_main_process else None
     every = recipe.steps if validation is None else validate_every or batches.steps_per_epoch
     checkpoint, history = folder / "checkpoint.pt", []
     reached = _saved_step(checkpoint)
@@ -132,7 +136,7 @@ def train(
             evaluate_videos(
                 model,
                 validation,
-                folder / "validation" / f"{stop:07}.csv",
+                tests / f"{stop:07}.csv",
                 views=ONE_VIEW,
                 stride=stride,
                 workers=workers,
@@ -152,11 +156,17 @@ def train(
 def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
     """Write down what is being done in a folder, or see that it is the same as before."""
     noted = folder / "recipe.json"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"train: {folder} is a file; name a folder for the run.")
     settings = json.loads(json.dumps(settings))  # as the file has it: lists for tuples
-    if not noted.is_file():
+    before = json_of(noted, dict, "train") if noted.is_file() else {}
+    if before and "recipe" not in before:
+        raise ValueError(f"train: {noted} is not about a training. Name another folder.")
+    begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()
+    if not begun:  # nothing would be lost
         write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
         write_whole(noted, json.dumps(settings, indent=1) + "\n")
-    elif changed := different(json.loads(noted.read_text(encoding="utf-8")), settings):
+    elif changed := different(before, settings):
         raise ValueError(
             f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
             "(recipe.json) to go on with it, or name another folder."
@@ -166,7 +176,7 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
 def _saved_step(checkpoint: Path) -> int:
     if not checkpoint.is_file():
         return 0
-    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["step"])
+    return int(read_checkpoint(checkpoint)["step"])
 
 
 class _Logs:
@@ -176,8 +186,8 @@ class _Logs:
     checkpoint does not stay.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool | None) -> None:
-        self.folder, self.writer = folder, None
+    def __init__(self, folder: Path, tests: Path, tensorboard: bool | None) -> None:
+        self.folder, self.tests, self.writer = folder, tests, None
         self.shown = {"train": 0, "validation": 0}  # rows that TensorBoard has
         if tensorboard is not False:
             try:
@@ -195,9 +205,9 @@ class _Logs:
         self._write("log.csv", "train", history)
 
     def note_validation(self) -> None:
-        """Gather what the tests so far found."""
+        """Gather what the tests on this list found so far."""
         rows: History = []
-        for path in sorted((self.folder / "validation").glob("*.json")):
+        for path in sorted(self.tests.glob("*.json")):
             found = json.loads(path.read_text(encoding="utf-8")).get("result")
             if found is None:  # stopped within it, and gone on with from a later step
                 continue

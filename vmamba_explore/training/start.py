@@ -44,6 +44,8 @@ def starting_model(
     torch.manual_seed(seed)
     given = {"num_frames": num_frames, "img_size": img_size, "pos_embed": pos_embed}
     if what in PRESETS:
+        if layout is not None and init is None:
+            raise ValueError("starting_model: layout is of an image checkpoint; give init, too.")
         changes = {name: value for name, value in given.items() if value is not None}
         config = VideoMambaConfig.preset(what, num_classes=len(class_names), **changes)
         if init is None:

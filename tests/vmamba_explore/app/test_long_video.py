@@ -1,5 +1,6 @@
 """Watching long videos: what each window says, what fails, stopping and going on."""
 
+import copy
 import json
 
 import numpy as np
@@ -192,6 +193,19 @@ def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopp
     again = watched(noise, model, output=output)
     assert again.finished and again.worked == 0
     pd.testing.assert_frame_equal(again.table, first.table)
+
+
+def test_the_same_class_is_not_set_against_itself(model, noise):
+    with pytest.raises(ValueError, match="target and minus are both class 1"):
+        watched(noise, model, target=1, minus=1)
+
+
+def test_the_explorer_is_asked_about_the_model_that_watched(model, noise):
+    found = watched(noise, model)
+    other = copy.deepcopy(model)
+    torch.nn.init.zeros_(other.head.weight)
+    with pytest.raises(ValueError, match="another model watched"):
+        explorer_at(found, 1.0, other)
 
 
 def test_a_removed_file_is_made_again(model, noise, tmp_path):

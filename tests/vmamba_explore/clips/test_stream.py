@@ -221,6 +221,8 @@ def test_numbers_below_one_are_refused_by_name(video, wrong):
 
 def test_the_length_is_what_the_file_says(video):
     assert video_seconds(video) == pytest.approx(10.0)
+    with pytest.raises(ClipError, match="no such file"):
+        video_seconds(video.with_name("absent.mp4"))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared clips are not here")

@@ -71,11 +71,12 @@ def test_lists_of_paths_and_numbers_are_read_with_commas_or_spaces(tmp_path, lin
     assert [v.label for v in found.videos] == [3]
 
 
-def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path):
+def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path, caplog):
     touch(tmp_path, "one.mp4")
     (tmp_path / "list.csv").write_text("one.mp4 1\n")
     found = from_csv(tmp_path / "list.csv", class_names=["run", "sit"])
     assert listed(found, tmp_path) == {("one.mp4", "sit")}
+    assert "taken as places among 2 names: 0 is 'run', 1 is 'sit'" in caplog.text
     with pytest.raises(ValueError, match="label '1', which is none of the 1 class_names"):
         from_csv(tmp_path / "list.csv", class_names=["run"])
 
@@ -123,6 +124,7 @@ def test_a_list_that_is_no_text_says_so(tmp_path):
         ("label,youtube_id,time_start\nrun,x,zero\n", "line 2: expected label, youtube_id"),
         ("one.mp4 1\n", "lists 1 videos and none is there; the first missing one is .*one.mp4"),
         ("", "lists 0 videos and none is there"),
+        ("one.mp4 -1\n", "label '-1', which names no class"),
         ("one.mp4 300 5\n", "line 1: expected a path and a label, got two numbers behind"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from vmamba_explore.cli import main
 from vmamba_explore.training.commands import read_list
@@ -73,6 +74,9 @@ def test_hmdb51_takes_split_and_part(video_folders, tmp_path):
         (tmp_path / f"{name}_test_split2.txt").write_text(lines)
     words = f"hmdb51:{tmp_path},{video_folders / 'test'},2"
     assert len(read_list(words)) == 2 and len(read_list(words + ",test")) == 4
+    assert len(read_list(words, part="test")) == 4 and len(read_list(words + ",train")) == 2
+    with pytest.raises(ValueError, match="the split is 'one', expected 1, 2 or 3"):
+        read_list(words[:-1] + "one")
 
 
 def test_what_is_wrong_is_one_line(video_folders, tmp_path, capsys):
@@ -89,6 +93,64 @@ def test_counts_start_at_one(option, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--data", "folders:a", "--output", "b", option, "0"])
     assert "expected a whole number of at least 1, got '0'" in capsys.readouterr().err
+
+
+def test_what_was_refused_does_not_bind_its_folder(video_folders, tmp_path, capsys):
+    words = ["train", "--data", f"folders:{video_folders / 'train'}", *TOY, "--epochs", "1"]
+    words += ["--output", str(tmp_path / "run")]
+    for wrong, said in (
+        (["--label-smoothing", "3"], "label_smoothing cannot be 3.0"),
+        (["--learning-rate", "nan"], "learning_rate cannot be nan"),
+        (["--learning-rate", "1e30"], "the loss is"),
+        (["--layout", "vim"], "layout is of an image checkpoint; give init, too"),
+    ):
+        assert main([*words, *wrong]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert said in error and "checkpoint.pt" not in error
+    assert main(words) == 0
+    assert main([*words, "--seed", "1"]) == 2  # now there is something to lose
+    assert "holds another run (data.seed differ)" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_at_its_end_can_be_asked(trained, video_folders, capsys):
+    video = str(video_folders / "test" / "dark" / "0.mp4")
+    assert main(["predict", video, "--model", str(trained / "model"), "--stride", "1"]) == 0
+    said = capsys.readouterr().out
+    assert main(["predict", video, "--model", str(trained / "checkpoint.pt"), "--stride", "1"]) == 0
+    assert capsys.readouterr().out == said and "dark" in said
+    assert main(["predict", video, "--model", str(trained)]) == 2
+    assert f"is the folder of a training; give {trained / 'model'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", [0, 3000])
+def test_a_damaged_checkpoint_is_one_line(trained, video_folders, capsys, kept):
+    checkpoint = trained / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
+    data = ["--data", f"folders:{video_folders / 'train'}"]
+    assert main(["train", *data, *TOY, "--output", str(trained)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "checkpoint.pt is damaged" in error and "Remove it to start anew" in error
+
+
+def test_no_room_for_a_checkpoint_is_one_line_and_keeps_the_one_before(
+    video_folders, tmp_path, capsys, monkeypatch
+):
+    words = ["train", "--data", f"folders:{video_folders / 'train'}", *TOY]
+    words += ["--output", str(tmp_path / "run"), "--checkpoint-every", "4"]
+    save, count = torch.save, iter(range(9))
+
+    def full(what, file):
+        if next(count) == 1:
+            file.write(b"half of it")
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
+        save(what, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert main(words) == 2
+    assert "cannot be written at step 8" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "run").glob("*.part"))
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
+    assert main(words) == 0
 
 
 def test_a_missing_kornia_is_one_line_also_from_a_worker(

@@ -16,6 +16,16 @@ def test_a_warm_up_of_no_whole_number_of_steps_goes_no_higher():
     assert max(recipe.learning_rate_at(step) for step in range(60)) == 1.0
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"beta2": 1.0},
+     {"label_smoothing": 3.0}, {"warmup": -0.1}, {"checkpoint_every": 0}],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=f"Recipe: {next(iter(wrong))} cannot be"):
+        Recipe(**wrong)
+
+
 def test_the_token_loss_fades():
     recipe = Recipe(steps=10, token_loss=0.8, token_until=0.5)
     assert [recipe.token_loss_at(s) for s in (0, 5, 9)] == [0.8, 0.0, 0.0]

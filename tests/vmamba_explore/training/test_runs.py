@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -121,6 +122,17 @@ def test_a_test_that_was_stopped_does_not_stand_in_the_way_of_other_steps(run, m
     monkeypatch.undo()
     _, _, folder = run("a", validate_every=6)
     assert pd.read_csv(folder / "validation.csv")["step"].tolist() == [6, 12]
+
+
+def test_tests_on_another_list_are_not_mixed_with_those_before(run, video_folders):
+    half = from_folders(video_folders / "test")
+    half = dataclasses.replace(half, videos=half.videos[::2])
+    run("a")
+    _, _, folder = run("a", validation=half, validate_every=12)
+    tests = pd.read_csv(folder / "validation.csv")
+    assert tests["step"].tolist() == [12] and set(tests["top1_n"]) == {4}
+    run("a")
+    assert set(pd.read_csv(folder / "validation.csv")["top1_n"]) == {8}
 
 
 def test_the_folder_of_another_run_is_refused(run):
