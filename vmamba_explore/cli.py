@@ -210,7 +210,7 @@ def _watch(options: argparse.Namespace) -> None:
     timeline_page(found, options.output, options.model)
     print(f"{found}\n{options.output}")
     if not found.finished:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # for its exit code
 
 
 def _class(words: str | None) -> int | str | None:

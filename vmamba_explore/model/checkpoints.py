@@ -76,7 +76,9 @@ def load_model(
     if path.is_file() and path.name == FILES[1] and (path.parent / FILES[0]).is_file():
         path = path.parent  # the weights of a folder
     found = read_tensors(path) if path.is_file() else None
-    ours = found is None or isinstance(found.get("config"), dict)
+    ours = found is None or (  # as `fit` writes them
+        {"config", "recipe", "step"} <= found.keys() and isinstance(found["config"], dict)
+    )
     if found is not None and not ours:
         model = _published_model(found, layout, f"load_model: {path}")
     elif layout is not None:

@@ -221,6 +221,13 @@ def test_a_published_video_model_is_named_by_its_number_of_classes(num_classes, 
         assert (first.name, first.index) == (name or "Approaching something with your camera", 0)
 
 
+def test_another_codes_configuration_beside_published_tensors_is_passed_over(tmp_path):
+    _, state_dict, _ = load_golden("opengvlab_f4_k1")
+    path = tmp_path / "weights.pth"
+    torch.save({"model": state_dict, "config": {"lr": 1e-3}, "step": 7}, path)
+    assert fingerprint(load_model(path)) == fingerprint(model_from_state_dict(state_dict))
+
+
 def test_an_image_model_gets_no_class_names():
     _, state_dict, _ = load_golden("vim_midcls_div2")
     state_dict["head.weight"], state_dict["head.bias"] = torch.zeros(400, 32), torch.zeros(400)
