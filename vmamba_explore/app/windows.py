@@ -16,6 +16,7 @@ from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.stream import Damage
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.predict import top_predictions
+from vmamba_explore.model.tensor_files import first_line
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
 
@@ -89,8 +90,7 @@ class Looker:
                 for clip in clips:
                     yield from self._rows([clip])
                 return
-            words = str(error).strip().splitlines() or [type(error).__name__]
-            rows = [{"reason": f"the model failed: {words[0]}"}]
+            rows = [{"reason": f"the model failed: {first_line(error)}"}]
         yield from zip(clips, rows, strict=True)
 
     def _run(self, clips: list[Clip]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from safetensors.torch import save
 
 from vmamba_explore.model.card import card_text
-from vmamba_explore.model.tensor_files import CheckpointError
+from vmamba_explore.model.tensor_files import CheckpointError, first_line
 
 if TYPE_CHECKING:
     from vmamba_explore.model.videomamba import VideoMamba
@@ -129,6 +129,8 @@ def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
     except HFValidationError as error:
         reason = f"is not a valid reference ({error})"
     except (HTTPError, OSError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = f"did not arrive ({line}). Try again, what came is kept; or download {elsewhere}"
+        reason = (
+            f"did not arrive ({first_line(error)}). Try again, what came is kept; or download "
+            f"{elsewhere}"
+        )
     raise CheckpointError(f"load_model: {file} of {repo} {reason}.")

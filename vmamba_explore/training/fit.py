@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.model.tensor_files import UNREADABLE
+from vmamba_explore.model.tensor_files import UNREADABLE, first_line
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.loss import TrainingLoss
 from vmamba_explore.training.processes import OneProcess, read_ahead
@@ -199,8 +199,8 @@ class _Run:
         except (OSError, RuntimeError) as error:
             unfinished.unlink(missing_ok=True)
             raise OSError(
-                f"fit: {self.checkpoint} cannot be written at step {step} ({few_words(error)}). Is "
-                "there room? The checkpoint before it is kept; the same call goes on from there."
+                f"fit: {self.checkpoint} cannot be written at step {step} ({first_line(error)}). "
+                "Is there room? The checkpoint before it is kept; the same call goes on from there."
             ) from None
         os.replace(unfinished, self.checkpoint)
 
@@ -238,23 +238,22 @@ def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
         device: Where its tensors go; None leaves them in the file until they are used.
     Raises:
         ValueError: the file is damaged, or is none of these.
+        OSError: it cannot be read now.
     """
     try:
         where, lazily = ("cpu", True) if device is None else (device, False)
         found = torch.load(path, map_location=where, mmap=lazily, weights_only=True)
         if int(found["step"]) >= 0:
             return dict(found)
-    except (*UNREADABLE, OSError) as error:
-        raise ValueError(
-            f"fit: {path} is damaged, or no checkpoint of a training ({few_words(error)}). Remove "
-            "it to start anew."
-        ) from None
-    raise ValueError(f"fit: {path} is no checkpoint of a training. Remove it to start anew.")
-
-
-def few_words(error: Exception) -> str:
-    """The first line of an error."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        reason = "its step is below 0"
+    except torch.OutOfMemoryError:
+        raise
+    except UNREADABLE as error:
+        reason = first_line(error)
+    raise ValueError(
+        f"fit: {path} is damaged, or no checkpoint of a training ({reason}). Move it away to start "
+        "anew."
+    )
 
 
 def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]:

@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_is_one_line(trained, video_folders, capsys, kept):
     data = ["--data", f"folders:{video_folders / 'train'}"]
     assert main(["train", *data, *TOY, "--output", str(trained)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "checkpoint.pt is damaged" in error and "Remove it to start anew" in error
+    assert "checkpoint.pt is damaged" in error and "Move it away to start anew" in error
 
 
 def test_no_room_for_a_checkpoint_is_one_line_and_keeps_the_one_before(

@@ -5,7 +5,7 @@ import torch
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.fit import fit
+from vmamba_explore.training.fit import fit, read_checkpoint
 from vmamba_explore.training.recipe import Recipe
 
 
@@ -82,6 +82,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_step(tmp_path):
     torch.nn.init.constant_(model.head.bias, float("nan"))
     with pytest.raises(FloatingPointError, match="loss is nan at step 0"):
         fit(model, batches, RECIPE, tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("error", [PermissionError("no"), torch.OutOfMemoryError("no")])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch, error):
+    def fail(*given, **options):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(type(error)):
+        read_checkpoint(tmp_path / "checkpoint.pt")
 
 
 def test_the_token_loss_changes_the_gradient(tmp_path):
