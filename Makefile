@@ -72,11 +72,11 @@ notebooks: $(TEST_STAMP)
 
 .PHONY: demo-model
 demo-model: $(USER_STAMP)
-	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.training.demo
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.motion_nano
 
 .PHONY: shortcut-model
 shortcut-model: $(USER_STAMP)
-	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.training.shortcut
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.motion_watermark
 
 .PHONY: report
 report: $(USER_STAMP)
@@ -106,7 +106,7 @@ scorecard: $(TEST_STAMP)
 
 .PHONY: clips
 clips: $(USER_STAMP)
-	$(BIN)/python -m vmamba_explore.clips.samples
+	$(BIN)/python -m vmamba_explore.studies.subjects.samples
 
 .PHONY: clean
 clean:

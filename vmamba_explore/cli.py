@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmamba_explore import __version__
-from vmamba_explore.training.commands import add_commands
+from vmamba_explore.training.commands import add_commands, count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +93,20 @@ def _parser() -> argparse.ArgumentParser:
     long.set_defaults(run=_watch)
 
     add_commands(commands)
+
+    trial = commands.add_parser(
+        "experiment",
+        help="repeat an experiment of the paper on motion clips, small",
+        description="Repeat experiments of the paper on motion clips, in a form of a minute or "
+        "two a run. Finished runs are kept in the output file and not made again.",
+    )
+    trial.add_argument(
+        "name",
+        help="frame_order, backward_order, pos_embed, frames, width, or all",
+    )
+    trial.add_argument("--seeds", type=count, default=3, help="runs of every arm (default 3)")
+    trial.add_argument("--output", default="runs/experiments.json", help="JSON file of all runs")
+    trial.set_defaults(run=_experiment)
 
     info = commands.add_parser("info", help="print versions and the scan's backends")
     info.set_defaults(run=_info)
@@ -215,6 +229,20 @@ def _watch(options: argparse.Namespace) -> None:
 
 def _class(words: str | None) -> int | str | None:
     return int(words) if words and words.isdecimal() else words
+
+
+def _experiment(options: argparse.Namespace) -> str:
+    from vmamba_explore.studies.experiments.run import EXPERIMENTS, run_experiments
+
+    output = Path(options.output)
+    run_experiments(
+        list(EXPERIMENTS) if options.name == "all" else [options.name],
+        range(options.seeds),
+        output,
+        output.with_suffix(".unfinished"),
+        f"vmamba-explore experiment {options.name} --seeds {options.seeds}",
+    )
+    return options.output
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -6,6 +6,16 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
+CLIPS = (
+    "right",
+    "right_twin",
+    "clockwise",
+    "vanish",
+    "approach_with_distractor",
+    "up_with_distractor",
+)
+"""Names of the bundled clips, `data/clips/NAME.mp4`, in the order in which to offer them."""
+
 
 def data_dir() -> Path:
     """The folder of bundled files: `data/` of a checkout, else the one inside the package."""

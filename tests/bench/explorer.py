@@ -13,7 +13,7 @@ import tempfile
 
 from playwright.sync_api import sync_playwright
 
-from vmamba_explore.analysis.cost import machine
+from vmamba_explore.studies.scaling.cost import machine
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "browser"))

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, load_model
-from vmamba_explore.analysis.cost import machine
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.app import watch
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
+from vmamba_explore.studies.scaling.cost import machine
 
 MINUTES, MIB, SEED = (1, 3, 10, 30), 2**20, 20_000
 VIDEOS = {"motion-nano": (64, 8), "kaist_small": (224, 25)}  # pixels, frames a second

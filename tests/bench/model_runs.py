@@ -33,7 +33,7 @@ def kaist_small(frames, size, **small):
 
 def joint_attention(frames, size, **small):
     from vmamba_explore import VideoMambaConfig
-    from vmamba_explore.model.attention import JointAttention
+    from vmamba_explore.studies.scaling.joint_attention import JointAttention
 
     config = VideoMambaConfig.preset(
         OURS, num_frames=frames, img_size=size, num_classes=NUM_CLASSES, **small
@@ -94,7 +94,7 @@ MODELS = {  # name: (shown as, what it is, package it needs, builder)
     ),
     "joint_attention": (
         "JointAttention",
-        "vmamba_explore.model.attention, 12 blocks, width 384, SDPA",
+        "vmamba_explore.studies.scaling.joint_attention, 12 blocks, width 384, SDPA",
         None,
         joint_attention,
     ),

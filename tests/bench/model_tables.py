@@ -106,7 +106,7 @@ def footnotes(results):
 
 
 def exponent(medians):
-    from vmamba_explore.analysis.scaling import fit_exponent, make_curve
+    from vmamba_explore.studies.scaling.fit import fit_exponent, make_curve
 
     if len(medians) < 3:
         return ""

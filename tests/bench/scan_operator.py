@@ -15,10 +15,10 @@ from collections.abc import Callable
 import torch
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace
-from vmamba_explore.analysis.cost import machine
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout
 from vmamba_explore.analysis.scan_operator import ScanOperator
+from vmamba_explore.studies.scaling.cost import machine
 from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import Trace
 

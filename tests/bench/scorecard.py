@@ -7,7 +7,8 @@ away in the order of a map, the weights are drawn anew, and a second model, trai
 watermark, is asked whether the map moves there.
 
 The run can be stopped and started again; what was measured is kept in `--folder`. Writes
-data/scorecard.json, scorecard.md beside this file, and an offline page.
+data/scorecard.json and its figure for the explorer, scorecard.md beside this file, and an offline
+page.
 """
 
 import argparse
@@ -43,7 +44,10 @@ def main(arguments=None):
     (data / "scorecard.json").write_text(json.dumps(summary, indent=1) + "\n")
     (text / "scorecard.md").write_text(tables(summary))
 
-    from vmamba_explore.app import scorecard_page
+    from vmamba_explore.studies.scorecard.figures import score_card
+    from vmamba_explore.studies.scorecard.page import scorecard_page
+
+    (data / "scorecard_figure.json").write_text(score_card(summary).to_json() + "\n")
 
     scorecard_page(page, data / "scorecard.json")
     print(tables(summary))
@@ -56,8 +60,8 @@ def measured(options):
     import torch
 
     from vmamba_explore import load_model
-    from vmamba_explore.attribution.score_summary import summarise
-    from vmamba_explore.attribution.scorecard import Plan, ScoreCard
+    from vmamba_explore.studies.scorecard.making import Plan, ScoreCard
+    from vmamba_explore.studies.scorecard.summary import summarise
 
     warnings.filterwarnings("ignore", message="deep_lift: the values miss")
     whole = Plan()

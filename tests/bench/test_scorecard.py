@@ -21,7 +21,7 @@ def scorecard(monkeypatch):
 
 
 def test_the_command_writes_json_tables_and_a_page(scorecard, tmp_path, monkeypatch):
-    from vmamba_explore.attribution import scorecard as library
+    from vmamba_explore.studies.scorecard import making as library
 
     few = {"saliency": {}, "mamba_lrp": {}, **{name: {} for name in library.CONTROLS}}
     monkeypatch.setattr(library, "card_methods", lambda model: few)

@@ -13,7 +13,6 @@ from vmamba_explore import resources
 from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
 from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
-from vmamba_explore.clips.samples import SAMPLES
 from vmamba_explore.clips.uploaded import check_uploaded
 from vmamba_explore.model.checkpoints import BUNDLED, load_model
 from vmamba_explore.model.videomamba import VideoMamba
@@ -52,7 +51,7 @@ class ExplorerApp(ExplorerPage):
         limit_mib: int = 512,
         budget_gib: float | int = 1.0,
     ) -> None:
-        samples = {each.name: resources.path(f"clips/{each.name}.mp4") for each in SAMPLES}
+        samples = {name: resources.path(f"clips/{name}.mp4") for name in resources.CLIPS}
         allowed = _paths_allowed() if allow_paths is None else allow_paths
         chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
         self._budget_gib = budget_gib

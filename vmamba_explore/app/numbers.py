@@ -21,9 +21,8 @@ from vmamba_explore.analysis.channels import (
 )
 from vmamba_explore.analysis.evidence import logit_readout
 from vmamba_explore.analysis.trajectory import states_by_frame
-from vmamba_explore.attribution.clip_scores import ClipScore, Report, score_on_clip
+from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_methods, score_on_clip
 from vmamba_explore.attribution.ground_truth import Truth
-from vmamba_explore.attribution.scorecard import card_methods
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.trace.record import replay_layer

@@ -8,20 +8,74 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.faithfulness import faithfulness, problem_of
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.result import Attribution
-from vmamba_explore.attribution.scorecard import REMOVAL, card_methods
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.videomamba import VideoMamba
 
+CONTROLS = ("random", "frame_difference", "edge_energy", "center_prior")
+REMOVAL: dict[str, dict[str, Any]] = {
+    "tubelets": {"n_steps": 8, "baselines": "clip_mean"},
+    "frames": {"unit": "frames", "baselines": "held"},
+}
+"""How units are taken away."""
 REMOVALS = {"deletion": "deletion (low is good)", "insertion": "insertion (high is good)"}
 """Scores of a clip whose truth nobody knows, and what they are called."""
 Report = Callable[[str, float], None]
+
+
+def blocks(model: VideoMamba, side: int = 2) -> Tensor:
+    """Number the units of `side` token frames, rows and columns, (frame, row, col)."""
+    frames, rows, cols = model.grid.shape
+    frame, row, col = torch.meshgrid(
+        *(torch.arange(n) for n in (frames, rows, cols)), indexing="ij"
+    )
+    down, across = -(-rows // side), -(-cols // side)
+    return (frame // side * down + row // side) * across + col // side
+
+
+def card_methods(model: VideoMamba) -> dict[str, dict[str, Any]]:
+    """The methods of the card and their options: few samples, so that 300 clips take minutes.
+
+    A method may be there twice, under names of its own, with "method" among the options.
+    """
+    config = model.config
+    side = 2 * config.patch_size
+    return {
+        "saliency": {},
+        "input_x_gradient": {},
+        "integrated_gradients": {"baselines": "clip_mean", "n_steps": 16},
+        "integrated_gradients, blur": {
+            "method": "integrated_gradients",
+            "baselines": "blur",
+            "n_steps": 16,
+        },
+        "gradient_shap": {"baselines": ("clip_mean", "blur"), "n_samples": 8},
+        "deep_lift": {"baselines": "clip_mean"},
+        "noise_tunnel": {"nt_samples": 8},
+        "layer_grad_cam": {},
+        "layer_integrated_gradients": {"baselines": "clip_mean", "n_steps": 16},
+        "occlusion": {"sliding_window_shapes": (config.tubelet_size, side, side)},
+        "feature_ablation": {"unit": "tubes"},
+        "shapley_value_sampling": {"unit": "frames", "n_samples": 5},
+        "kernel_shap": {"unit": "frames", "n_samples": 40},
+        "drop_tokens": {"unit": blocks(model)},
+        "extremal_perturbation": {"areas": (0.1,), "n_steps": 20},
+        "mamba_lrp": {},
+        "attention_rollout": {},
+        "attention_x_gradient": {},
+        "delta": {},
+        "delta_x_gradient": {},
+        "selection_path": {},
+        "state_x_gradient": {},
+        **{name: {} for name in CONTROLS},
+    }
 
 
 @dataclass(frozen=True, eq=False)

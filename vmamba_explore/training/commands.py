@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--output", required=True, help="folder of the run")
     parser.add_argument("--validation", help="data set to test on, one view a video")
     parser.add_argument(
-        "--validate-every", type=_count, metavar="STEPS", help="default: after every epoch"
+        "--validate-every", type=count, metavar="STEPS", help="default: after every epoch"
     )
     start = parser.add_argument_group("the model")
     start.add_argument(
@@ -54,18 +54,16 @@ def add_commands(commands: Any) -> None:
     start.add_argument("--init", help="image checkpoint to take a preset's weights from")
     start.add_argument("--layout", choices=("vim", "opengvlab"), help="of an image checkpoint")
     start.add_argument("--pos-embed", help="position embedding of a preset")
-    start.add_argument("--frames", type=_count, help="frames of a clip (default: the model's)")
-    start.add_argument(
-        "--size", type=_count, help="height and width, pixels (default: the model's)"
-    )
+    start.add_argument("--frames", type=count, help="frames of a clip (default: the model's)")
+    start.add_argument("--size", type=count, help="height and width, pixels (default: the model's)")
     recipe = parser.add_argument_group("the recipe")
     recipe.add_argument(
-        "--epochs", type=_count, default=50, help="default 50; the paper: 30 for K400, 35 for SSv2"
+        "--epochs", type=count, default=50, help="default 50; the paper: 30 for K400, 35 for SSv2"
     )
     recipe.add_argument(
-        "--batch", type=_count, default=64, help="clips a step, of all processes (64)"
+        "--batch", type=count, default=64, help="clips a step, of all processes (64)"
     )
-    recipe.add_argument("--stride", type=_count, default=2, help="take every n-th frame (2)")
+    recipe.add_argument("--stride", type=count, default=2, help="take every n-th frame (2)")
     recipe.add_argument("--learning-rate", type=float, help="default 3e-4")
     recipe.add_argument("--label-smoothing", type=float, help="default 0.1")
     recipe.add_argument("--seed", type=_count_or_none, default=0)
@@ -80,12 +78,12 @@ def add_commands(commands: Any) -> None:
     _add_machine(machine)
     machine.add_argument("--precision", choices=("no", "bf16", "fp16"), default="no")
     machine.add_argument(
-        "--parts", type=_count, default=1, help="run a batch in so many parts, to need less memory"
+        "--parts", type=count, default=1, help="run a batch in so many parts, to need less memory"
     )
     machine.add_argument(
         "--recompute", action="store_true", help="run blocks twice, to need less memory"
     )
-    machine.add_argument("--checkpoint-every", type=_count, metavar="STEPS")
+    machine.add_argument("--checkpoint-every", type=count, metavar="STEPS")
     machine.add_argument(  # never "--log": torchrun takes that for an option of its own
         "--tensorboard",
         action=argparse.BooleanOptionalAction,
@@ -107,23 +105,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--views", default="4x3", help="clips in time x crops in space (default 4x3)"
     )
-    parser.add_argument("--stride", type=_count, default=2, help="take every n-th frame (2)")
+    parser.add_argument("--stride", type=count, default=2, help="take every n-th frame (2)")
     _add_machine(parser)
     parser.set_defaults(run=_evaluate)
-
-    parser = commands.add_parser(
-        "experiment",
-        help="repeat an experiment of the paper on motion clips, small",
-        description="Repeat experiments of the paper on motion clips, in a form of a minute or "
-        "two a run. Finished runs are kept in the output file and not made again.",
-    )
-    parser.add_argument(
-        "name",
-        help="frame_order, backward_order, pos_embed, frames, width, or all",
-    )
-    parser.add_argument("--seeds", type=_count, default=3, help="runs of every arm (default 3)")
-    parser.add_argument("--output", default="runs/experiments.json", help="JSON file of all runs")
-    parser.set_defaults(run=_experiment)
 
 
 def _add_data(parser: argparse.ArgumentParser, words: str) -> None:
@@ -136,7 +120,8 @@ def _add_machine(parser: Any) -> None:
     )
 
 
-def _count(words: str) -> int:
+def count(words: str) -> int:
+    """Read a whole number of at least 1."""
     if not words.isdecimal() or int(words) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {words!r}")
     return int(words)
@@ -263,22 +248,6 @@ def _evaluate(options: argparse.Namespace) -> str:
     if scores.broken:
         lines.append(f"not read: {len(scores.broken)}, see `reason` in {options.output}")
     return "\n".join(lines)
-
-
-def _experiment(options: argparse.Namespace) -> str:
-    from pathlib import Path
-
-    from vmamba_explore.training.experiments import EXPERIMENTS, run_experiments
-
-    output = Path(options.output)
-    run_experiments(
-        list(EXPERIMENTS) if options.name == "all" else [options.name],
-        range(options.seeds),
-        output,
-        output.with_suffix(".unfinished"),
-        f"vmamba-explore experiment {options.name} --seeds {options.seeds}",
-    )
-    return options.output
 
 
 def _is_later_process() -> bool:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vmamba_explore.analysis.cost import forward_pass
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.model.attention import JointAttention
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.studies.scaling.cost import forward_pass
+from vmamba_explore.studies.scaling.joint_attention import JointAttention
 
 MIB = 2**20
 CONFIG = VideoMambaConfig.preset("toy")

@@ -8,10 +8,16 @@ import pytest
 import torch
 
 from vmamba_explore.attribution.attribute import attribute
-from vmamba_explore.attribution.clip_scores import REMOVALS, score_on_clip
+from vmamba_explore.attribution.clip_scores import (
+    CONTROLS,
+    REMOVAL,
+    REMOVALS,
+    blocks,
+    card_methods,
+    score_on_clip,
+)
 from vmamba_explore.attribution.faithfulness import deletion, make_problem
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
-from vmamba_explore.attribution.scorecard import REMOVAL
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
@@ -104,3 +110,13 @@ def test_a_map_that_is_zero_everywhere_has_no_score(model):
     quiet = replace(still, clip=replace(still.clip, frames=frames))
     (found,) = score_on_clip(model, quiet, ["frame_difference"], 1)
     assert math.isnan(found.scores["share"])
+
+
+def test_blocks_are_cubes_of_tokens(model):
+    units = blocks(model)
+    assert units.shape == (4, 4, 4) and int(units.max()) == 7
+    assert units[2:, 2:, :2].unique().tolist() == [6] and (units == 6).sum() == 8
+
+
+def test_the_card_has_at_least_twelve_methods(model):
+    assert len(set(card_methods(model)) - set(CONTROLS)) >= 12

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from vmamba_explore import load_clip, resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
-from vmamba_explore.clips.samples import SAMPLES
 from vmamba_explore.model.checkpoints import (
     CheckpointError,
     fingerprint,
@@ -25,6 +24,7 @@ from vmamba_explore.model.checkpoints import (
 )
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.studies.subjects.samples import SAMPLES
 from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.training.evaluate import predict_logits
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
+import plotly.io as pio
 
 from vmamba_explore import resources
 from vmamba_explore.attribution.clip_scores import REMOVALS, ClipScore
 from vmamba_explore.attribution.ground_truth import SCORES
 from vmamba_explore.view.explorer.exploration import Exploration, Numbers
 from vmamba_explore.view.figures.attribution import attribution_maps
-from vmamba_explore.view.figures.scores import score_card
 from vmamba_explore.view.report import Cell, Table
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
@@ -152,8 +151,7 @@ class ScorePanel(ipywidgets.VBox):
         if not change["new"]:
             self.card.show(None)
             return
-        summary = json.loads(resources.path("scorecard.json").read_text("utf-8"))
-        self.card.show(score_card(summary))
+        self.card.show(pio.read_json(resources.path("scorecard_figure.json")))
 
     def _say(self, words: str) -> None:
         self.words.value = html.escape(words)

@@ -1,8 +1,7 @@
 """Static figures: each function takes results and returns a plotly figure, never shows one."""
 
 from vmamba_explore.view.figures.clip import class_scores, frames
-from vmamba_explore.view.figures.cost import cost_curves
 from vmamba_explore.view.figures.delta import delta_maps
 from vmamba_explore.view.figures.states import channel_states, state_norms
 
-__all__ = ["channel_states", "class_scores", "cost_curves", "delta_maps", "frames", "state_norms"]
+__all__ = ["channel_states", "class_scores", "delta_maps", "frames", "state_norms"]

@@ -1,0 +1,116 @@
+"""The questions of notebook 03: judged by what is passed, right and wrong, without the answer."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from vmamba_explore.analysis.after_cut import AfterCut
+from vmamba_explore.analysis.delta_contrast import DeltaContrast
+from vmamba_explore.analysis.look_back import LookBackCourse
+from vmamba_explore.analysis.memory import HalfLives
+from vmamba_explore.analysis.similarity import StateSimilarity
+from vmamba_explore.studies.lessons import memory as check
+
+BOTH = ["forward", "backward"]
+
+
+def contrast(moving, beside):
+    """Delta 1 on still tokens, and these numbers by direction on the others."""
+    coords = {"clip": range(3), "layer": [5], "direction": BOTH}
+    still = xr.DataArray(np.ones((3, 1, 2)), coords, ("clip", "layer", "direction"))
+    factors = xr.DataArray(
+        [moving, beside], {"kind": [0, 1], "direction": BOTH}, ("kind", "direction")
+    )
+    fast, near = (still * factors.sel(kind=kind, drop=True) for kind in (0, 1))
+    return DeltaContrast(fast, still, near, still, still, still)
+
+
+@pytest.mark.parametrize(
+    ("moving", "truth"), [([2, 3], "larger"), ([0.5, 0.7], "smaller"), ([1.02, 0.98], "same")]
+)
+def test_delta_on_what_moves_is_judged_by_the_median_over_clips(moving, truth):
+    found = contrast(moving, [1, 1])
+    for answer in ("larger", "smaller", "same"):
+        assert check.on_what_moves(answer, found, 5).right == (answer == truth)
+    assert check.on_what_moves(..., found, 5).right is None
+
+
+def test_the_direction_that_differs_is_the_one_farther_from_one():
+    found = contrast([0.5, 2.0], [0.5, 1.0])  # ratios beside: 1 and 2
+    assert check.still_differs("backward", found, 5).right
+    assert not check.still_differs("forward", found, 5).right
+
+
+def test_a_half_life_is_ln_2_over_the_product():
+    assert check.half_life(6.93, 0.1, 1.0).right and check.half_life(0.7, 0.1, 10.0).right
+    assert not check.half_life(10, 0.1, 1.0).right
+
+
+def test_the_longest_lasting_layer_has_most_states_beyond_the_clip():
+    share = xr.DataArray(
+        np.array([0.1, 0.5, 0.2]).reshape(3, 1, 1, 1, 1),
+        {"layer": [0, 2, 4]},
+        ("layer", "direction", "frame", "row", "col"),
+    )
+    lives = HalfLives(share, share, share > 0.3, share, 0.5, False)
+    assert check.lasts_longest(2, lives).right and not check.lasts_longest(1, lives).right
+
+
+def test_look_back_and_its_ceiling_are_read_at_the_last_frame_forward():
+    values = np.zeros((1, 2, 1, 3))
+    values[0, 0, 0, 2] = 2.0
+    course = xr.DataArray(values, {"layer": [0], "direction": BOTH},
+                          ("layer", "direction", "group", "frame"))  # fmt: skip
+    found = LookBackCourse(course, 2 * course)
+    assert check.ceiling(4, found).right and not check.ceiling(2, found).right
+    assert check.looks_back(2, found, 0).right and not check.looks_back(4, found, 0).right
+
+
+def test_what_is_left_is_right_up_to_a_factor_of_two():
+    held = xr.DataArray(
+        np.full((1, 2, 2, 2), 0.03), {"layer": [0], "direction": BOTH},
+        ("layer", "direction", "source", "frame"),
+    ).assign_coords(source=[0, 1], frame=[0, 1])  # fmt: skip
+    assert check.left_later(0.05, held, 0, 0, 1).right
+    assert not check.left_later(0.0005, held, 0, 0, 1).right
+
+
+def test_dimensions_and_likeness_follow_the_numbers():
+    participation = xr.DataArray([[4.0, 6.0]], dims=("layer", "direction"))
+    cka = xr.DataArray([0.5], {"layer": [0]}, ("layer",))
+    null = xr.DataArray(np.zeros((1, 99)), {"layer": [0]}, ("layer", "shift"))
+    found = StateSimilarity(participation, 99, cka, null, torch.arange(100))
+    assert check.dimensions(5, found).right and not check.dimensions(80, found).right
+    assert check.alike("yes", found).right and not check.alike("no", found).right
+    same = StateSimilarity(participation, 99, cka, null + 0.6, torch.arange(100))
+    assert check.alike("no", same).right
+    alone = StateSimilarity(participation, 99, None, None, torch.arange(100))
+    with pytest.raises(ValueError, match="one direction, there is nothing to compare"):
+        check.alike("no", alone)
+
+
+def after_a_jump(*shares):
+    """Shares left forward at 0, 4, 8 and 64 tokens, in frames of 64; backward nothing."""
+    values = np.zeros((1, 2, 4))
+    values[0, 0] = shares
+    names = [name + end for name in ("r2", "share", "inputs", "retention")
+             for end in ("", "_low", "_high")]  # fmt: skip
+    numbers = {name: values for name in names}
+    return AfterCut((2,), ("forward", "backward"), (0, 4, 8, 64), 64, **numbers, train=9, test=9)
+
+
+def test_what_can_be_read_is_judged_forward_between_the_lags_around_one_half():
+    left = after_a_jump(1.0, 0.75, 0.25, 0.3)
+    assert check.half_unreadable(6, left, 2).right and check.half_unreadable(11, left, 2).right
+    assert not check.half_unreadable(20, left, 2).right
+    assert check.readable_after_a_frame(0.35, left, 2).right
+    assert not check.readable_after_a_frame(0.1, left, 2).right
+    with pytest.raises(ValueError, match="more than half is left at every lag"):
+        check.half_unreadable(6, after_a_jump(1.0, 0.9, 0.8, 0.7), 2)
+
+
+def test_no_verdict_names_the_answer():
+    found = contrast([0.5, 0.7], [1, 1])
+    assert "smaller" not in repr(check.on_what_moves("larger", found, 5))
+    assert "forward" not in repr(check.still_differs("backward", contrast([2, 1], [1, 1]), 5))

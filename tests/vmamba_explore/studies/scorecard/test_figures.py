@@ -1,0 +1,94 @@
+"""Figures of scores: dots stand at their method and value, and are filled where they are better."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vmamba_explore import resources
+from vmamba_explore.studies.scorecard import figures as scores
+
+
+def traces(figure, name):
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def test_methods_stand_best_first_and_controls_last(score_summary):
+    figure = scores.score_card(score_summary)
+    order = ["high", "low&lt;b&gt;", "random", "frame_difference"]
+    assert list(figure.layout.yaxis.categoryarray) == order
+    assert figure.layout.yaxis.range == (3.5, -0.5)  # the first one on top
+    assert figure.layout.yaxis.ticktext[2:] == ("<i>random</i>", "<i>frame_difference</i>")
+
+
+def test_a_dot_is_filled_where_a_method_beats_every_control(score_summary):
+    figure = scores.score_card(score_summary)
+    good, bad, control = (
+        traces(figure, name)[0]
+        for name in ("better than every control", "not shown to be", "control")
+    )
+    assert (list(good.y), list(good.x), good.marker.symbol) == (["high"], [0.8], "circle")
+    assert (list(bad.y), list(bad.x), bad.marker.symbol) == (["low&lt;b&gt;"], [0.3], "circle-open")
+    assert list(control.x) == [0.2, 0.6]
+    assert good.error_x.array == pytest.approx([0.1])
+    assert good.error_x.arrayminus == pytest.approx([0.1])
+
+
+def test_controls_are_bands_of_their_intervals(score_summary):
+    shapes = scores.score_card(score_summary).layout.shapes
+    bands = {(round(s.x0, 3), round(s.x1, 3)) for s in shapes if s.xref == "x"}
+    assert bands == {(0.1, 0.3), (0.5, 0.7)}
+
+
+def test_the_cost_has_its_own_logarithmic_axis(score_summary):
+    figure = scores.score_card(score_summary)
+    assert figure.layout.xaxis3.type == "log"
+    assert list(figure.data[-1].x) == [0.25] * 4
+    assert list(figure.data[-1].customdata[0]) == [3, 1]
+
+
+def test_a_card_is_sorted_by_the_score_asked_for(score_summary):
+    low = score_summary["methods"]["low<b>"]["truth"]["positive"]
+    low["share"] = {"value": 0.99, "low": 0.9, "high": 1.0}
+    figure = scores.score_card(score_summary, sort_by="share")
+    assert figure.layout.yaxis.categoryarray[0] == "low&lt;b&gt;"
+    with pytest.raises(ValueError, match="no score 'beauty'; there are average_precision, share"):
+        scores.score_card(score_summary, sort_by="beauty")
+
+
+def test_removals_are_compared_with_random_orders(score_summary):
+    figure = scores.removal_scores(score_summary)
+    assert list(traces(figure, "better than random")[0].y) == ["high"]
+    bands = [(shape.x0, shape.x1) for shape in figure.layout.shapes]
+    assert bands == [pytest.approx((0.3, 0.5))] * 4
+
+
+def test_a_shortcut_shows_both_models_and_random_weights(score_summary):
+    figure = scores.shortcut(score_summary)
+    reads, ignores, weights = figure.data
+    assert list(reads.x) == [0.8, 0.3, 0.2, 0.6]
+    assert set(ignores.x) == {0.02}
+    assert weights.x == pytest.approx([0.2, 0.075, 0.05, 0.15])
+    assert [shape.x0 for shape in figure.layout.shapes] == [0.02, 0.2]
+
+
+def test_classes_have_a_cell_for_each_method(score_summary):
+    figure = scores.scores_by_class(score_summary, "average_precision")
+    assert np.allclose(figure.data[0].z[0], [0.8, 0.8 / 3])
+    assert list(figure.data[0].x) == ["right", "left"]
+    with pytest.raises(ValueError, match="no score 'beauty'"):
+        scores.scores_by_class(score_summary, "beauty")
+
+
+def test_an_empty_summary_says_how_to_make_one():
+    for draw in (
+        scores.score_card, scores.removal_scores, scores.shortcut, scores.scores_by_class
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"{draw.__name__}.*run `make scorecard`"):
+            draw({"methods": {}})
+
+
+def test_the_bundled_figure_is_that_of_the_bundled_card():
+    summary = json.loads(resources.path("scorecard.json").read_text("utf-8"))
+    bundled = json.loads(resources.path("scorecard_figure.json").read_text("utf-8"))
+    assert bundled == json.loads(scores.score_card(summary).to_json())

@@ -1,0 +1,1 @@
+"""Studies made with the package: score card, experiments, bundled models, scaling, teaching."""

@@ -1,0 +1,1 @@
+"""The paper's experiments, small, on motion clips."""

@@ -1,0 +1,1 @@
+"""Cost against clip length, and joint space-time attention to compare with."""

@@ -1,0 +1,1 @@
+"""The score card: every attribution method against clips whose cause is known."""

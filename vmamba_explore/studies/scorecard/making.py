@@ -1,0 +1,301 @@
+"""Every method on clips whose cause is known, and a number for each: the score card.
+
+Maps are made once and kept in a folder, a file for each method and batch of clips, so that a run
+that is interrupted goes on where it stopped. The scores are computed from the maps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vmamba_explore.attribution.attribute import attribute, make_problem, method_function
+from vmamba_explore.attribution.clip_scores import CONTROLS, REMOVAL, card_methods
+from vmamba_explore.attribution.faithfulness import deletion, faithfulness, random_control
+from vmamba_explore.attribution.metrics import infidelity, sensitivity_max, shift_sensitivity
+from vmamba_explore.attribution.result import Attribution
+from vmamba_explore.attribution.sanity import randomized
+from vmamba_explore.clips.clip import normalize
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.checkpoints import fingerprint
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.studies.subjects.watermark import WatermarkedClips
+
+Maps = dict[str, NDArray[np.float64]]
+PARTS = ("signed", "positive", "abs")
+FORMAT = 1
+"""Of what is kept: counts up when a method, or a score, changes what it gives."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Args:
+        clips: Motion clips with distractors, over photographs unseen in training.
+        faithful: Of these, the first ones, for the scores that take units away.
+        sane: For the maps of the model without its weights.
+        still: For the scores that make a map again for changed clips.
+        planted: Clips with a watermark, for both models.
+        batch: Clips at a time.
+        seed: Of the clips: one that no model was trained or tested on.
+    """
+
+    clips: int = 300
+    faithful: int = 40
+    sane: int = 20
+    still: int = 5
+    planted: int = 20
+    batch: int = 20
+    seed: int = 5
+
+    def batches(self, count: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers of the clips, batch by batch."""
+        for begin in range(0, count, self.batch):
+            yield np.arange(begin, min(begin + self.batch, count))
+
+
+@dataclass
+class ScoreCard:
+    """The maps of all methods, made when they are asked for and kept in a folder.
+
+    What a clip took is kept with its map: a run that goes on elsewhere mixes machines.
+
+    Args:
+        model: The model that names motions.
+        planted: The model that reads watermarks.
+        folder: Where maps and scores are kept.
+        plan: How much.
+        methods: Options by method. None: `card_methods(model)`.
+    Raises:
+        KeyError: a method does not exist.
+        ValueError: the folder holds maps of other weights or clips.
+    """
+
+    model: VideoMamba
+    planted: VideoMamba
+    folder: Path
+    plan: Plan = field(default_factory=Plan)
+    methods: Mapping[str, Mapping[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        self.methods = dict(card_methods(self.model) if self.methods is None else self.methods)
+        for name in self.methods:
+            method, options = self.method(name)
+            method_function(method, options)
+        self.twin = randomized(self.model, seed=self.plan.seed)
+        header = {
+            "models": [fingerprint(self.model), fingerprint(self.planted)],
+            "seed": self.plan.seed,
+            "batch": self.plan.batch,
+            "removal": REMOVAL,
+            "format": FORMAT,
+        }
+        file = self.folder / "header.json"
+        if file.exists():
+            found = json.loads(file.read_text())
+            if found != header:
+                raise ValueError(
+                    f"ScoreCard: {self.folder} holds maps of another model or plan ({found}); this "
+                    f"is {header}. Choose another folder, or remove it to begin anew."
+                )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(file, json.dumps(header).encode())
+
+    # ---------------------------------------------------------------- clips
+
+    @property
+    def clips(self) -> MotionClips:
+        """The motion clips of the card."""
+        return MotionClips(self.plan.seed, distractors="all", backgrounds="test")
+
+    @property
+    def marked(self) -> WatermarkedClips:
+        """The same clips with the watermark of their label."""
+        return WatermarkedClips(self.clips)
+
+    def method(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The method behind a name of the card, and its options."""
+        options = dict((self.methods or {})[name])
+        return options.pop("method", name), options
+
+    # ---------------------------------------------------------------- measuring
+
+    def measure(self, progress: bool = True) -> None:
+        """Make whatever the folder lacks.
+
+        An interrupt loses the batch that was being worked on; the next call goes on there.
+        """
+        plan, methods = self.plan, list(self.methods or {})
+        jobs: list[Callable[[], object]] = []
+
+        def add(count: int, job: Callable[..., object], *what: str) -> None:
+            jobs.extend(partial(job, *what, rows) for rows in plan.batches(count))
+
+        for method in methods:
+            add(plan.clips, self.maps, "clean", method)
+            add(plan.faithful, self.removals, method)
+            add(plan.sane, self.maps, "twin", method)
+            for kind in ("marked", "planted"):
+                add(plan.planted, self.maps, kind, method)
+            if method not in CONTROLS:
+                add(plan.still, self.stillness, method)
+        add(plan.faithful, self.chance)
+        for job in tqdm(jobs, desc="score card", unit="batch", disable=not progress):
+            job()
+
+    def maps(self, kind: str, method: str, rows: NDArray[np.int64]) -> Maps:
+        """The token maps of some clips: by part, (clip, frame, row, col), and what they cost.
+
+        Args:
+            kind: "clean": the model on motion clips; "twin": without what it learned; "marked": on
+                clips with watermarks; "planted": the other model on those.
+            method: Of the card.
+            rows: Numbers of the clips, one of `plan.batches`.
+        """
+
+        def make() -> Maps:
+            found = self._attribution(kind, method, rows)
+            parts = {part: found.tokens(part).double().cpu().numpy() for part in PARTS}  # type: ignore[arg-type]
+            cost = found.cost
+            shares = np.array([cost.forward, cost.backward, cost.seconds]) / len(rows)
+            result = {**parts, "cost": np.tile(shares, (len(rows), 1))}
+            if found.convergence_delta is not None:
+                base = 0 if found.baseline_output is None else found.baseline_output
+                change = (found.output - base).abs().clamp_min(1e-12)
+                result["gap"] = (found.convergence_delta.abs() / change).double().cpu().numpy()
+            return result
+
+        return self._kept(f"{kind}/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+
+    def removals(self, method: str, rows: NDArray[np.int64]) -> Maps:
+        """Scores of removals, by name, (clip,): areas in logits above the baseline's.
+
+        "span" and "temporal_span" are f(clip) - f(baseline), which the areas are parts of.
+        """
+
+        def make() -> Maps:
+            problem = self._problem("clean", rows)
+            maps = torch.from_numpy(self.maps("clean", method, rows)["signed"]).float()
+            tubelets = faithfulness(problem, maps, **REMOVAL["tubelets"])
+            temporal = deletion(problem, maps, **REMOVAL["frames"])
+            full, base, still = (
+                tubelets.insertion.logits[:, -1],
+                *(curve.logits[:, -1] for curve in (tubelets.deletion, temporal)),
+            )
+            found = {
+                "deletion": tubelets.deletion.area() - base,
+                "insertion": tubelets.insertion.area() - base,
+                "lerf_minus_morf": tubelets.lerf_minus_morf(),
+                "temporal_deletion": temporal.area() - still,
+                "span": full - base,
+                "temporal_span": full - still,
+                "infidelity": infidelity(problem, maps, baselines=REMOVAL["tubelets"]["baselines"]),
+            }
+            return {name: values.double().cpu().numpy() for name, values in found.items()}
+
+        return self._kept(f"removals/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+
+    def stillness(self, method: str, rows: NDArray[np.int64]) -> Maps:
+        """How far maps move when clips change by next to nothing, by name, (clip,)."""
+
+        def make() -> Maps:
+            problem = self._problem("clean", rows)
+            found = self._attribution("clean", method, rows)
+            moved = {
+                "sensitivity_max": sensitivity_max(problem, found, n_perturb_samples=2),
+                "shift_sensitivity": shift_sensitivity(problem, found),
+            }
+            return {name: values.double().cpu().numpy() for name, values in moved.items()}
+
+        return self._kept(f"stillness/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+
+    def chance(self, rows: NDArray[np.int64]) -> Maps:
+        """The removal scores of ten random orders, by name, (clip, seed)."""
+
+        def make() -> Maps:
+            problem = self._problem("clean", rows)
+            tubelets = random_control(problem, **REMOVAL["tubelets"])
+            temporal = random_control(problem, **REMOVAL["frames"])
+            base, still = (each.runs[0].deletion.logits[:, -1:] for each in (tubelets, temporal))
+            found = {
+                "deletion": tubelets.area("deletion") - base,
+                "insertion": tubelets.area("insertion") - base,
+                "lerf_minus_morf": tubelets.lerf_minus_morf(),
+                "temporal_deletion": temporal.area("deletion") - still,
+            }
+            return {name: values.double().cpu().numpy() for name, values in found.items()}
+
+        return self._kept(f"removals/chance-{rows[0]}-{len(rows)}", make)
+
+    # ---------------------------------------------------------------- inside
+
+    def _name(self, method: str) -> str:
+        """A method and a fingerprint of its options: others have files of their own."""
+        options = sorted(
+            (name, _text(value)) for name, value in (self.methods or {})[method].items()
+        )
+        return f"{method.replace(', ', '-')}-{zlib.crc32(repr(options).encode()):08x}"
+
+    def _attribution(self, kind: str, method: str, rows: NDArray[np.int64]) -> Attribution:
+        model, clips, target = self._asked(kind, rows)
+        method, options = self.method(method)
+        return attribute(
+            model, clips, target, method, minus=target ^ 1, seed=int(rows[0]), progress=False,
+            **options,
+        )  # fmt: skip
+
+    def _problem(self, kind: str, rows: NDArray[np.int64]) -> Any:
+        model, clips, target = self._asked(kind, rows)
+        return make_problem(model, clips, target, minus=target ^ 1, seed=int(rows[0]))
+
+    def _asked(self, kind: str, rows: NDArray[np.int64]) -> tuple[VideoMamba, Tensor, Tensor]:
+        model = {"twin": self.twin, "planted": self.planted}.get(kind, self.model)
+        source = self.marked if kind in ("marked", "planted") else self.clips
+        frames, labels = source.batch(rows)
+        return model, normalize(frames).to(model.head.weight.device), torch.from_numpy(labels)
+
+    def _kept(self, name: str, make: Callable[[], Maps]) -> Maps:
+        """What a file holds, or what is made now and then kept in it."""
+        file = self.folder / f"{name}.npz"
+        if not file.exists():
+            values = make()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_suffix(".part")
+            with unfinished.open("wb") as target:
+                np.savez_compressed(target, **values)  # type: ignore[arg-type]
+            os.replace(unfinished, file)
+        with np.load(file, allow_pickle=False) as found:
+            return {key: found[key] for key in found.files}
+
+    def gathered(
+        self, get: Callable[[NDArray[np.int64]], Maps], count: int
+    ) -> dict[str, NDArray[np.float64]]:
+        """What `get` gives for each batch of the first `count` clips, one after another."""
+        found = [get(rows) for rows in self.plan.batches(count)]
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+
+def _text(option: object) -> str:
+    if isinstance(option, Tensor):  # which prints its first and last entries only
+        return f"{tuple(option.shape)} {zlib.crc32(option.detach().cpu().numpy().tobytes()):08x}"
+    return str(option)
+
+
+def _write(file: Path, content: bytes) -> None:
+    unfinished = file.with_suffix(".part")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, file)

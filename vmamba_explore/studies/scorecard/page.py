@@ -1,0 +1,111 @@
+"""scorecard_page(): the score card of all attribution methods as one offline page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vmamba_explore import resources
+from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.studies.scorecard import figures as scores
+from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
+from vmamba_explore.view.figures.attribution import agreement_matrix
+from vmamba_explore.view.page import FOOTER, page_path
+from vmamba_explore.view.report import Section, report_page
+
+
+def scorecard_page(
+    output: str | os.PathLike[str], summary: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write one offline page that shows the score card of all attribution methods.
+
+    Args:
+        output: The HTML file to write.
+        summary: What `make scorecard` measured, a JSON file; None takes the bundled one.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: there is no such summary, or the folder of `output` does not exist.
+        IsADirectoryError: `output` is a folder.
+    """
+    output = page_path(output, "scorecard_page")
+    source = resources.path("scorecard.json") if summary is None else Path(summary)
+    card: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    plan, methods = card["plan"], card["methods"]
+    facts = {
+        "Clips": f"{plan['clips']} motion clips with distractors over photographs unseen in "
+        f"training, seed {plan['seed']}",
+        "Explained": "the logit of the label less that of the same motion backwards",
+        "Methods": f"{len(methods) - len(card['controls'])}, and {len(card['controls'])} controls "
+        f"that never ask the model: {', '.join(card['controls'])}",
+        "Intervals": "95 %, bootstrap over clips",
+    }
+    for name in ("model", "machine"):
+        if name in card:
+            facts[name.capitalize()] = str(card[name])
+    page = report_page(
+        "Which attribution is right? A score card", facts, _score_sections(card), FOOTER
+    )
+    output.write_text(page, encoding="utf-8")
+    return output
+
+
+def _score_sections(card: Mapping[str, Any]) -> list[Section]:
+    pairs = card["agreement"]
+    agreement = Agreement(
+        tuple(pairs["methods"]), torch.tensor(pairs["spearman"], dtype=torch.float64)[None]
+    )
+    return [
+        Section(
+            "Where and when",
+            [
+                "In these clips it is known which tokens show the cause of the label, and when. "
+                "Each dot says how well the positive part of a map agrees with that. A filled dot "
+                "beats all four controls: the lower bound of the difference, clip by clip, is "
+                "above zero; in the table it is bold. Gray bands are the controls.",
+                "A control may do well where the truth is what it shows. The frame difference "
+                "shows what moves, and knows nothing about the model.",
+            ],
+            [scores.score_card(card), place_table(card)],
+        ),
+        Section(
+            "Does the map follow the model?",
+            [
+                "A second model was trained on clips with a small mark that gives the label away, "
+                "and reads nothing else. A faithful map lies on the mark there, and not in the "
+                "model that ignores it. A method whose baseline contains the mark cannot see it.",
+                "On the right, each map is compared with that of the same model without its "
+                "training, whatever the sign: what is left belongs to the clip or to the method. "
+                "Controls never ask the model, so theirs is 1. Bold in the table: the share is "
+                "larger where the mark is read, and above the mark's part of the clip.",
+            ],
+            [scores.shortcut(card), check_table(card)],
+        ),
+        Section(
+            "Taking tokens away",
+            [
+                "Tokens with the highest values are taken away first (deletion), or put in first "
+                "(insertion). Areas under the logit difference above the baseline's, 1 what a "
+                "whole clip is above it on average. Filled and bold: better than the mean of ten "
+                "random orders of the same clip."
+            ],
+            [scores.removal_scores(card), removal_table(card)],
+        ),
+        Section(
+            "By class",
+            ["The share of each map that lies on the cause."],
+            [scores.scores_by_class(card, "share")],
+        ),
+        Section(
+            "Do methods agree?",
+            ["Rank correlations of the signed maps of the same clips, means over clips."],
+            [agreement_matrix(agreement)],
+        ),
+    ]

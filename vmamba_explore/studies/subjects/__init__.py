@@ -1,0 +1,1 @@
+"""The making of the bundled models and clips, and the controls that test them."""

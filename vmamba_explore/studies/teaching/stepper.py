@@ -1,0 +1,58 @@
+"""StateStepper: one channel's states, token by token."""
+
+from __future__ import annotations
+
+import ipywidgets
+import plotly.graph_objects as go
+import traitlets
+from jaxtyping import Float
+from torch import Tensor
+
+from vmamba_explore.studies.teaching.scan_figures import step_title, token_colors, token_step
+
+
+class StateStepper(ipywidgets.VBox):
+    """Step through a scan: at each token, what every state keeps and what is written into it.
+
+    Args:
+        u: Scan input of one channel.
+        written: B_bar u, what each token adds to each state.
+        h: States, as `selective_scan_with_states` gives them.
+        token: Where to start.
+
+    The trait `token` follows the slider and can be set; outside becomes the nearest inside.
+    """
+
+    token = traitlets.Int(0)
+
+    def __init__(
+        self,
+        u: Float[Tensor, " seqlen"],
+        written: Float[Tensor, "d_state seqlen"],
+        h: Float[Tensor, "d_state seqlen"],
+        token: int = 0,
+    ) -> None:
+        self._kept, self._written = (h - written).detach(), written.detach()
+        last = h.shape[-1] - 1
+        start = min(max(token, 0), last)
+        self.figure = go.FigureWidget(token_step(u, written, h, start))
+        self.slider = ipywidgets.IntSlider(
+            start, 0, last, description="token", layout=ipywidgets.Layout(width="480px")
+        )
+        play = ipywidgets.Play(value=start, min=0, max=last, interval=250)
+        ipywidgets.jslink((play, "value"), (self.slider, "value"))
+        super().__init__([ipywidgets.HBox([play, self.slider]), self.figure], token=start)
+        traitlets.link((self, "token"), (self.slider, "value"))
+
+    @traitlets.validate("token")
+    def _inside(self, proposal: traitlets.Bunch) -> int:
+        return min(max(proposal["value"], 0), self._kept.shape[-1] - 1)
+
+    @traitlets.observe("token")
+    def _show(self, change: traitlets.Bunch) -> None:
+        token, seqlen = self.token, self._kept.shape[-1]
+        marks, kept, written = self.figure.data
+        with self.figure.batch_update():
+            marks.marker.color = token_colors(token, seqlen)
+            kept.y, written.y = (x[:, token].tolist() for x in (self._kept, self._written))
+            self.figure.layout.title.text = step_title(token, seqlen)
