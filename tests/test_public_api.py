@@ -1,0 +1,116 @@
+"""The façade: what users import, and with which arguments. The list is `tests/public_api.txt`.
+
+A change that is meant: `python tests/test_public_api.py` writes the list anew; CONTRIBUTING.md has the policy.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import pathlib
+import pkgutil
+import re
+import tomllib
+
+import pytest
+
+import vmamba_explore
+
+ROOT = pathlib.Path(__file__).parents[1]
+LIST = ROOT / "tests" / "public_api.txt"
+NAMESPACES = ("analysis", "attribution", "figures", "interventions", "kernels")
+MODULES = ("vmamba_explore", *(f"vmamba_explore.{name}" for name in NAMESPACES))
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+
+
+def signature(value: object) -> str:
+    """The arguments of a function or class with their defaults, without annotations."""
+    if not callable(value):
+        return f": {type(value).__name__}"
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except ValueError:
+        return "(...)"
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    shown = str(inspect.Signature(bare))
+    return re.sub(r"<(function|class|object) ?'?([\w.]+).*?>", r"<\2>", shown)
+
+
+def public_api() -> str:
+    """One line for each public name: where it is, what it is called, what it takes."""
+    lines = []
+    for module in MODULES:
+        home = importlib.import_module(module)
+        for name in sorted(home.__all__):
+            value = getattr(home, name)
+            if not inspect.ismodule(value):
+                lines.append(f"{module}.{name}{signature(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def test_names_and_signatures_are_those_of_the_list():
+    assert public_api() == LIST.read_text()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_namespace_lists_what_it_has_and_all_of_it_is_documented(module):
+    home = importlib.import_module(module)
+    assert list(home.__all__) == sorted(set(home.__all__))
+    assert set(home.__all__) <= set(dir(home))
+    values = {name: getattr(home, name) for name in home.__all__}
+    bare = [name for name, value in values.items() if callable(value) and not value.__doc__]
+    assert bare == []
+    with pytest.raises(AttributeError):
+        home.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_public_name_is_hidden_by_a_module_of_the_same_name(module):
+    home = importlib.import_module(module)
+    inside = {each.name for each in pkgutil.iter_modules(getattr(home, "__path__", ()))}
+    clashes = inside & set(home.__all__)
+    assert [name for name in clashes if not inspect.ismodule(getattr(home, name))] == []
+
+
+def imports_of(code: str) -> set[str]:
+    """The modules of this project that a piece of Python imports, or imports names from."""
+    code = "\n".join(line for line in code.splitlines() if not line.strip().startswith(("%", "!")))
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return {name for name in found if name.partition(".")[0] in ("vmamba_explore", "vmamba_kernels")}
+
+
+def code_cells(path: pathlib.Path) -> list[str]:
+    cells = json.loads(path.read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def test_the_readme_imports_from_the_facade_only():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    assert {name for block in blocks for name in imports_of(block)} <= set(MODULES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_notebook_imports_from_the_facade_and_studies_only(path):
+    used = {name for code in code_cells(path) for name in imports_of(code)}
+    assert {name for name in used if not name.startswith("vmamba_explore.studies")} <= set(MODULES)
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"] and "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"]["path"] == "vmamba_explore/__init__.py"
+    assert f"## {vmamba_explore.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_types_are_published():
+    assert (ROOT / "vmamba_explore" / "py.typed").exists()
+
+
+if __name__ == "__main__":
+    LIST.write_text(public_api())

@@ -1,0 +1,31 @@
+"""What is renamed keeps working for a release, and says what to write instead."""
+
+import warnings
+
+import pytest
+
+from vmamba_explore.deprecation import renamed_arguments
+
+
+@renamed_arguments("0.4", batch="batch_size")
+def run(clips, batch_size=1):
+    """Run clips."""
+    return clips, batch_size
+
+
+def test_an_old_argument_works_and_warns_at_the_caller():
+    with pytest.warns(FutureWarning, match=r"run\(batch=...\) is deprecated.*0.4.*batch_size") as all_:
+        assert run("a", batch=3) == ("a", 3)
+    assert all_[0].filename == __file__
+
+
+def test_new_arguments_do_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run("a", batch_size=3) == run("a", 3) == ("a", 3)
+    assert run.__doc__ == "Run clips."
+
+
+def test_an_argument_given_twice_is_an_error():
+    with pytest.raises(TypeError, match="run: batch is now batch_size; got both"):
+        run("a", batch=3, batch_size=3)

@@ -1,0 +1,84 @@
+from . import analysis, attribution, figures, interventions, kernels, resources
+from .analysis.scan_operator import ScanOperator
+from .app.explore import explore
+from .app.explorer_app import ExplorerApp
+from .app.long_video import explorer_at, watch
+from .app.report import report
+from .app.timeline_page import timeline_page
+from .attribution.attribute import attribute
+from .attribution.result import Attribution
+from .clips.clip import Clip, ClipError, normalize
+from .clips.decode import load_clip
+from .clips.motion import MotionClip, MotionClips
+from .clips.sampling import frame_order
+from .hooks import hook_names
+from .model.checkpoints import load_model
+from .model.config import VideoMambaConfig
+from .model.inflate import from_image_checkpoint
+from .model.labels import label_names
+from .model.position import sinusoidal_table
+from .model.published import published_name
+from .model.tensor_files import CheckpointError
+from .model.videomamba import VideoMamba
+from .tokens import TokenGrid
+from .trace.record import (
+    TraceBudgetError,
+    replay_layer,
+    run_with_hooks,
+    run_with_trace,
+    trace_size,
+)
+from .trace.trace import Trace
+from .trace.window import state_window
+from .training.evaluate_videos import evaluate_videos
+from .training.runs import train
+from .view.explorer import Explorer
+from .view.widgets.player import ClipPlayer
+
+__version__: str
+
+__all__ = [
+    "Attribution",
+    "CheckpointError",
+    "Clip",
+    "ClipError",
+    "ClipPlayer",
+    "Explorer",
+    "ExplorerApp",
+    "MotionClip",
+    "MotionClips",
+    "ScanOperator",
+    "TokenGrid",
+    "Trace",
+    "TraceBudgetError",
+    "VideoMamba",
+    "VideoMambaConfig",
+    "analysis",
+    "attribute",
+    "attribution",
+    "evaluate_videos",
+    "explore",
+    "explorer_at",
+    "figures",
+    "frame_order",
+    "from_image_checkpoint",
+    "hook_names",
+    "interventions",
+    "kernels",
+    "label_names",
+    "load_clip",
+    "load_model",
+    "normalize",
+    "published_name",
+    "replay_layer",
+    "report",
+    "resources",
+    "run_with_hooks",
+    "run_with_trace",
+    "sinusoidal_table",
+    "state_window",
+    "timeline_page",
+    "trace_size",
+    "train",
+    "watch",
+]
