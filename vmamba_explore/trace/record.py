@@ -88,11 +88,7 @@ def run_with_trace(
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
-    if model.kept_tokens is not None:
-        raise ValueError(
-            "run_with_trace: tokens are being dropped, and a trace needs the whole grid. Leave "
-            "the `with` block, or read single values with run_with_hooks."
-        )
+    model.check_whole("run_with_trace")
     batch = as_batch(clips, model)
     points = hook_points(model)
     names = matching_names(model, names_filter)

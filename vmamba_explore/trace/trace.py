@@ -125,11 +125,7 @@ class Trace(Mapping[str, Tensor]):
         """
         if self._model is None:
             raise ValueError("This trace does not know its model; run_with_trace makes one.")
-        if self._model.kept_tokens is not None:
-            raise ValueError(
-                "Tokens are being dropped from the model, and this trace has them all. Leave the "
-                "`with` block before you analyse it."
-            )
+        self._model.check_whole("Trace.model")
         if not all(weight.is_unchanged for weight in self._weights):
             raise ValueError(
                 "The model's weights have changed since this trace was recorded, so they do not "

@@ -183,13 +183,14 @@ def test_a_state_of_another_shape_batch_or_boundary_gets_its_sentence():
         record_past(model, clips(), frames=[4])
 
 
-def test_dropping_tokens_inside_a_surgery_is_refused_with_the_way_out():
-    model = toy()
-    with reset_state(model, 1), model.only_tokens(range(12)):
-        with pytest.raises(ValueError, match="drop tokens first"):
-            model(clips())
-    with model.only_tokens(range(12)), reset_state(model, 1):
-        model(clips())
+def test_a_boundary_is_found_among_the_tokens_of_the_run_in_any_order_of_blocks():
+    model, kept = toy(), [0, 1, 2, 6, 7, 9, 10, 14, 15]
+    past = record_past(model, clips(1, seed=2))
+    for surgery in (lambda: reset_state(model, 2), lambda: transplant(model, past, 2)):
+        with model.only_tokens(kept), surgery():
+            wanted = model(clips())
+        with surgery(), model.only_tokens(kept):
+            assert torch.equal(model(clips()), wanted)
 
 
 def test_gradients_reach_the_donor():
