@@ -11,11 +11,9 @@ from threading import Barrier, Thread
 import pytest
 import torch
 
+from tests.vmamba_explore.trace.toys import clips, toy
 from vmamba_explore.edits import Slot, current, editing, pinned
 from vmamba_explore.hooks import attached
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import (
     ablate,
     cut_edges,
@@ -29,17 +27,12 @@ from vmamba_explore.trace.interventions import (
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_frames=8, backward_order="spatial"))
-    for module in model.modules():  # a new model's states hardly move its logits
-        if isinstance(module, SelectiveSSM):
-            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
-    return model
+    return toy(backward_order="spatial")
 
 
 @pytest.fixture
 def clip():
-    return torch.randn(1, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1))
+    return clips(1)
 
 
 @contextmanager
@@ -161,8 +154,7 @@ def test_a_block_in_a_generator_ends_with_it_even_in_another_thread():
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_block_that_is_run_twice_is_run_under_the_edits_of_its_forward(model, clip, elsewhere):
-    with torch.no_grad():
-        past = record_past(model, -clip)
+    past = record_past(model, -clip)
     found = []
     for recompute in (False, True):
         x = clip.clone().requires_grad_()

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore.trace.toys import clips, each_kind, toy
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.edits import current
 from vmamba_explore.hooks import attached, hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import (
     ablate,
     cut_edges,
@@ -24,29 +22,6 @@ from vmamba_explore.trace.interventions import (
 )
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
 from vmamba_kernels import selective_scan
-
-KINDS = [
-    {},
-    {"backward_order": "spatial"},
-    {"backward_order": "temporal", "cls_position": None},
-    {"backward_order": None},
-    {"cls_position": "middle", "direction_merge": "mean"},
-]
-each_kind = pytest.mark.parametrize("changes", KINDS)
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
-    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
-    for module in model.modules():  # a new model's states hardly move its logits
-        if isinstance(module, SelectiveSSM):
-            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
-    return model.requires_grad_(False)
-
-
-def clips(batch=2, seed=7):
-    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
 def every_surgery(model):
