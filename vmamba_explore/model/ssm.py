@@ -228,14 +228,6 @@ class SelectiveSSM(nn.Module):
         """
         return editing((self.handovers, (token, function)))
 
-    def with_cut(self, places: CutFunction) -> AbstractContextManager[None]:
-        """Cut edges between tokens for the duration of the block.
-
-        What the sources bring to the targets is subtracted from y before `hook_y`. Edges cut
-        twice are cut once.
-        """
-        return editing((self.cuts, places))
-
     @property
     def scan_order(self) -> Tensor | None:
         """The order as an index, step -> token; None where the kernels need none."""

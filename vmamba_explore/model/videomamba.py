@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -294,11 +293,10 @@ class VideoMamba(nn.Module, OnTheHub):
 
 
 def _with_constant_weights(module: nn.Module) -> nn.Module:
-    other = copy.copy(module)
-    tables = {
-        name: copy.copy(value) for name, value in vars(module).items() if isinstance(value, dict)
-    }
-    other.__dict__.update(tables, training=False)
+    other = type(module).__new__(type(module))
+    for name, value in vars(module).items():  # of parameters, children and hooks, tables of its own
+        other.__dict__[name] = value.copy() if isinstance(value, dict) else value
+    other.__dict__["training"] = False
     for name, weight in module._parameters.items():
         if weight is not None:
             other._parameters[name] = nn.Parameter(weight.detach(), requires_grad=False)

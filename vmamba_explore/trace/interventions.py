@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vmamba_explore.edits import editing
 from vmamba_explore.hooks import HookFunction, HookPoint, attached
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.past import (
@@ -74,14 +75,12 @@ def ablate(
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
-        if value == "mean":
-            video = _places(model, (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0], old.device)
-            axis = point.axes.index("seqlen")
-            mean = old.index_select(axis, video).mean(axis, keepdim=True)
-            chosen = video if tokens is None else _places(model, tokens, old.device)
-            return _put(old, mean.expand_as(old), point, chosen)
-        where = None if tokens is None else _places(model, tokens, old.device)
-        return _put(old, torch.full_like(old, float(value)), point, where)
+        if value != "mean":
+            return _put(model, old, torch.full_like(old, float(value)), point, tokens)
+        video = (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0]
+        axis = point.axes.index("seqlen")
+        mean = old.index_select(axis, _places(model, video, old.device)).mean(axis, keepdim=True)
+        return _put(model, old, mean.expand_as(old), point, video if tokens is None else tokens)
 
     return attached(model, _hooks(model, name, replace, "ablate"))
 
@@ -114,8 +113,7 @@ def patch(
                 f"patch: {point.name} is ({', '.join(point.axes)}) = {tuple(old.shape)} in this "
                 f"run, and the source has {tuple(new.shape)}; expected the same, or a batch of 1."
             )
-        where = None if tokens is None else _places(model, tokens, old.device)
-        return _put(old, usable(new).to(old).expand_as(old), point, where)
+        return _put(model, old, usable(new).to(old).expand_as(old), point, tokens)
 
     hooks = _hooks(model, name, replace, "patch")
     if isinstance(source, Trace):
@@ -165,8 +163,7 @@ def freeze_state(
     chosen = _chosen(model, frames, tokens, "freeze_state")
 
     def replace(delta: Tensor, point: HookPoint) -> Tensor:
-        where = _places(model, chosen, delta.device)
-        return _put(delta, torch.zeros_like(delta), point, where)
+        return _put(model, delta, torch.zeros_like(delta), point, chosen)
 
     names = [scan.ssm.hook_delta.name for scan in scans(model, layers, direction)]
     return attached(model, [(name, replace) for name in names])
@@ -226,7 +223,7 @@ def cut_edges(
         device = scan.ssm.D.device
         return _places(model, hidden, device), _places(model, blind, device)
 
-    return scan.ssm.with_cut(places)
+    return editing((scan.ssm.cuts, places))
 
 
 def _hooks(
@@ -262,10 +259,12 @@ def _places(model: VideoMamba, tokens: Tensor, device: torch.device) -> Tensor:
     return torch.isin(natural_tokens(model), tokens).nonzero()[:, 0].to(device)
 
 
-def _put(old: Tensor, new: Tensor, point: HookPoint, where: Tensor | None) -> Tensor:
-    """Return `old` with `new` at some places along the token axis (None: all)."""
-    if where is None:
+def _put(
+    model: VideoMamba, old: Tensor, new: Tensor, point: HookPoint, tokens: Tensor | None
+) -> Tensor:
+    """Return `old` with `new` at some natural tokens (None: all)."""
+    if tokens is None:
         return new
-    axis = point.axes.index("seqlen")
+    axis, where = point.axes.index("seqlen"), _places(model, tokens, old.device)
     changed = old.clone()  # keeps the order of its memory, on which sums of products depend
     return changed.index_copy_(axis, where, new.index_select(axis, where))
