@@ -74,7 +74,7 @@ class RelevanceFlow:
         return self.conservation.by_layer[:, 1:] - self.by_direction.sum(-1)
 
     def array(self, clip: int = 0) -> xr.Dataset:
-        """One clip, labelled: `frames`, `handed_on` and `state` over layer, direction, frame."""
+        """One clip, labeled: `frames`, `handed_on` and `state` over layer, direction, frame."""
         dims = ("layer", "direction", "frame")
         coords = {
             "layer": np.arange(self.frames.shape[1]),
