@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
+
+from vmamba_explore.edits import Slot, editing
 
 HookFunction = Callable[[Tensor, "HookPoint"], Tensor | None]
 
@@ -20,6 +22,8 @@ class UnknownNameError(KeyError):
 
 class HookPoint(nn.Module):
     """A named place in a model: passes its input on, after the functions attached to it.
+
+    Functions are attached to the runs of one thread or task (see `edits`), not to the model.
 
     Args:
         axes: Names of the value's axes, among batch, seqlen, d_model, d_inner, d_state. They let
@@ -37,15 +41,16 @@ class HookPoint(nn.Module):
         self.at_least_float32 = at_least_float32
         self.read_only = read_only
         self.name = ""  # the dotted path in the model, set by `name_hooks`
-        self.functions: list[HookFunction] = []
+        self.functions: Slot[HookFunction] = Slot()
+        self.observers: Slot[Callable[[Tensor], object]] = Slot()
 
     @property
     def is_active(self) -> bool:
-        """Whether a function is attached."""
+        """Whether a function is attached to the runs of this thread or task."""
         return bool(self.functions)
 
     def forward(self, value: Tensor) -> Tensor:
-        for function in self.functions:
+        for function in self.functions.values:
             version = None if value.is_inference() else value._version
             edited = function(value, self)
             if version is not None and value._version != version:
@@ -57,6 +62,8 @@ class HookPoint(nn.Module):
                 continue
             self._check(value, edited)
             value = edited
+        for observe in self.observers.values:
+            observe(value)
         return value
 
     def _check(self, value: Tensor, edited: object) -> None:
@@ -111,9 +118,10 @@ def unknown_hook(name: str, known: Sequence[str]) -> UnknownNameError:
     )
 
 
-@contextmanager
-def attached(model: nn.Module, hooks: Sequence[tuple[str, HookFunction]]) -> Iterator[None]:
-    """Attach functions to hook points for the time of a `with` block, whatever happens in it.
+def attached(
+    model: nn.Module, hooks: Sequence[tuple[str, HookFunction]]
+) -> AbstractContextManager[None]:
+    """Attach functions to hook points for the duration of the block; detached even on error.
 
     Raises:
         KeyError: a name is unknown; nothing is attached then.
@@ -122,11 +130,4 @@ def attached(model: nn.Module, hooks: Sequence[tuple[str, HookFunction]]) -> Ite
     for name, _ in hooks:
         if name not in points:
             raise unknown_hook(name, list(points))
-    try:
-        for name, function in hooks:
-            points[name].functions.append(function)
-        yield
-    finally:
-        for name, function in hooks:
-            if function in points[name].functions:
-                points[name].functions.remove(function)
+    return editing(*((points[name].functions, function) for name, function in hooks))

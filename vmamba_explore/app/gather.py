@@ -18,7 +18,7 @@ from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.live import LiveRun
 from vmamba_explore.app.numbers import LiveNumbers
 from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
-from vmamba_explore.attribution.attribute import attribute, class_numbers, undisturbed
+from vmamba_explore.attribution.attribute import attribute, class_numbers
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.videomamba import VideoMamba
@@ -69,7 +69,6 @@ def gather(
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        undisturbed(model),
         Steps(question, len(layers) + 4) as steps,
     ):
         steps("running the model")

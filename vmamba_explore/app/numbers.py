@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,17 +81,13 @@ class LiveNumbers:
             return clip_half_lives(run, layer)
 
     def score(self, methods: Sequence[str], report: Report | None = None) -> Iterator[ClipScore]:
-        """Explain the clip with several methods and score them; see `score_on_clip`.
-
-        A copy of the model does the work, so the explorer can be asked meanwhile.
-        """
+        """Explain the clip with several methods and score them; see `score_on_clip`."""
         if self.is_edited:
             raise ValueError(
                 "score card: attributions explain a model as it is, and this side ran edited. "
                 "Choose the other side."
             )
-        model = deepcopy(self.trace.model)
         yield from score_on_clip(
-            model, self.clip, methods, self.target, self.minus,
+            self.trace.model, self.clip, methods, self.target, self.minus,
             report=report, budget_gib=self.budget_gib,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 from vmamba_explore.analysis.evidence import pick_logits
 from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
 from vmamba_explore.analysis.timeline import FIXED
-from vmamba_explore.attribution.attribute import class_numbers, undisturbed
+from vmamba_explore.attribution.attribute import class_numbers
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.stream import Damage
 from vmamba_explore.hooks import HookPoint, attached
@@ -83,7 +83,7 @@ class Looker:
         if not clips:
             return
         try:
-            with torch.inference_mode(False), torch.no_grad(), undisturbed(self.model):
+            with torch.inference_mode(False), torch.no_grad():
                 rows = self._run(clips)
         except RuntimeError as error:  # memory, or a device
             if len(clips) > 1:  # find out which one it was

@@ -7,8 +7,7 @@ import importlib
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,7 +74,7 @@ def attribute(
     """Say how much each place of a clip contributed to what a model gave for it.
 
     Args:
-        model: The model; it and its gradients are left as they are.
+        model: The model; nothing is changed on it, so other threads may run it meanwhile.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         target: What is to be explained: the logit of a class, by number or name, one for all
             clips or one for each; a `State`, one number of a hidden state; None: the logit of the
@@ -98,16 +97,12 @@ def attribute(
     """
     function = method_function(method, options)
     started = time.perf_counter()
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        undisturbed(model),
-        warnings.catch_warnings(),
-    ):
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Input Tensor .* did not already require")
         problem = make_problem(
-            model, clips, target, minus=minus, seed=seed, budget_gib=budget_gib, progress=progress
-        )
+            model.with_constant_weights(), clips, target,
+            minus=minus, seed=seed, budget_gib=budget_gib, progress=progress,
+        )  # fmt: skip
         with _bar(method, progress) as bar:
             found = function(replace(problem, bar=bar), **options)
         output = problem(problem.inputs)
@@ -185,11 +180,7 @@ def make_problem(
             "attribute: the clips have pixels that are not finite; expected what Clip.tensor() "
             "gives."
         )
-    if model.kept_tokens is not None:
-        raise ValueError(
-            "attribute: tokens are being dropped, and a map needs the whole grid. Leave the "
-            "`with` block; the options baselines='dropped' and method='drop_tokens' drop tokens."
-        )
+    model.check_whole("attribute")
     labels = TokenLabels(model.grid, model.config.tubelet_size, clip_seconds(clips))
     cost = Cost()
     limits = Limits.within(model, budget_gib, observes_states=isinstance(target, State))
@@ -220,21 +211,6 @@ def _bar(method: str, progress: bool) -> tqdm:
     silent = METHODS[method] in ("gradients", "layers")
     disable = not (progress and silent)
     return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=disable)
-
-
-@contextmanager
-def undisturbed(model: VideoMamba) -> Iterator[None]:
-    """For the time of a `with` block, the model evaluates and its weights want no gradient."""
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval().requires_grad_(False)
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
-        for module, training in modes:
-            module.training = training
 
 
 def _checked(state: State, model: VideoMamba) -> State:

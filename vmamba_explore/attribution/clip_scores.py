@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.edits import editing, pinned
+from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 
 CONTROLS = ("random", "frame_difference", "edge_energy", "center_prior")
@@ -112,7 +114,7 @@ def score_on_clip(
     """Explain one clip with several methods and score every map, one after the other.
 
     Args:
-        model: The model; do not use it elsewhere meanwhile.
+        model: The model.
         clip: The clip; a `MotionClip` knows where the truth is.
         methods: Names of `card_methods(model)`, whose options are taken.
         target, minus: As for `attribute`.
@@ -169,18 +171,13 @@ def _gap(found: Attribution) -> float | None:
     return abs(float(found.convergence_delta)) / change if change > 0 else math.nan
 
 
-@contextmanager
-def _heard(model: VideoMamba, report: Report | None, words: str, done: float) -> Iterator[None]:
-    """Within the block, `report` is told at every step of the model, and can end it."""
+def _heard(
+    model: VideoMamba, report: Report | None, words: str, done: float
+) -> AbstractContextManager[None]:
+    """Call `report` now and before every block of the model that runs inside the block."""
     if report is None:
-        yield
-        return
-
-    def tell(*_: Any) -> None:
-        report(words, done)
-
-    tell()
-    with ExitStack() as stack:
-        for block in model.layers:
-            stack.callback(block.register_forward_pre_hook(tell).remove)
-        yield
+        return nullcontext()
+    report(words, done)
+    tell = pinned(report)  # it may run the model, without the edits of a method
+    points = [cast(Block, block).hook_block_input for block in model.layers]
+    return editing(*((point.observers, lambda _: tell(words, done)) for point in points))

@@ -246,7 +246,9 @@ def _refuse_hooks(model: VideoMamba) -> None:
     """Raise ValueError where something is attached that a held block would not go through."""
     busy = [name for name, point in hook_points(model).items() if point.is_active]
     for name, module in model.named_modules():
-        if isinstance(module, SelectiveSSM) and (module.handovers or module.cuts):
+        if isinstance(module, SelectiveSSM) and (
+            module.handovers or module.cuts or module.convolved
+        ):
             busy.append(name)
     if busy:
         raise ValueError(

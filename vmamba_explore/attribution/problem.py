@@ -169,7 +169,7 @@ class Problem:
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """For the time of a `with` block, make torch's and numpy's global generators repeat."""
+        """Seed torch's and numpy's global generators for the duration of the block."""
         legacy, device = np.random.get_state(), self.inputs.device
         try:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.analysis.frame_states import frame_ends
-from vmamba_explore.attribution.attribute import Target, make_problem, undisturbed
+from vmamba_explore.attribution.attribute import Target, make_problem
 from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
@@ -74,7 +74,7 @@ class RelevanceFlow:
         return self.conservation.by_layer[:, 1:] - self.by_direction.sum(-1)
 
     def array(self, clip: int = 0) -> xr.Dataset:
-        """One clip, labelled: `frames`, `handed_on` and `state` over layer, direction, frame."""
+        """One clip, labeled: `frames`, `handed_on` and `state` over layer, direction, frame."""
         dims = ("layer", "direction", "frame")
         coords = {
             "layer": np.arange(self.frames.shape[1]),
@@ -114,10 +114,11 @@ def relevance_flow(
         rows = [_row(run, name, of_o, of_y[name], ends[name][1]) for name in ends]
         found[layer].append(torch.stack(rows, dim=1))  # (batch, direction, quantity)
 
-    with torch.inference_mode(False), torch.enable_grad(), undisturbed(model):
+    with torch.inference_mode(False), torch.enable_grad():
         problem = make_problem(
-            model, clips, target, minus=minus, budget_gib=budget_gib, progress=progress
-        )
+            model.with_constant_weights(), clips, target,
+            minus=minus, budget_gib=budget_gib, progress=progress,
+        )  # fmt: skip
         ledgers = [
             token_ledger(part, passed, ALL_RULES)[1]
             for part, passed in relevance_passes(problem, ALL_RULES, visit)

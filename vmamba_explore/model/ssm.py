@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmamba_explore.edits import Slot, editing
 from vmamba_explore.hooks import HookPoint
-from vmamba_explore.model import surgery
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.surgery import (
+    StateFunction,
+    rescan,
+    scan_with_handovers,
+    without_cut_edges,
+)
 from vmamba_kernels import (
     ScanInputs,
     causal_conv1d,
@@ -23,11 +29,8 @@ from vmamba_kernels import (
     step_size,
 )
 
-StateFunction = Callable[[Tensor], Tensor | None]
-"""Gets a state (batch, d_inner, d_state); what it returns replaces the state, None keeps it."""
-
 CutFunction = Callable[[], tuple[Tensor, Tensor]]
-"""Gives the places of the tokens not to be seen, and of those that are not to see them."""
+"""Returns the (source, target) token indices of the cut edges, in the sequence as it runs."""
 
 BOUNDARY = 64
 """Tokens from one boundary state to the next."""
@@ -58,7 +61,7 @@ class SelectiveSSM(nn.Module):
         arXiv:2407.08476, section 4.4.
     """
 
-    scan_order: Tensor | None
+    full_order: Tensor | None
 
     def __init__(self, config: VideoMambaConfig, direction: str) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class SelectiveSSM(nn.Module):
         self.reverse = order == "spatiotemporal"  # the kernels read backwards without a flip
         other = order is not None and not self.reverse  # through an index: step -> token
         self.register_buffer(
-            "scan_order",
+            "full_order",
             config.grid.backward_indices(order) if other and order else None,
             persistent=False,
         )
@@ -96,8 +99,10 @@ class SelectiveSSM(nn.Module):
             "batch", "d_state", "seqlen", at_least_float32=True, read_only=True
         )
         self.hook_y = HookPoint(*channels, at_least_float32=True)
-        self.handovers: dict[int, list[StateFunction]] = {}
-        self.cuts: list[CutFunction] = []
+        self.handovers: Slot[tuple[int | Callable[[], int], StateFunction]] = Slot()
+        self.cuts: Slot[CutFunction] = Slot()
+        self.convolved: Slot[Callable[[Tensor, Tensor], Tensor]] = Slot()  # (x, u) to u
+        self.orders: Slot[Tensor | None] = Slot()  # shorter ones, where tokens are dropped
 
     @property
     def A(self) -> Tensor:
@@ -106,7 +111,7 @@ class SelectiveSSM(nn.Module):
 
     @property
     def is_observed(self) -> bool:
-        """Whether somebody looks at what a fused scan would not show."""
+        """Whether an edit or a hook needs a value that the fused scan hides."""
         if self.handovers or self.cuts:
             return True
         fed = (self.hook_u, self.hook_B, self.hook_C)  # these are made outside it anyway
@@ -122,7 +127,10 @@ class SelectiveSSM(nn.Module):
         """
         weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         how: dict[str, Any] = {} if in_scan_order else self.how
-        return self.inputs(self.hook_u(causal_conv1d(x, weight, bias, activation="silu", **how)))
+        u = causal_conv1d(x, weight, bias, activation="silu", **how)
+        for edit in self.convolved.values:
+            u = edit(x, u)
+        return self.inputs(self.hook_u(u))
 
     def convolve(self, x: Tensor) -> Tensor:
         """The convolution of `x` with its bias, before the SiLU; shaped like `x`."""
@@ -151,14 +159,18 @@ class SelectiveSSM(nn.Module):
         return self.hook_y(self._scan(inputs._replace(u=u, delta=delta, delta_bias=None)))
 
     def _scan(self, inputs: ScanInputs) -> Tensor:
-        if self.handovers:
-            y, replaced = surgery.scan_with_handovers(self, inputs)
-        else:
-            y, replaced = self._scan_past_hooks(inputs)
-        return surgery.without_cut_edges(self, inputs, y, replaced) if self.cuts else y
+        scan = self._scan_in_pieces if self.handovers else self._scan_past_hooks
+        y, replaced = scan(inputs)
+        cuts = self.cuts.values
+        if cuts and replaced:
+            raise ValueError(
+                f"{self.hook_y.name}: edges are cut and states are replaced in the same scan; what "
+                "a token brings through a replaced state is not defined. Do one of the two."
+            )
+        return without_cut_edges(inputs, y, [places() for places in cuts], self.how)
 
     def _scan_past_hooks(self, inputs: ScanInputs) -> tuple[Tensor, bool]:
-        """y, and whether somebody replaced states."""
+        """y, and whether a hook replaced states."""
         given, y = inputs._asdict() | self.how, None
         if self.hook_h_over_states.is_active or self.hook_h_over_channels.is_active:
             y, over_states, over_channels, _ = selective_scan_with_norms(**given)
@@ -172,54 +184,65 @@ class SelectiveSSM(nn.Module):
             y, h = selective_scan_with_states(**given)
             edited = self.hook_h(h)
             if edited is not h and not torch.equal(edited, h):
-                return surgery.rescan(self, y, h, edited, inputs), True
+                return rescan(inputs, y, h, edited, self.steps(y.shape[-1])), True
         return selective_scan(**given) if y is None else y, False
 
-    @contextmanager
-    def at_handover(self, token: int, function: StateFunction) -> Iterator[None]:
-        """For the time of a `with` block, read or replace the state handed on from one token.
+    def _scan_in_pieces(self, inputs: ScanInputs) -> tuple[Tensor, bool]:
+        """y, and whether a handover replaced a state."""
+        seqlen = inputs.u.shape[-1]
+        points = (
+            self.hook_h, self.hook_h_boundaries, self.hook_h_over_states, self.hook_h_over_channels
+        )  # fmt: skip
+        handovers = [
+            (token() if callable(token) else token, function)
+            for token, function in self.handovers.values
+        ]
+        y, h, replaced = scan_with_handovers(
+            inputs, handovers, self.steps(seqlen), self.how, any(p.is_active for p in points)
+        )
+        if h is not None:
+            self.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
+            self.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
+            self.hook_h_boundaries(h[..., self.boundaries(seqlen)])
+            edited = self.hook_h(h)
+            if edited is not h and not torch.equal(edited, h):
+                raise ValueError(
+                    f"{self.hook_h.name} cannot be edited while states are read or replaced as "
+                    "they are handed on from token to token: which comes first is not defined."
+                )
+        return y, replaced
 
-        The scan stops after `token`, `function` gets the state, and the scan goes on from what it
-        returns. Unlike an edit of `hook_h` this leaves y[token] alone, and no other state is ever
-        kept, so it costs next to nothing.
+    def at_handover(
+        self, token: int | Callable[[], int], function: StateFunction
+    ) -> AbstractContextManager[None]:
+        """Read or replace the state handed on from one token, for the duration of the block.
+
+        The scan stops after `token`, `function` gets the state, and the scan resumes from its
+        result. Unlike an edit of `hook_h` this leaves y[token] alone, and no other state is
+        stored, so it costs next to nothing.
 
         Args:
-            token: Natural index; negative ones count from the end.
-            function: Maps the state (batch, d_inner, d_state) to the one to go on from, or None.
+            token: Natural index; negative ones count from the end. Or a function that returns it
+                when the scan runs.
+            function: Maps the state (batch, d_inner, d_state) to the one to resume from, or None.
         """
-        functions = self.handovers.setdefault(token, [])
-        functions.append(function)
-        try:
-            yield
-        finally:
-            functions.remove(function)
-            if not functions:
-                self.handovers.pop(token, None)
+        return editing((self.handovers, (token, function)))
 
-    @contextmanager
-    def with_cut(self, places: CutFunction) -> Iterator[None]:
-        """For the time of a `with` block, let some tokens not reach some others.
-
-        What they bring is taken out of y before `hook_y`. Edges cut twice are cut once.
-
-        Args:
-            places: Gives the sources and the targets, places in the sequence as it runs.
-        """
-        self.cuts.append(places)
-        try:
-            yield
-        finally:
-            self.cuts.remove(places)
+    @property
+    def scan_order(self) -> Tensor | None:
+        """The order as an index, step -> token; None where the kernels need none."""
+        return self.orders.last(self.full_order)
 
     @property
     def how(self) -> dict[str, Any]:
-        """How the kernels are to read the tokens."""
+        """The reading order, as keywords for the kernels."""
         return {"reverse": self.reverse, "order": self.scan_order}
 
     def steps(self, seqlen: int) -> Tensor:
         """The natural index of the token read at each step, int64 (seqlen,)."""
-        if self.scan_order is not None:
-            return self.scan_order
+        order = self.scan_order
+        if order is not None:
+            return order
         steps = torch.arange(seqlen, device=self.D.device)
         return steps.flip(0) if self.reverse else steps
 

@@ -1,17 +1,20 @@
-"""The scan of one direction while somebody changes it: edited states, handovers, cut edges."""
+"""The scan of one direction with edits: edited states, handovers, cut edges.
+
+Tensors stand in natural clip order; `steps` holds the natural index of the token read at each step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
 
-if TYPE_CHECKING:
-    from vmamba_explore.model.ssm import SelectiveSSM, StateFunction
+StateFunction = Callable[[Tensor], Tensor | None]
+"""Gets a state (batch, d_inner, d_state); its result replaces the state, None keeps it."""
 
 Rectangle = tuple[Tensor, Tensor]
 """Edges from every source to every target, as masks (seqlen,)."""
@@ -30,67 +33,73 @@ def uncut(new: Rectangle, cuts: Sequence[Rectangle]) -> list[Rectangle]:
     return pieces
 
 
-def without_cut_edges(ssm: SelectiveSSM, inputs: ScanInputs, y: Tensor, replaced: bool) -> Tensor:
-    """y less what the sources of each cut bring to its targets, the skip D u included.
+def without_cut_edges(
+    inputs: ScanInputs, y: Tensor, cuts: Sequence[tuple[Tensor, Tensor]], how: dict[str, Any]
+) -> Tensor:
+    """Subtract from y what the sources of each cut bring to its targets, the skip D u included.
 
     Args:
-        ssm: Whose cuts.
-        inputs: What the scan was given, delta after softplus.
-        y: What it gave.
-        replaced: Whether somebody replaced states in it.
-    Raises:
-        ValueError: states were replaced, which do not follow from u.
+        inputs: The scan's inputs, delta after softplus.
+        y: The scan's output, (batch, d_inner, seqlen).
+        cuts: (sources, targets) of each cut, token indices; edges cut twice are cut once.
+        how: The reading order, as keywords for the kernels.
     """
-    if replaced:
-        raise ValueError(
-            f"{ssm.hook_y.name}: edges are cut and states are replaced in the same scan; what a "
-            "token brings through a replaced state is not defined. Do one of the two."
-        )
     done: list[Rectangle] = []
-    for places in ssm.cuts:
+    for cut in cuts:
         masks = []
-        for chosen in places():
+        for chosen in cut:
             mask = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
             mask[chosen.to(y.device)] = True
             masks.append(mask)
         done += uncut((masks[0], masks[1]), done)
     for sources, targets in done:
-        only = inputs._replace(u=inputs.u * sources)._asdict() | ssm.how
+        only = inputs._replace(u=inputs.u * sources)._asdict() | how
         y = torch.where(targets, y - selective_scan(**only), y)
     return y
 
 
-def scan_with_handovers(ssm: SelectiveSSM, inputs: ScanInputs) -> tuple[Tensor, bool]:
+def scan_with_handovers(
+    inputs: ScanInputs,
+    handovers: Sequence[tuple[int, StateFunction]],
+    steps: Tensor,
+    how: dict[str, Any],
+    keep: bool,
+) -> tuple[Tensor, Tensor | None, bool]:
     """Scan in pieces, one up to each handover.
 
+    Args:
+        inputs: The scan's inputs, delta after softplus.
+        handovers: Tokens, and the function that gets the state each hands on.
+        steps, how: The reading order, as an index and as keywords for the kernels.
+        keep: Whether to keep every state.
     Returns:
-        y in natural order, and whether a state was replaced.
+        y; every state before its handover, or None; and whether a function replaced a state.
+    Raises:
+        ValueError: there is no such token, or a function returned something else than a state.
     """
-    steps = ssm.steps(seqlen := inputs.u.shape[-1])
-    place = steps.argsort()
+    place, seqlen = steps.argsort(), inputs.u.shape[-1]
+    reverse, gathered = how["reverse"], how["order"] is not None
     at_step: dict[int, list[StateFunction]] = {}
-    for token, functions in ssm.handovers.items():
+    for token, function in handovers:
         if not -seqlen <= token < seqlen:
             raise ValueError(
                 f"A state is to be handed on after token {token}, but there are only "
                 f"{seqlen} tokens, 0 to {seqlen - 1}."
             )
-        at_step.setdefault(int(place[token]), []).extend(functions)
-    points = (ssm.hook_h, ssm.hook_h_boundaries, ssm.hook_h_over_states, ssm.hook_h_over_channels)
-    keep = any(point.is_active for point in points)
+        at_step.setdefault(int(place[token]), []).append(function)
     u, delta, A, B, C, D = inputs[:6]
-    if ssm.scan_order is not None:
+    if gathered:
         u, delta, B, C = (x[..., steps] for x in (u, delta, B, C))
     ys, states, state, start, replaced = [], [], None, 0, False
     for stop in sorted({*(step + 1 for step in at_step), seqlen}):
-        part = slice(seqlen - stop, seqlen - start) if ssm.reverse else slice(start, stop)
+        part = slice(seqlen - stop, seqlen - start) if reverse else slice(start, stop)
         piece = ScanInputs(
             u[..., part], delta[..., part], A, B[..., part], C[..., part], D, None, state
-        )._asdict() | {"reverse": ssm.reverse}
+        )._asdict() | {"reverse": reverse}
         if keep:
             y, h = selective_scan_with_states(**piece)
             states.append(h)
-            state = h[..., 0 if ssm.reverse else -1]
+            state = h[..., 0 if reverse else -1]
         else:
             y, state = selective_scan(**piece, return_last_state=True)
         ys.append(y)
@@ -99,43 +108,37 @@ def scan_with_handovers(ssm: SelectiveSSM, inputs: ScanInputs) -> tuple[Tensor, 
             if edited is not None and edited is not state:
                 state, replaced = _checked_state(edited, state), True
         start = stop
-    if keep:
-        h = _joined(ssm, states)
-        ssm.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
-        ssm.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
-        ssm.hook_h_boundaries(h[..., ssm.boundaries(seqlen)])
-        edited = ssm.hook_h(h)
-        if edited is not h and not torch.equal(edited, h):
-            raise ValueError(
-                f"{ssm.hook_h.name} cannot be edited while states are read or replaced as they "
-                "are handed on from token to token: which comes first is not defined."
-            )
-    return _joined(ssm, ys), replaced
+
+    def joined(pieces: list[Tensor]) -> Tensor:
+        whole = torch.cat(pieces[::-1] if reverse else pieces, dim=-1)
+        return whole[..., place] if gathered else whole
+
+    return joined(ys), joined(states) if keep else None, replaced
 
 
-def rescan(ssm: SelectiveSSM, y: Tensor, h: Tensor, edited: Tensor, inputs: ScanInputs) -> Tensor:
-    """Take the states that differ from h, and let all others follow from them.
+def rescan(inputs: ScanInputs, y: Tensor, h: Tensor, edited: Tensor, steps: Tensor) -> Tensor:
+    """Scan again from the states that differ from h; all others follow the recurrence.
 
     Args:
-        ssm: Whose scan.
-        y, h, edited: What the scan gave, and the states to take, natural order.
-        inputs: What the scan was given, delta after softplus.
+        inputs: The scan's inputs, delta after softplus.
+        y, h: The scan's output and its states.
+        edited: The states to use, shaped like h.
+        steps: The reading order.
     Returns:
-        y, (batch, d_inner, seqlen); a clip that nobody touched keeps its bits.
+        y, (batch, d_inner, seqlen); a clip without edited states keeps its bits.
     """
-    steps = ssm.steps(y.shape[-1])
     u, delta, A, B, C, D = inputs[:6]
     u, delta, B, C, y, h, edited = (x[..., steps] for x in (u, delta, B, C, y, h, edited))
     changed = edited != h
     if changed.all():
-        return _read(ssm, edited, u, C).to(y.dtype)[..., steps.argsort()]
+        return _read(edited, u, C, D).to(y.dtype)[..., steps.argsort()]
     tokens = changed.flatten(0, 2).any(0).nonzero().flatten().tolist()
     pieces = [y[..., : tokens[0]]]
     before = h[..., tokens[0]]  # the state that the recurrence brings to the edited token
     for token, end in zip(tokens, [*tokens[1:], y.shape[-1]], strict=True):
         state = torch.where(changed[..., token], edited[..., token], before)
         at = slice(token, token + 1)
-        pieces.append(_read(ssm, state.unsqueeze(-1), u[..., at], C[..., at]).to(y.dtype))
+        pieces.append(_read(state.unsqueeze(-1), u[..., at], C[..., at], D).to(y.dtype))
         # up to the next edit, whose own y is replaced in the next round
         span = slice(token + 1, min(end + 1, y.shape[-1]))
         if span.start < span.stop:
@@ -154,17 +157,10 @@ def rescan(ssm: SelectiveSSM, y: Tensor, h: Tensor, edited: Tensor, inputs: Scan
     return torch.where(touched, torch.cat(pieces, dim=-1), y)[..., steps.argsort()]
 
 
-def _read(ssm: SelectiveSSM, h: Tensor, u: Tensor, C: Tensor) -> Tensor:
+def _read(h: Tensor, u: Tensor, C: Tensor, D: Tensor | None) -> Tensor:
     """y of given states: sum_n C[n] h[n] + D u."""
     read = torch.einsum("bdnt,bnt->bdt", h, C.to(h.dtype))
-    return read + ssm.D.to(h.dtype)[:, None] * u.to(h.dtype)
-
-
-def _joined(ssm: SelectiveSSM, pieces: list[Tensor]) -> Tensor:
-    """Pieces of a scan, in the order in which they were made, along the natural token axis."""
-    if ssm.scan_order is not None:
-        return torch.cat(pieces, dim=-1)[..., ssm.scan_order.argsort()]
-    return torch.cat(pieces[::-1] if ssm.reverse else pieces, dim=-1)
+    return read if D is None else read + D.to(h.dtype)[:, None] * u.to(h.dtype)
 
 
 def _checked_state(edited: object, state: Tensor) -> Tensor:

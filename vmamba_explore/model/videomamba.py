@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vmamba_explore.clips.clip import Clip
+from vmamba_explore.edits import Slot, editing, pinned
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.hub import OnTheHub
@@ -67,8 +68,8 @@ class VideoMamba(nn.Module, OnTheHub):
         self.config = config
         self.grid = config.grid
         self.class_names: tuple[str, ...] | None = None
-        self.kept_tokens: Tensor | None = None  # natural indices, where some are dropped
-        self.recomputes = False  # whether a gradient runs each block a second time
+        self.kept: Slot[Tensor | None] = Slot()
+        self.recompute: Slot[bool] = Slot()
         d_model = config.d_model
         self.patch_embed = PatchEmbed(config)
         self.cls_token = (
@@ -88,6 +89,11 @@ class VideoMamba(nn.Module, OnTheHub):
         self.head = nn.Linear(d_model, config.num_classes)
         self._init_weights()
         name_hooks(self)
+
+    @property
+    def kept_tokens(self) -> Tensor | None:
+        """The natural indices of the tokens that the blocks see; None where none are dropped."""
+        return self.kept.last(None)
 
     def forward(
         self, clips: Float[Tensor, "batch channels num_frames height width"]
@@ -118,8 +124,9 @@ class VideoMamba(nn.Module, OnTheHub):
     ) -> Float[Tensor, "batch seqlen d_model"]:
         """Give the last block's output, natural clip order; `read_out` makes it logits."""
         residual = self.embed(clips)
-        if self.kept_tokens is not None:
-            residual = residual[:, self.kept_tokens]
+        kept = self.kept_tokens
+        if kept is not None:
+            residual = residual[:, kept]
         for layer in self.layers:
             residual = self.run_block(layer, residual)
         return residual
@@ -127,26 +134,21 @@ class VideoMamba(nn.Module, OnTheHub):
     def run_block(
         self, block: Callable[[Tensor], Tensor], residual: Float[Tensor, "batch seqlen d_model"]
     ) -> Float[Tensor, "batch seqlen d_model"]:
-        """Run one block; inside `recomputing` its gradient keeps `residual` and nothing else."""
-        if self.recomputes and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(block, residual, use_reentrant=False))
+        """Run one block; inside `recomputing` its gradient stores `residual` and nothing else."""
+        if self.recompute.last(False) and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(pinned(block), residual, use_reentrant=False))
         return block(residual)
 
-    @contextmanager
-    def recomputing(self, wanted: bool = True) -> Iterator[None]:
-        """For the time of a `with` block, let gradients take less memory and a third more time.
+    def recomputing(self, wanted: bool = True) -> AbstractContextManager[None]:
+        """Let gradients take less memory and a third more time, for the duration of the block.
 
-        Of each block only its input is kept; the block is run again when its gradient is made.
-        Values and gradients keep their bits. What edits the model must still do so then.
+        Only the input of each block of the model is stored; its gradient runs the block a second
+        time, under the edits of the first. Values and gradients keep their bits.
 
         Args:
-            wanted: False changes nothing.
+            wanted: False runs every block once.
         """
-        before, self.recomputes = self.recomputes, wanted
-        try:
-            yield
-        finally:
-            self.recomputes = before
+        return editing((self.recompute, wanted))
 
     def embed(
         self, clips: Float[Tensor, "batch channels num_frames height width"]
@@ -174,25 +176,30 @@ class VideoMamba(nn.Module, OnTheHub):
         cls_index = self.grid.cls_index
         if cls_index is None:
             return self.head(self.norm_f(residual.to(dtype)).mean(dim=1))
-        if self.kept_tokens is not None:
-            cls_index = int((self.kept_tokens < cls_index).sum())
+        kept = self.kept_tokens
+        if kept is not None:
+            cls_index = int((kept < cls_index).sum())
         return self.head(self.norm_f(residual[:, cls_index].to(dtype)))
 
     @contextmanager
     def only_tokens(self, kept: Sequence[int] | Tensor) -> Iterator[None]:
-        """For the time of a `with` block, let the blocks see only some of the tokens.
+        """Let the blocks see only some of the tokens, for the duration of the block.
 
-        The others are left out after they got their positions: no block, no convolution and no
-        scan ever meets them. `seqlen` is then the number of those kept.
+        The others are dropped after they got their positions: they reach no block, no convolution
+        and no scan, and `seqlen` counts the kept tokens. Inside another such block, tokens that
+        either of the two drops are dropped.
 
         Args:
             kept: Natural indices of the tokens to keep, the class token among them.
         Raises:
-            ValueError: an index is out of range, none is left, or the class token, which is what
-                is read, would be dropped.
+            ValueError: an index is out of range, no token is left, or the class token, which the
+                logits are read from, would be dropped.
         """
         chosen = self.grid.checked(kept, "VideoMamba.only_tokens").to(self.head.weight.device)
         seqlen, cls_index = self.grid.seqlen, self.grid.cls_index
+        outer = self.kept_tokens
+        if outer is not None:
+            chosen = chosen[torch.isin(chosen, outer)]
         if not len(chosen):
             raise ValueError(
                 f"VideoMamba.only_tokens: got 0 tokens, expected at least one of 0 to {seqlen - 1}."
@@ -202,25 +209,32 @@ class VideoMamba(nn.Module, OnTheHub):
                 f"VideoMamba.only_tokens: the class token, index {cls_index}, is what the logits "
                 "are read from and must be kept."
             )
-        if self.kept_tokens is not None:
-            raise ValueError("VideoMamba.only_tokens: tokens are being dropped already.")
         place = torch.full((seqlen,), -1, device=chosen.device)
         place[chosen] = torch.arange(len(chosen), device=chosen.device)
-        ordered = [
-            (module, module.scan_order)
-            for module in self.modules()
-            if isinstance(module, SelectiveSSM) and module.scan_order is not None
-        ]
-        try:
-            self.kept_tokens = chosen
-            for module, order in ordered:
-                shorter = place[order]
-                module.scan_order = shorter[shorter >= 0]
+        orders = []
+        for module in self.modules():
+            if isinstance(module, SelectiveSSM) and module.full_order is not None:
+                shorter = place[module.full_order]
+                orders.append((module.orders, shorter[shorter >= 0]))
+        with editing((self.kept, chosen), *orders):
             yield
-        finally:
-            self.kept_tokens = None
-            for module, order in ordered:
-                module.scan_order = order
+
+    def check_whole(self, call: str) -> None:
+        """Raise ValueError where tokens are dropped; `call` begins the message."""
+        if self.kept_tokens is not None:
+            raise ValueError(
+                f"{call}: tokens are being dropped, and the whole grid is needed. Leave the `with` "
+                "block that drops them first."
+            )
+
+    def with_constant_weights(self) -> VideoMamba:
+        """Return the same model in evaluation mode and without gradients to its weights.
+
+        Only the module objects are new: weights, buffers and edits are shared with this model, so
+        nothing is copied and nothing changes here. Module hooks registered on one of the two are
+        not seen by the other.
+        """
+        return cast(VideoMamba, _with_constant_weights(self))
 
     def positions(self) -> tuple[Tensor | None, Tensor | None]:
         """The position embeddings of the video tokens, (1, num_patches, d_model), and of the class
@@ -276,3 +290,17 @@ class VideoMamba(nn.Module, OnTheHub):
                 nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))
                 with torch.no_grad():
                     module.out_proj.weight /= math.sqrt(self.config.depth)
+
+
+def _with_constant_weights(module: nn.Module) -> nn.Module:
+    other = type(module).__new__(type(module))
+    for name, value in vars(module).items():  # of parameters, children and hooks, tables of its own
+        other.__dict__[name] = value.copy() if isinstance(value, dict) else value
+    other.__dict__["training"] = False
+    for name, weight in module._parameters.items():
+        if weight is not None:
+            other._parameters[name] = nn.Parameter(weight.detach(), requires_grad=False)
+    for name, child in module._modules.items():
+        if child is not None:
+            other._modules[name] = _with_constant_weights(child)
+    return other

@@ -1,7 +1,8 @@
-"""Change one thing inside a running model and see what follows: context managers.
+"""Context managers that change one thing inside a running model.
 
-Each holds for the time of its `with` block and for any call of the model in it, can be nested, and
-leaves nothing behind, whatever happens inside. All run on the fast kernels.
+Each applies to every run of the model that the thread or asyncio task of its block makes, for the
+duration of the block; see `edits`. They can be nested, and nothing stays behind, even on error. All
+run on the fast kernels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vmamba_explore.edits import editing
 from vmamba_explore.hooks import HookFunction, HookPoint, attached
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.past import (
@@ -56,32 +58,29 @@ def ablate(
     *,
     frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
-    """For the time of a `with` block, put a constant in place of what passes some hook points.
+    """Replace the values at hook points by a constant for the duration of the block.
 
     Args:
         model: The model.
         name: A hook name, a pattern such as "layers.3.*hook_delta", or a list of these.
         value: A number; or "mean", the clip's own mean over its video tokens, channel by channel,
-            which takes the place of every video token (the class token, which is not part of the
-            clip, keeps its own value).
+            which replaces every video token (the class token keeps its own value).
         frames: Only at the tokens of these token frames; None: everywhere.
     Raises:
         KeyError: a name matches no hook point.
-        ValueError: there is no such frame, or a hook point can only be read.
+        ValueError: there is no such frame, or a hook point is read-only.
     """
     if isinstance(value, str) and value != "mean":
         raise ValueError(f"ablate: value is {value!r}, expected a number or 'mean'.")
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
-        if value == "mean":
-            video = _places(model, (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0], old.device)
-            axis = point.axes.index("seqlen")
-            mean = old.index_select(axis, video).mean(axis, keepdim=True)
-            chosen = video if tokens is None else _places(model, tokens, old.device)
-            return _put(old, mean.expand_as(old), point, chosen)
-        where = None if tokens is None else _places(model, tokens, old.device)
-        return _put(old, torch.full_like(old, float(value)), point, where)
+        if value != "mean":
+            return _put(model, old, torch.full_like(old, float(value)), point, tokens)
+        video = (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0]
+        axis = point.axes.index("seqlen")
+        mean = old.index_select(axis, _places(model, video, old.device)).mean(axis, keepdim=True)
+        return _put(model, old, mean.expand_as(old), point, video if tokens is None else tokens)
 
     return attached(model, _hooks(model, name, replace, "ablate"))
 
@@ -93,7 +92,7 @@ def patch(
     *,
     frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
-    """For the time of a `with` block, put what another run had there into some hook points.
+    """Replace the values at hook points by those of another run for the duration of the block.
 
     Args:
         model: The model.
@@ -102,8 +101,8 @@ def patch(
         frames: Only at the tokens of these token frames; None: everywhere.
     Raises:
         KeyError: a name matches no hook point, or was not recorded.
-        ValueError: the source has another shape, there is no such frame, or a hook point can only
-            be read.
+        ValueError: the source has another shape, there is no such frame, or a hook point is
+            read-only.
     """
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
@@ -114,8 +113,7 @@ def patch(
                 f"patch: {point.name} is ({', '.join(point.axes)}) = {tuple(old.shape)} in this "
                 f"run, and the source has {tuple(new.shape)}; expected the same, or a batch of 1."
             )
-        where = None if tokens is None else _places(model, tokens, old.device)
-        return _put(old, usable(new).to(old).expand_as(old), point, where)
+        return _put(model, old, usable(new).to(old).expand_as(old), point, tokens)
 
     hooks = _hooks(model, name, replace, "patch")
     if isinstance(source, Trace):
@@ -125,9 +123,9 @@ def patch(
 
 
 def mute(model: VideoMamba, direction: str, layers: Layers = None) -> AbstractContextManager[None]:
-    """For the time of a `with` block, take one direction's output out of some layers.
+    """Mute one direction's output in some layers for the duration of the block.
 
-    Its y is zero, the skip D u included; the other direction and the gate stay as they are.
+    Its y is zero, the skip D u included; the other direction and the gate are unchanged.
 
     Args:
         model: The model.
@@ -148,10 +146,10 @@ def freeze_state(
     direction: str | None = None,
     layers: Layers = None,
 ) -> AbstractContextManager[None]:
-    """For the time of a `with` block, let some tokens neither write into the state nor fade it.
+    """Let some tokens neither write to nor decay the state, for the duration of the block.
 
-    delta is 0 there, so A_bar is 1 and B_bar is 0: inside the scan this is the same as deleting
-    them. They still read the state, and their neighbours' convolutions still see them.
+    delta is 0 there, so A_bar is 1 and B_bar is 0: inside the scan this equals deleting them. They
+    still read the state, and the convolutions of their neighbors still read them.
 
     Args:
         model: The model.
@@ -165,8 +163,7 @@ def freeze_state(
     chosen = _chosen(model, frames, tokens, "freeze_state")
 
     def replace(delta: Tensor, point: HookPoint) -> Tensor:
-        where = _places(model, chosen, delta.device)
-        return _put(delta, torch.zeros_like(delta), point, where)
+        return _put(model, delta, torch.zeros_like(delta), point, chosen)
 
     names = [scan.ssm.hook_delta.name for scan in scans(model, layers, direction)]
     return attached(model, [(name, replace) for name in names])
@@ -178,9 +175,9 @@ def drop_tokens(
     *,
     frames: Frames | None = None,
 ) -> AbstractContextManager[None]:
-    """For the time of a `with` block, remove tokens after they got their positions.
+    """Remove tokens after they got their positions, for the duration of the block.
 
-    No block ever meets them: the model's own way of not having seen something.
+    They reach no block: this is the model's own way of not having seen something.
 
     Args:
         model: The model.
@@ -188,7 +185,7 @@ def drop_tokens(
         frames: Token frames, instead of or beside tokens.
     Raises:
         ValueError: there is no such frame or token, none would be left, or the class token, which
-            is what is read, would be dropped.
+            the logits are read from, would be dropped.
     """
     kept = torch.ones(model.grid.seqlen, dtype=torch.bool)
     kept[_chosen(model, frames, tokens, "drop_tokens")] = False
@@ -198,26 +195,25 @@ def drop_tokens(
 def cut_edges(
     model: VideoMamba, layer: int, direction: str, sources: Tokens, targets: Tokens
 ) -> AbstractContextManager[None]:
-    """For the time of a `with` block, let some tokens not reach some others through one scan.
+    """Cut what some tokens bring to others through one scan, for the duration of the block.
 
     With the delta, B and C of the run, the scan is linear in u; what `sources` bring to `targets`
-    is taken away::
+    is subtracted::
 
         y[targets] -= scan(u at the sources, 0 elsewhere)[targets]
 
     A token in both also loses what it brings to itself, the skip D u included. Everything else,
-    this layer's other direction too, goes on. Edges that several cuts share are cut once, and
-    edits of `hook_y`, such as `mute`, come after.
+    this layer's other direction included, is unchanged. Edges that several cuts share are cut
+    once, and edits of `hook_y`, such as `mute`, come after.
 
     Args:
         model: The model.
         layer: Block number, from 0.
         direction: "forward" or "backward".
-        sources: Natural indices of the tokens that are not to be seen.
-        targets: Natural indices of those that are not to see them.
+        sources, targets: Natural indices of the tokens at the two ends of the cut edges.
     Raises:
         ValueError: there is no such layer, direction or token; while the model runs, if states of
-            this scan are replaced at the same time, because they do not follow from u.
+            this scan are replaced at the same time, because they do not depend on u.
     """
     (scan,) = scans(model, layer, direction)
     hidden = model.grid.checked(sources, "cut_edges, sources")
@@ -227,7 +223,7 @@ def cut_edges(
         device = scan.ssm.D.device
         return _places(model, hidden, device), _places(model, blind, device)
 
-    return scan.ssm.with_cut(places)
+    return editing((scan.ssm.cuts, places))
 
 
 def _hooks(
@@ -238,7 +234,7 @@ def _hooks(
     for hook in names:
         if points[hook].read_only:
             raise ValueError(
-                f"{call}: {hook} is computed for reading only and feeds nothing; name what is to "
+                f"{call}: {hook} is computed for reading only and feeds nothing; name what should "
                 "change, such as hook_u, hook_delta, hook_B, hook_C, hook_h or hook_y."
             )
     return [(hook, function) for hook in names]
@@ -259,14 +255,16 @@ def _chosen(
 
 
 def _places(model: VideoMamba, tokens: Tensor, device: torch.device) -> Tensor:
-    """Where natural tokens stand in the sequence that runs now; dropped ones are left out."""
+    """The places of natural tokens in the sequence of this run, dropped ones left out."""
     return torch.isin(natural_tokens(model), tokens).nonzero()[:, 0].to(device)
 
 
-def _put(old: Tensor, new: Tensor, point: HookPoint, where: Tensor | None) -> Tensor:
-    """`old` with `new` at some places along the token axis (None: all)."""
-    if where is None:
+def _put(
+    model: VideoMamba, old: Tensor, new: Tensor, point: HookPoint, tokens: Tensor | None
+) -> Tensor:
+    """Return `old` with `new` at some natural tokens (None: all)."""
+    if tokens is None:
         return new
-    axis = point.axes.index("seqlen")
+    axis, where = point.axes.index("seqlen"), _places(model, tokens, old.device)
     changed = old.clone()  # keeps the order of its memory, on which sums of products depend
     return changed.index_copy_(axis, where, new.index_select(axis, where))

@@ -1,16 +1,17 @@
-"""What a scan brings along at a frame boundary, and putting another past in its place."""
+"""What crosses a frame boundary in a scan, and how to replace it by another clip's past."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vmamba_explore.hooks import HookPoint, attached
+from vmamba_explore.edits import Addition, editing
+from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.places import (
     Boundary,
@@ -30,9 +31,9 @@ Key = tuple[int, str, int]
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What each scan of a run had with it when it crossed the boundaries between frames.
+    """What crosses the boundaries between frames in each scan of a run.
 
-    This is all that the tokens on the far side can know of those on the near side through that
+    This is all that reaches the tokens on the far side from those on the near side through that
     scan: the state, and the last inputs of its convolution.
 
     Args:
@@ -74,18 +75,18 @@ class Past:
         if key not in self.states:
             raise ValueError(
                 f"This past holds no boundary {frame} of layer {layer}, {direction}; it holds "
-                f"boundaries {', '.join(map(str, self.frames))}. record_past makes it, from a "
+                f"boundaries {', '.join(map(str, self.frames))}. record_past makes one, from a "
                 "model of the same layers and directions."
             )
         return self.states[key]
 
 
 def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -> Past:
-    """Run the model and keep what every scan hands over at the boundaries between frames.
+    """Run the model and record what every scan hands over at the boundaries between frames.
 
     Boundary k lies before token frame k. A scan that reads frames in natural order hands over the
     past of the frames below k, one that reads them backwards that of k and above. No other state
-    is kept: about 0.7 MB a clip for the demo model.
+    is stored: about 0.7 MB a clip for the demo model.
 
     Args:
         model: The model.
@@ -107,29 +108,28 @@ def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -
         )
     states: dict[Key, Tensor] = {}
     tails: dict[Key, Tensor] = {}
-    with ExitStack() as stack:
-        for scan in scans(model):
-            crossings = {frame: boundary(model, scan.ssm, frame) for frame in wanted}
-            for frame, crossing in crossings.items():
-                keep = partial(_keep, states, (scan.layer, scan.direction, frame))
-                stack.enter_context(scan.ssm.at_handover(crossing.handover, keep))
-            cut = partial(_keep_tails, tails, scan, crossings)
-            stack.enter_context(passing(scan.mixer.hook_x, cut))
+    edits: list[Addition] = []
+    for scan in scans(model):
+        crossings = {frame: boundary(model, scan.ssm, frame) for frame in wanted}
+        for frame, crossing in crossings.items():
+            keep = partial(_keep, states, (scan.layer, scan.direction, frame))
+            edits.append((scan.ssm.handovers, (crossing.handover, keep)))
+        edits.append((scan.mixer.hook_x.observers, partial(_keep_tails, tails, scan, crossings)))
+    with editing(*edits):
         model(batch)
     return Past(states, tails, wanted)
 
 
-@contextmanager
 def reset_state(
     model: VideoMamba,
     frame: Frames,
     *,
     direction: str | None = None,
     layers: Layers = None,
-) -> Iterator[None]:
-    """For the time of a `with` block, let scans forget everything at a frame boundary.
+) -> AbstractContextManager[None]:
+    """Make scans hand over zeros at a frame boundary, for the duration of the block.
 
-    The state handed over becomes zero. The convolution still reaches d_conv - 1 tokens back.
+    The convolution still reaches d_conv - 1 tokens back.
 
     Args:
         model: The model.
@@ -139,11 +139,9 @@ def reset_state(
     Raises:
         ValueError: there is no such boundary, direction or layer.
     """
-    with _handing_on(model, frame, None, scans(model, layers, direction)):
-        yield
+    return editing(*_states(model, frame, None, scans(model, layers, direction)))
 
 
-@contextmanager
 def swap_state(
     model: VideoMamba,
     frame: Frames,
@@ -151,15 +149,15 @@ def swap_state(
     *,
     direction: str | None = None,
     layers: Layers = None,
-) -> Iterator[None]:
-    """For the time of a `with` block, replace the states that scans hand over at a boundary.
+) -> AbstractContextManager[None]:
+    """Replace the states that scans hand over at a boundary, for the duration of the block.
 
-    The convolution still sees the clip's own last tokens; `transplant` replaces these too.
+    The convolution still reads the clip's own last tokens; `transplant` replaces these too.
 
     Args:
         model: The model.
         frame: The boundary before this token frame; or one for each clip of the batch.
-        donor: What `record_past` gave for other clips, or one state for all scans chosen,
+        donor: The `Past` of other clips, or one state for all scans chosen,
             (batch, d_inner, d_state). A batch of 1 serves every clip.
         direction: "forward", "backward", or None for both.
         layers: One layer, several, or None for all.
@@ -171,11 +169,9 @@ def swap_state(
             f"swap_state: donor is {type(donor).__name__}, expected what record_past gives, or a "
             "tensor (batch, d_inner, d_state); reset_state puts zeros."
         )
-    with _handing_on(model, frame, donor, scans(model, layers, direction)):
-        yield
+    return editing(*_states(model, frame, donor, scans(model, layers, direction)))
 
 
-@contextmanager
 def transplant(
     model: VideoMamba,
     past: Past,
@@ -183,17 +179,17 @@ def transplant(
     *,
     direction: str | None = None,
     layers: Layers = None,
-) -> Iterator[None]:
-    """For the time of a `with` block, give scans another clip's past at a frame boundary.
+) -> AbstractContextManager[None]:
+    """Give scans another clip's past at a frame boundary, for the duration of the block.
 
     Replaces all that crosses the boundary in a scan: the state, and the convolution's inputs of
-    the last d_conv - 1 tokens before it. The next d_conv - 1 values of u are made again from
+    the last d_conv - 1 tokens before it. The next d_conv - 1 values of u are recomputed from
     these, and delta, B and C follow. In a model that only reads forward, doing this at every
-    layer gives every token from the boundary on what it has in the spliced clip.
+    layer gives every token from the boundary on the values it has in the spliced clip.
 
     Args:
         model: The model.
-        past: What `record_past` gave for other clips. A batch of 1 serves every clip.
+        past: The `Past` of other clips. A batch of 1 serves every clip.
         frame: The boundary before this token frame; or one for each clip of the batch.
         direction: "forward", "backward", or None for both.
         layers: One layer, several, or None for all.
@@ -201,52 +197,33 @@ def transplant(
         ValueError: there is no such boundary, direction or layer, or the past is of another batch
             or model.
     """
-    with ExitStack() as stack:
-        stack.enter_context(swap_state(model, frame, past, direction=direction, layers=layers))
-        for scan in scans(model, layers, direction):
-            seen: list[Tensor] = []
-            stack.enter_context(passing(scan.mixer.hook_x, partial(_remember, seen)))
-            for at in _distinct(frame):
-                tail = past.tails[scan.layer, scan.direction, at]
-                crossing = boundary(model, scan.ssm, at)
-                function = partial(
-                    _put_tail, model, model.kept_tokens, scan, crossing, tail, seen, frame, at
-                )
-                stack.enter_context(attached(model, [(scan.ssm.hook_u.name, function)]))
-        yield
+    chosen = scans(model, layers, direction)
+    edits = _states(model, frame, past, chosen)
+    for scan in chosen:
+        for at in _distinct(frame):
+            tail = past.tails[scan.layer, scan.direction, at]
+            edits.append((scan.ssm.convolved, partial(_put_tail, model, scan.ssm, tail, frame, at)))
+    return editing(*edits)
 
 
-@contextmanager
-def passing(point: HookPoint, see: Callable[[Tensor], object]) -> Iterator[None]:
-    """For the time of a `with` block, call `see` with what leaves a hook point, edits included."""
-
-    def look(module: nn.Module, arguments: object, value: Tensor) -> None:
-        see(value)
-
-    handle = point.register_forward_hook(look)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _handing_on(
+def _states(
     model: VideoMamba, frame: Frames, donor: Past | Tensor | None, chosen: list[Scan]
-) -> Iterator[None]:
-    """Let scans hand on what `donor` says, None: a state of zero."""
-    with ExitStack() as stack:
-        for scan in chosen:
-            for at in _distinct(frame):
-                crossing = boundary(model, scan.ssm, at)
-                state = (
-                    donor.state(scan.layer, scan.direction, at)
-                    if isinstance(donor, Past)
-                    else donor
-                )
-                function = partial(_put_state, model, model.kept_tokens, state, frame, at)
-                stack.enter_context(scan.ssm.at_handover(crossing.handover, function))
-        yield
+) -> list[Addition]:
+    """The edits that replace the states handed over by those of `donor`, None: by zeros."""
+    edits: list[Addition] = []
+    for scan in chosen:
+        for at in _distinct(frame):
+            find = partial(_handover, model, scan.ssm, at)
+            find()  # raises where there is no such boundary
+            state = (
+                donor.state(scan.layer, scan.direction, at) if isinstance(donor, Past) else donor
+            )
+            edits.append((scan.ssm.handovers, (find, partial(_put_state, state, frame, at))))
+    return edits
+
+
+def _handover(model: VideoMamba, ssm: SelectiveSSM, frame: int) -> int:
+    return boundary(model, ssm, frame).handover
 
 
 def _keep(states: dict[Key, Tensor], key: Key, state: Tensor) -> None:
@@ -260,75 +237,51 @@ def _keep_tails(
         tails[scan.layer, scan.direction, frame] = x[..., crossing.before.to(x.device)]
 
 
-def _remember(seen: list[Tensor], value: Tensor) -> None:
-    seen[:] = [value]
-
-
 def _distinct(frame: Frames) -> list[int]:
     return sorted(set(numbers(frame)))
 
 
-def _mine(frame: Frames, at: int, batch: int, device: torch.device) -> Tensor | None:
-    """Which clips are cut at boundary `at`, bool (batch,); None: all."""
-    wanted = numbers(frame)
+def _where_mine(frame: Frames, at: int, new: Tensor, old: Tensor) -> Tensor:
+    """`new` for the clips that are cut at boundary `at`, `old` for the others."""
+    wanted, batch = numbers(frame), len(old)
     if len(wanted) != batch:
         if len(wanted) == 1 and not isinstance(frame, Sequence):
-            return None
+            return new
         raise ValueError(
             f"{len(wanted)} boundaries were given for a batch of {batch} clips; expected one "
             "number, or one for each clip."
         )
-    return torch.tensor([k == at for k in wanted], device=device)
+    mine = torch.tensor([k == at for k in wanted], device=old.device)
+    return torch.where(mine[:, None, None], new, old)
 
 
-def _put_state(
-    model: VideoMamba,
-    kept: Tensor | None,
-    donor: Tensor | None,
-    frame: Frames,
-    at: int,
-    state: Tensor,
-) -> Tensor:
-    _check_kept(model, kept)
+def _put_state(donor: Tensor | None, frame: Frames, at: int, state: Tensor) -> Tensor:
     if donor is None:
         new = torch.zeros_like(state)
     else:
         _check_donor("state", ("d_inner", "d_state"), donor, state)
         new = usable(donor).to(state).expand_as(state)
-    mine = _mine(frame, at, len(state), state.device)
-    return new if mine is None else torch.where(mine[:, None, None], new, state)
-
-
-def _check_kept(model: VideoMamba, kept: Tensor | None) -> None:
-    if model.kept_tokens is not kept:
-        raise ValueError(
-            "Which tokens are dropped has changed since a boundary was looked up: drop tokens "
-            "first, and edit states in a `with` block inside that one."
-        )
+    return _where_mine(frame, at, new, state)
 
 
 def _put_tail(
     model: VideoMamba,
-    kept: Tensor | None,
-    scan: Scan,
-    crossing: Boundary,
+    ssm: SelectiveSSM,
     tail: Tensor,
-    seen: list[Tensor],
     frame: Frames,
     at: int,
+    x: Tensor,
     u: Tensor,
-    point: HookPoint,
 ) -> Tensor:
-    _check_kept(model, kept)
-    (x,), after = seen, crossing.after.to(u.device)
+    crossing = boundary(model, ssm, at)
+    after = crossing.after.to(u.device)
     own = x[..., after]
     _check_donor("convolution tail", ("d_inner", "d_conv - 1"), tail, x[..., crossing.before])
     piece = torch.cat([usable(tail).to(own).expand(len(own), -1, -1), own], dim=-1)
-    conv = scan.ssm.conv1d
+    conv = ssm.conv1d
     made = causal_conv1d(piece, conv.weight.squeeze(1), conv.bias, activation="silu")
     new = u.clone().index_copy_(-1, after, made[..., tail.shape[-1] :].to(u.dtype))
-    mine = _mine(frame, at, len(u), u.device)
-    return new if mine is None else torch.where(mine[:, None, None], new, u)
+    return _where_mine(frame, at, new, u)
 
 
 def _check_donor(what: str, axes: tuple[str, str], donor: Tensor, own: Tensor) -> None:

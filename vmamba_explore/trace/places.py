@@ -1,4 +1,4 @@
-"""Where surgery cuts: which scans, which tokens, and where a scan crosses from frame to frame."""
+"""Places of interventions: scans, tokens, and where a scan crosses from frame to frame."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Boundary:
-    """Where a scan crosses from the frames on one side of a boundary to those on the other.
+    """Where a scan crosses a boundary between frames.
 
-    All tokens are places in the sequence that the scan reads, which is the natural one unless
-    tokens are dropped.
+    All tokens are places in the sequence that the scan reads: the natural one, unless tokens are
+    dropped.
 
     Args:
-        handover: The token whose state the other side takes over.
+        handover: The last token on this side, whose state is handed over.
         before: Up to d_conv - 1 tokens read last on this side, in scan order.
         after: The tokens read first on the other side, whose convolutions reach back over it.
     """
@@ -58,7 +58,7 @@ def numbers(given: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
 
 
 def usable(value: Tensor) -> Tensor:
-    """The value, or a copy where it was made in inference mode and gradients are wanted now."""
+    """The value, or a copy where it is an inference tensor and gradients are on."""
     return value.clone() if value.is_inference() and torch.is_grad_enabled() else value
 
 
@@ -108,7 +108,7 @@ def frame_tokens(grid: TokenGrid, frames: Frames) -> Tensor:
 
 
 def natural_tokens(model: VideoMamba) -> Tensor:
-    """The natural index of each token that the blocks see now, int64 (tokens,)."""
+    """The natural index of each token that the blocks see in this run, int64 (tokens,)."""
     kept = model.kept_tokens
     return torch.arange(model.grid.seqlen) if kept is None else kept.cpu()
 

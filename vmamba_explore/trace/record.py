@@ -1,4 +1,4 @@
-"""Run a model and keep, or edit, what passes its hook points."""
+"""Run a model and record, or edit, the values at its hook points."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TraceBudgetError(MemoryError):
 
 @dataclass(frozen=True)
 class TraceSize:
-    """What a recording will hold, known before anything runs.
+    """Estimate of the memory of a recording.
 
     Args:
         bytes_by_name: Bytes of every value that would be recorded.
@@ -65,34 +65,30 @@ class TraceSize:
 def run_with_trace(
     model: VideoMamba, clips: Clips, names_filter: NamesFilter = None, budget_gib: float = 1.0
 ) -> tuple[Tensor, Trace]:
-    """Run the model and keep the values that pass its hook points.
+    """Run the model and record the values at its hook points.
 
-    The logits are the same bits as those of `model(clips)`: an observed model is the model.
+    Recording leaves the logits bit-identical to those of `model(clips)`.
 
     Args:
         model: The model.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta", a list
-            of these, a function of the name, or None for all that can also be edited. Those
-            that can only be read are recorded on demand: `hook_A_bar`, as large as `hook_h`, and
+            of these, a function of the name, or None for all that can also be edited. The
+            read-only ones are recorded on demand: `hook_A_bar`, as large as `hook_h`, and
             what replaces `hook_h` where it is too large: `hook_h_over_channels`,
             `hook_h_over_states` (norms) and `hook_h_boundaries` (see `state_window`).
-        budget_gib: The most that the recorded values may hold, GiB. Run under `torch.no_grad()`
-            unless you want gradients: what autograd keeps for them is not counted.
+        budget_gib: Upper bound of the recorded values, GiB. Run under `torch.no_grad()` unless you
+            need gradients: what autograd stores for them is not counted.
     Returns:
         Logits (batch, num_classes), and the `Trace`. Its tensors keep their graph where
-        gradients are on: how they follow from the clip. The logits can be differentiated with
+        gradients are on. The logits can be differentiated with
         respect to all of them but `hook_A_bar` and the states (`hook_h`, its norms and
         boundaries), which are read beside the scan.
     Raises:
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
-    if model.kept_tokens is not None:
-        raise ValueError(
-            "run_with_trace: tokens are being dropped, and a trace needs the whole grid. Leave "
-            "the `with` block, or read single values with run_with_hooks."
-        )
+    model.check_whole("run_with_trace")
     batch = as_batch(clips, model)
     points = hook_points(model)
     names = matching_names(model, names_filter)
@@ -111,10 +107,9 @@ def run_with_trace(
 
 
 def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> Trace:
-    """Make a recording of one layer from the input of its block, the same bits as in the run.
+    """Recompute the values of one layer from its block input, bit-identical to the run.
 
-    So a trace of `*.hook_block_input`, which is small, stands for one of everything: a layer's
-    other values are made when they are looked at, and can be dropped again.
+    A trace of `*.hook_block_input`, which is small, is enough to recompute any layer on demand.
 
     Args:
         trace: Holds `hook_block_input` of the layer.
@@ -125,7 +120,7 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
     Raises:
         KeyError: the block's input was not recorded, or the filter matches nothing in the layer.
         ValueError: no such layer; the weights changed since; or the run was edited in this layer,
-            as the recorded input of the next one, or what this one added (`hook_out`), shows.
+            as the recorded input of the next layer, or the output of this one (`hook_out`), shows.
             Where neither was recorded, an edit goes unnoticed.
     """
     model, at = trace.model, f"layers.{layer}."
@@ -154,7 +149,7 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
 
 @contextmanager
 def _kept(model: VideoMamba, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """The values that pass hook points, by name, while the `with` block runs the model."""
+    """Record the values at hook points, by name, for the duration of the block."""
     values: dict[str, Tensor] = {}
 
     def keep(value: Tensor, point: HookPoint) -> None:
@@ -170,17 +165,17 @@ def _kept(model: VideoMamba, names: Sequence[str]) -> Iterator[dict[str, Tensor]
 def run_with_hooks(
     model: VideoMamba, clips: Clips, hooks: Sequence[tuple[str, HookFunction]]
 ) -> Tensor:
-    """Run the model with functions attached that may replace what passes its hook points.
+    """Run the model with functions attached that may replace the values at its hook points.
 
     Args:
         model: The model.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
-        hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; what it
-            returns replaces the value, None keeps it; it must not write into it. On `hook_h`
-            the states that it changes are taken, and every later state and y follows from
-            them (a function that reads `hook_h` still sees the states as they were).
+        hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; its
+            result replaces the value, None keeps it; it must not write into the value. On `hook_h`
+            the scan resumes from the states that it changes, and every later state and y follows
+            from them (a function that reads `hook_h` still gets the unedited states).
     Returns:
-        Logits (batch, num_classes). The functions are detached again, whatever happens.
+        Logits (batch, num_classes). The functions are detached afterward, even on error.
     Raises:
         KeyError: a name matches no hook point.
         ValueError: a function returned another shape or type, or wrote into its value.
@@ -191,7 +186,7 @@ def run_with_hooks(
 
 
 def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None) -> TraceSize:
-    """Tell what `run_with_trace` with the same arguments would hold; nothing runs.
+    """Estimate the memory of `run_with_trace` with the same arguments; nothing runs.
 
     Raises:
         KeyError: the filter matches no hook point.
@@ -201,7 +196,7 @@ def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None
 
 
 def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
-    """List the hook points that a filter means, in the model's order.
+    """List the hook points that a filter matches, in the model's order.
 
     Raises:
         KeyError: the filter, or one entry of it, matches none.
@@ -229,7 +224,7 @@ def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
 
 
 def as_batch(clips: Clips, model: VideoMamba) -> Tensor:
-    """Turn clips into a tensor (batch, channels, num_frames, H, W) where the model is.
+    """Turn clips into a tensor (batch, channels, num_frames, H, W) on the model's device.
 
     Raises:
         TypeError: neither a tensor nor clips.

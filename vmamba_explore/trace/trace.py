@@ -1,4 +1,4 @@
-"""A recording of one run: tensors by hook name, labelled arrays by what they mean."""
+"""A recording of one run: tensors by hook name, labeled arrays by what they mean."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TokenLabels:
 class Trace(Mapping[str, Tensor]):
     """What passed the hook points of a model in one run, always in natural clip order.
 
-    `trace[name]` is the tensor under a hook name; `trace.sel(...)` gives a labelled array.
+    `trace[name]` is the tensor under a hook name; `trace.sel(...)` gives a labeled array.
 
     Args:
         values: Recorded tensors by hook name.
@@ -121,15 +121,12 @@ class Trace(Mapping[str, Tensor]):
         """The model that ran, its weights as they were.
 
         Raises:
-            ValueError: the model is not known, or its weights have changed since.
+            ValueError: the model is not known, its weights have changed since, or tokens are being
+                dropped from this run.
         """
         if self._model is None:
             raise ValueError("This trace does not know its model; run_with_trace makes one.")
-        if self._model.kept_tokens is not None:
-            raise ValueError(
-                "Tokens are being dropped from the model, and this trace has them all. Leave the "
-                "`with` block before you analyse it."
-            )
+        self._model.check_whole("Trace.model")
         if not all(weight.is_unchanged for weight in self._weights):
             raise ValueError(
                 "The model's weights have changed since this trace was recorded, so they do not "
@@ -200,7 +197,7 @@ class Trace(Mapping[str, Tensor]):
         clip: int = 0,
         token: Literal["cls"] | None = None,
     ) -> xr.DataArray:
-        """Take one quantity as a labelled array.
+        """Take one quantity as a labeled array.
 
         Args:
             layer: Block number, from 0; None stacks every recorded block on a dim `layer`.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore.trace.toys import clips, toy
 from vmamba_explore.analysis import patching
 from vmamba_explore.analysis.patching import (
     largest_share,
@@ -15,25 +16,9 @@ from vmamba_explore.analysis.patching import (
     twin_patching,
 )
 from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute, record_past, reset_state, transplant
 from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
-    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
-    for module in model.modules():  # a new model's states hardly move its logits
-        if isinstance(module, SelectiveSSM):
-            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
-    return model.requires_grad_(False)
-
-
-def clips(batch=2, seed=7):
-    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
 def test_a_logit_difference_is_taken_clip_by_clip():

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from vmamba_explore.analysis.scan_operator import DenseBudgetError, ScanOperator
+from vmamba_explore.hooks import attached
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
@@ -185,12 +186,8 @@ def test_after_a_restart_only_the_new_state_is_remembered(trace, kind):
 def scan_with_edit(trace, layer, direction, edit):
     """y of the model's own scan while its states are edited."""
     ssm, at = trace.ssm(layer, direction), f"layers.{layer}.mixer"
-    ssm.hook_h.functions.append(edit)
-    try:
-        with torch.no_grad():
-            return ssm(trace[f"{at}.hook_x"])
-    finally:
-        ssm.hook_h.functions.clear()
+    with torch.no_grad(), attached(ssm, [("hook_h", edit)]):
+        return ssm(trace[f"{at}.hook_x"])
 
 
 def test_two_restarts_in_any_order_are_both_kept(trace):

@@ -15,7 +15,7 @@ from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import QUANTITIES, Cancelled, Question
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.hooks import hook_points
+from vmamba_explore.edits import current
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.view.explorer import Explorer
@@ -41,7 +41,7 @@ def state_of(model):
         [p.requires_grad for p in model.parameters()],
         [module.training for module in model.modules()],
         [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
-        [point.functions.copy() for point in hook_points(model).values()],
+        current().blocks,
         [p.grad is None for p in model.parameters()],
     )
 

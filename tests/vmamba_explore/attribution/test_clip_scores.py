@@ -19,6 +19,7 @@ from vmamba_explore.attribution.clip_scores import (
 from vmamba_explore.attribution.faithfulness import deletion, make_problem
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.edits import current
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -95,7 +96,7 @@ def test_what_the_report_raises_ends_the_work_inside_a_method(model, motion):
         list(score_on_clip(model, motion, ["shapley_value_sampling"], 1, report=report))
     assert len(calls) == 5
     assert [parameter.requires_grad for parameter in model.parameters()] == before
-    assert not any(block._forward_pre_hooks for block in model.layers)
+    assert not current().blocks
 
 
 def test_unknown_methods_and_none_are_refused(model, motion):

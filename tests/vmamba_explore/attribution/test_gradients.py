@@ -8,6 +8,7 @@ from torch import nn
 from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.problem import State
+from vmamba_explore.hooks import attached
 
 
 class Wrapped(nn.Module):
@@ -124,13 +125,9 @@ def test_a_state_is_explained_as_captums_neuron_methods_do(model, clips):
         def forward(self, inputs):
             residual = model.layers[0](model.embed(inputs))
             ssm = model.layers[1].mixer.ssm_forward
-            point, found = ssm.hook_h, []
-            keep = lambda h, _: found.append(h)  # noqa: E731
-            point.functions.append(keep)
-            try:
+            found = []
+            with attached(ssm, [("hook_h", lambda h, _: found.append(h))]):
                 model.layers[1](residual)
-            finally:
-                point.functions.remove(keep)
             return self.states(found[0])
 
     wrapped = UpToState()

@@ -1,5 +1,7 @@
 """MambaLRP against the same model written out token by token, and its ledger, in float64."""
 
+import re
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.lrp import mamba_lrp
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, RULES, ModifiedBlock
 from vmamba_explore.attribution.problem import State
+from vmamba_explore.hooks import attached
 
 
 def lrp(model, clips, target=0, minus=None, **options):
@@ -198,11 +201,10 @@ def test_what_it_cannot_explain_is_refused_in_a_sentence(unchecked):
         mamba_lrp(problem, space="frames")
     with pytest.raises(ValueError, match="the target is a State"):
         mamba_lrp(make_problem(model, clips, State(0, "forward", 3, 0, 0)))
-    point = model.layers[1].mixer.ssm_backward.hook_u
-    point.functions.append(lambda value, _: value * 2)
-    with pytest.raises(ValueError, match=r"attached to layers\.1\.mixer\.ssm_backward\.hook_u"):
-        mamba_lrp(problem)
-    point.functions.clear()
+    name = "layers.1.mixer.ssm_backward.hook_u"
+    with attached(model, [(name, lambda value, _: value * 2)]):
+        with pytest.raises(ValueError, match=f"attached to {re.escape(name)}"):
+            mamba_lrp(problem)
     with model.layers[0].mixer.ssm_forward.at_handover(4, lambda state: None):
         with pytest.raises(ValueError, match=r"attached to layers\.0\.mixer\.ssm_forward"):
             mamba_lrp(problem)

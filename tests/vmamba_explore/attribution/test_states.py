@@ -256,14 +256,11 @@ class Observed(nn.Module):
     def __init__(self, model, state):
         super().__init__()
         self.model = model
+        self.name = state.hook
         self.h = model.get_submodule(state.hook)
 
     def forward(self, clips):
-        self.h.functions.append(lambda h, point: None)
-        try:
-            return self.model(clips)
-        finally:
-            self.h.functions.clear()
+        return run_with_hooks(self.model, clips, [(self.name, lambda h, point: None)])
 
 
 STATES = [

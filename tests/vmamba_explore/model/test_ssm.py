@@ -162,7 +162,7 @@ def test_norms_are_those_of_the_states(order):
 def test_boundaries_are_the_states_after_every_64th_token_read(order):
     ssm, config = build(order)
     seqlen = 200 // (config.grid.rows * config.grid.cols) * config.grid.rows * config.grid.cols
-    ssm.scan_order = None if ssm.scan_order is None else torch.randperm(seqlen)
+    ssm.full_order = None if ssm.full_order is None else torch.randperm(seqlen)
     x, seen = torch.randn(1, config.d_inner, seqlen), {}
     names = ["hook_h", "hook_h_boundaries"]
     with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):

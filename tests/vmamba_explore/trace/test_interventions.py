@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore.trace.toys import clips, each_kind, toy
 from vmamba_explore.analysis.scan_operator import ScanOperator
-from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.edits import current
+from vmamba_explore.hooks import attached, hook_points
 from vmamba_explore.trace.interventions import (
     ablate,
     cut_edges,
@@ -23,39 +22,6 @@ from vmamba_explore.trace.interventions import (
 )
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
 from vmamba_kernels import selective_scan
-
-KINDS = [
-    {},
-    {"backward_order": "spatial"},
-    {"backward_order": "temporal", "cls_position": None},
-    {"backward_order": None},
-    {"cls_position": "middle", "direction_merge": "mean"},
-]
-each_kind = pytest.mark.parametrize("changes", KINDS)
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
-    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
-    for module in model.modules():  # a new model's states hardly move its logits
-        if isinstance(module, SelectiveSSM):
-            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
-    return model.requires_grad_(False)
-
-
-def clips(batch=2, seed=7):
-    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
-
-
-def nothing_left(model):
-    modules = list(model.modules())
-    return (
-        model.kept_tokens is None
-        and not any(point.functions for point in hook_points(model).values())
-        and not any(module._forward_hooks for module in modules)
-        and not any(m.handovers or m.cuts for m in modules if isinstance(m, SelectiveSSM))
-    )
 
 
 def every_surgery(model):
@@ -82,9 +48,9 @@ NAMES = list(every_surgery(toy()))
 def test_nothing_survives_an_exception_or_an_interrupt_in_the_block(name, error):
     model = toy()
     with pytest.raises(error), every_surgery(model)[name]():
-        assert not nothing_left(model)
+        assert current().blocks
         raise error
-    assert nothing_left(model)
+    assert not current().blocks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,16 +62,15 @@ def test_nothing_survives_an_interrupt_while_the_model_runs(name):
 
     with pytest.raises(KeyboardInterrupt), every_surgery(model)[name]():
         run_with_hooks(model, clips(), [("layers.1.mixer.hook_out", interrupt)])
-    assert nothing_left(model)
+    assert not current().blocks
 
 
 def test_an_interrupt_while_a_past_is_recorded_leaves_nothing_behind():
     model = toy()
-    model.layers[1].mixer.hook_z.functions.append(stop := lambda value, point: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    stop = attached(model, [("layers.1.mixer.hook_z", lambda value, point: 1 / 0)])
+    with pytest.raises(ZeroDivisionError), stop:
         record_past(model, clips())
-    model.layers[1].mixer.hook_z.functions.remove(stop)
-    assert nothing_left(model)
+    assert not current().blocks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,7 +97,7 @@ def test_all_surgeries_can_be_nested_in_dropped_tokens_and_muting(inner):
         with surgeries[inner]():
             both = model(clips())
     assert (outer - both).abs().max() > 1e-5
-    assert nothing_left(model)
+    assert not current().blocks
 
 
 # What each one does
@@ -367,7 +332,7 @@ def test_what_does_not_exist_gets_its_sentence(unchecked):
     for call, message in calls:
         with pytest.raises((ValueError, KeyError), match=message), call():
             raise AssertionError(f"nothing was raised: {message}")
-        assert nothing_left(model)
+        assert not current().blocks
 
 
 def test_a_patch_of_another_shape_or_not_recorded_gets_its_sentence():

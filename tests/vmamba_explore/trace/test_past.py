@@ -3,34 +3,9 @@
 import pytest
 import torch
 
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.model.videomamba import VideoMamba
+from tests.vmamba_explore.trace.toys import clips, each_kind, toy
 from vmamba_explore.trace.past import record_past, reset_state, swap_state, transplant
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
-
-KINDS = [
-    {},
-    {"backward_order": "spatial"},
-    {"backward_order": "temporal", "cls_position": None},
-    {"backward_order": None},
-    {"cls_position": "middle", "direction_merge": "mean"},
-]
-each_kind = pytest.mark.parametrize("changes", KINDS)
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
-    model = VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
-    for module in model.modules():  # a new model's states hardly move its logits
-        if isinstance(module, SelectiveSSM):
-            torch.nn.init.normal_(module.x_proj.weight, std=0.5)
-    return model.requires_grad_(False)
-
-
-def clips(batch=2, seed=7):
-    return torch.randn(batch, 3, 8, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
 @each_kind
@@ -183,13 +158,14 @@ def test_a_state_of_another_shape_batch_or_boundary_gets_its_sentence():
         record_past(model, clips(), frames=[4])
 
 
-def test_dropping_tokens_inside_a_surgery_is_refused_with_the_way_out():
-    model = toy()
-    with reset_state(model, 1), model.only_tokens(range(12)):
-        with pytest.raises(ValueError, match="drop tokens first"):
-            model(clips())
-    with model.only_tokens(range(12)), reset_state(model, 1):
-        model(clips())
+def test_a_boundary_is_found_among_the_tokens_of_the_run_in_any_order_of_blocks():
+    model, kept = toy(), [0, 1, 2, 6, 7, 9, 10, 14, 15]
+    past = record_past(model, clips(1, seed=2))
+    for surgery in (lambda: reset_state(model, 2), lambda: transplant(model, past, 2)):
+        with model.only_tokens(kept), surgery():
+            wanted = model(clips())
+        with surgery(), model.only_tokens(kept):
+            assert torch.equal(model(clips()), wanted)
 
 
 def test_gradients_reach_the_donor():

@@ -1,17 +1,9 @@
 """Which scans, which tokens, and where a scan crosses a frame boundary."""
 
 import pytest
-import torch
 
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
+from tests.vmamba_explore.trace.toys import toy
 from vmamba_explore.trace.places import boundary, frame_tokens, scans
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "tubelet_size": 2, "img_size": 32}
-    return VideoMamba(VideoMambaConfig.preset("toy", **sizes | changes)).eval()
 
 
 @pytest.mark.parametrize("cls_position", ["front", "middle", None])

@@ -175,7 +175,7 @@ def test_running_blocks_twice_and_batches_in_parts_changes_next_to_nothing(run):
     plain, history, _ = run("plain", validation=None)
     again, _, _ = run("again", validation=None, recompute=True)
     assert torch.equal(again.head.weight, plain.head.weight)
-    assert not again.recomputes
+    assert not again.recompute
     _, in_parts, _ = run("parts", validation=None, parts=2)
     assert in_parts[-1]["loss"] == pytest.approx(history[-1]["loss"], abs=1.01e-4)
 
