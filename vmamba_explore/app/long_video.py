@@ -19,8 +19,7 @@ from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.files import RowFile
-from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.row_file import RowFile
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import output_paths
 
@@ -190,7 +189,7 @@ class _Rows:
         self.finished, self.count, self.last, self.until = False, 0, -1, 0.0
         if output is None:
             return
-        self._file = RowFile(Path(output), columns, ("name", "reason"), OneProcess())
+        self._file = RowFile(Path(output), columns, ("name", "reason"))
         before, self.finished = self._file.start(settings), self._file.finished
         self.count = len(before)
         if self.count:

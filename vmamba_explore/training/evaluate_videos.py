@@ -18,8 +18,8 @@ from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.row_file import RowFile
 from vmamba_explore.training.evaluate import Proportion, predict_logits, proportion
-from vmamba_explore.training.files import RowFile
 from vmamba_explore.training.processes import OneProcess, read_ahead
 
 COLUMNS = ("video", "path", "bytes", "label", "predicted", "probability", "rank", "reason")

@@ -17,9 +17,10 @@ from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
+from vmamba_explore.files import atomic_write, write_json
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.row_file import different
 from vmamba_explore.training.evaluate_videos import evaluate_videos
-from vmamba_explore.training.files import different, write_whole
 from vmamba_explore.training.fit import History, fit, read_checkpoint
 from vmamba_explore.training.processes import Precision, accelerator
 from vmamba_explore.training.recipe import paper_recipe
@@ -164,8 +165,8 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
         raise ValueError(f"train: {noted} is not about a training. Name another folder.")
     begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()
     if not begun:  # nothing would be lost
-        write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
-        write_whole(noted, json.dumps(settings, indent=1) + "\n")
+        write_json(folder / "config.json", config)
+        write_json(noted, settings)
     elif changed := different(before, settings):
         raise ValueError(
             f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
@@ -222,7 +223,7 @@ class _Logs:
             self.writer.close()
 
     def _write(self, name: str, kind: str, rows: History) -> None:
-        write_whole(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        atomic_write(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
         if self.writer is None:
             return
         for row in rows[self.shown[kind] :]:

@@ -271,9 +271,11 @@ def test_a_saved_model_comes_back_with_the_same_bits(tmp_path):
 
 
 def test_a_missing_model_says_what_to_give(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no file or folder, no bundled model \(motion-nano"):
+    with pytest.raises(
+        CheckpointError, match=r"not a file or folder, a bundled model \(motion-nano"
+    ):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="no file or folder"):
+    with pytest.raises(CheckpointError, match="not a file or folder"):
         load_model("runs/lost.pth")  # not taken for a repository
     with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
         load_model(tmp_path)

@@ -8,7 +8,6 @@ apart, so order is what the gradient speaks about. The run can be stopped and st
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import platform
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
+from vmamba_explore.files import write_json
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "test": measure(model, options.clips, options.control_steps),
     }
     save_model(model.cpu(), options.output)
-    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_json(options.output / "metrics.json", metrics)
     logger.info("wrote %s", options.output)
 
 

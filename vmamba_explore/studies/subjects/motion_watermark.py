@@ -10,7 +10,6 @@ be stopped and started again.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import platform
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.files import write_json
 from vmamba_explore.model.checkpoints import load_model, save_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.motion_nano import CONFIG, TEST_SEED, TRAIN_SEED
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "motion-nano on the same clips": measure(load_model("motion-nano"), options.clips),
     }
     save_model(model, options.output)
-    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_json(options.output / "metrics.json", metrics)
     logger.info("wrote %s", options.output)
 
 
