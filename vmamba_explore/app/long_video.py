@@ -17,6 +17,7 @@ from vmamba_explore.app.windows import Looker
 from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
+from vmamba_explore.deprecation import warn_renamed
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import RowFile
@@ -35,9 +36,10 @@ def watch(
     minus: int | str | None = None,
     by_frame: bool = False,
     batch_size: int = 4,
-    output: str | os.PathLike[str] | None = None,
+    csv: str | os.PathLike[str] | None = None,
     budget_gib: float | int = 1.0,
     progress: bool = True,
+    output: str | os.PathLike[str] | None = None,
 ) -> Timeline:
     """Run a model on a video file of any length, in windows, in constant memory.
 
@@ -57,21 +59,25 @@ def watch(
         by_frame: Whether to split each margin by the window's token frames (`logit_parts`); about
             five times the work.
         batch_size: Windows that are run at once.
-        output: A CSV file that grows window by window; the same call goes on where it was stopped
-            (what was done is decoded again, not run). A JSON file beside it holds the settings.
+        csv: A CSV file that grows window by window; the same call resumes a stopped run (windows
+            that are done are decoded again, not run). A JSON file beside it holds the settings.
         budget_gib: The most that the recordings of `by_frame` may hold, GiB.
-        progress: Whether to show a bar, and how fast it is: seconds of video in a second.
+        progress: Whether to show a bar with the speed: seconds of video in a second.
+        output: Old name of `csv`.
     Returns:
         The timeline; it is not `finished` where it was interrupted.
     Raises:
         ClipError: the file cannot be read at all.
-        FileExistsError: `output` is the video.
+        FileExistsError: `csv` is the video.
         ValueError: stride, hop, k or batch_size is less than 1, there is no such class, or
-            `output` holds rows of other settings.
+            `csv` holds rows of other settings.
         TraceBudgetError: one window with `by_frame` is over budget.
     """
     if output is not None:
-        output_paths((output, Path(output).with_suffix(".json")), "watch", [path])
+        warn_renamed("watch(output=)", "csv")
+        csv = output
+    if csv is not None:
+        output_paths((csv, Path(csv).with_suffix(".json")), "watch", [path])
     model = load_model(model) if isinstance(model, str) else model
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
@@ -85,7 +91,7 @@ def watch(
         **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
         "by_frame": by_frame,
     }
-    rows = _Rows(looker.columns, settings, output)
+    rows = _Rows(looker.columns, settings, csv)
     watched, started, finished = 0.0, time.perf_counter(), rows.finished
     if not finished:
         config = model.config
@@ -181,15 +187,15 @@ class _Rows:
         self,
         columns: Sequence[str],
         settings: dict[str, Any],
-        output: str | os.PathLike[str] | None,
+        csv: str | os.PathLike[str] | None,
     ) -> None:
         self._columns, self._settings = list(columns), settings
         self._file: RowFile | None = None
         self._rows: list[dict[str, Any]] = []
         self.finished, self.count, self.last, self.until = False, 0, -1, 0.0
-        if output is None:
+        if csv is None:
             return
-        self._file = RowFile(Path(output), columns, ("name", "reason"))
+        self._file = RowFile(Path(csv), columns, ("name", "reason"))
         before, self.finished = self._file.start(settings), self._file.finished
         self.count = len(before)
         if self.count:

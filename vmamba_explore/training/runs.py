@@ -33,7 +33,7 @@ ONE_VIEW = Views(temporal=1, spatial=1)
 def train(
     model: VideoMamba,
     videos: VideoList,
-    run_folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     epochs: int,
     batch_size: int = 64,
@@ -50,7 +50,7 @@ def train(
     tensorboard: bool | None = None,
     started_from: str = "",
 ) -> History:
-    """Train a model by the paper's recipe, or go on with the run that `run_folder` holds.
+    """Train a model by the paper's recipe, or resume the run that the folder `output` holds.
 
     The folder gets config.json (the model), recipe.json (everything that decides the outcome),
     log.csv, validation.csv and validation/ (each video's answer, a folder for each list),
@@ -60,8 +60,8 @@ def train(
     Args:
         model: Where to start; it is trained in place. On many processes, see `accelerator`.
         videos: What to train on; its class names become the model's.
-        run_folder: Made if it is not there.
-        epochs: Passes over the data set.
+        output: Folder of the run; created if it does not exist.
+        epochs: Passes over the data set; the paper has 30 for K400 and 35 for SSv2.
         batch_size: Clips of a step, over all processes.
         stride: Source frames from one frame of a clip to the next.
         augment: How clips are changed; None leaves them as they are.
@@ -85,7 +85,7 @@ def train(
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1.
     """
-    folder, config = Path(run_folder), model.config
+    folder, config = Path(output), model.config
     if len(videos.class_names) != config.num_classes:
         raise ValueError(
             f"train: the model has {config.num_classes} classes, {videos.name} has "
