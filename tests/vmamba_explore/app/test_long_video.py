@@ -190,7 +190,8 @@ def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopp
     output = tmp_path / "windows.csv"
     first = watched(noise, model, csv=output)
     stopped_after(0)
-    again = watched(noise, model, csv=output)
+    with pytest.warns(FutureWarning, match=r"watch\(output=\) is called csv since version 0.2"):
+        again = watched(noise, model, output=output)
     assert again.finished and again.worked == 0
     pd.testing.assert_frame_equal(again.table, first.table)
 

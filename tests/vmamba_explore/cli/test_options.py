@@ -8,7 +8,7 @@ import sys
 import pytest
 from docstring_parser import parse
 
-from vmamba_explore.cli import COMMANDS, app
+from vmamba_explore.cli.commands import COMMANDS, app
 from vmamba_explore.cli.options import with_options
 
 DECLARED = {  # what commands declare themselves: the arguments of these functions
@@ -67,7 +67,7 @@ def test_help_explains_every_option(command, capsys):
 
 def test_help_and_version_load_neither_torch_nor_plotly():
     code = (
-        "import sys\nfrom vmamba_explore.cli import main, COMMANDS\n"
+        "import sys\nfrom vmamba_explore.cli.commands import COMMANDS, main\n"
         "for words in (['--version'], ['--help'], *([name, '--help'] for name in COMMANDS)):\n"
         "    assert main(words) == 0\n"
         "sys.exit(bool({'torch', 'plotly', 'pandas'} & sys.modules.keys()))"
