@@ -27,8 +27,5 @@ def label_names(data_set: str) -> tuple[str, ...]:
 
 def names_of_published(num_classes: int) -> tuple[str, ...] | None:
     """Class names of a published video model with that many classes; None where unknown."""
-    for data_set in DATA_SETS:
-        names = label_names(data_set)
-        if len(names) == num_classes:
-            return names
-    return None
+    lists = map(label_names, DATA_SETS)
+    return next((names for names in lists if len(names) == num_classes), None)
