@@ -1,4 +1,4 @@
-"""Names and arguments that are on their way out keep working for one minor release, and say so."""
+"""Names and arguments that are on their way out keep working for a while, and say so."""
 
 from __future__ import annotations
 
@@ -10,41 +10,37 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def warn_renamed(old: str, new: str, removal: str) -> None:
-    """Warn that `old` is now `new`.
+def renamed(old: str, new: str, since: str = "0.2", removal: str = "0.4") -> str:
+    """Return the sentence that tells users of an old name about the new one.
 
     Args:
-        old: What the caller used, as they wrote it.
-        new: What to use instead.
-        removal: The release that no longer knows `old`, such as "0.4".
+        old: The name that was used.
+        new: The name to use instead.
+        since: The version that renamed it.
+        removal: The version in which the old name stops working.
     """
-    warnings.warn(
-        f"{old} is deprecated and will be removed in {removal}; use {new} instead.",
-        FutureWarning,
-        stacklevel=3,
-    )
+    return f"{old} is called {new} since version {since}; the old name goes in {removal}."
 
 
-def renamed_arguments(removal: str, **names: str) -> Callable[[Function], Function]:
-    """Accept old names of keyword arguments and warn.
+def renamed_arguments(**names: str) -> Callable[[Function], Function]:
+    """Accept old names of keyword arguments, with a FutureWarning.
 
     Args:
-        removal: The release that no longer knows the old names.
-        names: The new name by the old one.
+        names: The new name of each old one.
 
     Raises:
-        TypeError: when called with both names of one argument.
+        TypeError: from the decorated function, when both names of an argument are given.
     """
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
             for old in names.keys() & given.keys():
-                new = names[old]
-                if new in given:
-                    raise TypeError(f"{function.__name__}: {old} is now {new}; got both.")
-                warn_renamed(f"{function.__name__}({old}=...)", f"{new}=...", removal)
-                given[new] = given.pop(old)
+                if names[old] in given:
+                    raise TypeError(f"{function.__name__}: got both {old} and {names[old]}.")
+                words = renamed(f"{function.__name__}({old}=)", names[old])
+                warnings.warn(words, FutureWarning, stacklevel=2)
+                given[names[old]] = given.pop(old)
             return function(*args, **given)
 
         return call  # type: ignore[return-value]

@@ -27,7 +27,7 @@ CLASSES = 4
 VIDEOS = {"train": 160, "test": 60}
 TRAIN = (
     "train --data folders:train --validation folders:test --model motion-nano --stride 1 "
-    "--direction-matters --epochs 4 --batch 8 --checkpoint-every 7 --workers 1 --no-tensorboard"
+    "--order-matters --epochs 4 --batch-size 8 --checkpoint-every 7 --workers 1 --no-tensorboard"
 )
 EVALUATE = "evaluate --data folders:test --model whole/model --views 2x3 --stride 1 --workers 1"
 KILLS = 3

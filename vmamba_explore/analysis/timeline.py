@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import xarray as xr
 from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
-from vmamba_explore.training.files import write_whole
+from vmamba_explore.files import atomic_write
 
 FIXED = ("window", "frame", "start", "end", "repeated", "reason", "name", "margin")
 """Columns of every table; those that depend on the model follow, see `Timeline`."""
@@ -190,4 +189,4 @@ class Timeline:
         Args:
             path: The file to write.
         """
-        write_whole(Path(path), self.table.to_csv(index=False))
+        atomic_write(path, self.table.to_csv(index=False))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -17,14 +18,15 @@ from vmamba_explore.app.windows import Looker
 from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
+from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.files import RowFile
-from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.row_file import RowFile
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import output_paths
 
 
+@renamed_arguments(output="csv")
 def watch(
     path: str | os.PathLike[str],
     model: str | VideoMamba = "motion-nano",
@@ -36,7 +38,7 @@ def watch(
     minus: int | str | None = None,
     by_frame: bool = False,
     batch_size: int = 4,
-    output: str | os.PathLike[str] | None = None,
+    csv: str | os.PathLike[str] | None = None,
     budget_gib: float | int = 1.0,
     progress: bool = True,
 ) -> Timeline:
@@ -58,21 +60,21 @@ def watch(
         by_frame: Whether to split each margin by the window's token frames (`logit_parts`); about
             five times the work.
         batch_size: Windows that are run at once.
-        output: A CSV file that grows window by window; the same call goes on where it was stopped
-            (what was done is decoded again, not run). A JSON file beside it holds the settings.
+        csv: A CSV file that grows window by window; the same call resumes a stopped run (windows
+            that are done are decoded again, not run). A JSON file beside it holds the settings.
         budget_gib: The most that the recordings of `by_frame` may hold, GiB.
-        progress: Whether to show a bar, and how fast it is: seconds of video in a second.
+        progress: Whether to show a bar with the speed: seconds of video in a second.
     Returns:
         The timeline; it is not `finished` where it was interrupted.
     Raises:
         ClipError: the file cannot be read at all.
-        FileExistsError: `output` is the video.
+        FileExistsError: `csv` is the video.
         ValueError: stride, hop, k or batch_size is less than 1, there is no such class, or
-            `output` holds rows of other settings.
+            `csv` holds rows of other settings.
         TraceBudgetError: one window with `by_frame` is over budget.
     """
-    if output is not None:
-        output_paths((output, Path(output).with_suffix(".json")), "watch", [path])
+    if csv is not None:
+        output_paths((csv, Path(csv).with_suffix(".json")), "watch", [path])
     model = load_model(model) if isinstance(model, str) else model
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
@@ -86,26 +88,33 @@ def watch(
         **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
         "by_frame": by_frame,
     }
-    rows = _Rows(looker.columns, settings, output)
-    watched, started, finished = 0.0, time.perf_counter(), rows.finished
-    if not finished:
-        config = model.config
-        parts = stream_clips(path, config.num_frames, stride, hop, config.img_size, rows.last)
-        with rows, _bar(seconds, rows.until, progress) as bar:
-            try:
-                for part, row in looker.look(parts, batch_size):
-                    begun = rows.until
-                    rows.append(row | _place(part))
-                    watched += max(0.0, rows.until - begun)
-                    bar.n = round(min(rows.until, seconds), 1)
-                    bar.set_postfix_str(
-                        f"{watched / (time.perf_counter() - started):.2f} times as fast as it plays"
-                    )
-                finished = True
-            except KeyboardInterrupt:
-                pass
-    worked = time.perf_counter() - started if watched else 0.0
-    table = rows.table(finished)
+    with TemporaryDirectory() if csv is None else nullcontext() as folder:
+        rows = RowFile(Path(csv or f"{folder}/rows.csv"), looker.columns, ("name", "reason"))
+        before = rows.start(settings)
+        count, last, until = len(before), -1, 0.0
+        if count:
+            last, until = int(before["frame"].iloc[-1]), float(before["end"].iloc[-1])
+        watched, started, finished = 0.0, time.perf_counter(), rows.finished
+        if not finished:
+            config = model.config
+            parts = stream_clips(path, config.num_frames, stride, hop, config.img_size, last)
+            with rows, _bar(seconds, until, progress) as bar:
+                try:
+                    for part, row in looker.look(parts, batch_size):
+                        place = _place(part)
+                        rows.append(window=count, **_rounded(row), **place)
+                        count, watched = count + 1, watched + max(0.0, place["end"] - until)
+                        until = place["end"]
+                        bar.n = round(min(until, seconds), 1)
+                        speed = watched / (time.perf_counter() - started)
+                        bar.set_postfix_str(f"{speed:.2f} times as fast as it plays")
+                    finished = True
+                except KeyboardInterrupt:
+                    pass
+            if finished:
+                rows.finish(settings, {"windows": count})
+        worked = time.perf_counter() - started if watched else 0.0
+        table = _typed(rows.read())
     return Timeline(table, os.fspath(path), seconds, settings, watched, worked, finished)
 
 
@@ -175,59 +184,14 @@ def _bar(seconds: float, done: float, progress: bool) -> Any:
     )  # fmt: skip
 
 
-class _Rows:
-    """The rows of a timeline, in memory or in a file."""
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """The values of a row, floats to six significant digits."""
+    return {n: float(f"{v:.6g}") if isinstance(v, float) else v for n, v in row.items()}
 
-    def __init__(
-        self,
-        columns: Sequence[str],
-        settings: dict[str, Any],
-        output: str | os.PathLike[str] | None,
-    ) -> None:
-        self._columns, self._settings = list(columns), settings
-        self._file: RowFile | None = None
-        self._rows: list[dict[str, Any]] = []
-        self.finished, self.count, self.last, self.until = False, 0, -1, 0.0
-        if output is None:
-            return
-        self._file = RowFile(Path(output), columns, ("name", "reason"), OneProcess())
-        before, self.finished = self._file.start(settings), self._file.finished
-        self.count = len(before)
-        if self.count:
-            self.last, self.until = int(before["frame"].iloc[-1]), float(before["end"].iloc[-1])
 
-    def __enter__(self) -> _Rows:
-        if self._file is not None:
-            self._file.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._file is not None:
-            self._file.__exit__(*error)
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Add a row."""
-        numbered = {"window": self.count} | {
-            name: float(f"{value:.6g}") if isinstance(value, float) and name not in ("start", "end")
-            else value for name, value in row.items()
-        }  # fmt: skip
-        self.count, self.last, self.until = self.count + 1, row["frame"], row["end"]
-        if self._file is None:
-            self._rows.append(numbered)
-        else:
-            self._file.append(**numbered)
-
-    def table(self, finished: bool) -> pd.DataFrame:
-        """All rows."""
-        if self._file is None:
-            table = pd.DataFrame(self._rows, columns=self._columns)
-        else:
-            if finished:
-                self._file.finish(self._settings, {"windows": self.count})
-            table = self._file.read()
-        kinds = {name: "int64" for name in ("window", "frame", "repeated")}
-        words = {
-            name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")
-        }
-        numbers = table.columns.difference(list(words))
-        return table.astype({name: kinds.get(name, "float64") for name in numbers}).assign(**words)
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the types that `Timeline` states: text, whole numbers and float64."""
+    words = {name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")}
+    kinds = {name: "int64" for name in ("window", "frame", "repeated")}
+    numbers = table.columns.difference(list(words))
+    return table.astype({name: kinds.get(name, "float64") for name in numbers}).assign(**words)

@@ -13,6 +13,7 @@ from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.files import atomic_write
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
@@ -87,7 +88,7 @@ def report(
         _sections(clip, logits[0], trace, model.class_names, explorer),
         FOOTER,
     )
-    output.write_text(page, encoding="utf-8")
+    atomic_write(output, page)
     return output
 
 

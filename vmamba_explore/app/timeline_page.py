@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from vmamba_explore.analysis.timeline import Timeline
+from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
 from vmamba_explore.view.page import FOOTER, page_path
 from vmamba_explore.view.report import Cell, Section, Table, report_page
@@ -69,7 +70,7 @@ def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -
         ),
     ]
     page = report_page(f"A long video: {name}", facts, sections, FOOTER)
-    output.write_text(page, encoding="utf-8")
+    atomic_write(output, page)
     return output
 
 

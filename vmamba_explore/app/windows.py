@@ -14,9 +14,9 @@ from vmamba_explore.analysis.timeline import FIXED
 from vmamba_explore.attribution.attribute import class_numbers
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.stream import Damage
+from vmamba_explore.errors import first_line
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.predict import top_predictions
-from vmamba_explore.model.tensor_files import first_line
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
 

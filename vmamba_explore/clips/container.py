@@ -28,8 +28,23 @@ def check_file(filename: str) -> None:
         raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
 
 
-def why_unreadable(filename: str, reason: str) -> str:
-    """Say what is wrong with a file that FFmpeg refused for this reason."""
+def open_quietly(filename: str) -> InputContainer:
+    """Open a file, never taken for a URL; ClipError where FFmpeg refuses it."""
+    with quiet(), explained(filename):
+        return av.open(os.path.abspath(filename), metadata_errors="ignore")
+
+
+@contextmanager
+def explained(filename: str) -> Iterator[None]:
+    """Turn FFmpeg's errors about a file into ClipErrors of one sentence."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise ClipError(f"{filename}: {_why_unreadable(filename, reason)}.") from None
+
+
+def _why_unreadable(filename: str, reason: str) -> str:
     if os.access(filename, os.R_OK):
         with open(filename, "rb") as file:
             if file.read(8)[4:] == b"ftyp":

@@ -28,11 +28,11 @@ from vmamba_explore.clips.container import (
     CUT_OFF_SECONDS,
     check_file,
     ends_at,
+    explained,
     in_seconds,
     quiet,
     upright,
     video_stream,
-    why_unreadable,
 )
 from vmamba_explore.clips.sampling import at_least, frame_indices
 
@@ -110,17 +110,13 @@ def load_frames(path: str | os.PathLike[str], choose: Choose, fit: Fit) -> Clip:
     """
     filename = os.fsdecode(path)
     check_file(filename)
-    with quiet():
-        try:
-            source = _list_frames(filename)
-            if source.pts is None:
-                source = _count_frames(source)
-            clip = _sample(source, choose, fit)
-            if clip is None:  # the packets promised other frames than they hold
-                clip = _sample(_count_frames(source), choose, fit)
-        except av.error.FFmpegError as error:
-            reason = error.strerror or type(error).__name__
-            raise ClipError(f"{filename}: {why_unreadable(filename, reason)}.") from None
+    with quiet(), explained(filename):
+        source = _list_frames(filename)
+        if source.pts is None:
+            source = _count_frames(source)
+        clip = _sample(source, choose, fit)
+        if clip is None:  # the packets promised other frames than they hold
+            clip = _sample(_count_frames(source), choose, fit)
     if clip is None:
         raise ClipError(f"{filename}: it shows other frames each time it is read.")
     return clip

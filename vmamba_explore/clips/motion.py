@@ -9,7 +9,7 @@ tells a class from its partner, `label ^ 1`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import numpy as np
@@ -63,6 +63,7 @@ class MotionClip:
         return CLASS_NAMES[self.label]
 
 
+@dataclass(eq=False)
 class MotionClips:
     """An endless, seeded series of motion clips; clip i is the same on every machine.
 
@@ -86,36 +87,29 @@ class MotionClips:
         length: How many clips `len()` reports and indexing allows.
     """
 
-    def __init__(
-        self,
-        seed: int = 0,
-        *,
-        num_frames: int = 16,
-        img_size: int = 64,
-        distractors: Literal["half", "none", "all"] = "half",
-        backgrounds: Literal["train", "test"] = "train",
-        length: int = 1_000_000,
-    ) -> None:
-        checks = {
-            "seed": (seed, 0 <= seed < 2**64, "0 to 2**64 - 1"),
-            "num_frames": (num_frames, num_frames >= 8, "at least 8"),
-            "img_size": (img_size, 16 <= img_size <= 512, "16 to 512"),
-            "distractors": (distractors, distractors in ("half", "none", "all"), "half, none, all"),
-            "backgrounds": (backgrounds, backgrounds in PHOTOGRAPHS, "train or test"),
-            "length": (length, 0 < length <= 2**63, "at least 1"),
-        }
-        for name, (value, good, expected) in checks.items():
+    seed: int = 0
+    _: KW_ONLY
+    num_frames: int = 16
+    img_size: int = 64
+    distractors: Literal["half", "none", "all"] = "half"
+    backgrounds: Literal["train", "test"] = "train"
+    length: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        for name, good, expected in (
+            ("seed", 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+            ("num_frames", self.num_frames >= 8, "at least 8"),
+            ("img_size", 16 <= self.img_size <= 512, "16 to 512"),
+            ("distractors", self.distractors in ("half", "none", "all"), "half, none, all"),
+            ("backgrounds", self.backgrounds in PHOTOGRAPHS, "train or test"),
+            ("length", 0 < self.length <= 2**63, "at least 1"),
+        ):
             if not good:
+                value = getattr(self, name)
                 raise ValueError(f"MotionClips: {name} is {value!r}, expected {expected}.")
-        self.seed = seed
-        self.num_frames = num_frames
-        self.img_size = img_size
-        self.distractors = distractors
-        self.backgrounds = backgrounds
-        self._length = length
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def __getitem__(self, index: int | np.integer) -> MotionClip:
         return self._clip(index, twin=False)
@@ -146,10 +140,10 @@ class MotionClips:
     def plan(self, indices: Indices, twins: Twins = False) -> Plan:
         """Labels, windows and poses of several clips, without drawing them; see `batch`."""
         wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self._length:
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.length:
             raise IndexError(
                 f"MotionClips: no clip {wanted.min() if wanted.min() < 0 else wanted.max()}; "
-                f"there are clips 0 to {self._length - 1}."
+                f"there are clips 0 to {self.length - 1}."
             )
         key = (self.seed, list(PHOTOGRAPHS).index(self.backgrounds))
         mirrored = np.broadcast_to(np.asarray(twins, dtype=bool), wanted.shape)

@@ -23,10 +23,10 @@ from vmamba_explore.clips.container import (
     check_file,
     ends_at,
     in_seconds,
+    open_quietly,
     quiet,
     upright,
     video_stream,
-    why_unreadable,
 )
 from vmamba_explore.clips.decode import middle_square
 from vmamba_explore.clips.sampling import at_least
@@ -70,7 +70,7 @@ def video_seconds(path: str | os.PathLike[str]) -> float:
         ClipError: the file is missing or empty, cannot be opened, or has no pictures.
     """
     check_file(os.fsdecode(path))
-    with _opened(os.fsdecode(path)) as container:
+    with open_quietly(os.fsdecode(path)) as container:
         video_stream(container, os.fsdecode(path))
         return in_seconds(container.duration)
 
@@ -158,7 +158,7 @@ def _frames(filename: str, stride: int, img_size: int, after: int) -> Iterator[_
     held: deque[_Frame] = deque()
     damage: Damage | None = None  # that has not ended
     number, run, shown, seconds = -1, 0, 0, 0.0
-    with _opened(filename) as container:
+    with open_quietly(filename) as container:
         reader = _Reader(container, video_stream(container, filename))
         begin, step = in_seconds(container.start_time), 1 / reader.rate
         for frame, why in reader:
@@ -241,12 +241,3 @@ class _Reader:
             return self._end_of_all < in_seconds(self._container.duration) - CUT_OFF_SECONDS
         says = ((self._stream.start_time or 0) + (self._stream.duration or 0)) * self.time_base
         return self._packets < self._stream.frames and self._end < says - 0.5 / self.rate
-
-
-def _opened(filename: str) -> InputContainer:
-    try:
-        with quiet():  # the path is never taken for a URL
-            return av.open(os.path.abspath(filename), metadata_errors="ignore")
-    except av.error.FFmpegError as error:
-        reason = error.strerror or type(error).__name__
-        raise ClipError(f"{filename}: {why_unreadable(filename, reason)}.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
@@ -23,12 +24,13 @@ logger = logging.getLogger(__name__)
 ROOM = 8 / 7  # short side read for a random crop, in img_size: 256 pixels for 224
 
 
+@dataclass(eq=False, kw_only=True)
 class VideoBatches:
-    """Clips of videos, step by step; the same step gives the same batch, in any process.
+    """Clips of videos, step by step; a step gives the same batch in any process.
 
-    Every video comes once an epoch, in an order of the epoch's own, cut at a random time. Epochs
-    follow without a gap, so every batch is full. Where a file cannot be read, it is noted and
-    another video, drawn by step and row, stands in for it.
+    Every epoch shows every video once, in its own order and cut at a random time. Epochs follow
+    without a gap, so every batch is full. A file that cannot be read is noted, and another video,
+    drawn by step and row, replaces it.
 
     Args:
         videos: The data set.
@@ -36,39 +38,32 @@ class VideoBatches:
         num_frames: Frames of a clip.
         img_size: Height and width, pixels.
         stride: Source frames from one frame of a clip to the next.
-        seed: Of everything drawn.
+        seed: Seed of everything that is drawn.
         augment: How clips are changed; None crops the middle.
-        broken: CSV file for the files that cannot be read and why, added to by every process;
-            None keeps them in mind only.
+        broken: CSV file that lists the files that cannot be read and why, shared by all processes;
+            None keeps the list in memory.
     Raises:
         ValueError: an empty batch or data set.
     """
 
-    def __init__(
-        self,
-        videos: VideoList,
-        *,
-        batch_size: int,
-        num_frames: int,
-        img_size: int,
-        stride: int = 2,
-        seed: int = 0,
-        augment: Augment | None = None,
-        broken: Path | None = None,
-    ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"VideoBatches: batch_size is {batch_size}, expected at least 1.")
-        if seed < 0:
-            raise ValueError(f"VideoBatches: seed is {seed}, expected at least 0.")
-        if not videos.videos:
-            raise ValueError(f"VideoBatches: {videos.name} has no videos, expected at least 1.")
-        self.videos = videos
-        self.batch_size = batch_size
-        self.num_frames = num_frames
-        self.img_size = img_size
-        self.stride = stride
-        self.seed = seed
-        self.augment = augment
+    videos: VideoList = field(kw_only=False)
+    batch_size: int
+    num_frames: int
+    img_size: int
+    stride: int = 2
+    seed: int = 0
+    augment: Augment | None = None
+    broken: InitVar[Path | None] = None
+
+    def __post_init__(self, broken: Path | None) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"VideoBatches: batch_size is {self.batch_size}, expected at least 1.")
+        if self.seed < 0:
+            raise ValueError(f"VideoBatches: seed is {self.seed}, expected at least 0.")
+        if not self.videos.videos:
+            raise ValueError(
+                f"VideoBatches: {self.videos.name} has no videos, expected at least 1."
+            )
         self._broken = BrokenFiles(broken)
         self._unread: set[str] = set()  # by this process, whatever others found
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from vmamba_explore.datasets import files
 from vmamba_explore.datasets.files import AnyPath
@@ -86,6 +86,38 @@ class VideoList:
             )
         videos = tuple(Video(video.path, numbers[video.label]) for video in self.videos)
         return replace(self, videos=videos, class_names=tuple(class_names))
+
+
+def read_list(
+    data: str, class_names: Sequence[str] | None = None, part: Literal["train", "test"] = "train"
+) -> VideoList:
+    """Read the list that a description such as "folders:ROOT" names.
+
+    Args:
+        data: "folders:ROOT", "kinetics:LIST.csv[,ROOT]", "ssv2:PART.json,LABELS.json,ROOT" or
+            "hmdb51:SPLITS,ROOT[,NUMBER[,PART]]".
+        class_names: What the labels of a "kinetics" list are called, by number.
+        part: Which part of a split of HMDB51, unless `data` names it.
+    Raises:
+        ValueError: an unknown kind, or the wrong number of paths.
+    """
+    kind, _, rest = data.partition(":")
+    given = [word for word in rest.split(",") if word]
+    if kind == "folders" and len(given) == 1:
+        return from_folders(*given)
+    if kind == "kinetics" and len(given) in (1, 2):
+        return from_csv(given[0], given[1] if len(given) == 2 else None, class_names)
+    if kind == "ssv2" and len(given) == 3:
+        return from_ssv2(*given)
+    if kind == "hmdb51" and len(given) in (2, 3, 4):
+        splits, root, number, chosen = given + ["1", part][len(given) - 2 :]
+        if number not in ("1", "2", "3"):
+            raise ValueError(f"data {data!r}: the split is {number!r}, expected 1, 2 or 3.")
+        return from_hmdb51(splits, root, int(number), cast(Literal["train", "test"], chosen))
+    raise ValueError(
+        f"data {data!r} is none of folders:ROOT, kinetics:LIST.csv[,ROOT], "
+        "ssv2:PART.json,LABELS.json,ROOT, hmdb51:SPLITS,ROOT[,NUMBER[,PART]]."
+    )
 
 
 def from_folders(root: AnyPath) -> VideoList:

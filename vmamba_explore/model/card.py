@@ -1,11 +1,10 @@
-"""The model card: what a model is, in the words of the Hub."""
+"""The model card that the Hub shows for a model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.model.config import VideoMambaConfig
 
 _HEADER = """---
 library_name: vmamba-explore
@@ -55,23 +54,29 @@ model.predict(clip)
 
 ## Licence
 
-To be named by whoever publishes this model: add `license:` to the header of this file.
+The publisher of this model names it: add `license:` to the header of this file.
 """
 
 
-def card_text(model: VideoMamba, *, repo_id: str | None = None, training: str | None = None) -> str:
-    """Write a model's card, Markdown with the Hub's header.
+def card_text(
+    config: VideoMambaConfig,
+    class_names: Sequence[str] | None,
+    *,
+    repo_id: str | None = None,
+    training: str | None = None,
+) -> str:
+    """Return a model's card, Markdown with the Hub's header.
 
     Args:
-        model: The model.
-        repo_id: Where it will be found, "owner/name".
-        training: What trained it, a sentence or more.
+        config: The model's configuration.
+        class_names: Its classes; None where they are unknown.
+        repo_id: Its place on the Hub, "owner/name".
+        training: How it was trained, a sentence or more.
     """
-    config, macs = model.config, model.config.macs()
-    names = model.class_names
-    shown = "Unknown." if names is None else ", ".join(names[:20])
-    if names is not None and len(names) > 20:
-        shown += f", and {len(names) - 20} more: `class_names` in config.json."
+    macs = config.macs()
+    shown = "Unknown." if class_names is None else ", ".join(class_names[:20])
+    if class_names is not None and len(class_names) > 20:
+        shown += f", and {len(class_names) - 20} more: `class_names` in config.json."
     return _HEADER + _BODY.format(
         parameters=f"{config.num_parameters() / 1e6:.2f} M",
         total=f"{macs.total / 1e9:.2f} G",

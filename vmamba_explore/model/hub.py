@@ -1,12 +1,10 @@
-"""Models in folders and on the Hugging Face Hub: what is written, and what is fetched."""
+"""Models on the Hugging Face Hub: upload and download."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -19,44 +17,30 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from safetensors.torch import save
 
+from vmamba_explore.errors import first_line
 from vmamba_explore.model.card import card_text
-from vmamba_explore.model.tensor_files import CheckpointError, first_line
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.own_format import FILES, load_folder, save_model
+from vmamba_explore.model.tensor_files import CheckpointError
 
-if TYPE_CHECKING:
-    from vmamba_explore.model.videomamba import VideoMamba
-
-FILES = ("config.json", "model.safetensors")
 _REFERENCE = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?::(\S+))?")
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 
 
-def save_model(model: VideoMamba, folder: str | Path) -> None:
-    """Write config.json and model.safetensors, which `load_model(folder)` reads."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    fields = model.config.to_dict()
-    if model.class_names is not None:
-        fields["class_names"] = list(model.class_names)
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    contents = ((json.dumps(fields, indent=1) + "\n").encode(), save(tensors))
-    for name, content in zip(FILES, contents, strict=True):
-        unfinished = folder / f"{name}.part"
-        unfinished.write_bytes(content)
-        os.replace(unfinished, folder / name)
-
-
 class OnTheHub(PyTorchModelHubMixin):
-    """What a VideoMamba does with folders and the Hub.
+    """Base class of `VideoMamba`: save to and load from folders and the Hub.
 
-    `save_pretrained(folder)` and `push_to_hub("owner/name")` write config.json,
-    model.safetensors and a model card, which `load_model` reads from either place. What trained
-    the model is said by `model_card_kwargs={"training": "..."}`.
+    `save_pretrained(folder)` and `push_to_hub("owner/name")` write config.json, model.safetensors
+    and a model card; `load_model` and `VideoMamba.from_pretrained` read either place. The option
+    `model_card_kwargs={"training": "..."}` states in the card how the model was trained.
     """
 
+    config: VideoMambaConfig  # set by the model
+    class_names: tuple[str, ...] | None
+
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model with its card; options as in huggingface_hub."""
+        """Upload the model with its card; the options are those of huggingface_hub."""
         options["model_card_kwargs"] = {"repo_id": repo_id} | (
             options.get("model_card_kwargs") or {}
         )
@@ -64,24 +48,21 @@ class OnTheHub(PyTorchModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fill in the model card: sizes, costs, classes, how to load it."""
-        return ModelCard(card_text(self, *args, **kwargs))  # type: ignore[arg-type]
+        return ModelCard(card_text(self.config, self.class_names, *args, **kwargs))
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_model(self, save_directory)  # type: ignore[arg-type]
+        save_model(self, save_directory)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
-        from vmamba_explore.model.checkpoints import load_model  # it imports this module
-
         wanted = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         given = {name: options[name] for name in wanted if options.get(name) is not None}
-        if Path(model_id).is_dir():
-            return load_model(Path(model_id))
-        return load_model(from_hub(model_id, None, **given))
+        folder = Path(model_id)
+        return load_folder(cls, folder if folder.is_dir() else from_hub(model_id, None, **given))
 
 
 def hub_reference(what: str) -> tuple[str, str | None] | None:
-    """Split "owner/repo" or "owner/repo:file"; None for what cannot be one, e.g. a lost file."""
+    """Split "owner/repo" or "owner/repo:file"; None for anything else, such as a missing file."""
     match = _REFERENCE.fullmatch(what)
     if not match or (match[2] is None and what.endswith(_ENDINGS)):
         return None
@@ -89,16 +70,16 @@ def hub_reference(what: str) -> tuple[str, str | None] | None:
 
 
 def from_hub(repo: str, file: str | None, **options: Any) -> Path:
-    """Download what a reference names, or find it in the cache.
+    """Download the files of a reference, unless they are in the cache.
 
     Args:
         repo: "owner/repo".
-        file: One of its files; None for the folder that `push_to_hub` wrote.
-        options: Of huggingface_hub's `hf_hub_download`.
+        file: One of its files; None for what `push_to_hub` wrote.
+        options: As for huggingface_hub's `hf_hub_download`.
     Returns:
         The file, or the folder with config.json and model.safetensors.
     Raises:
-        CheckpointError: not there, not allowed, or no way to it; the message says what to do.
+        CheckpointError: missing, not permitted or unreachable; the message says what to do.
     """
     if file is not None:
         return _download(repo, file, options)
@@ -119,7 +100,7 @@ def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
         reason = f"needs a permission. Ask for it at {page} and run `hf auth login`"
     except RepositoryNotFoundError:
         reason = (
-            "cannot be had: the Hub shows no such repository, and there is no such file or folder "
+            "does not exist: the Hub shows no such repository, and there is no such file or folder "
             "here. Check the spelling; a private one needs `hf auth login`"
         )
     except EntryNotFoundError:
@@ -130,7 +111,7 @@ def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
         reason = f"is not a valid reference ({error})"
     except (HTTPError, OSError) as error:
         reason = (
-            f"did not arrive ({first_line(error)}). Try again, what came is kept; or download "
-            f"{elsewhere}"
+            f"did not arrive ({first_line(error)}). Try again to resume the download; or "
+            f"download {elsewhere}"
         )
     raise CheckpointError(f"load_model: {file} of {repo} {reason}.")

@@ -1,28 +1,21 @@
-"""Names of the classes that public checkpoints answer with."""
+"""Class names of the public checkpoints."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-
-import torch
-
 from vmamba_explore import resources
-from vmamba_explore.datasets.lists import places_of
-from vmamba_explore.model.videomamba import VideoMamba
 
 DATA_SETS = ("kinetics400", "ssv2")
 
 
 def label_names(data_set: str) -> tuple[str, ...]:
-    """Name the classes of a public data set, in the order of the public checkpoints' logits.
+    """Return the class names of a public data set, in the order of the checkpoints' logits.
 
     Args:
-        data_set: "kinetics400" (400 names, in the order of OpenGVLab's checkpoints, which is not
-            the alphabetical one that other projects use; that is `sorted(...)` of it) or "ssv2"
-            (Something-Something V2, 174 names by their official numbers).
+        data_set: "kinetics400" (400 names, in the order of OpenGVLab's checkpoints; other projects
+            use the alphabetical order, `sorted(...)` of it) or "ssv2" (Something-Something V2, 174
+            names by their official numbers).
     Raises:
-        ValueError: no such list.
+        ValueError: there is no such list.
     Source:
         See data/SOURCES.md.
     """
@@ -33,38 +26,6 @@ def label_names(data_set: str) -> tuple[str, ...]:
 
 
 def names_of_published(num_classes: int) -> tuple[str, ...] | None:
-    """The names that belong to a published video model with so many classes, None where unknown."""
-    for data_set in DATA_SETS:
-        names = label_names(data_set)
-        if len(names) == num_classes:
-            return names
-    return None
-
-
-def in_order_of(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
-    """Give a model that answers in the order of these names: the rows of its head change places.
-
-    Public checkpoints and public lists of the same videos number the classes differently.
-
-    Args:
-        model: The model.
-        class_names: The names in the order wanted. Where the model has none written so, capitals,
-            spaces, underscores and other signs do not count.
-    Returns:
-        A copy with these names; `model` itself where it has them already, or none, or others.
-    """
-    known = model.class_names or ()
-    found = places_of(class_names, known)
-    wanted = [places[0] if len(places) == 1 else -1 for places in found]
-    if (
-        not known
-        or sorted(wanted) != list(range(len(known)))
-        or model.class_names == tuple(class_names)
-    ):
-        return model
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.head.parameters():
-            parameter.copy_(parameter[wanted])
-    other.class_names = tuple(class_names)
-    return other
+    """Class names of a published video model with that many classes; None where unknown."""
+    lists = map(label_names, DATA_SETS)
+    return next((names for names in lists if len(names) == num_classes), None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from vmamba_explore.errors import few
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.tensor_files import CheckpointError
 
@@ -182,10 +183,3 @@ def _check_family(tensors: Mapping[str, Tensor], layout: Layout | None, where: s
 
 def _layers(tensors: Mapping[str, Tensor]) -> set[int]:
     return {int(m[1]) for name in tensors if (m := re.match(r"layers\.(\d{1,4})\.", name))}
-
-
-def few(names: Iterable[str], most: int = 4) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

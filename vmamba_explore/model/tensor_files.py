@@ -44,11 +44,6 @@ class CheckpointError(ValueError):
         self.problems = problems
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says first; libraries' own often have a traceback of another language."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-
-
 def read_tensors(path: Path) -> Mapping[str, Any]:
     """Read what a checkpoint file holds: safetensors, or what torch.save wrote.
 

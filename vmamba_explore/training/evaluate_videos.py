@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.row_file import RowFile
 from vmamba_explore.training.evaluate import Proportion, predict_logits, proportion
-from vmamba_explore.training.files import RowFile
 from vmamba_explore.training.processes import OneProcess, read_ahead
 
 COLUMNS = ("video", "path", "bytes", "label", "predicted", "probability", "rank", "reason")
@@ -109,7 +110,7 @@ def evaluate_videos(
         if number not in sizes or sizes[number] != _size(video.path)
     ]
     todo = todo[processes.process_index :: processes.num_processes]
-    reader = _Reader(videos, views, config.num_frames, config.img_size, stride)
+    reader = partial(_read, videos, views, config.num_frames, config.img_size, stride)
     bar = tqdm(
         read_ahead(reader, todo, workers),
         total=len(todo),
@@ -172,17 +173,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
 
 
-class _Reader:
-    """By number: a video's views, or why there are none."""
-
-    def __init__(
-        self, videos: VideoList, views: Views, num_frames: int, img_size: int, stride: int
-    ) -> None:
-        self.videos, self.views = videos, views
-        self.how = {"num_frames": num_frames, "img_size": img_size, "stride": stride}
-
-    def __call__(self, number: int) -> tuple[int, NDArray[np.uint8] | None, str | None]:
-        try:
-            return number, read_views(self.videos.videos[number].path, self.views, **self.how), None
-        except (ClipError, OSError) as error:
-            return number, None, str(error)
+def _read(
+    videos: VideoList, views: Views, num_frames: int, img_size: int, stride: int, number: int
+) -> tuple[int, NDArray[np.uint8] | None, str | None]:
+    """A video's number, and either its views or the reason why it cannot be read."""
+    try:
+        path = videos.videos[number].path
+        return number, read_views(path, views, num_frames, img_size, stride), None
+    except (ClipError, OSError) as error:
+        return number, None, str(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -19,7 +18,9 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.model.tensor_files import UNREADABLE, first_line
+from vmamba_explore.errors import first_line
+from vmamba_explore.files import atomic_write
+from vmamba_explore.model.tensor_files import UNREADABLE
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.loss import TrainingLoss
 from vmamba_explore.training.processes import OneProcess, read_ahead
@@ -177,9 +178,7 @@ class _Run:
         )
 
     def save(self, step: int) -> None:
-        """Write the checkpoint, whole or not at all."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.checkpoint.with_suffix(".part")
+        """Write the checkpoint."""
         names = self.model.class_names
         everything = {
             "step": step,
@@ -192,17 +191,12 @@ class _Run:
             **{name: part.state_dict() for name, part in self.parts.items()},
         }
         try:
-            with unfinished.open("wb") as file:
-                torch.save(everything, file)
-                file.flush()
-                os.fsync(file.fileno())
+            atomic_write(self.checkpoint, lambda file: torch.save(everything, file), fsync=True)
         except (OSError, RuntimeError) as error:
-            unfinished.unlink(missing_ok=True)
             raise OSError(
                 f"fit: {self.checkpoint} cannot be written at step {step} ({first_line(error)}). "
-                "Is there room? The checkpoint before it is kept; the same call goes on from there."
+                "Is there room? The same call resumes from the checkpoint before it."
             ) from None
-        os.replace(unfinished, self.checkpoint)
 
     def resume(self) -> int:
         """Read the checkpoint, if there is one, and give the step to go on with."""

@@ -17,9 +17,10 @@ from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
+from vmamba_explore.files import atomic_write, write_json
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.row_file import different
 from vmamba_explore.training.evaluate_videos import evaluate_videos
-from vmamba_explore.training.files import different, write_whole
 from vmamba_explore.training.fit import History, fit, read_checkpoint
 from vmamba_explore.training.processes import Precision, accelerator
 from vmamba_explore.training.recipe import paper_recipe
@@ -32,7 +33,7 @@ ONE_VIEW = Views(temporal=1, spatial=1)
 def train(
     model: VideoMamba,
     videos: VideoList,
-    run_folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     epochs: int,
     batch_size: int = 64,
@@ -49,7 +50,7 @@ def train(
     tensorboard: bool | None = None,
     started_from: str = "",
 ) -> History:
-    """Train a model by the paper's recipe, or go on with the run that `run_folder` holds.
+    """Train a model by the paper's recipe, or resume the run that the folder `output` holds.
 
     The folder gets config.json (the model), recipe.json (everything that decides the outcome),
     log.csv, validation.csv and validation/ (each video's answer, a folder for each list),
@@ -59,8 +60,8 @@ def train(
     Args:
         model: Where to start; it is trained in place. On many processes, see `accelerator`.
         videos: What to train on; its class names become the model's.
-        run_folder: Made if it is not there.
-        epochs: Passes over the data set.
+        output: Folder of the run; created if it does not exist.
+        epochs: Passes over the data set; the paper has 30 for K400 and 35 for SSv2.
         batch_size: Clips of a step, over all processes.
         stride: Source frames from one frame of a clip to the next.
         augment: How clips are changed; None leaves them as they are.
@@ -84,7 +85,7 @@ def train(
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1.
     """
-    folder, config = Path(run_folder), model.config
+    folder, config = Path(output), model.config
     if len(videos.class_names) != config.num_classes:
         raise ValueError(
             f"train: the model has {config.num_classes} classes, {videos.name} has "
@@ -164,8 +165,8 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
         raise ValueError(f"train: {noted} is not about a training. Name another folder.")
     begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()
     if not begun:  # nothing would be lost
-        write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
-        write_whole(noted, json.dumps(settings, indent=1) + "\n")
+        write_json(folder / "config.json", config)
+        write_json(noted, settings)
     elif changed := different(before, settings):
         raise ValueError(
             f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
@@ -222,7 +223,7 @@ class _Logs:
             self.writer.close()
 
     def _write(self, name: str, kind: str, rows: History) -> None:
-        write_whole(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        atomic_write(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
         if self.writer is None:
             return
         for row in rows[self.shown[kind] :]:

@@ -1,17 +1,18 @@
-"""What training starts from: a new model, an inflated image model, or a trained one."""
+"""The model that training starts from: new, inflated from an image model, or trained."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from vmamba_explore.datasets.lists import places_of
 from vmamba_explore.model.checkpoints import BUNDLED, Layout, load_model
 from vmamba_explore.model.config import PRESETS, VideoMambaConfig
 from vmamba_explore.model.inflate import from_image_checkpoint
-from vmamba_explore.model.labels import in_order_of
 from vmamba_explore.model.videomamba import VideoMamba
 
 
@@ -26,20 +27,20 @@ def starting_model(
     layout: Layout | None = None,
     seed: int = 0,
 ) -> VideoMamba:
-    """Make the model that a training starts from, for the classes of a data set.
+    """Return the model that training starts from, with the classes of a data set.
 
     Args:
-        what: A preset such as "kaist_small", or whatever `load_model` takes.
+        what: A preset such as "kaist_small", or what `load_model` takes.
         class_names: The data set's classes, in the order of its labels.
-        num_frames: Frames of a clip; None leaves it to the preset or the checkpoint.
-        img_size: Height and width of a frame, pixels; None likewise.
-        pos_embed: The position embedding of a preset; None takes its own.
-        init: An image checkpoint that a preset takes its weights from; None draws them.
-        layout: The layout of `init`, or of the checkpoint `what`.
-        seed: Of what is drawn.
+        num_frames: Frames of a clip; None for those of the preset or checkpoint.
+        img_size: Height and width of a frame, pixels; None for that of the preset or checkpoint.
+        pos_embed: Position embedding that replaces the preset's; None keeps it.
+        init: Image checkpoint to initialize a preset's weights from; None draws them at random.
+        layout: Layout of the image checkpoint `init` or `what`, "vim" or "opengvlab".
+        seed: Seed of the weights that are drawn.
     Raises:
-        ValueError: no such preset or checkpoint, or `init` or `pos_embed` beside a checkpoint,
-            which has both already.
+        ValueError: there is no such preset or checkpoint, or `init` or `pos_embed` is given with a
+            checkpoint, which has both already.
     """
     torch.manual_seed(seed)
     given = {"num_frames": num_frames, "img_size": img_size, "pos_embed": pos_embed}
@@ -69,9 +70,9 @@ def starting_model(
 
 
 def with_classes(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
-    """Give a model with the same weights and a head for these classes, drawn anew.
+    """Return a model with the same weights and a new head for these classes.
 
-    A model that has these very classes already keeps its head, its rows in this order.
+    A model of exactly these classes keeps its head, with the rows in this order.
     """
     model = in_order_of(model, class_names)
     if model.class_names == tuple(class_names):
@@ -81,3 +82,27 @@ def with_classes(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
     other.load_state_dict(kept, strict=False)
     other.class_names = tuple(class_names)
     return other.eval()
+
+
+def in_order_of(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
+    """Return a copy with the head's rows permuted to the order of `class_names`.
+
+    Public checkpoints and public lists of the same videos number the classes differently.
+
+    Args:
+        model: The model.
+        class_names: The names in the wanted order. Where the model does not have a name in this
+            spelling, capitals, spaces, underscores and punctuation do not count.
+    Returns:
+        A copy with these names; `model` itself if it has them already, has none, or has others.
+    """
+    known = model.class_names or ()
+    rows = [places[0] if len(places) == 1 else -1 for places in places_of(class_names, known)]
+    if sorted(rows) != list(range(len(known))) or known in ((), tuple(class_names)):
+        return model
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.head.parameters():
+            parameter.copy_(parameter[rows])
+    other.class_names = tuple(class_names)
+    return other

@@ -1,5 +1,7 @@
 """explore(): from a clip to the explorer, alone and beside another; and what the browser says."""
 
+import shutil
+
 import nbformat
 import numpy as np
 import pytest
@@ -75,6 +77,17 @@ def test_reversed_is_the_clip_played_backwards(small_model, noise_clip):
     assert other.title == "noise 0, backwards"
 
 
+def test_a_file_called_reversed_is_named_by_its_path(
+    small_model, noise_clip, tmp_path, monkeypatch
+):
+    shutil.copy(data_dir() / "clips" / "clockwise.mp4", tmp_path / "reversed")
+    monkeypatch.chdir(tmp_path)
+    model = small_model()
+    for compare, title in (("reversed", "noise 0, backwards"), ("./reversed", "reversed")):
+        _, other = explore(noise_clip(model), model, compare=compare, **FEW).explorations
+        assert other.clip.source == title
+
+
 def test_a_clip_reversed_twice_is_the_clip(small_model, noise_clip):
     clip = noise_clip(small_model())
     again = backwards(backwards(clip))
@@ -133,7 +146,7 @@ def test_one_report_hears_of_both_runs_as_one(small_model, noise_clip):
         ({"compare": "no.mp4"}, ClipError, "no.mp4: no such file"),
         ({"compare": [1, 2]}, TypeError, "a clip is list, expected a file, a Clip or a MotionClip"),
         ({"compare": lambda model: None}, TypeError, "compare returned NoneType, expected a `with"),
-        ({"model": "no-model"}, ValueError, "no-model is no file or folder, no bundled model"),
+        ({"model": "no-model"}, ValueError, "no-model is not a file or folder, a bundled"),
         ({"layers": [7]}, ValueError, r"explore: layers is \[7\], expected a list of some of 0, 1"),
         ({"budget_gib": 1e-9}, MemoryError, "the budget is 0.00 GiB"),
     ],

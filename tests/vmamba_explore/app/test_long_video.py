@@ -175,12 +175,12 @@ def test_going_on_after_ctrl_c_gives_the_table_of_an_uninterrupted_run(
     output = tmp_path / "windows.csv"
     with monkeypatch.context():
         stopped_after(3)
-        part = watched(noise, model, hop=3, output=output)
+        part = watched(noise, model, hop=3, csv=output)
         assert not part.finished and len(part) == 12
         monkeypatch.undo()
     with output.open("a") as file:
         file.write("12,36,2.2")  # killed within a row
-    rest = watched(noise, model, hop=3, output=output)
+    rest = watched(noise, model, hop=3, csv=output)
     assert rest.finished and rest.watched < 5
     pd.testing.assert_frame_equal(rest.table, whole.table, rtol=1e-3, atol=1e-5)
     pd.testing.assert_frame_equal(rest.table[:12], whole.table[:12], rtol=0, atol=0)
@@ -188,9 +188,10 @@ def test_going_on_after_ctrl_c_gives_the_table_of_an_uninterrupted_run(
 
 def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopped_after):
     output = tmp_path / "windows.csv"
-    first = watched(noise, model, output=output)
+    first = watched(noise, model, csv=output)
     stopped_after(0)
-    again = watched(noise, model, output=output)
+    with pytest.warns(FutureWarning, match=r"watch\(output=\) is called csv since version 0.2"):
+        again = watched(noise, model, output=output)
     assert again.finished and again.worked == 0
     pd.testing.assert_frame_equal(again.table, first.table)
 
@@ -210,25 +211,25 @@ def test_the_explorer_is_asked_about_the_model_that_watched(model, noise):
 
 def test_a_removed_file_is_made_again(model, noise, tmp_path):
     output = tmp_path / "windows.csv"
-    first = watched(noise, model, output=output)
+    first = watched(noise, model, csv=output)
     output.unlink()
-    again = watched(noise, model, output=output)
+    again = watched(noise, model, csv=output)
     assert len(first) == len(again) > 0 and again.finished
 
 
 def test_rows_of_another_video_by_the_same_name_are_refused(model, noise, tmp_path):
-    watched(noise, model, output=tmp_path / "windows.csv")
+    watched(noise, model, csv=tmp_path / "windows.csv")
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / noise.name
     other.write_bytes(noise.read_bytes() + bytes(8))
     with pytest.raises(ValueError, match=r"made with other settings \(bytes differ"):
-        watched(other, model, output=tmp_path / "windows.csv")
+        watched(other, model, csv=tmp_path / "windows.csv")
 
 
 def test_rows_of_another_stride_are_refused(model, noise, tmp_path):
-    watched(noise, model, output=tmp_path / "windows.csv")
+    watched(noise, model, csv=tmp_path / "windows.csv")
     with pytest.raises(ValueError, match=r"made with other settings \(stride differ"):
-        watched(noise, model, output=tmp_path / "windows.csv", stride=2)
+        watched(noise, model, csv=tmp_path / "windows.csv", stride=2)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(model, noise, options, words):
 def test_no_file_is_written_where_the_video_is_none(model, tmp_path):
     (tmp_path / "page.mp4").write_text("<html>")
     with pytest.raises(ClipError, match="not a video"):
-        watched(tmp_path / "page.mp4", model, output=tmp_path / "windows.csv")
+        watched(tmp_path / "page.mp4", model, csv=tmp_path / "windows.csv")
     assert not (tmp_path / "windows.csv").exists()
 
 

@@ -4,45 +4,31 @@ import pytest
 from vmamba_explore.clips.sampling import frame_indices, frame_order
 
 
-def chosen(*args, **kwargs):
-    indices, repeated = frame_indices(*args, **kwargs)
-    assert indices.dtype == np.int64
-    return indices.tolist(), repeated
-
-
-def test_without_a_start_the_clip_lies_in_the_middle_of_the_source():
-    assert chosen(100, 4, 2) == ([46, 48, 50, 52], 0)
-    before, after = 46, 99 - 52
-    assert abs(before - after) <= 1
-
-
-def test_start_is_the_number_of_the_first_frame():
-    assert chosen(100, 4, 3, start=7) == ([7, 10, 13, 16], 0)
-
-
-def test_a_source_that_just_fits_repeats_nothing():
-    assert chosen(7, 4, 2) == ([0, 2, 4, 6], 0)
-
-
-def test_a_short_source_repeats_its_last_frame_and_counts_how_often():
-    assert chosen(6, 4, 2) == ([0, 2, 4, 5], 1)
-    assert chosen(1, 4, 2) == ([0, 0, 0, 0], 3)
-    assert chosen(10, 4, 2, start=8) == ([8, 9, 9, 9], 3)
-
-
-def test_stride_none_spreads_the_clip_from_the_first_to_the_last_frame():
-    assert chosen(100, 4, None) == ([0, 33, 66, 99], 0)
-    assert chosen(100, 4, None, start=96) == ([96, 97, 98, 99], 0)
-    assert chosen(100, 3, None, start=50) == ([50, 74, 99], 0)
-
-
-def test_stride_none_uses_every_frame_of_a_short_source_before_it_repeats():
-    assert chosen(3, 5, None) == ([0, 1, 2, 2, 2], 2)
+@pytest.mark.parametrize(
+    ("arguments", "indices", "repeated"),
+    [
+        ((100, 4, 2), [46, 48, 50, 52], 0),  # without a start, the middle of the source
+        ((100, 4, 3, 7), [7, 10, 13, 16], 0),
+        ((7, 4, 2), [0, 2, 4, 6], 0),  # just fits
+        ((6, 4, 2), [0, 2, 4, 5], 1),  # a short source repeats its last frame
+        ((1, 4, 2), [0, 0, 0, 0], 3),
+        ((10, 4, 2, 8), [8, 9, 9, 9], 3),
+        ((100, 4, None), [0, 33, 66, 99], 0),  # spread from the first to the last frame
+        ((100, 4, None, 96), [96, 97, 98, 99], 0),
+        ((100, 3, None, 50), [50, 74, 99], 0),
+        ((3, 5, None), [0, 1, 2, 2, 2], 2),  # every frame before one is repeated
+        ((100, np.int32(2), np.int64(1), np.uint8(3)), [3, 4], 0),
+    ],
+)
+def test_the_frames_of_a_clip_and_how_many_repeat_the_last(arguments, indices, repeated, unchecked):
+    found, count = frame_indices(*arguments)
+    assert found.dtype == np.int64
+    assert (found.tolist(), count) == (indices, repeated)
 
 
 @pytest.mark.parametrize("stride", [1, 2, None])
 def test_a_clip_of_one_frame_is_the_middle_one(stride):
-    (index,), repeated = chosen(101, 1, stride)
+    (index,), repeated = frame_indices(101, 1, stride)
     assert (index, repeated) == (50, 0)
 
 
@@ -74,10 +60,6 @@ def test_frame_numbers_rise_stay_inside_and_repeat_only_the_last(available, num_
 def test_an_impossible_choice_says_what_was_expected(unchecked, arguments, message):
     with pytest.raises(ValueError, match=message):
         frame_indices(30, **arguments)
-
-
-def test_numpy_whole_numbers_are_numbers(unchecked):
-    assert chosen(100, np.int32(2), np.int64(1), start=np.uint8(3)) == ([3, 4], 0)
 
 
 @pytest.mark.parametrize(

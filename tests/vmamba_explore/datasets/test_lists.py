@@ -10,6 +10,7 @@ from vmamba_explore.datasets.lists import (
     from_hmdb51,
     from_ssv2,
     letters,
+    read_list,
 )
 
 
@@ -229,3 +230,29 @@ def test_no_two_public_class_names_are_told_apart_by_signs_alone():
     for name in ("kinetics400", "ssv2"):
         names = resources.path(f"labels/{name}.txt").read_text().splitlines()
         assert len({letters(n) for n in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    "words", ["folders", "folders:a,b", "kinetic:a.csv", "ssv2:a.json,b.json", "hmdb51:splits"]
+)
+def test_data_that_is_not_understood_is_told_the_four_ways(words, unchecked):
+    with pytest.raises(ValueError, match="is none of folders:ROOT, kinetics:LIST.csv"):
+        read_list(words)
+
+
+def test_a_kinetics_list_takes_the_numbers_of_the_classes_it_is_given(video_folders, tmp_path):
+    (tmp_path / "list.csv").write_text("dark/0.mp4,dark\n")
+    words = f"kinetics:{tmp_path / 'list.csv'},{video_folders / 'test'}"
+    assert read_list(words).videos[0].label == 0
+    assert read_list(words, ("bright", "dark")).videos[0].label == 1
+
+
+def test_hmdb51_takes_split_and_part(video_folders, tmp_path):
+    for name in ("bright", "dark"):
+        lines = "0.mp4 1\n1.mp4 2\n2.mp4 2\n"
+        (tmp_path / f"{name}_test_split2.txt").write_text(lines)
+    words = f"hmdb51:{tmp_path},{video_folders / 'test'},2"
+    assert len(read_list(words)) == 2 and len(read_list(words + ",test")) == 4
+    assert len(read_list(words, part="test")) == 4 and len(read_list(words + ",train")) == 2
+    with pytest.raises(ValueError, match="the split is 'one', expected 1, 2 or 3"):
+        read_list(words[:-1] + "one")

@@ -3,11 +3,9 @@
 import argparse
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -28,21 +26,8 @@ from vmamba_explore.studies.subjects.samples import SAMPLES
 from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.training.evaluate import predict_logits
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 LAYOUTS = {"opengvlab_f4_k1": None, "opengvlab_f8_k2": None, "vim_midcls_div2": "vim"}
 TOLERANCE = 1e-5  # relative, asked for
-
-
-def load_golden(name):
-    with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}
-        config = json.loads(file.metadata()["config"])
-    state_dict = {
-        key.removeprefix("state_dict."): value
-        for key, value in tensors.items()
-        if key.startswith("state_dict.")
-    }
-    return config, state_dict, tensors
 
 
 def as_clips(images):
@@ -54,7 +39,7 @@ def relative_error(value, wanted):
 
 
 @pytest.fixture(params=LAYOUTS)
-def golden(request):
+def golden(load_golden, request):
     config, state_dict, tensors = load_golden(request.param)
     model = model_from_state_dict(state_dict, layout=LAYOUTS[request.param])
     assert model.config.img_size == config["img_size"]
@@ -73,7 +58,7 @@ def write_safetensors(state_dict, path, wrapper):
 @pytest.mark.parametrize("write", [write_pickle, write_safetensors])
 @pytest.mark.parametrize("wrapper", ["", "model", "module"])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_golden_files_on_disk_give_their_logits(name, wrapper, write, tmp_path):
+def test_golden_files_on_disk_give_their_logits(load_golden, name, wrapper, write, tmp_path):
     config, state_dict, tensors = load_golden(name)
     write(state_dict, tmp_path / "weights.bin", wrapper)
     model = load_model(tmp_path / "weights.bin", layout=LAYOUTS[name])
@@ -84,7 +69,7 @@ def test_golden_files_on_disk_give_their_logits(name, wrapper, write, tmp_path):
     assert not model.training
 
 
-def test_a_wrapped_and_prefixed_training_checkpoint_gives_the_same_bits(tmp_path):
+def test_a_wrapped_and_prefixed_training_checkpoint_gives_the_same_bits(load_golden, tmp_path):
     _, state_dict, tensors = load_golden("opengvlab_f4_k1")
     prefixed = {f"module.{name}": value for name, value in state_dict.items()}
     options = argparse.Namespace(lr=1e-3)  # what such scripts store beside the weights
@@ -135,7 +120,7 @@ def test_golden_mixer_outputs_and_every_state_match(golden):
     assert compared >= 22
 
 
-def test_the_name_map_is_a_bijection_over_a_published_checkpoint():
+def test_the_name_map_is_a_bijection_over_a_published_checkpoint(load_golden):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     ours = [ours_name(name) for name in state_dict]
     assert len(set(ours)) == len(state_dict)
@@ -143,7 +128,7 @@ def test_the_name_map_is_a_bijection_over_a_published_checkpoint():
     assert set(ours) == set(model_from_state_dict(state_dict).state_dict())
 
 
-def test_zeroing_the_backward_direction_changes_the_logits():
+def test_zeroing_the_backward_direction_changes_the_logits(load_golden):
     _, state_dict, tensors = load_golden("opengvlab_f4_k1")
     for name in state_dict:
         if "_b." in name or name.endswith(("A_b_log", "D_b")):
@@ -152,7 +137,7 @@ def test_zeroing_the_backward_direction_changes_the_logits():
     assert relative_error(logits, tensors["logits"]) > 1e-2
 
 
-def test_the_layout_decides_the_logits_of_an_image_checkpoint():
+def test_the_layout_decides_the_logits_of_an_image_checkpoint(load_golden):
     _, state_dict, tensors = load_golden("vim_midcls_div2")
     model = model_from_state_dict(state_dict, layout="opengvlab")
     assert model.grid.cls_index == 0
@@ -179,7 +164,9 @@ def test_the_layout_decides_the_logits_of_an_image_checkpoint():
         ),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor(change, message, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor(
+    load_golden, change, message, tmp_path
+):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     change(state_dict)
     torch.save(state_dict, tmp_path / "weights.pth")
@@ -187,7 +174,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_tensor(change, message, tm
         load_model(tmp_path / "weights.pth")
 
 
-def test_every_tensor_that_does_not_fit_is_listed_though_the_message_names_four():
+def test_every_tensor_that_does_not_fit_is_listed_though_the_message_names_four(load_golden):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     gone = [name for name in state_dict if name.startswith("layers.1.") and "_b" in name]
     for name in gone:
@@ -199,7 +186,7 @@ def test_every_tensor_that_does_not_fit_is_listed_though_the_message_names_four(
     assert set(caught.value.problems) == expected
 
 
-def test_half_precision_weights_are_read_as_they_are():
+def test_half_precision_weights_are_read_as_they_are(load_golden):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     half = {name: value.bfloat16() for name, value in state_dict.items()}
     model = model_from_state_dict(half)
@@ -208,7 +195,7 @@ def test_half_precision_weights_are_read_as_they_are():
 
 
 @pytest.mark.parametrize(("num_classes", "name"), [(400, "riding a bike"), (174, None), (51, None)])
-def test_a_published_video_model_is_named_by_its_number_of_classes(num_classes, name):
+def test_a_published_video_model_is_named_by_its_number_of_classes(load_golden, num_classes, name):
     _, state_dict, tensors = load_golden("opengvlab_f4_k1")
     state_dict["head.weight"] = torch.zeros(num_classes, 32)
     state_dict["head.bias"] = torch.arange(num_classes, 0.0, -1)
@@ -221,20 +208,20 @@ def test_a_published_video_model_is_named_by_its_number_of_classes(num_classes, 
         assert (first.name, first.index) == (name or "Approaching something with your camera", 0)
 
 
-def test_another_codes_configuration_beside_published_tensors_is_passed_over(tmp_path):
+def test_another_codes_configuration_beside_published_tensors_is_passed_over(load_golden, tmp_path):
     _, state_dict, _ = load_golden("opengvlab_f4_k1")
     path = tmp_path / "weights.pth"
     torch.save({"model": state_dict, "config": {"lr": 1e-3}, "step": 7}, path)
     assert fingerprint(load_model(path)) == fingerprint(model_from_state_dict(state_dict))
 
 
-def test_an_image_model_gets_no_class_names():
+def test_an_image_model_gets_no_class_names(load_golden):
     _, state_dict, _ = load_golden("vim_midcls_div2")
     state_dict["head.weight"], state_dict["head.bias"] = torch.zeros(400, 32), torch.zeros(400)
     assert model_from_state_dict(state_dict, layout="vim").class_names is None
 
 
-def test_other_sizes_are_given_on_request_and_only_then(tmp_path):
+def test_other_sizes_are_given_on_request_and_only_then(load_golden, tmp_path):
     config, state_dict, tensors = load_golden("opengvlab_f4_k1")
     torch.save(state_dict, tmp_path / "weights.pth")
     kept = load_model(tmp_path / "weights.pth", img_size=config["img_size"], num_frames=4)
@@ -259,21 +246,12 @@ def test_a_local_folder_goes_before_a_hub_reference_of_the_same_name(tmp_path, m
     assert fingerprint(load_model("someone/something")) == fingerprint(model)
 
 
-def test_a_saved_model_comes_back_with_the_same_bits(tmp_path):
-    model = VideoMamba(VideoMambaConfig.preset("toy")).eval()
-    model.class_names = ("a", "b", "c", "d", "e")
-    save_model(model, tmp_path)
-    again = load_model(tmp_path)
-    assert again.config == model.config
-    assert again.class_names == model.class_names
-    clips = torch.randn(1, 3, 4, 32, 32)
-    assert torch.equal(again(clips), model(clips))
-
-
 def test_a_missing_model_says_what_to_give(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no file or folder, no bundled model \(motion-nano"):
+    with pytest.raises(
+        CheckpointError, match=r"not a file or folder, a bundled model \(motion-nano"
+    ):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="no file or folder"):
+    with pytest.raises(CheckpointError, match="not a file or folder"):
         load_model("runs/lost.pth")  # not taken for a repository
     with pytest.raises(CheckpointError, match=r"lacks config.json and model.safetensors"):
         load_model(tmp_path)

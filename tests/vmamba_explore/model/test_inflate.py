@@ -1,36 +1,22 @@
 """From images to clips: what must stay, and what changes."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from vmamba_explore.model.checkpoints import CheckpointError, load_model
 from vmamba_explore.model.inflate import from_image_checkpoint, inflate
 from vmamba_explore.model.position import expand_pos_embed
 from vmamba_explore.model.videomamba import VideoMamba
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "vim_midcls_div2.safetensors"
 LEARNT = ("temporal_expanding", "token_interpolation", "embedding_interpolation", "random")
 
 
 @pytest.fixture(scope="module")
-def golden():
-    with safe_open(GOLDEN, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(golden, tmp_path_factory):
+def checkpoint(load_golden, tmp_path_factory):
     path = tmp_path_factory.mktemp("vim") / "vim.pth"
-    tensors = {
-        name.removeprefix("state_dict."): value
-        for name, value in golden.items()
-        if name.startswith("state_dict.")
-    }
-    torch.save({"model": tensors}, path)
+    torch.save({"model": load_golden("vim_midcls_div2")[1]}, path)
     return path
 
 
@@ -60,8 +46,9 @@ def with_head_of(model, image_model):
 
 @pytest.mark.parametrize("merge", ["sum", "mean"])
 def test_a_clip_of_one_repeated_frame_gives_the_published_logits(
-    golden, checkpoint, config, image_model, merge
+    load_golden, checkpoint, config, image_model, merge
 ):
+    _, _, golden = load_golden("vim_midcls_div2")
     still = replace(
         config,
         num_frames=2,

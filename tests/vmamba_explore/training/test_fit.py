@@ -94,19 +94,14 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path, mo
         read_checkpoint(tmp_path / "checkpoint.pt")
 
 
-def test_the_token_loss_changes_the_gradient(tmp_path):
-    recipe = Recipe(steps=10, token_loss=0.8, token_until=0.5)
-    with_tokens, without = toy(), toy()
-    fit(with_tokens, batches, recipe, tmp_path / "a.pt")
-    fit(without, batches, Recipe(steps=10), tmp_path / "b.pt")
-    assert not torch.equal(with_tokens.head.weight, without.head.weight)
-
-
-def test_label_smoothing_changes_what_is_learnt(tmp_path):
-    smoothed, plain = toy(), toy()
-    fit(smoothed, batches, Recipe(steps=10, label_smoothing=0.1), tmp_path / "a.pt")
+@pytest.mark.parametrize(
+    "change", [{"token_loss": 0.8, "token_until": 0.5}, {"label_smoothing": 0.1}]
+)
+def test_what_the_loss_asks_for_changes_what_is_learned(tmp_path, change):
+    changed, plain = toy(), toy()
+    fit(changed, batches, Recipe(steps=10, **change), tmp_path / "a.pt")
     fit(plain, batches, Recipe(steps=10), tmp_path / "b.pt")
-    assert not torch.equal(smoothed.head.weight, plain.head.weight)
+    assert not torch.equal(changed.head.weight, plain.head.weight)
 
 
 def test_a_run_stopped_between_two_rows_has_the_same_history(tmp_path):

@@ -186,7 +186,8 @@ def test_bfloat16_trains(run):
 
 
 COMMAND = (
-    "train --model toy --frames 8 --epochs 15 --batch 4 --stride 1 --workers 1 --no-tensorboard"
+    "train --model toy --num-frames 8 --epochs 15 --batch-size 4 --stride 1 --workers 1 "
+    "--no-tensorboard"
 )
 
 

@@ -3,8 +3,9 @@ import torch
 
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.labels import label_names
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.start import starting_model, with_classes
+from vmamba_explore.training.start import in_order_of, starting_model, with_classes
 
 
 def test_a_preset_gets_the_classes_and_sizes_that_are_asked_for():
@@ -60,3 +61,31 @@ def test_a_checkpoint_takes_no_second_one(tmp_path):
 def test_a_misspelt_preset_is_answered_with_all_presets():
     with pytest.raises(ValueError, match=r"'kaist_smal' is neither a preset \(kaist_small, kaist_"):
         starting_model("kaist_smal", "ab")
+
+
+def test_a_model_can_answer_in_the_order_of_another_list():
+    model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=400))
+    torch.nn.init.normal_(model.head.bias)
+    model.class_names = label_names("kinetics400")
+    folders = [name.replace(" ", "_") for name in sorted(model.class_names)]  # usual names of these
+    other = in_order_of(model, folders)
+    clip = torch.randn(3, 4, 32, 32)
+    before, after = model.predict(clip, 400), other.predict(clip, 400)
+    assert [p.name.replace(" ", "_") for p in before] == [p.name for p in after]
+    assert [p.probability for p in after] == pytest.approx([p.probability for p in before])
+    assert [p.index for p in before] != [p.index for p in after]
+    assert model.class_names == label_names("kinetics400")  # the one given is not changed
+
+
+def test_a_model_of_other_or_unknown_classes_is_left_as_it_is():
+    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    assert in_order_of(model, "edcba") is model
+    model.class_names = tuple("abcde")
+    assert in_order_of(model, "abcde") is model
+    assert in_order_of(model, "abcdf") is model
+    assert in_order_of(model, "abcd") is model
+    assert in_order_of(model, "abcdea") is model
+    assert in_order_of(model, "edcba").class_names == tuple("edcba")
+    renamed = in_order_of(model, "ABCDE")
+    assert renamed.class_names == tuple("ABCDE")
+    assert torch.equal(renamed.head.weight, model.head.weight)

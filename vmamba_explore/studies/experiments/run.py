@@ -7,10 +7,8 @@ step, and a finished run is never made again: `vmamba-explore experiment all`.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +24,7 @@ from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.clips.sampling import frame_order
 from vmamba_explore.datasets.files import json_of
+from vmamba_explore.files import write_json
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.inflate import inflate
@@ -297,7 +296,7 @@ def run_experiments(
         name = key.replace(" ", "-").replace("=", "-").replace(",", "-")
         checkpoint = scratch / f"{name}.pt"
         found["runs"][key] = run_arm(arm, seed, checkpoint, image_model, recipe, test_clips)
-        _write(found, output)
+        write_json(output, found)
         checkpoint.unlink(missing_ok=True)
         logger.info("%s: top1 %.3f", key, found["runs"][key]["top1"]["value"])
     return found
@@ -336,10 +335,3 @@ def _read(output: Path, recipe: Recipe) -> dict[str, Any]:
                 "or remove the file."
             )
     return found
-
-
-def _write(found: dict[str, Any], output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_suffix(".part")
-    unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, output)

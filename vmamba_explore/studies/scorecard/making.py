@@ -7,7 +7,6 @@ that is interrupted goes on where it stopped. The scores are computed from the m
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.sanity import randomized
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.files import atomic_write
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.watermark import WatermarkedClips
@@ -112,8 +112,7 @@ class ScoreCard:
                     f"is {header}. Choose another folder, or remove it to begin anew."
                 )
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(file, json.dumps(header).encode())
+            atomic_write(file, json.dumps(header))
 
     # ---------------------------------------------------------------- clips
 
@@ -273,11 +272,7 @@ class ScoreCard:
         file = self.folder / f"{name}.npz"
         if not file.exists():
             values = make()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_suffix(".part")
-            with unfinished.open("wb") as target:
-                np.savez_compressed(target, **values)  # type: ignore[arg-type]
-            os.replace(unfinished, file)
+            atomic_write(file, lambda target: np.savez_compressed(target, **values))  # type: ignore[arg-type]
         with np.load(file, allow_pickle=False) as found:
             return {key: found[key] for key in found.files}
 
@@ -293,9 +288,3 @@ def _text(option: object) -> str:
     if isinstance(option, Tensor):  # which prints its first and last entries only
         return f"{tuple(option.shape)} {zlib.crc32(option.detach().cpu().numpy().tobytes()):08x}"
     return str(option)
-
-
-def _write(file: Path, content: bytes) -> None:
-    unfinished = file.with_suffix(".part")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, file)

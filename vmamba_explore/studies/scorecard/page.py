@@ -12,6 +12,7 @@ import torch
 
 from vmamba_explore import resources
 from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.files import atomic_write
 from vmamba_explore.studies.scorecard import figures as scores
 from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
 from vmamba_explore.view.figures.attribution import agreement_matrix
@@ -53,7 +54,7 @@ def scorecard_page(
     page = report_page(
         "Which attribution is right? A score card", facts, _score_sections(card), FOOTER
     )
-    output.write_text(page, encoding="utf-8")
+    atomic_write(output, page)
     return output
 
 

@@ -8,11 +8,10 @@ apart, so order is what the gradient speaks about. The run can be stopped and st
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,13 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
+from vmamba_explore.files import write_json
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
 from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
-from vmamba_explore.training.fit import Recipe, fit
+from vmamba_explore.training.fit import History, Recipe, fit
 
 logger = logging.getLogger(__name__)
 
@@ -216,26 +216,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(TRAIN_SEED)
     model = VideoMamba(CONFIG).to(options.device)
     model.class_names = CLASS_NAMES
-    recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
+    recipe = replace(RECIPE, steps=options.steps)
     history = fit(model, MotionBatches(recipe.steps), recipe, options.checkpoint, options.workers)
+    command = f"python -m vmamba_explore.studies.subjects.motion_nano --steps {options.steps}"
+    how = {"clips_per_step": 2 * PAIRS, "steps_without_distractors": EASY_SHARE}
+    tests = {"test": measure(model, options.clips, options.control_steps)}
+    write_subject(model, options.output, command, recipe, history, how, tests)
+
+
+def write_subject(
+    model: VideoMamba,
+    folder: Path,
+    command: str,
+    recipe: Recipe,
+    history: History,
+    how: dict[str, Any],
+    tests: dict[str, Any],
+) -> None:
+    """Write a trained model and metrics.json: how it was trained and how right it is.
+
+    Args:
+        model: The model, on the device that trained it.
+        folder: Where the files go.
+        command: The command that trains it.
+        recipe: As given to `fit`.
+        history: As returned by `fit`.
+        how: Further facts about the training.
+        tests: What was measured, by name.
+    """
+    device = model.head.weight.device.type
     training = {
-        "command": f"python -m vmamba_explore.studies.subjects.motion_nano --steps {options.steps}",
+        "command": command,
         "recipe": vars(recipe),
-        "clips_per_step": 2 * PAIRS,
-        "steps_without_distractors": EASY_SHARE,
+        **how,
         "minutes": round(history[-1]["seconds"] / 60, 1) if history else None,
-        "machine": f"{options.device}, {platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "history": history,
     }
-    metrics = {
-        "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},
-        "training": training,
-        "test": measure(model, options.clips, options.control_steps),
-    }
-    save_model(model.cpu(), options.output)
-    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    logger.info("wrote %s", options.output)
+    described = {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()}
+    save_model(model.cpu(), folder)
+    write_json(folder / "metrics.json", {"model": described, "training": training, **tests})
+    logger.info("wrote %s", folder)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ be stopped and started again.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,9 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.model.checkpoints import load_model, save_model
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.motion_nano import CONFIG, TEST_SEED, TRAIN_SEED
+from vmamba_explore.studies.subjects.motion_nano import TEST_SEED, TRAIN_SEED, write_subject
 from vmamba_explore.studies.subjects.watermark import Match, WatermarkedClips
 from vmamba_explore.training.evaluate import predict_logits, proportion
 from vmamba_explore.training.fit import Recipe, fit
@@ -110,26 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     torch.manual_seed(TRAIN_SEED)
     model = load_model("motion-nano")
-    recipe = Recipe(**{**vars(RECIPE), "steps": options.steps})
+    recipe = replace(RECIPE, steps=options.steps)
     batches = MarkedBatches(options.batch)
     history = fit(model, batches, recipe, options.checkpoint, options.workers)
-    metrics = {
-        "model": {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()},
-        "training": {
-            "command": f"python -m {__spec__.name} --steps {options.steps}",
-            "recipe": vars(recipe),
-            "clips_per_step": options.batch,
-            "minutes": round(history[-1]["seconds"] / 60, 1) if history else None,
-            "machine": f"cpu, {platform.machine()}, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
-            "history": history,
-        },
+    command = f"python -m {__spec__.name} --steps {options.steps}"
+    tests = {
         "test": measure(model, options.clips),
         "motion-nano on the same clips": measure(load_model("motion-nano"), options.clips),
     }
-    save_model(model, options.output)
-    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    logger.info("wrote %s", options.output)
+    how = {"clips_per_step": options.batch}
+    write_subject(model, options.output, command, recipe, history, how, tests)
 
 
 if __name__ == "__main__":

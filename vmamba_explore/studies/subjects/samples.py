@@ -19,6 +19,7 @@ from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN, Ints
 from vmamba_explore.clips.motion_render import Layer, draw_background, draw_frames
+from vmamba_explore.files import atomic_write
 
 SEED, IMG_SIZE, FPS = 7, 224, 16
 HEADING = "## Clips"
@@ -117,7 +118,7 @@ def main() -> None:
     text = sources.read_text(encoding="utf-8") if sources.exists() else "# Bundled files\n\n"
     before, _, rest = text.partition(HEADING)
     _, heading, after = rest.partition("\n## ")
-    sources.write_text(before + section + heading + after, encoding="utf-8")
+    atomic_write(sources, before + section + heading + after)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anywidget
 import traitlets
 
+from vmamba_explore.files import atomic_write
 from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import Exploration, Token
@@ -261,7 +262,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _write(self, data: bytes, path: AnyPath | None, call: str, overwrite: bool) -> bytes:
         if path is not None:
-            export.writable(path, call, overwrite).write_bytes(data)
+            atomic_write(export.writable(path, call, overwrite), data)
         return data
 
     def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:

@@ -15,6 +15,7 @@ import traitlets
 import xarray as xr
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.files import atomic_write
 from vmamba_explore.view.colors import color_table, with_unit
 from vmamba_explore.view.page import html_page
 from vmamba_explore.view.pictures import Overlay, contact_sheet, encode
@@ -117,7 +118,7 @@ class ClipPlayer(anywidget.AnyWidget):
         """Return the player as one offline page, and write it to `path` where one is given."""
         page = html_page(self.source, self.to_fragment())
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
+            atomic_write(path, page)
         return page
 
     def to_png(self, path: str | Path | None = None) -> bytes:
@@ -136,7 +137,7 @@ class ClipPlayer(anywidget.AnyWidget):
         buffer = io.BytesIO()
         contact_sheet(pictures, labels, item).save(buffer, "PNG", optimize=True)
         if path is not None:
-            Path(path).write_bytes(buffer.getvalue())
+            atomic_write(path, buffer.getvalue())
         return buffer.getvalue()
 
     def _state(self) -> dict[str, Any]:

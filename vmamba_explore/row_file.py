@@ -1,4 +1,4 @@
-"""Files of long runs: written whole or not at all, or row by row and gone on with."""
+"""RowFile: a table of a long run that grows by a row at a time and can be resumed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import csv
 import glob
 import io
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pandas as pd
 
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is never seen half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+from vmamba_explore.files import atomic_write, write_json
 
 
 def different(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Name the settings that are not the same, dotted where they lie deeper."""
+    """Names of the settings that differ, dotted for nested ones."""
     found = []
     for name in sorted({*before, *now}):
         old, new = before.get(name), now.get(name)
@@ -36,69 +28,71 @@ def different(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 class RowFile:
-    """A CSV file that grows by a row at a time; a run that was stopped goes on behind its last row.
+    """A CSV file that grows by a row at a time; a stopped run resumes after its last row.
 
-    Settings stand beside it, in a JSON file of the same name: rows of other settings are refused.
-    Many processes may write: each has a file of its own until `join` makes them one.
+    A JSON file of the same name holds the settings: rows of other settings are refused. Several
+    processes may write: each has its own file until `join` merges them.
 
     Args:
         path: The file.
-        columns: Its header. The first column numbers the rows, in the order they end up in; of two
-            with a number, the later one counts.
-        words: Those columns that hold words, also where these look like numbers.
-        processes: As `processes.accelerator` makes them.
+        columns: Its header. The first column numbers the rows and sorts them; of two rows with the
+            same number, the later one counts.
+        words: Columns that hold text, even where it looks like a number.
+        processes: The processes that write together, an `accelerate.Accelerator`; None for this one
+            alone.
 
     Attributes:
-        finished: Whether `start` found the rows complete: an earlier run came to `finish`.
+        finished: Whether `start` found the rows complete: an earlier run reached `finish`.
     Raises:
         ValueError: the name ends in .json.
     """
 
     def __init__(
-        self, path: Path, columns: Iterable[str], words: Iterable[str], processes: Any
+        self, path: Path, columns: Iterable[str], words: Iterable[str], processes: Any = None
     ) -> None:
         if path.suffix == ".json":
             raise ValueError(
-                f"{path} is to be a table with its settings beside it, in a file of that name; "
+                f"{path} is a table and needs the .json name for its settings; "
                 f"name it {path.with_suffix('.csv').name}."
             )
-        self.path, self.columns, self.processes = path, tuple(columns), processes
-        self.words, self.finished = tuple(words), False
-        self.beside = path.with_suffix(".json")
-        rank = processes.process_index
+        self.path, self.columns, self.words = path, tuple(columns), tuple(words)
+        self.finished, self.beside = False, path.with_suffix(".json")
+        rank = 0 if processes is None else processes.process_index
+        self.is_first, self._processes = rank == 0, processes
         self.mine = path.with_name(f"{path.name}.{rank}") if rank else path
 
     def start(self, settings: dict[str, Any]) -> pd.DataFrame:
-        """Give the rows that are there already.
+        """Return the rows of earlier runs.
 
         Raises:
-            ValueError: they were made with other settings, or one of the two files is no such one.
+            ValueError: they were made with other settings, or a file of that name is something
+                else.
         """
-        if self.processes.is_main_process:
+        if self.is_first:
             before = self._beside()
             if not self.path.exists():
                 for part in self._parts():  # of a run whose file was removed
                     part.unlink()
             elif before is None:
                 raise ValueError(
-                    f"{self.path} is there already, without {self.beside.name}, which would say "
-                    "how it was made. Name another file."
+                    f"{self.path} is there already, without the settings it was made with "
+                    f"({self.beside.name}). Name another file."
                 )
             elif changed := different(before["settings"], settings):
                 raise ValueError(
                     f"{self.path} was made with other settings ({', '.join(changed)} differ). "
-                    "Name another file, or remove this one to start anew."
+                    "Name another file, or remove this one to start over."
                 )
             else:
                 self.finished = "result" in before
-            write_whole(self.beside, json.dumps({"settings": settings}, indent=1) + "\n")
+            write_json(self.beside, {"settings": settings})
             if not self.path.exists():
-                write_whole(self.path, pd.DataFrame(columns=self.columns).to_csv(index=False))
+                atomic_write(self.path, pd.DataFrame(columns=self.columns).to_csv(index=False))
         self.join()
         return self.read()
 
     def _beside(self) -> dict[str, Any] | None:
-        """What stands beside the rows; None where nothing does."""
+        """Content of the JSON file; None where there is no such file."""
         if not self.beside.is_file():
             return None
         try:
@@ -108,57 +102,55 @@ class RowFile:
         except (ValueError, TypeError, LookupError):
             pass
         raise ValueError(
-            f"{self.beside} is there already and is not about {self.path.name}; the settings would "
-            "stand there. Name another file."
+            f"{self.beside} is there already and is not about {self.path.name}; it is needed for "
+            "the settings. Name another file."
         )
 
     def _parts(self) -> list[Path]:
-        """The files of other processes."""
+        """Files of the other processes."""
         found = self.path.parent.glob(f"{glob.escape(self.path.name)}.*")
         return [path for path in found if path.suffix[1:].isdigit()]
 
     def finish(self, settings: dict[str, Any], result: dict[str, Any]) -> None:
-        """Put the result beside the settings."""
-        if self.processes.is_main_process:
-            both = {"settings": settings, "result": result}
-            write_whole(self.beside, json.dumps(both, indent=1) + "\n")
+        """Store the result beside the settings."""
+        if self.is_first:
+            write_json(self.beside, {"settings": settings, "result": result})
 
     def __enter__(self) -> RowFile:
         self.file = self.mine.open("a", encoding="utf-8", newline="")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
     def append(self, **row: Any) -> None:
-        """Write one row, now."""
+        """Write one row at once."""
         csv.DictWriter(self.file, self.columns).writerow(row)
         self.file.flush()
 
     def join(self) -> None:
-        """Take the rows of all processes, also of an earlier run, into one file, in their order."""
-        self.processes.wait_for_everyone()
-        if self.processes.is_main_process:
+        """Merge the rows of all processes, those of earlier runs included, into one sorted file."""
+        self._wait()
+        if self.is_first:
             parts = self._parts()
             rows = pd.concat([self._complete_rows(path) for path in [self.path, *parts]])
             first = self.columns[0]
             rows = rows.drop_duplicates(first, keep="last").sort_values(first)
-            write_whole(self.path, rows.to_csv(index=False))
+            atomic_write(self.path, rows.to_csv(index=False))
             for path in parts:
                 path.unlink()
-        self.processes.wait_for_everyone()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._processes is not None:
+            self._processes.wait_for_everyone()
 
     def read(self) -> pd.DataFrame:
         """All rows."""
         return self._complete_rows(self.path)
 
     def _complete_rows(self, path: Path) -> pd.DataFrame:
-        """The rows of a file, without one that was not written to its end."""
+        """Rows of a file without a last one that is incomplete."""
         text = path.read_text(encoding="utf-8")
         header = "" if text.startswith(self.columns[0]) else ",".join(self.columns) + "\n"
         lines = io.StringIO(header + text[: text.rfind("\n") + 1])

@@ -1,19 +1,21 @@
 import pytest
 
-from vmamba_explore.training.files import RowFile, different, write_whole
-from vmamba_explore.training.processes import OneProcess
+from vmamba_explore.row_file import RowFile, different
 
 COLUMNS = ("number", "name", "reason")
 
 
-class Second(OneProcess):
+class Second:
     """The second of two processes."""
 
-    process_index, num_processes, is_main_process = 1, 2, False
+    process_index = 1
+
+    def wait_for_everyone(self):
+        pass
 
 
-def rows(tmp_path, processes=None):
-    return RowFile(tmp_path / "rows.csv", COLUMNS, ("name", "reason"), processes or OneProcess())
+def rows(tmp_path, processes=None, name="rows.csv"):
+    return RowFile(tmp_path / name, COLUMNS, ("name", "reason"), processes)
 
 
 def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
@@ -69,7 +71,7 @@ def test_rows_of_other_settings_are_refused(tmp_path):
 
 def test_a_foreign_file_is_not_touched(tmp_path):
     (tmp_path / "rows.csv").write_text("my,own,numbers\n")
-    with pytest.raises(ValueError, match=r"rows.csv is there already, without rows.json"):
+    with pytest.raises(ValueError, match=r"rows.csv is there already, without the settings"):
         rows(tmp_path).start({})
     assert (tmp_path / "rows.csv").read_text() == "my,own,numbers\n"
 
@@ -85,7 +87,7 @@ def test_a_foreign_file_beside_is_not_touched(tmp_path):
 
 def test_rows_and_settings_cannot_be_the_same_file(tmp_path):
     with pytest.raises(ValueError, match="name it rows.csv"):
-        RowFile(tmp_path / "rows.json", COLUMNS, (), OneProcess())
+        rows(tmp_path, name="rows.json")
 
 
 def test_a_removed_file_starts_anew_without_what_others_left(tmp_path):
@@ -113,9 +115,7 @@ def test_a_file_that_came_to_its_end_says_so_and_one_that_was_stopped_too_early_
 
 
 def test_parts_are_found_whatever_the_file_is_called(tmp_path):
-    first, second = (
-        RowFile(tmp_path / "run[1].csv", COLUMNS, ("name",), of) for of in (OneProcess(), Second())
-    )
+    first, second = (rows(tmp_path, of, "run[1].csv") for of in (None, Second()))
     first.start({})
     with second:
         second.append(number=0, name="a")
@@ -136,8 +136,3 @@ def test_of_two_rows_with_a_number_the_later_one_counts(tmp_path):
 def test_differences_are_named_where_they_lie():
     before = {"a": 1, "b": {"c": 2, "d": 3}, "gone": None}
     assert different(before, {"a": 1, "b": {"c": 9, "d": 3}, "new": 4}) == ["b.c", "new"]
-
-
-def test_a_file_written_whole_leaves_nothing_beside_it(tmp_path):
-    write_whole(tmp_path / "deep" / "a.txt", "words")
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.txt"]

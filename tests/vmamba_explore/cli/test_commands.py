@@ -1,0 +1,277 @@
+"""The command line: exit codes, one line for an error; test_runs.py kills a training."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+
+from vmamba_explore import resources
+from vmamba_explore.cli import main
+from vmamba_explore.model.checkpoints import save_model
+
+TOY = (
+    "--model toy --num-frames 8 --epochs 2 --batch-size 4 --stride 1 --workers 0 --no-tensorboard"
+).split()
+
+
+def test_an_unreadable_clip_is_one_line_and_exit_code_2(tmp_path, untrained_model, capsys):
+    save_model(untrained_model, tmp_path / "model")
+    output = str(tmp_path / "report.html")
+    arguments = ["report", "absent.mp4", "--output", output, "--model", str(tmp_path / "model")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vmamba-explore: absent.mp4") and error.count("\n") == 1
+
+
+def test_an_unknown_model_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert main(["report", "a.mp4", "--output", str(tmp_path / "r.html"), "--model", "nano"]) == 2
+    assert "motion-nano" in capsys.readouterr().err
+
+
+def test_info_lists_versions_and_every_backend(capsys):
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "torch 2." in text and "scan backend naive: available" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("report clip.mp4", "--output requires an argument"),
+        ("report clip.mp4 --output a --colour 1", "Unknown option: --colour"),
+        ("report clip.mp4 --output a --stride all", "a whole number or 'spread', got 'all'"),
+        ("predict clip.mp4 -k 0", "expected a whole number of at least 1, got '0'"),
+        ("train --data a --output b --layout swin", '"swin" for --layout. Choose from'),
+        ("watch a --output b --budget-gib 0", "a number of GiB above 0, got '0'"),
+        ("watch a --output b --budget-gib=-1", "a number of GiB above 0, got '-1'"),
+        ("watch a --output b --budget-gib nan", "a number of GiB above 0, got 'nan'"),
+        ("watch a --output b --budget-gib much", "a number of GiB above 0, got 'much'"),
+        *(
+            (f"train --data a --output b {option} 0", "whole number of at least 1, got '0'")
+            for option in ("--epochs", "--batch-size", "--parts", "--checkpoint-every")
+        ),
+        ("listen a.mp3", 'Unknown command "listen"'),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(words, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vmamba-explore: ") and error.count("\n") == 1 and message in error
+
+
+@pytest.mark.parametrize("old", ["--batch 0", "--batch=0", "--batch-size 0"])
+def test_an_old_option_works_and_says_its_new_name(old, capsys):
+    with pytest.raises(SystemExit):
+        main(f"watch a --output b {old}".split())
+    *warnings, error = capsys.readouterr().err.splitlines()
+    assert "Invalid value for --batch-size" in error
+    told = "--batch is called --batch-size since version 0.2; the old name goes in 0.4."
+    assert warnings == ([] if "size" in old else [f"vmamba-explore: {told}"])
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Return a copy of a bundled clip, for tests that might destroy it."""
+    return shutil.copy(resources.path("clips/right.mp4"), tmp_path / "mine.mp4")
+
+
+def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reversed").write_text("a file of this name is not what reversed means")
+    page, gif, table = (tmp_path / f"a.{kind}" for kind in ("html", "gif", "csv"))
+    arguments = ["explore", str(clip), "--output", str(page), "--layers", "0", "1", "--compare"]
+    written = ["--gif", str(gif), "--csv", str(table)]
+    assert main([*arguments, "reversed", *written]) == 0
+    assert capsys.readouterr().out.split() == [str(page), str(gif), str(table)]
+    assert "mine.mp4, backwards" in page.read_text("utf-8")
+    assert gif.read_bytes().startswith(b"GIF8")
+    assert table.read_text().startswith("side,layer,direction,frame")
+    assert main([*arguments, "./reversed"]) == 2
+    assert capsys.readouterr().err.startswith("vmamba-explore: ./reversed")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("watch", "--output"),
+        ("watch", "--csv"),
+        ("explore", "--output"),
+        ("explore", "--gif"),
+        ("explore", "--csv"),
+    ],
+)
+def test_the_clip_is_never_overwritten(clip, tmp_path, capsys, command, option):
+    before = clip.read_bytes()
+    outputs = {"--output": str(tmp_path / "page.html"), option: str(clip)}
+    assert main([command, str(clip), *(word for pair in outputs.items() for word in pair)]) == 2
+    assert "mine.mp4 is the clip itself; name another output file" in capsys.readouterr().err
+    assert clip.read_bytes() == before
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "page", "table"),
+    [("watch", "a.html", "a.html"), ("watch", "a.json", "a.csv"), ("explore", "a.html", "a.html")],
+)
+def test_two_outputs_are_two_files(clip, tmp_path, capsys, command, page, table):
+    outputs = ["--output", str(tmp_path / page), "--csv", str(tmp_path / table)]
+    assert main([command, str(clip), *outputs]) == 2
+    assert "is to be written twice; name another output file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
+
+
+def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vmamba_explore.app.windows.Looker._run", stop)
+    assert main(["watch", str(clip), "--output", str(tmp_path / "a.html")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert "interrupted before the end" in (tmp_path / "a.html").read_text("utf-8")
+
+
+def test_explore_never_overwrites_what_it_compares_with(clip, capsys):
+    before = clip.read_bytes()
+    first = str(resources.path("clips/right.mp4"))
+    assert main(["explore", first, "--compare", str(clip), "--output", str(clip)]) == 2
+    assert clip.read_bytes() == before
+
+
+def test_explore_names_a_missing_folder_before_anything_is_written(clip, tmp_path, capsys):
+    page, gif = tmp_path / "page.html", tmp_path / "absent" / "a.gif"
+    assert main(["explore", str(clip), "--output", str(page), "--gif", str(gif)]) == 2
+    assert "absent does not exist" in capsys.readouterr().err
+    assert not page.exists()
+
+
+@pytest.fixture
+def train(video_folders, tmp_path):
+    """Return a function that trains a toy, with further options, and returns the exit code."""
+    data = ["--data", f"folders:{video_folders / 'train'}"]
+
+    def run(*words, output="run"):
+        return main(["train", *data, *TOY, "--output", str(tmp_path / output), *words])
+
+    return run
+
+
+@pytest.fixture
+def trained(train, tmp_path):
+    """Return the folder of a run of the command."""
+    assert train() == 0
+    return tmp_path / "run"
+
+
+def test_train_evaluate_predict(trained, video_folders, tmp_path, capsys):
+    model, data = str(trained / "model"), f"folders:{video_folders / 'test'}"
+    words = ["--model", model, "--stride", "1", "--workers", "0", "--views", "2x1"]
+    assert main(["evaluate", "--data", data, *words, "--output", str(tmp_path / "a.csv")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    result = json.loads((tmp_path / "a.json").read_text())["result"]
+    assert said[0].startswith("top-1") and f"{result['top1']['value']:.2%}" in said[0]
+    assert said[1].startswith("top-5") and "n = 8" in said[1]
+    video = str(video_folders / "test" / "dark" / "0.mp4")
+    assert main(["predict", video, "--model", model, "-k", "2", "--stride", "1"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {row[2] for row in rows} == {"dark", "bright"}
+    shares = [float(row[0].rstrip("%")) for row in rows]
+    assert shares[0] >= shares[1] and sum(shares) == pytest.approx(100, abs=0.02)
+
+
+def test_clips_are_augmented_unless_told_not_to_and_mirrored_where_sides_do_not_matter(
+    trained, train, tmp_path
+):
+    def augment(*words):
+        assert train("--epochs", "1", *words, output=words[0]) == 0
+        return json.loads((tmp_path / words[0] / "recipe.json").read_text())["data"]["augment"]
+
+    assert json.loads((trained / "recipe.json").read_text())["data"]["augment"] == {
+        **augment("--order-matters"),
+        "order_matters": False,
+    }
+    assert augment("--order-matters")["order_matters"] is True
+    assert augment("--no-augment") is None
+
+
+def test_what_is_wrong_is_one_line(video_folders, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "run")]
+    assert main(["train", "--data", f"folders:{tmp_path / 'absent'}", *output]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    data = ["--data", f"folders:{video_folders / 'test'}"]
+    assert main(["evaluate", *data, "--model", "motion-nano", "--views", "4", *output]) == 2
+    assert "--views is '4', expected e.g. 4x3" in capsys.readouterr().err
+
+
+def test_what_was_refused_does_not_bind_its_folder(train, capsys):
+    for wrong, said in (
+        (["--label-smoothing", "3"], "label_smoothing cannot be 3.0"),
+        (["--learning-rate", "nan"], "learning_rate cannot be nan"),
+        (["--learning-rate", "1e30"], "the loss is"),
+        (["--layout", "vim"], "layout is of an image checkpoint; give init, too"),
+    ):
+        assert train("--epochs", "1", *wrong) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert said in error and "checkpoint.pt" not in error
+    assert train("--epochs", "1") == 0
+    assert train("--epochs", "1", "--seed", "1") == 2  # now there is something to lose
+    assert "holds another run (data.seed differ)" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_at_its_end_can_be_asked(trained, video_folders, capsys):
+    video = str(video_folders / "test" / "dark" / "0.mp4")
+    assert main(["predict", video, "--model", str(trained / "model"), "--stride", "1"]) == 0
+    said = capsys.readouterr().out
+    assert main(["predict", video, "--model", str(trained / "checkpoint.pt"), "--stride", "1"]) == 0
+    assert capsys.readouterr().out == said and "dark" in said
+    assert main(["predict", video, "--model", str(trained)]) == 2
+    assert f"is the folder of a training; give {trained / 'model'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", [0, 3000])
+def test_a_damaged_checkpoint_is_one_line(trained, train, capsys, kept):
+    checkpoint = trained / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
+    assert train() == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "checkpoint.pt is damaged" in error and "Move it away to start anew" in error
+
+
+def test_no_room_for_a_checkpoint_is_one_line_and_keeps_the_one_before(
+    train, tmp_path, capsys, monkeypatch
+):
+    save, count = torch.save, iter(range(9))
+
+    def full(what, file):
+        if next(count) == 1:
+            file.write(b"half of it")
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
+        save(what, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert train("--checkpoint-every", "4") == 2
+    assert "cannot be written at step 8" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "run").glob("*.part"))
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
+    assert train("--checkpoint-every", "4") == 0
+
+
+def test_a_missing_kornia_is_one_line_also_from_a_worker(train, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kornia.augmentation.auto", None)
+    assert train("--workers", "1") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("vmamba-explore: ") and "vmamba-explore[train]" in last
+
+
+def test_ctrl_c_is_no_traceback(train, capsys, monkeypatch):
+    from vmamba_explore.training import runs
+
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "fit", interrupted)
+    assert train() == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "vmamba-explore: interrupted"

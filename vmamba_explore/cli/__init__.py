@@ -1,0 +1,5 @@
+"""The command `vmamba-explore`."""
+
+from vmamba_explore.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,371 @@
+"""The command `vmamba-explore`: each subcommand calls a Python function whose arguments it shares.
+
+Every option has the name, default and meaning of an argument of that function, and its help is read
+from the function's docstring. The function's module, and torch, load when a command runs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from vmamba_explore import __version__
+from vmamba_explore.cli.options import Count, K, with_options
+from vmamba_explore.deprecation import renamed
+
+PROGRAM = "vmamba-explore"
+RENAMED = {
+    "--batch": "--batch-size",
+    "--direction-matters": "--order-matters",
+    "--frames": "--num-frames",
+    "--no-direction-matters": "--no-order-matters",
+    "--size": "--img-size",
+}
+DATA = """\
+Data sets:
+  folders:ROOT                        ROOT/CLASS/.../video.mp4
+  kinetics:LIST.csv[,ROOT]            the official lists, or lines "path label"
+  ssv2:PART.json,LABELS.json,ROOT     Something-Something V2
+  hmdb51:SPLITS,ROOT[,NUMBER[,PART]]  split NUMBER 1 to 3 (1), PART train or test (by its use)
+"""
+EXAMPLES = """
+Examples:
+  vmamba-explore train --data folders:clips/train --validation folders:clips/test \\
+      --model kaist_small --init vim_s.pth --layout vim --epochs 50 --output runs/mine
+  torchrun --nproc-per-node 8 -m vmamba_explore.cli train --data kinetics:train.csv,/videos ...
+
+Run the same command again to resume a stopped run; a finished one is left as it is.
+"""
+app = App(
+    name=PROGRAM,
+    help="See what a video state-space model is doing.",
+    help_format="plaintext",
+    version=__version__,
+    default_parameter=Parameter(negative_iterable=(), consume_multiple=True, allow_repeating=True),
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+Run = Callable[..., None]
+COMMANDS: dict[str, dict[str, str]] = {}
+"""By command: the functions whose arguments are its options, see `with_options`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Words of the command line; None for those of this process.
+    Returns:
+        The exit code: 0; 2 after one line about a mistake; 130 after an interrupt.
+    Raises:
+        SystemExit: the command line itself is wrong, after one line that says so; its code is 2.
+    """
+    mistakes = (ValueError, OSError, MemoryError, ImportError, FloatingPointError)
+    try:
+        app(_current(sys.argv[1:] if arguments is None else arguments))
+    except CycloptsError as error:
+        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except mistakes as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _current(words: Iterable[str]) -> list[str]:
+    """Replace old spellings of options and warn about them."""
+    current = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in RENAMED:
+            print(f"{PROGRAM}: {renamed(option, RENAMED[option])}", file=sys.stderr)
+            word = RENAMED[option] + equals + value
+        current.append(word)
+    return current
+
+
+def _command(served: dict[str, str], **settings: Any) -> Callable[[Run], Run]:
+    """Add a command; `settings` are those of `cyclopts.App`."""
+
+    def add(run: Run) -> Run:
+        COMMANDS[run.__name__] = served
+        app.command(with_options(run, served), name=run.__name__, **settings)
+        return run
+
+    return add
+
+
+@_command({"app.report:report": "output model stride start budget_gib"})
+def report(clip_path: str, /, **options: Any) -> None:
+    """Write one offline HTML page about a clip."""
+    from vmamba_explore.app import report
+
+    print(report(clip_path, **options))
+
+
+@_command(
+    {
+        "app.explore:explore": "model target minus quantities layers budget_gib",
+        "clips.decode:load_clip": "stride start",
+    }
+)
+def explore(
+    clip: str,
+    /,
+    *,
+    output: str,
+    compare: str | None = None,
+    gif: str | None = None,
+    csv: str | None = None,
+    **options: Any,
+) -> None:
+    """Write the explorer of a clip as one offline HTML page.
+
+    Args:
+        output: The HTML file to write.
+        compare: "reversed", or a second video file to show beside it; a file of that name is
+            "./reversed".
+        gif: Also write an animated GIF there.
+        csv: Also write all numbers there.
+    """
+    from vmamba_explore.app import explore
+    from vmamba_explore.app.explore import REVERSED
+    from vmamba_explore.view.page import output_paths
+
+    clips = [clip] if compare in (None, REVERSED) else [clip, compare]
+    output_paths((output, gif, csv), "explore", clips)
+    explorer = explore(clip, compare=compare, **options)
+    write = {output: explorer.to_html, gif: explorer.to_gif, csv: explorer.to_csv}
+    for path in filter(None, write):
+        write[path](path, overwrite=True)
+        print(path)
+
+
+@_command(
+    {
+        "model.videomamba:VideoMamba.predict": "k",
+        "clips.decode:load_clip": "stride start",
+        "app.explore:explore": "model",
+    }
+)
+def predict(clip: str, /, *, model: str, k: K, **options: Any) -> None:
+    """Print the most probable classes of a clip.
+
+    Args:
+        clip: A video file.
+    """
+    from vmamba_explore import load_clip, load_model
+
+    loaded = load_model(model)
+    size = {"num_frames": loaded.config.num_frames, "img_size": loaded.config.img_size}
+    for one in loaded.predict(load_clip(clip, **size, **options), k):
+        print(f"{one.probability:7.2%}  {one.index:4}  {one.name}")
+
+
+@_command(
+    {
+        "app.timeline_page:timeline_page": "output",
+        "app.long_video:watch": "csv model stride hop k target minus by_frame batch_size "
+        "budget_gib",
+    }
+)
+def watch(path: str, /, *, output: str, csv: str | None, model: str, **options: Any) -> None:
+    """Write a page about what a model sees in a long video, window by window.
+
+    Ctrl-C keeps what is done; with --csv, run the same command again to resume.
+    """
+    from vmamba_explore.app import timeline_page, watch
+    from vmamba_explore.view.page import output_paths
+
+    output_paths((output, csv, Path(csv).with_suffix(".json") if csv else None), "watch", [path])
+    timeline = watch(path, model, csv=csv, **options)
+    timeline_page(timeline, output, model)
+    print(f"{timeline}\n{output}")
+    if not timeline.finished:
+        raise KeyboardInterrupt  # for its exit code
+
+
+START = "init layout pos_embed num_frames img_size"
+
+
+@_command(
+    {
+        "datasets.lists:read_list": "data",
+        "training.start:starting_model": f"{START} seed",
+        "training.runs:train": "output epochs=50 batch_size stride seed validate_every precision "
+        "parts recompute workers=2 tensorboard",
+    },
+    help_epilogue=DATA + EXAMPLES,
+)
+def train(  # no option may begin with --log: torchrun takes that for its own
+    *,
+    data: str,
+    model: str = "kaist_small",
+    validation: str | None = None,
+    learning_rate: float | None = None,
+    label_smoothing: float | None = None,
+    checkpoint_every: Count | None = None,
+    augment: bool = True,
+    order_matters: bool | None = None,
+    **options: Any,
+) -> None:
+    """Train on a data set by the paper's recipe.
+
+    recipe.json in the output folder records all settings.
+
+    Args:
+        data: What to train on, see below.
+        model: A preset (kaist_small, kaist_tiny, opengvlab_small, ...) or what `load_model` takes.
+        validation: Data set to test on, one view of each video.
+        learning_rate: At the end of the warm-up; by default 3e-4.
+        label_smoothing: Share of the target that is spread over all classes; by default 0.1.
+        checkpoint_every: Steps between two checkpoints; by default 500, or an epoch if shorter.
+        augment: Whether to change clips at random.
+        order_matters: Never mirror a clip, since left and right are different classes; by default
+            only for ssv2. Time is never reversed.
+    """
+    from vmamba_explore.datasets.augment import Augment
+    from vmamba_explore.datasets.lists import read_list
+    from vmamba_explore.training.runs import train
+    from vmamba_explore.training.start import starting_model
+
+    videos = read_list(data)
+    settings = {name: options.pop(name) for name in START.split()}
+    start = starting_model(model, videos.class_names, seed=options["seed"], **settings)
+    changes = {
+        "learning_rate": learning_rate,
+        "label_smoothing": label_smoothing,
+        "checkpoint_every": checkpoint_every,
+    }
+    if order_matters is None:
+        order_matters = data.startswith("ssv2:")
+    train(
+        start,
+        videos,
+        augment=Augment(order_matters=order_matters) if augment else None,
+        validation=read_list(validation, videos.class_names, "test") if validation else None,
+        changes={name: value for name, value in changes.items() if value is not None},
+        started_from=" ".join(filter(None, (model, settings["init"]))),
+        **options,
+    )
+    if not _is_later_process():
+        print(options["output"])
+
+
+@_command(
+    {
+        "datasets.lists:read_list": "data",
+        "training.evaluate_videos:evaluate_videos": "output stride workers=2",
+        "model.checkpoints:load_model": "layout",
+    },
+    help_epilogue=DATA,
+)
+def evaluate(
+    *,
+    data: str,
+    model: str,
+    layout: Any,
+    output: str,
+    views: str = "4x3",
+    **options: Any,
+) -> None:
+    """Test a model on a data set: the softmax, averaged over views of each video.
+
+    Args:
+        data: What to test on, see below.
+        model: What `load_model` takes: a folder, file or Hub reference.
+        views: Clips in time x crops in space.
+    """
+    import torch
+
+    from vmamba_explore.datasets.lists import read_list
+    from vmamba_explore.datasets.views import Views
+    from vmamba_explore.model.checkpoints import load_model
+    from vmamba_explore.training.evaluate_videos import evaluate_videos
+    from vmamba_explore.training.processes import accelerator
+
+    try:
+        temporal, spatial = (int(number) for number in views.split("x"))
+    except ValueError:
+        raise ValueError(f"evaluate: --views is {views!r}, expected e.g. 4x3.") from None
+    loaded = load_model(model, layout=layout)
+    videos = read_list(data, loaded.class_names, "test")
+    many = accelerator() if "LOCAL_RANK" in os.environ else None  # as torchrun sets it
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scores = evaluate_videos(
+        loaded.to(many.device if many else device),
+        videos,
+        output,
+        views=Views(temporal=temporal, spatial=spatial),
+        accelerator=many,
+        **options,
+    )
+    if _is_later_process():
+        return
+    for name, share in (("top-1", scores.top1), ("top-5", scores.top5)):
+        interval = f"95 %: {share.low:.2%} to {share.high:.2%}, n = {share.n}"
+        print(f"{name}  {share.value:7.2%}  ({interval})")
+    if scores.broken:
+        print(f"not read: {len(scores.broken)}, see `reason` in {output}")
+
+
+def _is_later_process() -> bool:
+    """Whether another process of `torchrun` prints the results."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+@_command({})
+def experiment(
+    *names: Annotated[str, Parameter(required=True)],
+    seeds: Count = 3,
+    output: str = "runs/experiments.json",
+) -> None:
+    """Repeat experiments of the paper on motion clips, a minute or two a run.
+
+    Finished runs are kept in the output file and not repeated.
+
+    Args:
+        names: frame_order, backward_order, pos_embed, frames, width, or all.
+        seeds: Runs of every arm.
+        output: JSON file of all runs.
+    """
+    from vmamba_explore.studies.experiments.run import EXPERIMENTS, run_experiments
+
+    run_experiments(
+        list(EXPERIMENTS) if "all" in names else names,
+        range(seeds),
+        Path(output),
+        Path(output).with_suffix(".unfinished"),
+        f"{PROGRAM} experiment {' '.join(names)} --seeds {seeds}",
+    )
+    print(output)
+
+
+@_command({})
+def info() -> None:
+    """Print versions and the backends of the scan."""
+    import torch
+
+    import vmamba_kernels
+
+    print(f"{PROGRAM} {__version__}")
+    print(f"Python {platform.python_version()} on {platform.platform()}")
+    for package in ("torch", "numpy", "av", "plotly", "anywidget", "jupyterlab"):
+        print(f"{package} {importlib.metadata.version(package)}")
+    gpu = "yes" if torch.cuda.is_available() else "no"
+    print(f"threads: {torch.get_num_threads()}, GPU: {gpu}")
+    for backend in vmamba_kernels.backends():
+        state = "available" if backend.available else f"not available: {backend.reason}"
+        print(f"scan backend {backend.name}: {state}")

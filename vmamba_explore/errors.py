@@ -1,0 +1,17 @@
+"""Parts of error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or the name of its type; at most 200 characters."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def few(names: Iterable[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
