@@ -9,9 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vmamba_explore.studies.experiments.summary import Comparison
-from vmamba_explore.view.figures.layout import (
-    DOTTED, GRAY, GRID, INK, add_line, new_figure, panels, text,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 ARM_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Source: Okabe and Ito."""
@@ -29,7 +27,7 @@ def arms(comparison: Comparison) -> go.Figure:
     """
     table = comparison.arms
     names = [_label(name) for name in table.index]
-    figure, (here, paper) = panels(
+    figure, (here, paper) = draw.panels(
         comparison.name.replace("_", " "), ["", ""], 40 * len(table), shared_yaxes=True,
         column_widths=[0.62, 0.38],
     )  # fmt: skip
@@ -42,19 +40,19 @@ def arms(comparison: Comparison) -> go.Figure:
     )  # fmt: skip
     _dots(
         figure, 100 * table["mean"], names, "mean over seeds, 95 %",
-        {"color": INK, "symbol": "line-ns-open", "size": 18, "line": {"width": 2}}, here,
+        {"color": draw.INK, "symbol": "line-ns-open", "size": 18, "line": {"width": 2}}, here,
         error_x={
-            "type": "data", "symmetric": False, "color": INK, "thickness": 1.5, "width": 4,
+            "type": "data", "symmetric": False, "color": draw.INK, "thickness": 1.5, "width": 4,
             "array": 100 * (table["high"] - table["mean"]),
             "arrayminus": 100 * (table["mean"] - table["low"]),
         },
     )  # fmt: skip
     _dots(
         figure, 100 * table["within_pair"], names, "told from its reversal (of 2)",
-        {"color": GRAY, "symbol": "diamond-open", "size": 9, "line": {"width": 1.5}}, here,
+        {"color": draw.GRAY, "symbol": "diamond-open", "size": 9, "line": {"width": 1.5}}, here,
     )  # fmt: skip
     figure.add_vline(
-        x=100 * comparison.chance, line=DOTTED, annotation_position="top", **here,
+        x=100 * comparison.chance, line=draw.DOTTED, annotation_position="top", **here,
         annotation={"text": "chance", "yanchor": "bottom"},
     )  # fmt: skip
     for data_set, (color, mark) in _PAPER_MARKS.items():
@@ -65,9 +63,9 @@ def arms(comparison: Comparison) -> go.Figure:
             figure, known, [_label(name) for name in known.index], f"paper, {data_set}",
             {"color": color, "symbol": mark, "size": 10}, paper,
         )  # fmt: skip
-    figure.update_xaxes(title="top-1 here (%)", **here, **GRID)
-    figure.update_xaxes(title="top-1 in the paper (%)", **paper, **GRID)
-    figure.update_yaxes(type="category", categoryarray=names, autorange="reversed", **GRID)
+    figure.update_xaxes(title="top-1 here (%)", **here, **draw.GRID)
+    figure.update_xaxes(title="top-1 in the paper (%)", **paper, **draw.GRID)
+    figure.update_yaxes(type="category", categoryarray=names, autorange="reversed", **draw.GRID)
     return figure
 
 
@@ -94,25 +92,25 @@ def learning(curves: pd.DataFrame, chance: float, title: str = "how the arms lea
         chance: Accuracy of a guess, 0 to 1.
         title: What to write above.
     """
-    figure = new_figure(title, 240)
+    figure = draw.new_figure(title, 240)
     for (arm, runs), color in zip(curves.groupby("arm", sort=False), ARM_COLORS, strict=False):
         name = _label(arm)
         for seed, run in runs.groupby("seed"):
-            add_line(
+            draw.add_line(
                 figure, run["step"], 100 * run["accuracy"], name, f"{name}, seed {seed}",
                 "step %{x}: %{y:.1f} %", color=color, width=1, opacity=0.35, markers=False,
                 legend=False,
             )  # fmt: skip
         mean = runs.groupby("step")["accuracy"].mean()
-        add_line(
+        draw.add_line(
             figure, mean.index, 100 * mean, name, f"{name}, mean", "step %{x}: %{y:.1f} %",
             color=color, width=3, markers=False,
         )  # fmt: skip
-    figure.add_hline(y=100 * chance, line=DOTTED)
-    figure.update_xaxes(title="training step", **GRID)
-    figure.update_yaxes(title="accuracy on training clips (%)", range=[0, 103], **GRID)
+    figure.add_hline(y=100 * chance, line=draw.DOTTED)
+    figure.update_xaxes(title="training step", **draw.GRID)
+    figure.update_yaxes(title="accuracy on training clips (%)", range=[0, 103], **draw.GRID)
     return figure
 
 
 def _label(arm: object) -> str:
-    return text(str(arm).replace("_", " "))
+    return draw.text(str(arm).replace("_", " "))

@@ -10,9 +10,15 @@ import plotly.graph_objects as go
 
 from vmamba_explore.studies.scaling.fit import Curve, PowerLaw, fit_exponent
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.figures.layout import GRID, INK, ORANGE, add_line, hover, panels, text
+from vmamba_explore.view.figures import layout as draw
 
-_COLORS = ("#009e73", "#cc79a7", ORANGE, "#56b4e9", INK)  # Okabe and Ito's, but directions'
+_COLORS = (
+    "#009e73",
+    "#cc79a7",
+    draw.ORANGE,
+    "#56b4e9",
+    draw.INK,
+)  # Okabe and Ito's, but directions'
 _SYMBOLS = ("circle", "square-open", "diamond-open", "triangle-up-open", "x-open")
 _STEPS = {
     "s": (("ms", 1e3), ("s", 1.0)),
@@ -48,7 +54,7 @@ def cost_curves(
     quantities = list(dict.fromkeys(curve.quantity for curve in drawn))
     models = list(dict.fromkeys(curve.model for curve in drawn))
     title = " and ".join(quantities)
-    figure, cells = panels(
+    figure, cells = draw.panels(
         f"{title[0].upper()}{title[1:]} of longer clips", [""] * len(quantities), 280
     )
     frames = sorted({n for curve in drawn for n in curve.num_frames} | {reach or 0} - {0})
@@ -59,18 +65,18 @@ def cost_curves(
         for curve in panel:
             place = models.index(curve.model) % len(_COLORS)
             law = _fit(curve, fit_from)
-            _add_curve(figure, curve, place, law, (unit, factor), cell)
+            _add_curve(figure, curve, place, law, (unit, factor), len(quantities) > 1, cell)
             if law is not None:
                 _add_fit(figure, law, place, factor, reach, cell)
         figure.update_xaxes(
             type="log", tickvals=frames, ticktext=[str(n) for n in frames], tickangle=0,
             range=[math.log10(frames[0] / 1.25), math.log10(frames[-1] * 1.25)],
-            title="frames of the clip (log scale)", **GRID, **cell,
+            title="frames of the clip (log scale)", **draw.GRID, **cell,
         )  # fmt: skip
         figure.update_yaxes(
             type="log", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks],
             minor={"dtick": "D1", "showgrid": True, "gridcolor": _FINE_GRID},
-            title=f"{with_unit(text(quantity), unit)}, log scale", **GRID, **cell,
+            title=f"{with_unit(draw.text(quantity), unit)}, log scale", **draw.GRID, **cell,
         )  # fmt: skip
     return figure
 
@@ -95,17 +101,19 @@ def _add_curve(
     place: int,
     law: PowerLaw | None,
     shown: tuple[str, float],
+    several: bool,
     cell: dict[str, int],
 ) -> None:
     unit, factor = shown
-    name = text(curve.model)
+    name = draw.text(f"{curve.quantity}: {curve.model}" if several else curve.model)
     if law is not None:
         name += f", exponent {law.exponent:.2f} ± {law.standard_error:.2f}"
     figure.add_scatter(
         x=curve.num_frames, y=[value * factor for value in curve.values], mode="markers",
         name=name, marker={"color": _COLORS[place], "symbol": _SYMBOLS[place], "size": 9,
                            "line": {"width": 2 if place else 0}},
-        hovertemplate=hover(f"{text(curve.model)}, %{{x}} frames", f"%{{y:.4g}} {unit}"), **cell,
+        hovertemplate=draw.hover(f"{draw.text(curve.model)}, %{{x}} frames", f"%{{y:.4g}} {unit}"),
+        **cell,
     )  # fmt: skip
 
 
@@ -120,7 +128,7 @@ def _add_fit(
     first, last = law.num_frames[0], law.num_frames[-1]
     spans = [(first, last, "solid")] + ([(last, reach, "dot")] if reach and reach > last else [])
     for start, end, dash in spans:
-        add_line(
+        draw.add_line(
             figure, [start, end], [factor * law.at(n) for n in (start, end)], "fit",
             color=_COLORS[place], width=1.5, dash=dash, markers=False, legend=False, **cell,
         )  # fmt: skip

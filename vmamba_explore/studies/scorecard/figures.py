@@ -9,10 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    ACCENT, DOTTED, GRAY, GRID, INK, PALETTE, ZERO, add_heat, hover, new_figure, panels, set_colors,
-    shade, text,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _BAND = "rgba(128,128,128,0.16)"
 _REMOVALS = {
@@ -59,11 +56,11 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     cost = [[methods[name]["cost"][k] for k in ("forward", "backward")] for name in names]
     figure.add_scatter(
         x=seconds, y=_rows(names), mode="markers", showlegend=False, customdata=cost, **cells[-1],
-        marker={"symbol": "line-ns-open", "size": 9, "color": INK, "line": {"width": 2}},
-        hovertemplate=hover("%{y}", "%{x:.3g} s a clip: %{customdata[0]:.0f} clips forward, "
+        marker={"symbol": "line-ns-open", "size": 9, "color": draw.INK, "line": {"width": 2}},
+        hovertemplate=draw.hover("%{y}", "%{x:.3g} s a clip: %{customdata[0]:.0f} clips forward, "
                             "%{customdata[1]:.0f} gradients"),
     )  # fmt: skip
-    figure.update_xaxes(type="log", title="seconds a clip", dtick=1, **cells[-1])
+    figure.update_xaxes(type="log", title="seconds<br>a clip", dtick=1, **cells[-1])
     return figure
 
 
@@ -97,7 +94,7 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
     figure, cells = _dots(title, shown, summary["controls"], bands=False)
     for cell, score in zip(cells, _REMOVALS, strict=True):
         chance = summary["chance"][score]
-        shade(figure, chance["low"], chance["high"], _BAND, **cell)
+        draw.shade(figure, chance["low"], chance["high"], _BAND, **cell)
     return figure
 
 
@@ -113,27 +110,27 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     """
     methods = _methods(summary, "shortcut")
     names = _ordered(summary, lambda entry: entry["shortcut"]["planted"]["share"]["value"])
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "Does the map follow the model?",
         ["share of the map on the watermark",
          "size of the rank correlation with the map under random weights"],
         21 * len(names), shared_yaxes=True, column_widths=[0.6, 0.4],
     )  # fmt: skip
     kinds = {
-        "planted": ("the model that reads it", PALETTE[0], "diamond"),
-        "clean": ("the model that does not", GRAY, "circle-open"),
+        "planted": ("the model that reads it", draw.PALETTE[0], "diamond"),
+        "clean": ("the model that does not", draw.GRAY, "circle-open"),
     }
     for kind, (label, color, symbol) in kinds.items():
         found = {name: methods[name]["shortcut"][kind]["share"] for name in names}
         _intervals(figure, found, label, color, symbol, cells[0], showlegend=True)
     found = {name: methods[name]["sanity"]["twin_spearman"] for name in names}
-    _intervals(figure, found, "random weights", ACCENT, "circle", cells[1])
+    _intervals(figure, found, "random weights", draw.ACCENT, "circle", cells[1])
     area = methods[names[0]]["shortcut"]["area"]
     for x, cell in zip((area, 0.2), cells, strict=True):
-        figure.add_vline(x=x, line=DOTTED, **cell)
+        figure.add_vline(x=x, line=draw.DOTTED, **cell)
     figure.update_xaxes(title="share (no unit); dotted: its area", **cells[0])
     figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", **cells[1])
-    figure.update_xaxes(**GRID, **ZERO)
+    figure.update_xaxes(**draw.GRID, **draw.ZERO)
     _method_axis(figure, names, summary["controls"])
     return figure
 
@@ -157,14 +154,14 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
     classes = list(methods[names[0]]["by_class"])
     values = [[methods[n]["by_class"][c][score]["value"] for c in classes] for n in names]
     title = f"{summary['scores'][score].capitalize()}, by class"
-    figure = new_figure(title, 20 * len(names))
-    add_heat(
-        figure, values, "%{y}, %{x}", "%{z:.3f}", x=[text(c) for c in classes], y=_rows(names),
+    figure = draw.new_figure(title, 20 * len(names))
+    draw.add_heat(
+        figure, values, "%{y}, %{x}", "%{z:.3f}", x=[draw.text(c) for c in classes], y=_rows(names),
         texttemplate="%{z:.2f}", textfont={"size": 10},
     )  # fmt: skip
-    figure.update_xaxes(title="class")
+    figure.update_xaxes(title="class", tickangle=90)
     _method_axis(figure, names, summary["controls"])
-    set_colors(figure, scale_of([0.0, float(np.nanmax(values))]), summary["scores"][score])
+    draw.set_colors(figure, scale_of([0.0, float(np.nanmax(values))]), summary["scores"][score])
     return figure
 
 
@@ -193,8 +190,8 @@ def _dots(
     """A panel per score with a dot and an interval per method; filled where it is good."""
     names = list(next(iter(shown.values())))
     titles = [*shown, *(["cost"] if cost else [])]
-    figure, cells = panels(
-        title, titles, 21 * len(names), shared_yaxes=True, horizontal_spacing=0.018
+    figure, cells = draw.panels(
+        title, titles, 21 * len(names), shared_yaxes=True, horizontal_spacing=0.03
     )
     figure.update_annotations(font_size=11)
     explained = [name for name in names if name not in controls]
@@ -209,12 +206,12 @@ def _dots(
                 name: entries[name][0] for name in members
                 if name in controls or bool(entries[name][1]) is good
             }  # fmt: skip
-            color, first = GRAY if label == "control" else ACCENT, cell["col"] == 1
+            color, first = draw.GRAY if label == "control" else draw.ACCENT, cell["col"] == 1
             _intervals(figure, chosen, label, color, symbol, cell, showlegend=first)
         for name in controls if bands else ():
-            shade(figure, entries[name][0]["low"], entries[name][0]["high"], _BAND, **cell)
-        figure.update_xaxes(title="score", nticks=4, **cell)
-    figure.update_xaxes(tickangle=0, **GRID)
+            draw.shade(figure, entries[name][0]["low"], entries[name][0]["high"], _BAND, **cell)
+        figure.update_xaxes(title="score<br>(no unit)", nticks=3, **cell)
+    figure.update_xaxes(tickangle=0, **draw.GRID)
     _method_axis(figure, names, controls)
     return figure, cells
 
@@ -248,12 +245,12 @@ def _intervals(
 
 def _method_axis(figure: go.Figure, names: Sequence[str], controls: Sequence[str]) -> None:
     """Methods from the top down, controls last and in italics."""
-    shown = [f"<i>{text(name)}</i>" if name in controls else text(name) for name in names]
+    shown = [f"<i>{draw.text(name)}</i>" if name in controls else draw.text(name) for name in names]
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=_rows(names),
-        range=[len(names) - 0.5, -0.5], tickvals=_rows(names), ticktext=shown, **GRID,
+        range=[len(names) - 0.5, -0.5], tickvals=_rows(names), ticktext=shown, **draw.GRID,
     )  # fmt: skip
 
 
 def _rows(names: Any) -> list[str]:
-    return [text(name) for name in names]
+    return [draw.text(name) for name in names]

@@ -9,13 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    ACCENT, GRID, INK, ORANGE, add_bars, add_heat, add_line, set_colors, text, wrapped,
-)  # fmt: skip
-from vmamba_explore.view.figures.layout import panels as subplots
+from vmamba_explore.view.figures import layout as draw
 
 _STYLES = (
-    (ACCENT, "solid"), (ORANGE, "dash"), ("#56b4e9", "solid"), (INK, "dot"), ("#009e73", "dash"),
+    (draw.ACCENT, "solid"), (draw.ORANGE, "dash"), ("#56b4e9", "solid"), (draw.INK, "dot"),
+    ("#009e73", "dash"),
 )  # fmt: skip
 Line = Tensor | tuple[Tensor, Tensor]
 
@@ -33,7 +31,9 @@ def courses(
     """
     if not panels or not all(panels.values()):
         raise ValueError("courses: expected at least one panel, and a line in each.")
-    figure, cells = subplots(title, [""] * len(panels), 110, columns=1, gap=26, shared_xaxes=True)
+    figure, cells = draw.panels(
+        title, [""] * len(panels), 110, columns=1, gap=26, shared_xaxes=True
+    )
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     seen: set[str] = set()
     for cell, (y_title, lines) in zip(cells, panels.items(), strict=True):
@@ -41,14 +41,15 @@ def courses(
             y = line[1] if isinstance(line, tuple) else line
             x = line[0].tolist() if isinstance(line, tuple) else list(range(len(y)))
             color, dash = _STYLES[names.index(name) % len(_STYLES)]
-            add_line(
-                figure, x, y.detach().tolist(), name, f"{text(name)}, {text(x_title)} %{{x:.4g}}",
-                "%{y:.4g}", color=color, dash=dash, markers=False, legend=name not in seen, **cell,
+            draw.add_line(
+                figure, x, y.detach().tolist(), name, 
+                f"{draw.text(name)}, {draw.text(x_title)} %{{x:.4g}}", "%{y:.4g}",
+                color=color, dash=dash, markers=False, legend=name not in seen, **cell,
             )  # fmt: skip
             seen.add(name)
-        figure.update_yaxes(title=wrapped(y_title.replace(" (", "\n("), 20), **cell)
-    figure.update_yaxes(nticks=5, **GRID)
-    figure.update_xaxes(title=text(x_title), **cells[-1])
+        figure.update_yaxes(title=draw.wrapped(y_title.replace(" (", "\n("), 20), **cell)
+    figure.update_yaxes(nticks=5, **draw.GRID)
+    figure.update_xaxes(title=draw.text(x_title), **cells[-1])
     return figure
 
 
@@ -63,17 +64,17 @@ def scan_rounds(known: Mapping[str, Float[Tensor, "_ seqlen"]]) -> go.Figure:
     counts = {name: values.numpy().astype(int) for name, values in known.items()}
     titles = [f"{name}: {len(values) - 1} rounds" for name, values in counts.items()]
     most = max(len(values) for values in counts.values())
-    figure, cells = subplots(
+    figure, cells = draw.panels(
         "How much of the sequence each state holds", titles, 22 * most, shared_yaxes=True
     )
     for cell, (name, values) in zip(cells, counts.items(), strict=True):
-        add_heat(figure, values, "after round %{y}, token %{x}: holds %{z} tokens",
-                 name=text(name), **cell)  # fmt: skip
+        draw.add_heat(figure, values, "after round %{y}, token %{x}: holds %{z} tokens",
+                 name=draw.text(name), **cell)  # fmt: skip
     figure.update_xaxes(title="token (number)", nticks=6)
     figure.update_yaxes(range=[most - 0.5, -0.5], nticks=9, ticks="")
     figure.update_yaxes(title="after round (number)", ticks="outside", col=1)
     highest = max(float(values.max()) for values in counts.values())
-    set_colors(figure, scale_of([1.0, max(highest, 2.0)]), "tokens held (number)",
+    draw.set_colors(figure, scale_of([1.0, max(highest, 2.0)]), "tokens held (number)",
                len=min(200, 22 * most))  # fmt: skip
     return figure
 
@@ -88,21 +89,25 @@ def states_forming(
         delta: Step size, after softplus.
         h: States, as `selective_scan_with_states` gives them.
     """
-    figure, cells = subplots(
+    figure, cells = draw.panels(
         "One channel's states as they form", [""] * 3, (90, 90, 230), columns=1, gap=22,
         shared_xaxes=True,
     )  # fmt: skip
     for cell, (name, values), color in zip(
-        cells, {"u": u, "delta": delta}.items(), (ACCENT, ORANGE), strict=False
+        cells, {"u": u, "delta": delta}.items(), (draw.ACCENT, draw.ORANGE), strict=False
     ):
-        add_bars(figure, None, values.detach().tolist(), name, "token %{x}", f"{name} %{{y:.4g}}",
-                 color=color, legend=False, **cell)  # fmt: skip
+        draw.add_bars(
+            figure, None, values.detach().tolist(), name, "token %{x}", f"{name} %{{y:.4g}}",
+            color=color, legend=False, **cell,
+        )  # fmt: skip
         figure.update_yaxes(title=f"{name} (no unit)", nticks=4, **cell)
     states = h.detach().float().numpy()
-    add_heat(figure, states, "token %{x}, state %{y}", "h %{z:.4g}", gap=0, name="h", **cells[2])
+    draw.add_heat(
+        figure, states, "token %{x}, state %{y}", "h %{z:.4g}", gap=0, name="h", **cells[2]
+    )
     figure.update_yaxes(title="state (number)", nticks=9, **cells[2])
     figure.update_xaxes(title="token (number)", **cells[2])
-    set_colors(figure, scale_of(states), "h (no unit)", y=0.52)
+    draw.set_colors(figure, scale_of(states), "h (no unit)", y=0.52)
     figure.update_layout(bargap=0.2)
     return figure
 
@@ -124,14 +129,17 @@ def token_step(
     kept_all = (h - written).detach()
     top = float(h.detach().clamp(min=0).max()), float(kept_all.clamp(min=0).max())
     low = float(h.detach().clamp(max=0).min()), float(kept_all.clamp(max=0).min())
-    figure, (tokens, sums) = subplots(
+    figure, (tokens, sums) = draw.panels(
         step_title(token, h.shape[-1]), ["", ""], (80, 180), columns=1
     )
-    add_bars(figure, None, u.detach().tolist(), "u", "token %{x}", "u %{y:.4g}",
+    draw.add_bars(figure, None, u.detach().tolist(), "u", "token %{x}", "u %{y:.4g}",
              color=token_colors(token, len(u)), legend=False, **tokens)  # fmt: skip
-    parts = {"kept: A_bar h[t-1]": (kept_all, ACCENT), "written: B_bar u[t]": (written, ORANGE)}
+    parts = {
+        "kept: A_bar h[t-1]": (kept_all, draw.ACCENT),
+        "written: B_bar u[t]": (written, draw.ORANGE),
+    }
     for name, (values, color) in parts.items():
-        add_bars(figure, None, values[:, token].detach().tolist(), name, "state %{x}",
+        draw.add_bars(figure, None, values[:, token].detach().tolist(), name, "state %{x}",
                  f"{name} = %{{y:.4g}}", color=color, **sums)  # fmt: skip
     figure.update_xaxes(title="token (number)", **tokens)
     figure.update_xaxes(title="state (number)", nticks=17, **sums)
@@ -149,4 +157,4 @@ def step_title(token: int, seqlen: int) -> str:
 
 def token_colors(token: int, seqlen: int) -> list[str]:
     """Return the color of each token's bar in `token_step`: the one that is read stands out."""
-    return [ORANGE if t == token else "#8d9aa8" for t in range(seqlen)]
+    return [draw.ORANGE if t == token else "#8d9aa8" for t in range(seqlen)]

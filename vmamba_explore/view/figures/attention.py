@@ -15,13 +15,9 @@ from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.clips import Clip
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
+from vmamba_explore.view.colors import scale_of, with_unit
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.delta import delta_maps
-from vmamba_explore.view.figures.layout import (
-    ACCENT, DOTTED, GRID, HATCH, ZERO, add_bars, add_heat, bar_list, hover, new_figure, outline,
-    residual_note, set_colors, shade, text, time_axis, wrapped,
-)  # fmt: skip
-from vmamba_explore.view.figures.layout import panels as subplots
 
 _MOST_CELLS = 768  # a side of a drawn matrix
 
@@ -40,7 +36,7 @@ def attention_maps(array: xr.DataArray, clip: Clip | None = None) -> go.Figure:
     Raises:
         ValueError: row or col is missing, a dim is unknown, or one is empty.
     """
-    return delta_maps(array, clip, residual_note(float(array.attrs.get("residual", 0.0))))
+    return delta_maps(array, clip, draw.residual_note(float(array.attrs.get("residual", 0.0))))
 
 
 def frame_shares(
@@ -63,14 +59,14 @@ def frame_shares(
             )
     if not shares:
         raise ValueError("frame_shares: expected at least one panel.")
-    figure, cells = subplots(
+    figure, cells = draw.panels(
         "Where each frame's output came from", list(shares), 330, shared_yaxes=True,
         note=_worst_residual(shares),
     )  # fmt: skip
     for cell, array in zip(cells, shares.values(), strict=True):
         values = array.transpose("target", "source")
         percent = 100 * values.values
-        add_heat(
+        draw.add_heat(
             figure, percent, "output of %{y}, from %{x}", "%{z:.2f} %", **cell,
             x=[str(name) for name in values["source"].values],
             y=[str(name) for name in values["target"].values],
@@ -79,12 +75,12 @@ def frame_shares(
         )  # fmt: skip
         if frames is not None:
             span = frames[0] - 0.5, frames[1] + 0.5
-            outline(figure, span, span, line={**DOTTED, "width": 1.5}, **cell)
+            draw.outline(figure, span, span, line={**draw.DOTTED, "width": 1.5}, **cell)
     figure.update_xaxes(title="source: token frame (number)", type="category")
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_yaxes(title="target: token frame (number)", col=1)
     scale = scale_of(100 * np.stack([np.ravel(a.values) for a in shares.values()]), signed=True)
-    set_colors(figure, scale, "share of the output (%)")
+    draw.set_colors(figure, scale, "share of the output (%)")
     return figure
 
 
@@ -107,23 +103,16 @@ def by_frame(
     """
     if "frame" not in contributions.dims:
         raise ValueError(f"by_frame: got dims {dict(contributions.sizes)}, expected frame.")
-    named = "direction" in contributions.dims
-    summed = contributions if named else contributions.expand_dims("direction")
-    summed = summed.sum([d for d in summed.dims if d not in ("direction", "frame")])
-    figure = new_figure(title, 210, residual_note(float(contributions.attrs.get("residual", 0.0))))
-    for values in summed:
-        direction = str(values["direction"].values) if named else "both"
-        add_bars(
-            figure, contributions["frame"].values, values.values, direction,
-            f"{text(direction)}, frame %{{x}}", "%{y:.4g}", legend=named,
-            color=DIRECTION_COLORS.get(direction, ACCENT), hatch=HATCH.get(direction, ""),
-        )  # fmt: skip
+    summed = contributions.sum([d for d in contributions.dims if d not in ("direction", "frame")])
+    note = draw.residual_note(float(contributions.attrs.get("residual", 0.0)))
+    figure = draw.new_figure(title, 210, note)
+    draw.add_direction_bars(figure, contributions["frame"].values, summed, "frame", "%{y:.4g}")
     if window is not None:
         first, last = (_token_frame(contributions, edge) for edge in window)
-        shade(figure, first - 0.5, last + 0.5)
+        draw.shade(figure, first - 0.5, last + 0.5)
     name, unit = str(contributions.name or "value"), str(contributions.attrs.get("unit", ""))
-    time_axis(figure, contributions)
-    figure.update_yaxes(title=with_unit(name, unit), **GRID, **ZERO)
+    draw.time_axis(figure, contributions)
+    figure.update_yaxes(title=with_unit(name, unit), **draw.GRID, **draw.ZERO)
     figure.update_layout(bargap=0.25)
     return figure
 
@@ -143,19 +132,15 @@ def by_layer(
     if not panels or any(set(a.dims) != {"layer", "direction"} for a in panels.values()):
         dims = {name: dict(a.sizes) for name, a in panels.items()}
         raise ValueError(f"by_layer: got {dims}, expected panels of dims layer and direction.")
-    figure, cells = subplots(title, [""] * len(panels), 210, note=_worst_residual(panels))
+    figure, cells = draw.panels(title, [""] * len(panels), 210, note=_worst_residual(panels))
     for cell, (y_title, array) in zip(cells, panels.items(), strict=True):
-        for values in array.transpose("direction", "layer"):
-            direction = str(values["direction"].values)
-            add_bars(
-                figure, array["layer"].values, values.values, direction,
-                f"{text(direction)}, layer %{{x}}", "%{y:.4g}", legend=cell["col"] == 1,
-                color=DIRECTION_COLORS.get(direction, ACCENT), hatch=HATCH.get(direction, ""),
-                **cell,
-            )  # fmt: skip
-        figure.update_yaxes(title=wrapped(y_title, 32), **cell)
+        draw.add_direction_bars(
+            figure, array["layer"].values, array, "layer", "%{y:.4g}", legend=cell["col"] == 1,
+            **cell,
+        )  # fmt: skip
+        figure.update_yaxes(title=draw.wrapped(y_title, 32), **cell)
     figure.update_xaxes(title="layer (number)", dtick=1)
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_layout(bargap=0.3)
     return figure
 
@@ -196,10 +181,10 @@ def shares_inside(shares: Mapping[str, ShareInside], region: str = "the window")
     """
     if not shares:
         raise ValueError("shares_inside: expected at least one map.")
-    names = [text(name) for name in shares]
+    names = [draw.text(name) for name in shares]
     percent = [100 * share.positive for share in shares.values()]
     areas = [100 * share.area for share in shares.values()]
-    figure = bar_list(
+    figure = draw.bar_list(
         f"How much of each map lies in {region}", names, percent,
         [f"{value:.0f} %" for value in percent], "%{y}: %{x:.1f} % of its positive part",
         name="of the map",
@@ -207,7 +192,7 @@ def shares_inside(shares: Mapping[str, ShareInside], region: str = "the window")
     figure.add_scatter(
         x=areas, y=names, mode="markers", name="of the area: a map that knows nothing",
         marker={"symbol": "line-ns-open", "size": 22, "color": "#d55e00", "line": {"width": 2}},
-        hovertemplate=hover("%{y}: %{x:.1f} % of the tokens"),
+        hovertemplate=draw.hover("%{y}: %{x:.1f} % of the tokens"),
     )  # fmt: skip
     figure.update_xaxes(title="share (%)", range=[0, 112])
     figure.update_yaxes(title="map")
@@ -233,11 +218,11 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
     other = np.abs(drawn[~np.eye(len(drawn), dtype=bool)])
     reach = float(np.quantile(other, 0.995)) if other.size else 1.0
     scale = scale_of([-reach, reach] if drawn.min() < 0 else [0.0, reach])
-    figure = new_figure(
+    figure = draw.new_figure(
         f"Who reads whom in layer {attention.layer}, {attention.direction}: {attention.name}",
-        640, residual_note(attention.residual),
+        640, draw.residual_note(attention.residual),
     )  # fmt: skip
-    add_heat(figure, drawn, "%{y}", "reads %{x}", "%{z:.4g}", x=names, y=names, gap=0)
+    draw.add_heat(figure, drawn, "%{y}", "reads %{x}", "%{z:.4g}", x=names, y=names, gap=0)
     ruler = "rgba(34,34,34,0.35)" if scale.signed else "rgba(255,255,255,0.3)"
     frame = grid.frame_of_tokens().numpy()[::step]
     starts = [int(np.flatnonzero(frame == number)[0]) for number in range(grid.frames)]
@@ -253,12 +238,12 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
         title="reader: start of token frame (number)", type="category", autorange="reversed",
         scaleanchor="x", constrain="domain", **ticks,
     )  # fmt: skip
-    set_colors(figure, scale, with_unit(attention.name))
+    draw.set_colors(figure, scale, with_unit(attention.name))
     return figure
 
 
 def _worst_residual(arrays: Mapping[str, xr.DataArray]) -> str:
-    return residual_note(max(float(a.attrs.get("residual", 0.0)) for a in arrays.values()))
+    return draw.residual_note(max(float(a.attrs.get("residual", 0.0)) for a in arrays.values()))
 
 
 def _token_frame(array: xr.DataArray, clip_frame: int) -> int:

@@ -14,10 +14,7 @@ from vmamba_explore.attribution.result import Attribution, Part
 from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    WIDTH, add_filmstrip, add_heat, clip_frames, mosaic, new_figure, set_colors, small_integers,
-    square_cells, text, time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _MAX_CELL = 13  # pixels
 _PEAKS = 72  # pixels, between the tiles and the color bar
@@ -63,40 +60,41 @@ def attribution_maps(
     rows, cols = grid[1:]
     values = np.stack([array.values[shown] for array in maps.values()])
     peaks = np.abs([array.values for array in maps.values()]).max(axis=(1, 2, 3))
-    board = mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
+    board = draw.mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
 
     height, width = board.values.shape
     strip = rows + 2
     beside = min(200, 20 + 7 * max(map(len, maps))) + _PEAKS + 96
-    cell = min((WIDTH - beside) / width, _MAX_CELL)
+    cell = min((draw.WIDTH - beside) / width, _MAX_CELL)
     pixels = (height + strip) * cell
-    figure = new_figure(title, pixels)
+    figure = draw.new_figure(title, pixels)
     numbers = board.places[..., 1:].copy()
     numbers[..., 0] = np.asarray(shown)[numbers[..., 0]]
     for line, name in enumerate(maps):
         here = slice(line * (rows + 1), line * (rows + 1) + rows)
-        add_heat(
-            figure, board.values[here], text(name),
+        draw.add_heat(
+            figure, board.values[here], draw.text(name),
             "frame %{customdata[0]}, row %{customdata[1]}, col %{customdata[2]}",
             f"%{{z:.3f}} of {peaks[line]:.3g}",
-            x0=0, y0=here.start, name=text(name), customdata=small_integers(numbers[here]), gap=0,
+            customdata=draw.small_integers(numbers[here]), x0=0, y0=here.start, gap=0,
+            name=draw.text(name),
         )  # fmt: skip
         figure.add_annotation(
             text=f"peak {peaks[line]:.3g}", x=width - 0.5, y=board.y[line], xanchor="left",
             showarrow=False, font={"size": 11},
         )  # fmt: skip
     array = next(iter(maps.values())).isel(frame=shown)
-    numbers_shown = clip_frames(array, clip, "attribution_maps")
-    add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
+    numbers_shown = draw.clip_frames(array, clip, "attribution_maps")
+    draw.add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
     if truth is not None:
         _add_outlines(figure, truth[shown], len(maps))
-    x_title, labels = time_labels(array)
+    x_title, labels = draw.time_labels(array)
     figure.update_xaxes(title=x_title, tickvals=board.x, ticktext=labels)
-    figure.update_yaxes(tickvals=board.y, ticktext=[text(name) for name in maps], ticks="")
-    square_cells(figure, width, -strip - 0.5, height - 0.5)
+    figure.update_yaxes(tickvals=board.y, ticktext=[draw.text(name) for name in maps], ticks="")
+    draw.square_cells(figure, width, -strip - 0.5, height - 0.5)
     label = "share of the line's peak (no unit)"
     bar = {"len": min(200, round(pixels)), "xpad": _PEAKS}
-    set_colors(figure, scale_of([-1.0, 1.0]), label, **bar)
+    draw.set_colors(figure, scale_of([-1.0, 1.0]), label, **bar)
     return figure
 
 
@@ -169,14 +167,14 @@ def agreement_matrix(agreement: Agreement) -> go.Figure:
     Args:
         agreement: As `attribution.sanity.agreement` returns it.
     """
-    names = [text(name) for name in agreement.methods]
+    names = [draw.text(name) for name in agreement.methods]
     means = agreement.mean().numpy()
-    figure = new_figure("Do methods agree?", 22 * len(names) + 120)
-    add_heat(
+    figure = draw.new_figure("Do methods agree?", 22 * len(names) + 120)
+    draw.add_heat(
         figure, means, "%{y} and %{x}", "%{z:.3f}", x=names, y=names,
         texttemplate="%{z:.1f}" if len(names) <= 24 else None, textfont={"size": 9},
     )  # fmt: skip
     figure.update_xaxes(title="method", tickangle=90, type="category", dtick=1)
     figure.update_yaxes(autorange="reversed", type="category", dtick=1)
-    set_colors(figure, scale_of([-1.0, 1.0]), "rank correlation (no unit)")
+    draw.set_colors(figure, scale_of([-1.0, 1.0]), "rank correlation (no unit)")
     return figure

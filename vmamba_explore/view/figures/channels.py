@@ -8,9 +8,7 @@ import plotly.graph_objects as go
 
 from vmamba_explore.analysis.channels import STATISTICS, Channels
 from vmamba_explore.view.colors import DIRECTION_COLORS, with_unit
-from vmamba_explore.view.figures.layout import (
-    GRAY, GRID, INK, add_line, hover, panels, text, time_axis, time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 
 def channel_browser(
@@ -50,37 +48,37 @@ def channel_browser(
     label = with_unit(statistic, str(values.attrs.get("unit", "")))
     titles = [f"the {min(top, len(ranked))} largest of {len(ranked)} channels",
               f"channel {chosen} over time"]  # fmt: skip
-    figure, cells = panels(
+    figure, cells = draw.panels(
         f"Channels of layer {found.layer}, {found.direction}", titles, 190,
         column_widths=[0.58, 0.42],
     )  # fmt: skip
     log = STATISTICS[statistic].log
-    outline = {"color": INK, "width": [3 if n == chosen else 0 for n in shown]}
+    outline = {"color": draw.INK, "width": [3 if n == chosen else 0 for n in shown]}
     look: dict[str, Any] = {"mode": "markers"} if log else {}  # a bar needs a zero to stand on
     make = go.Scatter if log else go.Bar
     bars = make(
         x=[str(n) for n in shown], y=values.values[shown], showlegend=False,
         marker={"color": color, "line": outline, **({"size": 9} if log else {})},
-        hovertemplate=hover("channel %{x}", f"{text(statistic)} %{{y:.4g}}"), **look,
+        hovertemplate=draw.hover("channel %{x}", f"{draw.text(statistic)} %{{y:.4g}}"), **look,
     )  # fmt: skip
     figure.add_trace(bars, **cells[0])
-    _, times = time_labels(courses)
+    _, times = draw.time_labels(courses)
     for name, course, style in (
         ("median of the channels", courses.median("channel").values, "dot"),
         (f"channel {chosen}", courses.values[chosen], "solid"),
     ):
         mine = style == "solid"
-        add_line(
+        draw.add_line(
             figure, courses["frame"].values, course, name, f"{name}, frame %{{x}}",
-            f"{text(statistic)} %{{y:.4g}}", color=color if mine else GRAY, dash=style,
+            f"{draw.text(statistic)} %{{y:.4g}}", color=color if mine else draw.GRAY, dash=style,
             markers=mine, customdata=times, **cells[1],
         )  # fmt: skip
     if frame is not None:
-        figure.add_vline(x=frame, line={"color": INK, "width": 1}, **cells[1])
+        figure.add_vline(x=frame, line={"color": draw.INK, "width": 1}, **cells[1])
     figure.update_xaxes(title="channel (number)", type="category", tickangle=90, **cells[0])
-    time_axis(figure, courses, cells[1:])
+    draw.time_axis(figure, courses, cells[1:])
     figure.update_yaxes(
-        **({"type": "log", "nticks": 6} if log else {"rangemode": "tozero"}), **GRID
+        **({"type": "log", "dtick": "D2"} if log else {"rangemode": "tozero"}), **draw.GRID
     )
     figure.update_yaxes(title=label, row=1, col=1)
     return figure

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.figures.layout import WIDTH, bar_list, new_figure, set_colors, text
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.pictures import Overlay, thumbnail
 
 _PER_ROW = 8
@@ -43,10 +43,10 @@ def frames(
     tall, columns = height / width, min(_PER_ROW, len(shown))
     step_x, step_y = 1.06, tall + 0.24  # in picture widths
     across, down = columns * step_x - 0.06, math.ceil(len(shown) / columns) * step_y
-    room = WIDTH - (48 if heat is None else 136)
+    room = draw.WIDTH - (48 if heat is None else 136)
     scale = min(room / across, _MAX_PICTURE)  # pixels a picture width
     what = "the frames the model sees" if heat is None else f"{name} over its frames"
-    figure = new_figure(f"{clip.source}: {what}", down * scale)
+    figure = draw.new_figure(f"{clip.source}: {what}", down * scale)
     figure.update_layout(height=figure.layout.height - 60, margin_b=24)
     x, y, captions, hover = [], [], [], []
     for place, frame in enumerate(shown):
@@ -73,7 +73,7 @@ def frames(
             x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
             marker={"color": [heat.scale.low], "coloraxis": "coloraxis"},
         )  # fmt: skip
-        set_colors(figure, heat.scale, with_unit(name, heat.unit))
+        draw.set_colors(figure, heat.scale, with_unit(name, heat.unit))
     shape = {"visible": False, "constrain": "domain"}
     figure.update_xaxes(range=[-0.06, across + 0.06], constraintoward="left", **shape)
     figure.update_yaxes(range=[down, 0], scaleanchor="x", constraintoward="top", **shape)
@@ -94,9 +94,9 @@ def class_scores(
     """
     probabilities = logits.detach().float().softmax(0)
     order = probabilities.argsort(descending=True)[:top].tolist()
-    names = [text(class_names[i]) if class_names else f"class {i}" for i in order]
+    names = [draw.text(class_names[i]) if class_names else f"class {i}" for i in order]
     percent = [100 * float(probabilities[i]) for i in order]
-    figure = bar_list(
+    figure = draw.bar_list(
         "Most probable classes", list(range(len(order))), percent,
         [f"{value:.1f} %" for value in percent], "%{customdata}: %{x:.2f} %",
     )  # fmt: skip

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of, with_unit
-from vmamba_explore.view.figures.layout import (
-    NARROW, WIDTH, Mosaic, add_filmstrip, add_heat, add_logarithmic_colors, clip_frames, mosaic,
-    new_figure, set_colors, small_integers, square_cells, text, time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _DIMS = ("direction", "layer", "frame", "row", "col")
 _BESIDE = 200  # pixels left and right of the tiles
@@ -53,16 +51,16 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
     # With frames: a line of frames per layer, directions side by side.
     # Without: a line of layers per direction, directions one below the other.
     lines = maps.values if by_frame else maps.values.swapaxes(1, 2)
-    boards = [mosaic(line) for line in lines]
+    boards = [draw.mosaic(line) for line in lines]
     rows, cols = boards[0].values.shape
     across, down = (cols + 4, 0) if by_frame else (0, rows + 2)
     strip = maps.sizes["row"] + 2 if clip is not None and by_frame else 0
     width, height = cols + across * (len(boards) - 1), rows + down * (len(boards) - 1) + strip
-    cell = min((WIDTH - _BESIDE) / width, _MAX_CELL, _MAX_HEIGHT / height)  # pixels
+    cell = min((draw.WIDTH - _BESIDE) / width, _MAX_CELL, _MAX_HEIGHT / height)  # pixels
     title = f"{name[0].upper()}{name[1:]} by layer" + (
         ", direction and frame" if by_frame else " and direction"
     )
-    figure = new_figure(title, height * cell, note, 20)
+    figure = draw.new_figure(title, height * cell, note, 20)
     directions = _labels(maps, "direction")
     for i, (board, direction) in enumerate(zip(boards, directions, strict=True)):
         _add_tiles(figure, board, maps, name, direction, by_frame, (i * across, i * down))
@@ -72,39 +70,39 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
         if strip and clip is not None:
-            numbers = clip_frames(maps, clip, "delta_maps")
-            add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
+            numbers = draw.clip_frames(maps, clip, "delta_maps")
+            draw.add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
 
     starts = np.arange(len(boards))[:, None]
     if by_frame:
-        x, (x_title, labels) = (boards[0].x + starts * across).flatten(), time_labels(maps)
+        x, (x_title, labels) = (boards[0].x + starts * across).flatten(), draw.time_labels(maps)
         y, y_title, y_labels = boards[0].y, "layer", _labels(maps, "layer")
     else:
         x, x_title, labels = boards[0].x, "layer", _labels(maps, "layer")
         y, y_title, y_labels = (boards[0].y + starts * down).flatten(), "direction", directions
-    narrow = min((NARROW - _BESIDE) / width, cell)
+    narrow = min((draw.NARROW - _BESIDE) / width, cell)
     step = math.ceil(32 / ((maps.sizes["col"] + 1) * narrow))  # a label is 32 pixels wide
     figure.update_xaxes(
         title=x_title, tickvals=x[::step], ticktext=(labels * len(x))[: len(x)][::step]
     )
     figure.update_yaxes(title=y_title, tickvals=y, ticktext=y_labels)
-    square_cells(figure, width, -strip - 0.5, height - strip - 0.5)
+    draw.square_cells(figure, width, -strip - 0.5, height - strip - 0.5)
     scale, label = scale_of(maps.values), with_unit(name, str(delta.attrs.get("unit", "")))
     if scale.low > 0:
-        add_logarithmic_colors(figure, scale, label)
+        draw.add_logarithmic_colors(figure, scale, label)
     else:
-        set_colors(figure, scale, label)
+        draw.set_colors(figure, scale, label)
     return figure
 
 
 def _labels(maps: xr.DataArray, dim: str) -> list[str]:
     """One label per entry of a dim; empty ones where the data does not name them."""
-    return [text(value) if dim in maps.coords else "" for value in maps[dim].values]
+    return [draw.text(value) if dim in maps.coords else "" for value in maps[dim].values]
 
 
 def _add_tiles(
     figure: go.Figure,
-    board: Mosaic,
+    board: draw.Mosaic,
     maps: xr.DataArray,
     name: str,
     direction: str,
@@ -119,9 +117,9 @@ def _add_tiles(
     where = [direction] if direction else []
     where += ["layer %{customdata[0]}"] if "layer" in maps.coords else []
     where += ["frame %{customdata[1]}"] if by_frame else ["all frames"]
-    add_heat(
+    draw.add_heat(
         figure, board.values,
         f"{', '.join(where)}, row %{{customdata[2]}}, col %{{customdata[3]}}",
-        f"{text(name)} %{{z:.4g}}",
-        x0=origin[0], y0=origin[1], customdata=small_integers(numbers), name=direction, gap=0,
+        f"{draw.text(name)} %{{z:.4g}}",
+        x0=origin[0], y0=origin[1], customdata=draw.small_integers(numbers), name=direction, gap=0,
     )  # fmt: skip

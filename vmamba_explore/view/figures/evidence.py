@@ -14,12 +14,9 @@ from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logit_parts import DirectCurves, LogitParts
 from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    DOTTED, GRID, NEGLIGIBLE, ORANGE, PALETTE, ZERO, ACCENT, add_bars, add_heat, add_line, check_clip,
-    directed, hover, new_figure, outline, panels, set_colors, shade, text, wrapped,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
-_KINDS = {"prefix": PALETTE[0], "suffix": PALETTE[1]}
+_KINDS = {"prefix": draw.PALETTE[0], "suffix": draw.PALETTE[1]}
 _REMOVALS = {"dropped": "solid", "held": "dot"}
 _PER_ROW = 3  # panels
 
@@ -45,14 +42,14 @@ def evidence_curves(
     drawn = [curves] if isinstance(curves, EvidenceCurve) else list(curves)
     if not drawn:
         raise ValueError("evidence_curves: got no curve, expected at least one.")
-    check_clip("evidence_curves", clip, len(drawn[0].values))
-    figure = new_figure("Evidence as more of the clip is seen", 260)
+    draw.check_clip("evidence_curves", clip, len(drawn[0].values))
+    figure = draw.new_figure("Evidence as more of the clip is seen", 260)
     for curve in drawn:
         name = f"{curve.kind}, the rest {curve.removal}"
         values, color = curve.values[clip].tolist(), _KINDS[curve.kind]
         last = len(values) - 1
         seen = "frames 0 to %{x}" if curve.kind == "prefix" else f"frames %{{x}} to {last}"
-        add_line(
+        draw.add_line(
             figure, list(range(len(values))), values, name, name, f"seen: token {seen}",
             "%{y:.3g} logits", color=color, dash=_REMOVALS[curve.removal], marker={"size": 5},
         )  # fmt: skip
@@ -61,7 +58,7 @@ def evidence_curves(
             figure.add_scatter(
                 x=[crossing], y=[values[int(crossing)]], mode="markers", showlegend=False,
                 marker={"size": 14, "symbol": "circle-open", "color": color},
-                hovertemplate=hover(name, "beyond half for good: token frame %{x}"),
+                hovertemplate=draw.hover(name, "beyond half for good: token frame %{x}"),
             )  # fmt: skip
     labels = drawn[0].labels
     _add_window(figure, window, labels)
@@ -70,7 +67,7 @@ def evidence_curves(
         title="last (prefix) or first (suffix) token frame seen (number)",
         range=[-0.5, frames - 0.5], nticks=min(frames, 16) + 1,
     )  # fmt: skip
-    figure.update_yaxes(title=wrapped(f"{quantity} (logits)", 40), **GRID, **ZERO)
+    figure.update_yaxes(title=draw.wrapped(f"{quantity} (logits)", 40), **draw.GRID, **draw.ZERO)
     return figure
 
 
@@ -91,44 +88,46 @@ def logit_parts(
     Raises:
         ValueError: no such clip.
     """
-    check_clip("logit_parts", clip, len(parts.logit))
+    draw.check_clip("logit_parts", clip, len(parts.logit))
     values = parts.array(clip)
     directions = list(parts.directions)
     names = {"cls": "class<br>token", "offset": "conv.<br>bias"}
     sources = [names.get(str(source), str(source)) for source in parts.sources]
-    wrong = not parts.residual <= NEGLIGIBLE
+    wrong = not parts.residual <= draw.NEGLIGIBLE
     rows = [[{}] * len(directions), [{"colspan": len(directions)}] + [None] * (len(directions) - 1)]
     titles = [f"through the {name} scan" for name in directions] + ["all of them"]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         f"{title}: {float(parts.logit[clip]):.2f} logits",
         titles + [""] * (len(directions) - 1), 180, columns=len(directions), gap=104, specs=rows,
         note=f"the parts miss it by {parts.residual:.1e} of it" if wrong else "",
     )  # fmt: skip
     for cell, direction in zip(cells, directions, strict=False):
-        add_heat(
+        draw.add_heat(
             figure, values.sel(direction=direction).values, f"{direction}, layer %{{y}}",
             "source: frame or part %{x}", "%{z:.3g} logits",
             x=sources, y=values["layer"].values, **cell,
         )  # fmt: skip
         if window is not None:
             height = -0.5, values.sizes["layer"] - 0.5
-            outline(figure, _span(window, parts.labels), height, **cell)
+            draw.outline(figure, _span(window, parts.labels), height, **cell)
     sums = values.sum(["layer", "direction"]).values
     bars = {
-        "through the scans": (sources, sums, ACCENT),
-        "embedding": (sources[:-1], values.attrs["embedding"], ORANGE),
+        "through the scans": (sources, sums, draw.ACCENT),
+        "embedding": (sources[:-1], values.attrs["embedding"], draw.ORANGE),
         "head bias": (["head<br>bias"], [values.attrs["bias"]], "#999999"),
     }
     below = cells[len(directions)]
     for name, (x, y, color) in bars.items():
-        add_bars(figure, x, y, name, f"%{{x}}, {name}", "%{y:.3g} logits", color=color, **below)
+        draw.add_bars(
+            figure, x, y, name, f"%{{x}}, {name}", "%{y:.3g} logits", color=color, **below
+        )
     _add_window(figure, window, parts.labels, **below)
     source_title = "source: token frame (number), or what else"
     figure.update_xaxes(title=source_title, type="category", tickangle=0)
     figure.update_yaxes(title="layer (number)", dtick=1, row=1, col=1)
     figure.update_yaxes(dtick=1, row=1)
-    figure.update_yaxes(title="sum (logits)", **below, **GRID, **ZERO)
-    set_colors(figure, scale_of(values.values, signed=True), "contribution (logits)")
+    figure.update_yaxes(title="sum (logits)", **below, **draw.GRID, **draw.ZERO)
+    draw.set_colors(figure, scale_of(values.values, signed=True), "contribution (logits)")
     figure.update_layout(barmode="relative")
     return figure
 
@@ -149,23 +148,23 @@ def direct_curves(
     Raises:
         ValueError: no such clip.
     """
-    check_clip("direct_curves", clip, len(curves.values))
+    draw.check_clip("direct_curves", clip, len(curves.values))
     values = curves.array(clip)
     names = [curves.layer_name(layer) for layer in range(values.sizes["layer"])]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "Direct evidence, added up along each scan", names, 110, columns=_PER_ROW,
         shared_yaxes="all",
     )  # fmt: skip
     for layer, (cell, name) in enumerate(zip(cells, names, strict=True)):
         for direction in curves.directions:
-            add_line(
+            draw.add_line(
                 figure, values["frame"].values, values.sel(layer=layer, direction=direction).values,
                 direction, f"{direction}, {name}", "read up to token frame %{x}", "%{y:.3g} logits",
-                legend=layer == 0, **directed(direction), **cell,
+                legend=layer == 0, **draw.directed(direction), **cell,
             )  # fmt: skip
         _add_window(figure, window, curves.labels, **cell)
     figure.update_xaxes(title="token frame (number)", row=cells[-1]["row"])
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_yaxes(title="sum (logits)", col=1)
     return figure
 
@@ -194,21 +193,23 @@ def crossings(
         f"{name}: {np.trace(table):.0f} of {len(found[name][0])} exact"
         for name, table in counts.items()
     ]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "Where evidence turns, against the truth", titles, 300, shared_yaxes=True
     )
     reach = [-0.5, frames - 0.5]
     for cell, (name, table) in zip(cells, counts.items(), strict=True):
-        add_heat(
-            figure, np.where(table > 0, table, np.nan), text(name),
+        draw.add_heat(
+            figure, np.where(table > 0, table, np.nan), draw.text(name),
             "true token frame %{x}, found %{y}", "%{z} clips", **cell,
         )  # fmt: skip
-        add_line(figure, reach, reach, name, markers=False, legend=False, **{**DOTTED, **cell})
-    figure.update_xaxes(title="true token frame (number)", range=reach, dtick=1, **GRID)
-    figure.update_yaxes(range=reach, dtick=1, **GRID)
+        draw.add_line(
+            figure, reach, reach, name, markers=False, legend=False, **{**draw.DOTTED, **cell}
+        )
+    figure.update_xaxes(title="true token frame (number)", range=reach, dtick=1, **draw.GRID)
+    figure.update_yaxes(range=reach, dtick=1, **draw.GRID)
     figure.update_yaxes(title="token frame found (number)", col=1)
     most = max(float(table.max()) for table in counts.values())
-    set_colors(figure, scale_of([0.0, max(most, 1.0)]), "clips (number)")
+    draw.set_colors(figure, scale_of([0.0, max(most, 1.0)]), "clips (number)")
     return figure
 
 
@@ -223,4 +224,4 @@ def _add_window(
 ) -> None:
     """Shade the window."""
     if window is not None:
-        shade(figure, *_span(window, labels), **cell)
+        draw.shade(figure, *_span(window, labels), **cell)

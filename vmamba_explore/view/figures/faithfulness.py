@@ -9,9 +9,7 @@ import torch
 
 from vmamba_explore.attribution.curves import Faithfulness, Kind, Of, RandomControl
 from vmamba_explore.attribution.sanity import WeightRandomization
-from vmamba_explore.view.figures.layout import (
-    GRID, PALETTE, ZERO, add_line, check_clip, panels, text,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -43,10 +41,10 @@ def faithfulness_curves(
     first = next(iter(found.values())).deletion
     batch = len(first.fractions)
     if clip is not None:
-        check_clip("faithfulness_curves", clip, batch)
+        draw.check_clip("faithfulness_curves", clip, batch)
     rows = slice(None) if clip is None else slice(clip, clip + 1)
     kinds: tuple[Kind, ...] = ("deletion", "insertion")
-    figure, cells = panels(
+    figure, cells = draw.panels(
         f"{first.unit}, baseline {first.baselines}" + (
             f": mean of {batch} clips" if clip is None and batch > 1 else ""),
         ["deletion: highest taken away first", "insertion: highest put in first"], 300,
@@ -54,20 +52,20 @@ def faithfulness_curves(
     )  # fmt: skip
     for first_panel, kind, cell in zip((True, False), kinds, cells, strict=True):
         for number, run in enumerate(control.runs if control is not None else ()):
-            add_line(
+            draw.add_line(
                 figure, *_mean(run, kind, rows, of), "random orders", color="rgba(128,128,128,0.5)",
                 width=1, markers=False, legend=first_panel and number == 0, **cell,
             )  # fmt: skip
         for number, (name, each) in enumerate(found.items()):
             areas = [getattr(each, k).area(of)[rows].mean() for k in kinds]
-            add_line(
+            draw.add_line(
                 figure, *_mean(each, kind, rows, of), f"{name}: {areas[0]:.2f}, {areas[1]:.2f}",
-                text(name), "%{x:.0%} of the tokens", "%{y:.3g}", marker={"size": 4},
+                draw.text(name), "%{x:.0%} of the tokens", "%{y:.3g}", marker={"size": 4},
                 legend=first_panel, group=name, **_style(number), **cell,
             )  # fmt: skip
     unit = "explained number (logits)" if of == "logits" else "probability (no unit)"
-    figure.update_xaxes(title="part of the tokens (no unit)", **GRID)
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_xaxes(title="part of the tokens (no unit)", **draw.GRID)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_yaxes(title=unit, col=1)
     return figure
 
@@ -80,8 +78,8 @@ def _mean(run: Faithfulness, kind: Kind, rows: slice, of: Of) -> tuple[list[floa
 
 def _style(number: int) -> dict[str, str]:
     """The color and dash of the nth method."""
-    dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
-    return {"color": PALETTE[number % len(PALETTE)], "dash": dash}
+    dash = _DASHES[number // len(draw.PALETTE) % len(_DASHES)]
+    return {"color": draw.PALETTE[number % len(draw.PALETTE)], "dash": dash}
 
 
 def sanity(found: Sequence[WeightRandomization]) -> go.Figure:
@@ -99,19 +97,19 @@ def sanity(found: Sequence[WeightRandomization]) -> go.Figure:
     """
     if not found:
         raise ValueError("sanity: got no method, expected at least one.")
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "The model loses its weights, from the head down",
         ["rank correlation", "structural similarity"], 280,
     )  # fmt: skip
     for number, each in enumerate(found):
         for cell, values in zip(cells, (each.spearman, each.ssim), strict=True):
             means = torch.cat([torch.ones(1).double(), values.nanmean(0)])
-            add_line(
+            draw.add_line(
                 figure, ["trained", *each.stages], means.tolist(), each.method,
-                f"{text(each.method)}, down to %{{x}}", "%{y:.3f}", legend=cell["col"] == 1,
+                f"{draw.text(each.method)}, down to %{{x}}", "%{y:.3f}", legend=cell["col"] == 1,
                 **_style(number), **cell,
             )  # fmt: skip
     figure.update_xaxes(title="drawn anew, with all to its left", tickangle=90)
-    figure.update_yaxes(title="with the trained model's map (no unit)", col=1)
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_yaxes(title="with the trained model's map<br>(no unit)", col=1)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     return figure

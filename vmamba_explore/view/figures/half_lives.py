@@ -10,9 +10,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
-from vmamba_explore.view.figures.layout import (
-    DOTTED, GRID, INK, add_bars, add_line, panels, text,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.memory import CENSORED
 
 _PER_DECADE = 8  # bars
@@ -47,7 +45,8 @@ def half_life_histogram(
     edges = _edges(min(float(each.min()) for each in logs), clip)
     beyond = edges[-1] + 3 / _PER_DECADE  # where the bar of those stands
     directions = [str(name) for name in first["direction"].values]
-    figure, cells = panels(title, directions, 120, columns=1, shared_xaxes=True)
+    figure, cells = draw.panels(title, directions, 120, columns=1, shared_xaxes=True)
+    figure.update_annotations(x=0, xanchor="left")
     centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in itertools.pairwise(edges)]
     where_beyond = [f"more than {10**clip:.0f} tokens"]
@@ -55,21 +54,21 @@ def half_life_histogram(
         color, legend = DIRECTION_COLORS.get(direction), row == 0 and len(arrays) > 1
         for number, (name, values) in enumerate(zip(lives, logs, strict=True)):
             inside, outside = _shares(values[row], edges, clip)
-            says = f"{text(name)}, {direction}", "%{customdata}: %{y:.3g} %"
+            says = f"{draw.text(name)}, {direction}", "%{customdata}: %{y:.3g} %"
             if number:
-                add_line(
+                draw.add_line(
                     figure, [*centers, None, beyond], [*inside, None, outside], name, *says,
-                    color=INK, width=1.5, line_shape="hvh", marker={"size": 4}, legend=legend,
+                    color=draw.INK, width=1.5, line_shape="hvh", marker={"size": 4}, legend=legend,
                     customdata=[*where, "", *where_beyond], **cell,
                 )  # fmt: skip
                 continue
-            add_bars(figure, centers, inside, name, *says, color=color, legend=legend,
+            draw.add_bars(figure, centers, inside, name, *says, color=color, legend=legend,
                      width=widths, customdata=where, **cell)  # fmt: skip
-            add_bars(figure, [beyond], [outside], name, *says, color=CENSORED, legend=False,
+            draw.add_bars(figure, [beyond], [outside], name, *says, color=CENSORED, legend=False,
                      width=2 / _PER_DECADE, customdata=where_beyond, **cell)  # fmt: skip
         for place, words in ((frame, "a frame"), (clip, "the clip")):
             figure.add_vline(
-                x=place, line=DOTTED, annotation_position="top",
+                x=place, line=draw.DOTTED, annotation_position="top",
                 annotation={"text": words, "font": {"size": 10}, "yanchor": "bottom", "y": 1},
                 **cell,
             )  # fmt: skip
@@ -80,7 +79,7 @@ def half_life_histogram(
         range=[edges[0] - 0.1, beyond + 2 / _PER_DECADE], tickangle=0,
     )  # fmt: skip
     figure.update_xaxes(title="half-life (tokens)", row=len(directions))
-    figure.update_yaxes(title="states (%)", rangemode="tozero", **GRID)
+    figure.update_yaxes(title="states (%)", rangemode="tozero", **draw.GRID)
     figure.update_layout(bargap=0)
     return figure
 

@@ -48,7 +48,7 @@ HATCH = {"backward": "/"}
 _DASH = {"backward": "dash"}
 _SYMBOL = {"backward": "diamond"}
 _PLACES = np.linspace(0, 1, 65)  # of a color axis's stops
-_GAP, _BELOW = 58, 84  # pixels between rows of panels, and under the last one
+_GAP, _BELOW = 58, 76  # pixels between rows of panels, and under the last one
 
 NEGLIGIBLE = 1e-4
 """A figure shows a residual unless it is at most this, relative; NaN is shown."""
@@ -68,7 +68,7 @@ TEMPLATE = go.layout.Template(
         "hovermode": "closest",
         "title": {
             "font": {"size": 15}, "x": 0, "xanchor": "left", "yref": "container", "y": 1,
-            "yanchor": "top", "pad": {"t": 12, "l": 12},
+            "yanchor": "top", "pad": {"l": 12},
         },
         "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GRAY, "activecolor": INK},
@@ -121,7 +121,7 @@ def check_clip(call: str, clip: int, batch: int) -> None:
         )
 
 
-def new_figure(title: str, height: float, note: str = "", above: int = 0) -> Figure:
+def new_figure(title: str, height: int | float, note: str = "", above: int = 0) -> Figure:
     """Return an empty figure in the house style, as wide as its place.
 
     Args:
@@ -138,7 +138,10 @@ def new_figure(title: str, height: float, note: str = "", above: int = 0) -> Fig
     figure = Figure()
     margin = {"l": 24, "r": 24, "t": top, "b": _BELOW}
     figure.update_layout(
-        template=TEMPLATE, title=title, height=round(height) + top + _BELOW, margin=margin
+        template=TEMPLATE,
+        title={"text": title, "pad": {"t": 22 if "<br>" in title else 12}},
+        height=round(height) + top + _BELOW,
+        margin=margin,
     )
     return figure
 
@@ -146,7 +149,7 @@ def new_figure(title: str, height: float, note: str = "", above: int = 0) -> Fig
 def panels(
     title: str,
     titles: Sequence[object],
-    each: float | Sequence[float],
+    each: int | float | Sequence[int | float],
     *,
     columns: int | None = None,
     note: str = "",
@@ -166,13 +169,15 @@ def panels(
     """
     columns = min(columns or len(titles), len(titles))
     rows = math.ceil(len(titles) / columns)
-    shown = [wrapped(name, 84 // columns) for name in titles]
+    parts = options.get("column_widths") or [1] * columns
+    chars = [int(84 * part / sum(parts)) for part in parts]
+    shown = [wrapped(name, chars[i % columns]) for i, name in enumerate(titles)]
     lines = max((name.count("<br>") + 1 for name in shown if name), default=0)
     heights = [each] * rows if isinstance(each, int | float) else list(each)
     height = sum(heights) + (rows - 1) * gap
     figure = new_figure(title, height, note, 8 + 16 * lines)
     options = {
-        "horizontal_spacing": 0.04 if options.get("shared_yaxes") else 0.24 / (columns + 1),
+        "horizontal_spacing": 0.04 if options.get("shared_yaxes") else 0.4 / (columns + 1),
         "vertical_spacing": gap / height if rows > 1 else 0,
         "row_heights": heights,
         **options,
@@ -200,7 +205,7 @@ def add_line(
     *says: str,
     color: str | None = None,
     dash: str = "solid",
-    width: float = 2,
+    width: int | float = 2,
     markers: bool = True,
     legend: bool = True,
     group: str | None = None,
@@ -246,6 +251,29 @@ def add_bars(
         x=x, y=y, name=text(name), legendgroup=name, showlegend=legend, hovertemplate=hover(*says),
         marker={"color": color, "pattern": {"shape": hatch, "size": 5}}, **options,
     )  # fmt: skip
+
+
+def add_direction_bars(
+    figure: go.Figure, x: Any, values: xr.DataArray, axis: str, says: str, **options: Any
+) -> None:
+    """Add bars for each scan direction, side by side.
+
+    Args:
+        figure: What to add them to.
+        x: Their places, along the other dim of `values`.
+        values: Dims direction and one other, or only the other.
+        axis: What `x` counts, for the hover.
+        says: The hover's second line.
+        options: Those of `add_bars`.
+    """
+    named = "direction" in values.dims
+    for each in values.transpose("direction", ...) if named else [values]:
+        direction = str(each["direction"].values) if named else "both"
+        add_bars(
+            figure, x, each.values, direction, f"{text(direction)}, {axis} %{{x}}", says,
+            color=DIRECTION_COLORS.get(direction, ACCENT), hatch=HATCH.get(direction, ""),
+            **{"legend": named, **options},
+        )  # fmt: skip
 
 
 def bar_list(
@@ -296,14 +324,14 @@ def add_band(figure: go.Figure, x: Any, low: Any, high: Any, color: str, **cell:
     )  # fmt: skip
 
 
-def shade(figure: go.Figure, x0: float, x1: float, color: str = WINDOW, **cell: int) -> None:
+def shade(
+    figure: go.Figure, x0: int | float, x1: int | float, color: str = WINDOW, **cell: int
+) -> None:
     """Shade what lies between two places, behind everything else."""
     figure.add_vrect(x0=x0, x1=x1, fillcolor=color, line_width=0, layer="below", **cell)
 
 
-def outline(
-    figure: go.Figure, x: tuple[float, float], y: tuple[float, float], **options: Any
-) -> None:
+def outline(figure: go.Figure, x: Sequence[Any], y: Sequence[Any], **options: Any) -> None:
     """Frame a part of a map."""
     look = {"line": {"color": ORANGE, "width": 2}, **options}
     figure.add_shape(type="rect", x0=x[0], x1=x[1], y0=y[0], y1=y[1], **look)
@@ -351,7 +379,7 @@ def color_axis(scale: Scale, label: str) -> dict[str, object]:
         "cmax": scale.high,
         "colorscale": _colors_at(_PLACES, scale),
         "colorbar": {
-            "title": {"text": wrapped(label, 32), "side": "right"},
+            "title": {"text": wrapped(label, 32), "side": "right", "font": {"size": 12}},
             "thickness": 12,
             "outlinewidth": 0,
             "x": 1.01,
@@ -484,7 +512,9 @@ def add_filmstrip(
         )  # fmt: skip
 
 
-def square_cells(figure: go.Figure, width: float, top: float, bottom: float) -> None:
+def square_cells(figure: go.Figure, width: Any, top: Any, bottom: Any) -> None:
     """Give a canvas square cells: `width` across, rows from `top` down to `bottom`."""
     figure.update_xaxes(range=[-0.5, width - 0.5], constrain="domain", tickangle=0)
-    figure.update_yaxes(range=[bottom, top], scaleanchor="x", constrain="domain")
+    figure.update_yaxes(
+        range=[bottom, top], scaleanchor="x", constrain="domain", constraintoward="top"
+    )

@@ -14,11 +14,8 @@ from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.delta import delta_maps
-from vmamba_explore.view.figures.layout import (
-    DOTTED, GRAY, GRID, INK, WIDTH, ZERO, add_heat, add_line, add_logarithmic_colors, directed,
-    hover, mosaic, new_figure, panels, small_integers, square_cells, text, time_axis,
-)  # fmt: skip
 
 CENSORED = "#9a9a9a"
 """The color of a half-life that lies beyond the clip."""
@@ -84,13 +81,13 @@ def look_back(course: LookBackCourse) -> go.Figure:
             _add_course(
                 figure, distance.sel(at | {"group": group}), direction,
                 f"look-back{whose}: %{{y:.3g}} {unit}", cell, opacity=float(fade),
-                legend=layer == distance["layer"][0] and group == 0,
+                legend=cell == cells[0] and group == 0,
             )  # fmt: skip
         _add_course(
             figure, ceiling.sel(at), direction, f"without decay: %{{y:.3g}} {unit}", cell,
             opacity=0.6, dash="dot", width=1.5, markers=False, legend=False,
         )  # fmt: skip
-    add_line(figure, [None], [None], "dotted: without decay", markers=False, **DOTTED)
+    draw.add_line(figure, [None], [None], "dotted: without decay", markers=False, **draw.DOTTED)
     figure.update_yaxes(title=f"look-back ({unit})", col=1)
     return figure
 
@@ -113,8 +110,7 @@ def retention_from(retention: xr.DataArray, frame: int) -> go.Figure:
     figure, cells = _panels(f"What is left of frame {frame}", retention)
     for cell, layer, direction in _scans(retention, cells):
         left = 100 * retention.sel(layer=layer, direction=direction, source=frame)
-        first = layer == retention["layer"][0]
-        _add_course(figure, left, direction, "%{y:.3g} % left", cell, legend=first)
+        _add_course(figure, left, direction, "%{y:.3g} % left", cell, legend=cell == cells[0])
     figure.update_yaxes(title="left in the state (%)", col=1)
     return figure
 
@@ -127,24 +123,24 @@ def retention_tiles(retention: xr.DataArray) -> go.Figure:
             from top to bottom, the one that is being read from left to right.
     """
     values = retention.transpose("direction", "layer", "source", "frame")
-    board = mosaic(values.values)
+    board = draw.mosaic(values.values)
     directions, layers = values["direction"].values, values["layer"].values
     numbers = board.places.copy()
     numbers[..., 1] = layers[board.places[..., 1]]
     rows, cols = board.values.shape
     title = "What is left of one frame (top to bottom) at another (left to right)"
-    figure = new_figure(title, rows * min((WIDTH - 170) / cols, 16))
-    add_heat(
+    figure = draw.new_figure(title, rows * min((draw.WIDTH - 170) / cols, 16))
+    draw.add_heat(
         figure, board.values, "%{text}, layer %{customdata[1]}: of frame %{customdata[2]} at frame "
-        "%{customdata[3]}", "%{z:.3g} left", gap=0, customdata=small_integers(numbers),
+        "%{customdata[3]}", "%{z:.3g} left", gap=0, customdata=draw.small_integers(numbers),
         text=directions[board.places[..., 0]],
     )  # fmt: skip
     figure.update_xaxes(title="layer", tickvals=board.x, ticktext=[str(n) for n in layers])
     figure.update_yaxes(title="direction", tickvals=board.y, ticktext=list(directions))
-    square_cells(figure, cols, -0.5, rows - 0.5)
+    draw.square_cells(figure, cols, -0.5, rows - 0.5)
     positive = values.where(values > 0)
     low = max(float(positive.min()), 1e-3)
-    add_logarithmic_colors(figure, scale_of([low, 1.0]), "share left (no unit)")
+    draw.add_logarithmic_colors(figure, scale_of([low, 1.0]), "share left (no unit)")
     return figure
 
 
@@ -158,30 +154,30 @@ def state_similarity(found: StateSimilarity) -> go.Figure:
     """
     two = found.cka is not None and found.null is not None
     titles = ["forward against backward"] * two + [f"dimensions (at most {found.ceiling})"]
-    figure, cells = panels("What the states of a clip share", titles, 250)
+    figure, cells = draw.panels("What the states of a clip share", titles, 250)
     layers = found.participation["layer"].values
     if found.cka is not None and found.null is not None:
         low, middle, high = found.null.quantile([0.025, 0.5, 0.975], "shift").values
         figure.add_scatter(
             x=layers, y=middle, mode="markers", name="shifted in time (95 %)", **cells[0],
-            marker={"color": GRAY, "symbol": "line-ew-open", "size": 14},
+            marker={"color": draw.GRAY, "symbol": "line-ew-open", "size": 14},
             error_y={"array": high - middle, "arrayminus": middle - low, "symmetric": False},
-            hovertemplate=hover("layer %{x}, shifted: %{y:.2f}"),
+            hovertemplate=draw.hover("layer %{x}, shifted: %{y:.2f}"),
         )  # fmt: skip
         figure.add_scatter(
             x=layers, y=found.cka.values, mode="markers", name="same tokens", **cells[0],
-            marker={"color": INK, "size": 9}, customdata=found.p_value,
-            hovertemplate=hover("layer %{x}: %{y:.2f}, p = %{customdata:.2g}"),
+            marker={"color": draw.INK, "size": 9}, customdata=found.p_value,
+            hovertemplate=draw.hover("layer %{x}: %{y:.2f}, p = %{customdata:.2g}"),
         )  # fmt: skip
-        figure.update_yaxes(title="debiased CKA (no unit)", **ZERO, **cells[0])
+        figure.update_yaxes(title="debiased CKA (no unit)", **draw.ZERO, **cells[0])
     for direction in map(str, found.participation["direction"].values):
-        add_line(
+        draw.add_line(
             figure, layers, found.participation.sel(direction=direction).values, direction,
-            f"{direction}, layer %{{x}}: %{{y:.2f}}", **directed(direction), **cells[-1],
+            f"{direction}, layer %{{x}}: %{{y:.2f}}", **draw.directed(direction), **cells[-1],
         )  # fmt: skip
     figure.update_yaxes(title="participation ratio (number)", rangemode="tozero", **cells[-1])
     figure.update_xaxes(title="layer (number)", tickvals=layers)
-    figure.update_yaxes(**GRID)
+    figure.update_yaxes(**draw.GRID)
     return figure
 
 
@@ -198,22 +194,22 @@ def delta_contrast(contrast: DeltaContrast) -> go.Figure:
         "still: frames with motion / without",
     ]
     title = "Delta where and when something moves, from shallow to deep"
-    figure, cells = panels(title, titles, 250, shared_yaxes=True)
+    figure, cells = draw.panels(title, titles, 250, shared_yaxes=True)
     layers = contrast.ratio["layer"].values
     shown = (contrast.ratio, contrast.ratio_beside, contrast.ratio_frames)
     for cell, values in zip(cells, shown, strict=True):
         for i, direction in enumerate(map(str, values["direction"].values)):
             low, middle, high = values.sel(direction=direction).quantile([0.25, 0.5, 0.75], "clip")
             reach = {"array": (high - middle).values, "arrayminus": (middle - low).values}
-            add_line(
+            draw.add_line(
                 figure, layers + 0.12 * i, middle.values, direction,
                 f"{direction}, layer %{{customdata}}", "median of the clips %{y:.3f}",
                 error_y={**reach, "symmetric": False}, customdata=layers,
-                legend=cell["col"] == 1, **directed(direction), **cell,
+                legend=cell["col"] == 1, **draw.directed(direction), **cell,
             )  # fmt: skip
-        figure.add_hline(y=1, line={"color": GRAY, "width": 1}, **cell)
+        figure.add_hline(y=1, line={"color": draw.GRAY, "width": 1}, **cell)
     figure.update_xaxes(title="layer (number)", tickvals=layers)
-    figure.update_yaxes(**GRID)
+    figure.update_yaxes(**draw.GRID)
     figure.update_yaxes(title="ratio of mean deltas (no unit)", **cells[0])
     return figure
 
@@ -223,9 +219,9 @@ def _panels(
 ) -> tuple[go.Figure, list[dict[str, int]]]:
     """An empty figure with one panel per layer over the frames of the clip."""
     names = [f"layer {n}" for n in values["layer"].values]
-    figure, cells = panels(title, names, 110, columns=_PER_ROW, note=note, shared_yaxes="all")
-    time_axis(figure, values, cells)
-    figure.update_yaxes(rangemode="tozero", **GRID)
+    figure, cells = draw.panels(title, names, 110, columns=_PER_ROW, note=note, shared_yaxes="all")
+    draw.time_axis(figure, values, cells)
+    figure.update_yaxes(rangemode="tozero", **draw.GRID)
     return figure, cells
 
 
@@ -247,7 +243,8 @@ def _add_course(
     **options: Any,
 ) -> None:
     """Add one course over the frames to a panel."""
-    add_line(
+    draw.add_line(
         figure, values["frame"].values, values.values, direction,
-        f"{text(direction)}, frame %{{x}}", says, **{**directed(direction), **options}, **cell,
+        f"{draw.text(direction)}, frame %{{x}}", says,
+        **{**draw.directed(direction), **options}, **cell,
     )  # fmt: skip

@@ -11,9 +11,7 @@ import xarray as xr
 from vmamba_explore.analysis.after_cut import AfterCut
 from vmamba_explore.analysis.probes import ProbeScores
 from vmamba_explore.view.colors import DIRECTION_COLORS
-from vmamba_explore.view.figures.layout import (
-    GRAY, GRID, INK, add_band, add_line, directed, panels, text,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _PER_ROW = 3
 
@@ -32,37 +30,39 @@ def probe_scores(scores: ProbeScores, target: str) -> go.Figure:
     array = scores.array(target)
     score = array.attrs["score"]
     layers = array["layer"].values
-    figure, cells = panels(
+    figure, cells = draw.panels(
         f"{target[0].upper()}{target[1:]} of held-out clips, read from the state after each token "
         "frame", [f"layer {n}" for n in layers], 120, columns=_PER_ROW, shared_yaxes=True,
     )  # fmt: skip
     frames = array["frame"].values
     for cell, layer in zip(cells, layers, strict=True):
-        here, first = array.sel(layer=layer), layer == layers[0]
+        here, first = array.sel(layer=layer), cell == cells[0]
         for direction in map(str, array["direction"].values):
             state = here.sel(source="state", direction=direction)
             low, high = state["low"].values, state["high"].values
-            add_band(figure, frames, low, high, DIRECTION_COLORS.get(direction, INK), **cell)
-            add_line(
+            draw.add_band(
+                figure, frames, low, high, DIRECTION_COLORS.get(direction, draw.INK), **cell
+            )
+            draw.add_line(
                 figure, frames, state.values, f"state, {direction}",
-                f"layer {layer}, {text(direction)}, frame %{{x}}",
-                f"{text(score)} %{{y:.2f}} (%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})",
+                f"layer {layer}, {draw.text(direction)}, frame %{{x}}",
+                f"{draw.text(score)} %{{y:.2f}} (%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}})",
                 customdata=np.stack([low, high], -1), legend=first, group=direction,
-                **directed(direction), **cell,
+                **draw.directed(direction), **cell,
             )  # fmt: skip
         for source, dash in (("input tokens", "dashdot"), ("shuffled", "dot")):
             control = here.sel(source=source).isel(direction=0).values
             if np.isnan(control).all():
                 continue
             name = {"shuffled": "state, shuffled answers"}.get(source, source)
-            add_line(
+            draw.add_line(
                 figure, frames, control, name, f"{name}, layer {layer}, frame %{{x}}",
-                f"{text(score)} %{{y:.2f}}", color=GRAY, dash=dash, width=1.5, markers=False,
-                legend=first, **cell,
+                f"{draw.text(score)} %{{y:.2f}}", color=draw.GRAY, dash=dash, width=1.5,
+                markers=False, legend=first, **cell,
             )  # fmt: skip
     shown = array.sel(source=["state", "input tokens"])
     lowest = float(np.nanmin([0, np.nanmin(shown)]))
-    figure.update_yaxes(range=[max(lowest, -0.5) - 0.04, 1.04], **GRID)
+    figure.update_yaxes(range=[max(lowest, -0.5) - 0.04, 1.04], **draw.GRID)
     figure.update_yaxes(
         title="share right (no unit)" if target == "label" else "R² (no unit)", col=1
     )
@@ -87,13 +87,13 @@ def after_cut(found: AfterCut) -> go.Figure:
     arrays = {name: found.array(name) for name in ("r2", "share", "retention", "inputs")}
     share = arrays["share"]
     layers, directions = share["layer"].values, [str(d) for d in share["direction"].values]
-    starts = arrays["r2"].isel(lag=0, drop=True)
+    starts = arrays["r2"].isel(lag=0, drop=True).transpose("direction", "layer").values.ravel()
     places = [(layer, direction) for direction in directions for layer in layers]
     titles = [
-        f"layer {layer}, {name}\nR² at the jump {float(starts.sel(layer=layer, direction=name)):.2f}"
-        for layer, name in places
+        f"layer {layer}, {name}\nR² at the jump {start:.2f}"
+        for (layer, name), start in zip(places, starts, strict=True)
     ]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "The old position after a jump, read and predicted", titles, 170, columns=len(layers),
         note=f"tokens are not to scale; {found.per_frame} are a frame",
         shared_xaxes=True, shared_yaxes=True,
@@ -102,7 +102,7 @@ def after_cut(found: AfterCut) -> go.Figure:
         here = {name: a.sel(layer=layer, direction=direction) for name, a in arrays.items()}
         _course(figure, here, direction, cell == cells[0], cell)
     low = float(np.nanmin([-0.05, np.nanmin(share.where(share["low"] > -0.5))]))
-    figure.update_yaxes(range=[max(low, -0.5) - 0.02, 1.05], **GRID)
+    figure.update_yaxes(range=[max(low, -0.5) - 0.02, 1.05], **draw.GRID)
     figure.update_yaxes(title="share left (no unit)", col=1)
     lags = share["lag"].values.tolist()
     every = math.ceil(len(lags) * len(layers) / 24)
@@ -123,26 +123,27 @@ def _course(
     share, kept = here["share"], here["retention"]
     lags = share["lag"].values
     x = np.arange(len(lags))
-    color = DIRECTION_COLORS.get(direction, INK)
+    color = DIRECTION_COLORS.get(direction, draw.INK)
     lines = [
-        ("retention, predicted", kept.values, {"color": INK, "width": 1.5}),
-        ("its square", kept.values**2, {"color": INK, "width": 1.5, "dash": "dot"}),
+        ("retention, predicted", kept.values, {"color": draw.INK, "width": 1.5}),
+        ("its square", kept.values**2, {"color": draw.INK, "width": 1.5, "dash": "dot"}),
     ]
     start = float(here["r2"].values[0])
     if np.isfinite(here["inputs"].values).any():
         inputs = np.where(lags > 0, here["inputs"].values, np.nan) / start
-        lines.append(("block's input tokens", inputs, {"color": GRAY, "dash": "dashdot"}))
+        lines.append(("block's input tokens", inputs, {"color": draw.GRAY, "dash": "dashdot"}))
     for name, values, look in lines:
-        add_line(
-            figure, x, values, name, text(name), "%{y:.2f}, %{customdata} tokens after the jump",
+        draw.add_line(
+            figure, x, values, name, draw.text(name),
+            "%{y:.2f}, %{customdata} tokens after the jump",
             customdata=lags, markers=False, legend=legend, **look, **cell,
         )  # fmt: skip
     low, high = share["low"].values, share["high"].values
-    add_band(figure, x, low, high, color, **cell)
-    add_line(
+    draw.add_band(figure, x, low, high, color, **cell)
+    draw.add_line(
         figure, x, share.values, "decodable share (R²)",
         "%{y:.2f} (%{customdata[2]:.2f} to %{customdata[3]:.2f}) of the R² at the jump; "
         "R² %{customdata[1]:.2f}", "%{customdata[0]} tokens after the jump",
         customdata=np.stack([lags, here["r2"].values, low, high], -1), legend=legend,
-        **directed(direction), **cell,
+        **draw.directed(direction), **cell,
     )  # fmt: skip

@@ -11,10 +11,7 @@ import xarray as xr
 from vmamba_explore.attribution.conservation import INPUTS, Conservation
 from vmamba_explore.attribution.relevance import RelevanceFlow
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    ACCENT, GRID, INK, NEGLIGIBLE, ORANGE, ZERO, add_heat, bar_list, check_clip, outline, panels,
-    set_colors, text, time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 
 def ledger(conservation: Conservation, clip: int = 0, most: int = 8) -> go.Figure:
@@ -28,31 +25,31 @@ def ledger(conservation: Conservation, clip: int = 0, most: int = 8) -> go.Figur
     Raises:
         ValueError: no such clip.
     """
-    check_clip("ledger", clip, len(conservation.logit))
+    draw.check_clip("ledger", clip, len(conservation.logit))
     entries = {name: float(values[clip]) for name, values in conservation.entries.items()}
     biases = sorted(conservation.biases, key=lambda name: -abs(entries[name]))
-    rows = [(name, entries[name], ACCENT) for name in INPUTS if name in entries]
-    rows += [(name, entries[name], ORANGE) for name in biases[:most]]
+    rows = [(name, entries[name], draw.ACCENT) for name in INPUTS if name in entries]
+    rows += [(name, entries[name], draw.ORANGE) for name in biases[:most]]
     rest = biases[most:]
     if rest:
         name = f"{len(rest)} smaller biases" if len(rest) > 1 else rest[0]
-        rows.append((name, sum(entries[name] for name in rest), ORANGE))
+        rows.append((name, sum(entries[name] for name in rest), draw.ORANGE))
     logit, total = float(conservation.logit[clip]), float(conservation.total[clip])
-    rows += [("sum of all above", total, INK), ("logit", logit, INK)]
+    rows += [("sum of all above", total, draw.INK), ("logit", logit, draw.INK)]
     title = "The ledger of relevance"
     gap = float(conservation.gap[clip])
     if conservation.rules_off:
         title += f", without the rules {', '.join(conservation.rules_off)}"
     note = f"the sum misses the logit by {gap:.1e} of the summed |relevance|"
     names, values, colors = zip(*rows, strict=True)
-    figure = bar_list(
-        title, [text(name) for name in names], values, [f"{value:+.2f}" for value in values],
-        "%{y}: %{x:.4g} logits", color=colors, note="" if gap <= NEGLIGIBLE else note,
+    figure = draw.bar_list(
+        title, [draw.text(name) for name in names], values, [f"{value:+.2f}" for value in values],
+        "%{y}: %{x:.4g} logits", color=colors, note="" if gap <= draw.NEGLIGIBLE else note,
     )  # fmt: skip
     low, high = min(0.0, *values), max(0.0, *values)
     reach = (high - low or 1.0) * 0.15
     figure.update_xaxes(title="relevance (logits)", range=[low - reach, high + reach])
-    figure.update_xaxes(**GRID, **ZERO)
+    figure.update_xaxes(**draw.GRID, **draw.ZERO)
     return figure
 
 
@@ -76,18 +73,18 @@ def relevance_flow(
     Raises:
         ValueError: no such clip.
     """
-    check_clip("relevance_flow", clip, len(flow.frames))
+    draw.check_clip("relevance_flow", clip, len(flow.frames))
     dataset = flow.array(clip)
     directions = [str(name) for name in dataset["direction"].values]
     shown = {"frames": "given out at its frames", "handed_on": "handed on by its state"}
     titles = [f"{name} scan: {what}" for what in shown.values() for name in directions]
     layers = dataset.sizes["layer"]
     each = max(130, min(26 * layers, 480))
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "Where the relevance is, and what crosses time", titles, each, columns=len(directions),
         shared_xaxes=True, shared_yaxes=True,
     )  # fmt: skip
-    x_title, labels = time_labels(dataset["frames"])
+    x_title, labels = draw.time_labels(dataset["frames"])
     frames = dataset["frame"].values
     maps = {name: dataset[name].transpose("direction", "layer", "frame").values for name in shown}
     x = {name: frames for name in shown}
@@ -100,7 +97,7 @@ def relevance_flow(
     ):
         first = name == "frames"
         places = ["class token" if number < 0 else f"frame {number}" for number in x[name]]
-        add_heat(
+        draw.add_heat(
             figure, maps[name][place],
             f"{directions[place]}, layer %{{y}}, {'at' if first else 'out of'} %{{customdata}}",
             "%{z:.4g} logits", coloraxis="coloraxis" if first else "coloraxis2",
@@ -108,7 +105,7 @@ def relevance_flow(
         )  # fmt: skip
         if window is not None:
             start, end = (_token_frame(dataset, edge) for edge in window)
-            outline(figure, (start - 0.5, end + 0.5), (-0.5, layers - 0.5), **cell)
+            draw.outline(figure, (start - 0.5, end + 0.5), (-0.5, layers - 0.5), **cell)
     figure.update_yaxes(title="layer (number)", col=1)
     step = max(1, -(-len(frames) * len(directions) // 10))
     ticks, names = list(frames[::step]), labels[::step]
@@ -119,7 +116,7 @@ def relevance_flow(
     figure.update_yaxes(dtick=max(1, layers // 8))
     for axis, name, y in (("coloraxis", "frames", 1.0), ("coloraxis2", "handed_on", 0.43)):
         scale = scale_of(maps[name], signed=True)
-        set_colors(figure, scale, "relevance (logits)", axis, y=y, len=each)
+        draw.set_colors(figure, scale, "relevance (logits)", axis, y=y, len=each)
     return figure
 
 

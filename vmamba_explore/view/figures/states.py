@@ -9,10 +9,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.view.colors import scale_of, with_unit
-from vmamba_explore.view.figures.layout import (
-    GRID, add_heat, add_line, directed, panels, set_colors, small_integers, text, time_axis,
-    time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _PER_ROW = 3  # panels
 _TICKS = 12  # time labels that a panel has room for
@@ -40,23 +37,24 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
     means = means.expand_dims([dim for dim in ("layer", "direction") if dim not in means.dims])
     means = means.transpose("layer", "direction", "frame")
     titles = [f"layer {n}" if "layer" in means.coords else "" for n in means["layer"].values]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "Size of the hidden state, forward and backward", titles, 110, columns=_PER_ROW,
         horizontal_spacing=0.08,
     )  # fmt: skip
-    x_title, labels = time_labels(means)
+    x_title, labels = draw.time_labels(means)
     at = " at %{customdata} s" if x_title.endswith("(s)") else ""
     named = "direction" in means.coords
     for cell, title, by_direction in zip(cells, titles, means, strict=True):
         for values in by_direction:
             direction = str(values["direction"].values) if named else "state"
-            add_line(
+            draw.add_line(
                 figure, means["frame"].values, values.values, direction,
-                f"{text(direction)}, {title}, frame %{{x}}{at}", "norm %{y:.4g}",
-                customdata=labels, legend=cell == cells[0] and named, **directed(direction), **cell,
+                f"{draw.text(direction)}, {title}, frame %{{x}}{at}", "norm %{y:.4g}",
+                customdata=labels, legend=cell == cells[0] and named,
+                **draw.directed(direction), **cell,
             )  # fmt: skip
-    time_axis(figure, means, cells)
-    figure.update_yaxes(rangemode="tozero", nticks=5, **GRID)
+    draw.time_axis(figure, means, cells)
+    figure.update_yaxes(rangemode="tozero", nticks=5, **draw.GRID)
     figure.update_yaxes(title=with_unit("state norm", norms.attrs.get("unit", "")), col=1)
     return figure
 
@@ -96,24 +94,26 @@ def channel_states(h: xr.DataArray, *, relative: bool = True) -> go.Figure:
         states = states / largest.where(largest > 0, 1)
     count, frames = states.sizes["state"], states.sizes["frame"]
     per_frame = math.prod(states.sizes[dim] for dim in order[1:])
-    names = [text(n) if "direction" in h.coords else "" for n in states["direction"].values]
-    figure, cells = panels("One channel's hidden states", names, 160, columns=1, shared_xaxes=True)
+    names = [draw.text(n) if "direction" in h.coords else "" for n in states["direction"].values]
+    figure, cells = draw.panels(
+        "One channel's hidden states", names, 160, columns=1, shared_xaxes=True
+    )
     places = np.stack(np.unravel_index(np.arange(frames * per_frame), [*states.shape[2:]]), -1)
     places[:, 0] = h["frame"].values[places[:, 0]]
-    places = np.broadcast_to(small_integers(places), (count, *places.shape))
+    places = np.broadcast_to(draw.small_integers(places), (count, *places.shape))
     where = ", ".join(f"{dim} %{{customdata[{i}]}}" for i, dim in enumerate(order))
     for cell, direction, values in zip(cells, names, states.values, strict=True):
-        add_heat(
+        draw.add_heat(
             figure, values.reshape(count, -1).astype(np.float32),
-            f"{direction}, {where}, state %{{y}}", f"{text(name)} %{{z:.4g}}", gap=0,
+            f"{direction}, {where}, state %{{y}}", f"{draw.text(name)} %{{z:.4g}}", gap=0,
             y=h["state"].values if "state" in h.coords else np.arange(count),
             customdata=places, name=direction, **cell,
         )  # fmt: skip
-    x_title, labels = time_labels(h)
+    x_title, labels = draw.time_labels(h)
     centers = (np.arange(frames) + 0.5) * per_frame - 0.5
     step = math.ceil(frames / _TICKS)
     figure.update_xaxes(tickvals=centers[::step], ticktext=labels[::step], tickangle=0)
     figure.update_xaxes(title=x_title, **cells[-1])
     figure.update_yaxes(title="state (number)", nticks=9)
-    set_colors(figure, scale_of(states.values, signed=True), with_unit(name, unit))
+    draw.set_colors(figure, scale_of(states.values, signed=True), with_unit(name, unit))
     return figure

@@ -9,12 +9,9 @@ import xarray as xr
 from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.selection import ALL, SelectionSwap
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
-from vmamba_explore.view.figures.layout import (
-    ACCENT, DOTTED, GRID, HATCH, INK, NEGLIGIBLE, ORANGE, ZERO, add_bars, add_heat, add_line,
-    new_figure, outline, panels, set_colors, text, wrapped,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
-_MOTION = {"color": INK, "width": 2, "dash": "dot"}
+_MOTION = {"color": draw.INK, "width": 2, "dash": "dot"}
 
 
 def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure:
@@ -63,24 +60,24 @@ def boundary_map(
     layers = ["all" if n == ALL else str(n) for n in values["layer"].values]
     frames = values["frame"].values
     each = max(26 * len(layers), 100)
-    figure, cells = panels(title, directions, each, note=note, shared_yaxes=True)
+    figure, cells = draw.panels(title, directions, each, note=note, shared_yaxes=True)
     for cell, direction, drawn in zip(cells, directions, values.values, strict=True):
-        add_heat(
+        draw.add_heat(
             figure, drawn, f"{direction}, layer %{{y}}, boundary before token frame %{{x}}",
-            f"{text(label)} %{{z:.3g}}", x=frames, y=layers, name=direction, **cell,
+            f"{draw.text(label)} %{{z:.3g}}", x=frames, y=layers, name=direction, **cell,
         )  # fmt: skip
         if window is not None:
             span = _in_token_frames(values, window)
-            outline(figure, span, (0, 1), yref="y domain", line=_MOTION, layer="above", **cell)
+            draw.outline(figure, span, (0, 1), yref="y domain", line=_MOTION, layer="above", **cell)
     if window is not None:  # a line of the legend that draws nothing
         name = f"motion, clip frames {window[0]}–{window[1]}"
-        add_line(figure, [None], [None], name, markers=False, **_MOTION)
+        draw.add_line(figure, [None], [None], name, markers=False, **_MOTION)
     figure.update_xaxes(title="boundary before token frame (number)", dtick=1)
     figure.update_xaxes(range=[frames.min() - 0.5, frames.max() + 0.5])
     figure.update_yaxes(title="layer", type="category", col=1)
     figure.update_yaxes(categoryorder="array", categoryarray=layers, autorange="reversed")
     scale = scale_of(values.values, signed=True)
-    set_colors(figure, scale, label, len=max(each, 120))
+    draw.set_colors(figure, scale, label, len=max(each, 120))
     return figure
 
 
@@ -99,21 +96,21 @@ def restored_in_window(patching: TwinPatching, layer: int, direction: str) -> go
     lines = patching.restored.sel(layer=layer, direction=direction)
     at = lines["clip_frame"].values
     title = f"Layer {layer}, {direction}: what crosses the boundary"
-    figure = new_figure(title, 240, _residual(patching.residual), 16)
+    figure = draw.new_figure(title, 240, _residual(patching.residual), 16)
     for clip, (first, last) in enumerate(patching.windows):
-        add_line(
+        draw.add_line(
             figure, (at - first) / (last + 1 - first), lines.isel(clip=clip).values, f"pair {clip}",
             f"pair {clip}, before token frame %{{customdata[0]}} (clip frame %{{customdata[1]}})",
             "restored share %{y:.3f}", color=DIRECTION_COLORS[direction], width=1.5, opacity=0.6,
             legend=False, marker={"size": 5}, customdata=np.stack([lines["frame"].values, at], 1),
         )  # fmt: skip
     for place in (0, 1):
-        figure.add_vline(x=place, line=DOTTED)
+        figure.add_vline(x=place, line=draw.DOTTED)
     figure.add_annotation(
         text="the motion", x=0.5, y=1, yref="paper", yanchor="bottom", showarrow=False
     )
     figure.update_xaxes(title="place of the boundary: 0 the motion begins, 1 it has ended")
-    figure.update_yaxes(title="restored share (no unit)", **GRID, **ZERO)
+    figure.update_yaxes(title="restored share (no unit)", **draw.GRID, **draw.ZERO)
     return figure
 
 
@@ -130,16 +127,12 @@ def scan_bars(values: xr.DataArray, title: str, label: str) -> go.Figure:
             f"scan_bars: got dims {dict(values.sizes)}, expected layer and direction, none of them "
             "empty."
         )
-    figure = new_figure(title, 220)
+    figure = draw.new_figure(title, 220)
     layers = ["all" if n == ALL else str(n) for n in values["layer"].values]
-    for direction in map(str, values["direction"].values):
-        add_bars(
-            figure, layers, values.sel(direction=direction).values, direction,
-            f"layer %{{x}}, {direction}", f"{text(label)} %{{y:.3g}}",
-            color=DIRECTION_COLORS[direction], hatch=HATCH.get(direction, ""),
-        )  # fmt: skip
+    says = f"{draw.text(label)} %{{y:.3g}}"
+    draw.add_direction_bars(figure, layers, values, "layer", says)
     figure.update_xaxes(title="layer", type="category")
-    figure.update_yaxes(title=wrapped(label, 36), **GRID, **ZERO)
+    figure.update_yaxes(title=draw.wrapped(label, 36), **draw.GRID, **draw.ZERO)
     figure.update_layout(bargap=0.25)
     return figure
 
@@ -151,25 +144,25 @@ def selection_shares(swap: SelectionSwap) -> go.Figure:
         swap: What `analysis.selection.selection_swap` measured.
     """
     directions = [str(name) for name in swap.values["direction"].values]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         "What each scan takes over from the twin", directions, 260, shared_yaxes=True,
         note=_residual(swap.residual),
         column_widths=[1.0 if name != "both" else 0.34 for name in directions],
     )  # fmt: skip
     parts = (
-        ("u: what is written", swap.by_u, ACCENT, ""),
-        ("delta, B, C: how it is chosen", swap.by_selection, ORANGE, "/"),
+        ("u: what is written", swap.by_u, draw.ACCENT, ""),
+        ("delta, B, C: how it is chosen", swap.by_selection, draw.ORANGE, "/"),
     )
     for name, share, color, shape in parts:
         for cell, direction in zip(cells, directions, strict=True):
             line = share.sel(direction=direction).dropna("layer")
-            add_bars(
+            draw.add_bars(
                 figure, ["all" if n == ALL else str(n) for n in line["layer"].values], line.values,
                 name, f"{direction}, layer %{{x}}", f"{name}: %{{y:.3f}}", color=color, hatch=shape,
                 legend=cell["col"] == 1, **cell,
             )  # fmt: skip
     figure.update_xaxes(title="layer", type="category")
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_yaxes(title="share of clip − twin (no unit)", col=1)
     figure.update_layout(barmode="relative", bargap=0.25)
     return figure
@@ -186,6 +179,6 @@ def _in_token_frames(
 
 def _residual(residual: float) -> str:
     """The note that says how far a change that should change nothing went."""
-    if residual <= NEGLIGIBLE:  # NaN is not negligible
+    if residual <= draw.NEGLIGIBLE:  # NaN is not negligible
         return ""
     return f"residual: surgery that puts back what was there moves this by {residual:.1e}"

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.view.colors import Scale, scale_of
-from vmamba_explore.view.figures.layout import (
-    ACCENT, GRAY, GRID, ZERO, add_heat, add_line, new_figure, panels, set_colors, text, wrapped,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 MAX_COLUMNS = 400
 """More windows than this are drawn as means over equally many neighbors."""
@@ -23,7 +21,7 @@ _CLASSES = 10  # rows
 _PIXELS = {"class": 20, "layer": 8, "frame": 12, "line": 110, "least": 72, "between": 34}
 _CLOCK = "%H:%M:%S"
 _MIDNIGHT = 946_684_800_000.0  # of some day: numbers near 0 would be taken for years
-_HATCH = {"shape": "/", "fgcolor": GRAY, "bgcolor": "rgba(128,128,128,0.1)", "size": 7}
+_HATCH = {"shape": "/", "fgcolor": draw.GRAY, "bgcolor": "rgba(128,128,128,0.1)", "size": 7}
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def timeline(found: Timeline) -> go.Figure:
     groups = _groups(len(found))
     strips = _panels(found, groups)
     heights = [strip.pixels for strip in strips]
-    figure, cells = panels(
+    figure, cells = draw.panels(
         title, [strip.title for strip in strips], heights, columns=1, gap=_PIXELS["between"],
         shared_xaxes=True,
     )  # fmt: skip
@@ -80,7 +78,16 @@ def timeline(found: Timeline) -> go.Figure:
             axis = _color_axis(cell["row"])
             place = (below + strip.pixels / 2) / inner
             length = max(64, min(strip.pixels, 160))
-            set_colors(figure, strip.scale, strip.bar, axis, y=place, yanchor="middle", len=length)
+            draw.set_colors(
+                figure,
+                strip.scale,
+                strip.bar,
+                axis,
+                y=place,
+                yanchor="middle",
+                len=length,
+                nticks=length // 16,
+            )
             figure.layout[axis].showscale = bool(strip.bar)
             _heatmap(figure, cell, strip, values, spans, groups)
         _hatch(figure, cell, found, (-0.5, len(strip.labels) - 0.5) if strip.scale else None)
@@ -98,7 +105,7 @@ def timeline(found: Timeline) -> go.Figure:
 
 def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
     likely = found.probabilities.iloc[:, :_CLASSES]
-    names = [text(name) for name in likely.columns]
+    names = [draw.text(name) for name in likely.columns]
     strips = [
         _Panel(
             title="probability of each class", rows="", bar="probability (0 to 1)", labels=names,
@@ -155,7 +162,7 @@ def _explained(found: Timeline) -> str:
     for what, otherwise in (("target", "most probable class"), ("minus", "runner-up")):
         chosen = found.settings.get(what)
         chosen = found.class_name(chosen) if isinstance(chosen, int) else chosen
-        words.append(f"logit of {text(chosen)}" if chosen else f"logit of the {otherwise}")
+        words.append(f"logit of {chosen}" if chosen else f"logit of the {otherwise}")
     return " less ".join(words)
 
 
@@ -205,12 +212,12 @@ def _heatmap(
     raw = None
     if panel.raw is not None:
         raw = np.concatenate([_means(panel.raw, groups), blank], 1)[:, columns]
-    add_heat(
+    draw.add_heat(
         figure, np.concatenate([values, blank], 1)[:, columns], f"%{{x|{_CLOCK}}}", panel.hover,
         x=edges, y=np.arange(len(panel.labels)), customdata=raw, gap=0,
         coloraxis=_color_axis(cell["row"]), **cell,
     )  # fmt: skip
-    every = math.ceil(len(panel.labels) * 12 / panel.pixels)
+    every = math.ceil(len(panel.labels) * 16 / panel.pixels)
     figure.update_yaxes(
         tickvals=list(range(0, len(panel.labels), every)), ticktext=panel.labels[::every],
         range=[len(panel.labels) - 0.5, -0.5], title=panel.rows, **cell,
@@ -224,11 +231,11 @@ def _line(
     values: NDArray[np.float32],
     spans: NDArray[np.float64],
 ) -> None:
-    add_line(
+    draw.add_line(
         figure, [_time(at) for at in spans.mean(1)], values[0], "margin", f"%{{x|{_CLOCK}}}",
-        panel.hover, color=ACCENT, width=1.5, marker={"size": 3}, legend=False, **cell,
+        panel.hover, color=draw.ACCENT, width=1.5, marker={"size": 3}, legend=False, **cell,
     )  # fmt: skip
-    figure.update_yaxes(title=panel.rows, **cell, **GRID, **ZERO)
+    figure.update_yaxes(title=panel.rows, **cell, **draw.GRID, **draw.ZERO)
 
 
 def _hatch(
@@ -247,7 +254,8 @@ def _hatch(
         width=[1000 * (s.end - s.start) for s in failed],
         y=[high - low] * len(failed), base=low, showlegend=False, **cell,
         marker={"color": _HATCH["bgcolor"], "pattern": _HATCH, "line_width": 0},
-        hovertext=[f"{text(s.reason)} ({s.windows} windows)" for s in failed], hoverinfo="text",
+        hovertext=[f"{draw.text(s.reason)} ({s.windows} windows)" for s in failed],
+        hoverinfo="text",
     )  # fmt: skip
 
 
@@ -264,9 +272,9 @@ def _empty(title: str, found: Timeline) -> go.Figure:
     if reasons:
         words = f"Every window failed: {reasons[0]}"
         words += f", and {len(reasons) - 1} other reasons." if len(reasons) > 1 else "."
-    figure = new_figure(title, 90)
+    figure = draw.new_figure(title, 90)
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     figure.add_annotation(
-        text=wrapped(words, 90), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
+        text=draw.wrapped(words, 90), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
     )
     return figure

@@ -9,9 +9,7 @@ import plotly.graph_objects as go
 
 from vmamba_explore.analysis.trajectory import Trajectory
 from vmamba_explore.view.colors import DIRECTION_COLORS
-from vmamba_explore.view.figures.layout import (
-    GRID, INK, ZERO, add_line, panels, text, time_labels,
-)  # fmt: skip
+from vmamba_explore.view.figures import layout as draw
 
 _DASHES = ("solid", "dash", "dot")
 _SYMBOLS = ("circle", "diamond", "square")
@@ -49,8 +47,8 @@ def state_trajectories(
         )
     directions = [str(name) for name in points["direction"].values]
     several = clips > 1
-    figure, cells = panels(title, directions, 300, horizontal_spacing=0.14)
-    x_title, times = time_labels(points)
+    figure, cells = draw.panels(title, directions, 300, horizontal_spacing=0.14)
+    x_title, times = draw.time_labels(points)
     unit = " s" if x_title.endswith("(s)") else ""
     frames = points["frame"].values
     step = -(-len(frames) // _NUMBERS)
@@ -62,8 +60,8 @@ def state_trajectories(
             where = points.isel(clip=clip).sel(direction=direction)
             x, y = where.isel(frame=order).values.T
             symbol = _SYMBOLS[clip % len(_SYMBOLS)]
-            add_line(
-                figure, x, y, name, f"{text(name)}, {direction}, frame %{{customdata[0]}}"
+            draw.add_line(
+                figure, x, y, name, f"{draw.text(name)}, {direction}, frame %{{customdata[0]}}"
                 + (f" at %{{customdata[1]}}{unit}" if unit else ""), "%{x:.3g}, %{y:.3g}",
                 color=color, width=1.5, dash=_DASHES[clip % len(_DASHES)], group=str(clip),
                 legend=several and cell["col"] == 1, marker={"symbol": symbol, "size": 7},
@@ -75,7 +73,7 @@ def state_trajectories(
                 figure.add_scatter(
                     x=here[:1], y=here[1:], mode="markers", showlegend=False, hoverinfo="skip",
                     marker={"symbol": f"{symbol}-open", "size": 15,
-                            "color": INK, "line": {"width": 2.5}},
+                            "color": draw.INK, "line": {"width": 2.5}},
                     **cell,
                 )  # fmt: skip
         share = 100 * found.explained.sel(direction=direction).values
@@ -85,6 +83,6 @@ def state_trajectories(
         figure.update_xaxes(title=titles[0], **cell)
         anchor = figure.data[-1].xaxis
         figure.update_yaxes(title=titles[1], scaleanchor=anchor, **cell)
-    figure.update_xaxes(**GRID, **ZERO)
-    figure.update_yaxes(**GRID, **ZERO)
+    figure.update_xaxes(**draw.GRID, **draw.ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     return figure
