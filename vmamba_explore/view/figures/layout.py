@@ -34,6 +34,9 @@ WIDTH, NARROW = 848, 640
 THEME_CSS = (Path(__file__).parent / "theme.css").read_text("utf-8")
 """Gives `INK` the text color of what the figure is shown in."""
 
+STYLE = {"text/html": f"<style>{THEME_CSS}</style>", "text/plain": ""}
+"""The same as an output of a cell: what a figure is shown after."""
+
 INK, GRAY, ACCENT, ORANGE = "#767677", "#8a8a8a", "#4d6a8a", "#e69f00"
 PALETTE = ("#009e73", "#cc79a7", "#56b4e9", ORANGE, INK, "#8c564b", "#7f3fbf", "#7f7f7f")
 """Colors of lines that are not scan directions. Source: the first four, Okabe and Ito."""
@@ -82,7 +85,7 @@ class Figure(go.Figure):
     """A figure that follows the theme of the notebook that shows it."""
 
     def _ipython_display_(self) -> None:
-        display({"text/html": f"<style>{THEME_CSS}</style>", "text/plain": ""}, raw=True)
+        display(STYLE, raw=True)
         pio.show(self, config=CONFIG)
 
 

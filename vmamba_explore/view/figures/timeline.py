@@ -86,7 +86,7 @@ def timeline(found: Timeline) -> go.Figure:
                 y=place,
                 yanchor="middle",
                 len=length,
-                nticks=length // 16,
+                nticks=length // 24,
             )
             figure.layout[axis].showscale = bool(strip.bar)
             _heatmap(figure, cell, strip, values, spans, groups)

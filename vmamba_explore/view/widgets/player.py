@@ -120,11 +120,15 @@ class ClipPlayer(anywidget.AnyWidget):
             Path(path).write_text(page, encoding="utf-8")
         return page
 
-    def to_png(self, path: str | Path | None = None) -> bytes:
+    def to_png(self, path: str | Path | None = None, theme: str = "light") -> bytes:
         """Return all frames with the present overlay and its legend as one PNG picture.
 
         Args:
             path: Also write the picture there.
+            theme: "light" or "dark".
+
+        Raises:
+            ValueError: another theme.
         """
         item = self._overlays.get(self.overlay)
         numbers = range(self._clip.num_frames)
@@ -134,7 +138,7 @@ class ClipPlayer(anywidget.AnyWidget):
         ]
         labels = [f"{i} · {self.seconds[i]:.2f} s" for i in numbers]
         buffer = io.BytesIO()
-        contact_sheet(pictures, labels, item).save(buffer, "PNG", optimize=True)
+        contact_sheet(pictures, labels, item, theme=theme).save(buffer, "PNG", optimize=True)
         if path is not None:
             Path(path).write_bytes(buffer.getvalue())
         return buffer.getvalue()

@@ -24,7 +24,7 @@ def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
         assert gray.x0 == trace.x0 and set(np.asarray(gray.customdata)[hidden][:, 1]) == {6, 7}
     assert "gray: beyond the end of the scan" in figure.layout.title.text
     legend = figure.layout.coloraxis2.colorbar
-    assert "90 % quantile of the half-life (tokens)" in legend.title.text
+    assert "90 % quantile of the half-life<br>(tokens)" in legend.title.text
 
 
 def test_half_lives_in_frames_say_so_and_nothing_gray_is_drawn_without_need(lives):

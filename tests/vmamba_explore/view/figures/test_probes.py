@@ -67,7 +67,7 @@ def test_the_control_by_input_tokens_is_a_part_of_the_same_r2(jump):
 def test_the_ticks_are_the_lags_in_tokens(jump):
     figure = after_cut(jump)
     assert list(figure.layout.xaxis.ticktext) == ["0", "8", "64", "128"]
-    assert any("64 are a frame" in note.text for note in figure.layout.annotations)
+    assert "64 are a frame" in figure.layout.title.text
     assert "R² at the jump 0.50" in figure.layout.annotations[0].text
 
 
