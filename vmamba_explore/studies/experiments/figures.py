@@ -75,7 +75,7 @@ def _dots(
     names: Sequence[str],
     label: str,
     marker: dict[str, Any],
-    cell: dict[str, int],
+    cell: draw.Cell,
     **options: Any,
 ) -> None:
     figure.add_scatter(

@@ -105,7 +105,7 @@ def _add_curve(
     law: PowerLaw | None,
     shown: tuple[str, float],
     several: bool,
-    cell: dict[str, int],
+    cell: draw.Cell,
 ) -> None:
     unit, factor = shown
     name = draw.text(f"{curve.quantity}: {curve.model}" if several else curve.model)
@@ -126,7 +126,7 @@ def _add_fit(
     place: int,
     factor: float,
     reach: int | None,
-    cell: dict[str, int],
+    cell: draw.Cell,
 ) -> None:
     first, last = law.num_frames[0], law.num_frames[-1]
     spans = [(first, last, "solid")] + ([(last, reach, "dot")] if reach and reach > last else [])

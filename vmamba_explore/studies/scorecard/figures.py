@@ -186,7 +186,7 @@ def _dots(
     controls: Sequence[str],
     bands: bool = True,
     cost: bool = False,
-) -> tuple[go.Figure, list[dict[str, int]]]:
+) -> tuple[go.Figure, list[draw.Cell]]:
     """A panel per score with a dot and an interval per method; filled where it is good."""
     names = list(next(iter(shown.values())))
     titles = [*shown, *(["cost"] if cost else [])]
@@ -222,7 +222,7 @@ def _intervals(
     label: str,
     color: str,
     symbol: str,
-    cell: Mapping[str, int],
+    cell: draw.Cell,
     showlegend: bool = False,
 ) -> None:
     """A dot with its 95 % interval for every method."""

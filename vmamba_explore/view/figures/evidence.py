@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -220,7 +221,7 @@ def _span(window: tuple[int, int], labels: TokenLabels) -> tuple[float, float]:
 
 
 def _add_window(
-    figure: go.Figure, window: tuple[int, int] | None, labels: TokenLabels, **cell: int
+    figure: go.Figure, window: tuple[int, int] | None, labels: TokenLabels, **cell: Any
 ) -> None:
     """Shade the window."""
     if window is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import torch
@@ -52,14 +53,16 @@ def faithfulness_curves(
     )  # fmt: skip
     for first_panel, kind, cell in zip((True, False), kinds, cells, strict=True):
         for number, run in enumerate(control.runs if control is not None else ()):
+            x, y = _mean(run, kind, rows, of)
             draw.add_line(
-                figure, *_mean(run, kind, rows, of), "random orders", color="rgba(128,128,128,0.5)",
+                figure, x, y, "random orders", color="rgba(128,128,128,0.5)",
                 width=1, markers=False, legend=first_panel and number == 0, **cell,
             )  # fmt: skip
         for number, (name, each) in enumerate(found.items()):
+            x, y = _mean(each, kind, rows, of)
             areas = [getattr(each, k).area(of)[rows].mean() for k in kinds]
             draw.add_line(
-                figure, *_mean(each, kind, rows, of), f"{name}: {areas[0]:.2f}, {areas[1]:.2f}",
+                figure, x, y, f"{name}: {areas[0]:.2f}, {areas[1]:.2f}",
                 draw.text(name), "%{x:.0%} of the tokens", "%{y:.3g}", marker={"size": 4},
                 legend=first_panel, group=name, **_style(number), **cell,
             )  # fmt: skip
@@ -76,7 +79,7 @@ def _mean(run: Faithfulness, kind: Kind, rows: slice, of: Of) -> tuple[list[floa
     return curve.fractions[rows].mean(0).tolist(), curve.values(of)[rows].mean(0).tolist()
 
 
-def _style(number: int) -> dict[str, str]:
+def _style(number: int) -> dict[str, Any]:
     """The color and dash of the nth method."""
     dash = _DASHES[number // len(draw.PALETTE) % len(_DASHES)]
     return {"color": draw.PALETTE[number % len(draw.PALETTE)], "dash": dash}

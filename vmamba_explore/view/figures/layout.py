@@ -43,7 +43,7 @@ PALETTE = ("#009e73", "#cc79a7", "#56b4e9", ORANGE, INK, "#8c564b", "#7f3fbf", "
 
 GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
 ZERO: dict[str, Any] = {"zeroline": True, "zerolinecolor": GRAY, "zerolinewidth": 1}
-DOTTED = {"color": INK, "width": 1, "dash": "dot"}
+DOTTED: dict[str, Any] = {"color": INK, "width": 1, "dash": "dot"}
 WINDOW = "rgba(230,159,0,0.18)"
 """The shade over what is known to matter."""
 
@@ -55,6 +55,9 @@ _GAP, _BELOW = 58, 76  # pixels between rows of panels, and under the last one
 
 NEGLIGIBLE = 1e-4
 """A figure shows a residual unless it is at most this, relative; NaN is shown."""
+
+Cell = dict[str, Any]
+"""Row and column of a panel."""
 
 CONFIG = {"responsive": True, "displaylogo": False}
 """Plotly's options wherever a figure is shown."""
@@ -158,7 +161,7 @@ def panels(
     note: str = "",
     gap: int = _GAP,
     **options: Any,
-) -> tuple[Figure, list[dict[str, int]]]:
+) -> tuple[Figure, list[Cell]]:
     """Return a figure of panels, and the row and column of each.
 
     Args:
@@ -314,7 +317,7 @@ def add_heat(figure: go.Figure, z: Any, *says: str, gap: int = 1, **options: Any
     )  # fmt: skip
 
 
-def add_band(figure: go.Figure, x: Any, low: Any, high: Any, color: str, **cell: int) -> None:
+def add_band(figure: go.Figure, x: Any, low: Any, high: Any, color: str, **cell: Any) -> None:
     """Shade an interval around a line, where both its ends are finite."""
     x, low, high = (np.asarray(values) for values in (x, low, high))
     good = np.isfinite(low) & np.isfinite(high)
@@ -328,7 +331,7 @@ def add_band(figure: go.Figure, x: Any, low: Any, high: Any, color: str, **cell:
 
 
 def shade(
-    figure: go.Figure, x0: int | float, x1: int | float, color: str = WINDOW, **cell: int
+    figure: go.Figure, x0: int | float, x1: int | float, color: str = WINDOW, **cell: Any
 ) -> None:
     """Shade what lies between two places, behind everything else."""
     figure.add_vrect(x0=x0, x1=x1, fillcolor=color, line_width=0, layer="below", **cell)
@@ -340,9 +343,7 @@ def outline(figure: go.Figure, x: Sequence[Any], y: Sequence[Any], **options: An
     figure.add_shape(type="rect", x0=x[0], x1=x[1], y0=y[0], y1=y[1], **look)
 
 
-def time_axis(
-    figure: go.Figure, values: xr.DataArray, cells: Sequence[dict[str, int]] = ({},)
-) -> None:
+def time_axis(figure: go.Figure, values: xr.DataArray, cells: Sequence[Cell] = ({},)) -> None:
     """Label token frames with their times, as many as fit; the lowest panels have a title.
 
     Args:

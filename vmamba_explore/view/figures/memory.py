@@ -214,9 +214,7 @@ def delta_contrast(contrast: DeltaContrast) -> go.Figure:
     return figure
 
 
-def _panels(
-    title: str, values: xr.DataArray, note: str = ""
-) -> tuple[go.Figure, list[dict[str, int]]]:
+def _panels(title: str, values: xr.DataArray, note: str = "") -> tuple[go.Figure, list[draw.Cell]]:
     """An empty figure with one panel per layer over the frames of the clip."""
     names = [f"layer {n}" for n in values["layer"].values]
     figure, cells = draw.panels(title, names, 110, columns=_PER_ROW, note=note, shared_yaxes="all")
@@ -225,9 +223,7 @@ def _panels(
     return figure, cells
 
 
-def _scans(
-    values: xr.DataArray, cells: list[dict[str, int]]
-) -> Iterator[tuple[dict[str, int], int, str]]:
+def _scans(values: xr.DataArray, cells: list[draw.Cell]) -> Iterator[tuple[draw.Cell, int, str]]:
     """Each layer's panel, its number and each direction."""
     for cell, layer in zip(cells, values["layer"].values, strict=True):
         for direction in values["direction"].values:
@@ -239,7 +235,7 @@ def _add_course(
     values: xr.DataArray,
     direction: str,
     says: str,
-    cell: dict[str, int],
+    cell: draw.Cell,
     **options: Any,
 ) -> None:
     """Add one course over the frames to a panel."""

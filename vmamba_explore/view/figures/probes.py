@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -117,14 +118,14 @@ def _course(
     here: dict[str, xr.DataArray],
     direction: str,
     legend: bool,
-    cell: dict[str, int],
+    cell: draw.Cell,
 ) -> None:
     """Draw one layer and direction of `after_cut`."""
     share, kept = here["share"], here["retention"]
     lags = share["lag"].values
     x = np.arange(len(lags))
     color = DIRECTION_COLORS.get(direction, draw.INK)
-    lines = [
+    lines: list[tuple[str, np.ndarray, dict[str, Any]]] = [
         ("retention, predicted", kept.values, {"color": draw.INK, "width": 1.5}),
         ("its square", kept.values**2, {"color": draw.INK, "width": 1.5, "dash": "dot"}),
     ]

@@ -11,7 +11,7 @@ from vmamba_explore.analysis.selection import ALL, SelectionSwap
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures import layout as draw
 
-_MOTION = {"color": draw.INK, "width": 2, "dash": "dot"}
+_MOTION = {**draw.DOTTED, "width": 2}
 
 
 def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure:

@@ -195,7 +195,7 @@ def _time(seconds: float) -> float:
 
 def _heatmap(
     figure: go.Figure,
-    cell: dict[str, int],
+    cell: draw.Cell,
     panel: _Panel,
     values: NDArray[np.float32],
     spans: NDArray[np.float64],
@@ -226,7 +226,7 @@ def _heatmap(
 
 def _line(
     figure: go.Figure,
-    cell: dict[str, int],
+    cell: draw.Cell,
     panel: _Panel,
     values: NDArray[np.float32],
     spans: NDArray[np.float64],
@@ -240,7 +240,7 @@ def _line(
 
 def _hatch(
     figure: go.Figure,
-    cell: dict[str, int],
+    cell: draw.Cell,
     found: Timeline,
     reach: tuple[float, float] | None,
 ) -> None:
