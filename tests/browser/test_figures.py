@@ -16,8 +16,8 @@ COLORS = """() => {
     const ink = getComputedStyle(plot.querySelector(".gtitle")).fill;
     const below = getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor;
     const paper = getComputedStyle(plot.querySelector(".main-svg")).backgroundColor;
-    const width = plot.getBoundingClientRect().width;
-    return { ink, below, paper, spare: plot.parentElement.clientWidth - width };
+    const width = plot.querySelector(".main-svg").getBoundingClientRect().width;
+    return { ink, below, paper, spare: plot.clientWidth - width };
 }"""
 
 

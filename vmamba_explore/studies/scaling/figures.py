@@ -58,7 +58,7 @@ def cost_curves(
         f"{title[0].upper()}{title[1:]} of longer clips",
         [""] * len(quantities),
         280,
-        horizontal_spacing=0.36 / (len(quantities) + 1),
+        horizontal_spacing=0.5 / (len(quantities) + 1),
     )
     frames = sorted({n for curve in drawn for n in curve.num_frames} | {reach or 0} - {0})
     for cell, quantity in zip(cells, quantities, strict=True):

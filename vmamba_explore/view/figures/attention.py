@@ -108,7 +108,7 @@ def by_frame(
     figure = draw.new_figure(title, 210, note)
     draw.add_direction_bars(figure, contributions["frame"].values, summed, "frame", "%{y:.4g}")
     if window is not None:
-        first, last = (_token_frame(contributions, edge) for edge in window)
+        first, last = (draw.token_frame(contributions, edge) for edge in window)
         draw.shade(figure, first - 0.5, last + 0.5)
     name, unit = str(contributions.name or "value"), str(contributions.attrs.get("unit", ""))
     draw.time_axis(figure, contributions)
@@ -244,12 +244,6 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
 
 def _worst_residual(arrays: Mapping[str, xr.DataArray]) -> str:
     return draw.residual_note(max(float(a.attrs.get("residual", 0.0)) for a in arrays.values()))
-
-
-def _token_frame(array: xr.DataArray, clip_frame: int) -> int:
-    """The token frame that holds a clip frame, among those that the array has."""
-    held = array["frame"].values[array["clip_frame"].values <= clip_frame]
-    return int(held[-1] if len(held) else array["frame"].values[0])
 
 
 def _pooled(values: npt.NDArray[np.floating], step: int) -> npt.NDArray[np.floating]:

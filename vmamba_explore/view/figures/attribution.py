@@ -15,6 +15,7 @@ from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of
 from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures import tiles
 
 _MAX_CELL = 13  # pixels
 _PEAKS = 72  # pixels, between the tiles and the color bar
@@ -60,7 +61,7 @@ def attribution_maps(
     rows, cols = grid[1:]
     values = np.stack([array.values[shown] for array in maps.values()])
     peaks = np.abs([array.values for array in maps.values()]).max(axis=(1, 2, 3))
-    board = draw.mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
+    board = tiles.mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
 
     height, width = board.values.shape
     strip = rows + 2
@@ -84,14 +85,14 @@ def attribution_maps(
             showarrow=False, font={"size": 11},
         )  # fmt: skip
     array = next(iter(maps.values())).isel(frame=shown)
-    numbers_shown = draw.clip_frames(array, clip, "attribution_maps")
-    draw.add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
+    numbers_shown = tiles.clip_frames(array, clip, "attribution_maps")
+    tiles.add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
     if truth is not None:
         _add_outlines(figure, truth[shown], len(maps))
     x_title, labels = draw.time_labels(array)
     figure.update_xaxes(title=x_title, tickvals=board.x, ticktext=labels)
     figure.update_yaxes(tickvals=board.y, ticktext=[draw.text(name) for name in maps], ticks="")
-    draw.square_cells(figure, width, -strip - 0.5, height - 0.5)
+    tiles.square_cells(figure, width, -strip - 0.5, height - 0.5)
     label = "share of the line's peak (no unit)"
     bar = {"len": min(200, round(pixels)), "xpad": _PEAKS}
     draw.set_colors(figure, scale_of([-1.0, 1.0]), label, **bar)

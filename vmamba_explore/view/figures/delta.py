@@ -11,6 +11,7 @@ import xarray as xr
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of, with_unit
 from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures import tiles
 
 _DIMS = ("direction", "layer", "frame", "row", "col")
 _BESIDE = 200  # pixels left and right of the tiles
@@ -51,7 +52,7 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
     # With frames: a line of frames per layer, directions side by side.
     # Without: a line of layers per direction, directions one below the other.
     lines = maps.values if by_frame else maps.values.swapaxes(1, 2)
-    boards = [draw.mosaic(line) for line in lines]
+    boards = [tiles.mosaic(line) for line in lines]
     rows, cols = boards[0].values.shape
     across, down = (cols + 4, 0) if by_frame else (0, rows + 2)
     strip = maps.sizes["row"] + 2 if clip is not None and by_frame else 0
@@ -70,8 +71,8 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
         if strip and clip is not None:
-            numbers = draw.clip_frames(maps, clip, "delta_maps")
-            draw.add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
+            numbers = tiles.clip_frames(maps, clip, "delta_maps")
+            tiles.add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
 
     starts = np.arange(len(boards))[:, None]
     if by_frame:
@@ -86,7 +87,7 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
         title=x_title, tickvals=x[::step], ticktext=(labels * len(x))[: len(x)][::step]
     )
     figure.update_yaxes(title=y_title, tickvals=y, ticktext=y_labels)
-    draw.square_cells(figure, width, -strip - 0.5, height - strip - 0.5)
+    tiles.square_cells(figure, width, -strip - 0.5, height - strip - 0.5)
     scale, label = scale_of(maps.values), with_unit(name, str(delta.attrs.get("unit", "")))
     if scale.low > 0:
         draw.add_logarithmic_colors(figure, scale, label)
@@ -102,7 +103,7 @@ def _labels(maps: xr.DataArray, dim: str) -> list[str]:
 
 def _add_tiles(
     figure: go.Figure,
-    board: draw.Mosaic,
+    board: tiles.Mosaic,
     maps: xr.DataArray,
     name: str,
     direction: str,

@@ -15,6 +15,7 @@ from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of
 from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures import tiles
 from vmamba_explore.view.figures.delta import delta_maps
 
 CENSORED = "#9a9a9a"
@@ -51,12 +52,12 @@ def half_life_maps(lives: HalfLives, clip: Clip | None = None, unit: str = "toke
     if not lives.censored.any():
         return delta_maps(values, clip)
     figure = delta_maps(values.where(~lives.censored), clip, "gray: beyond the end of the scan")
-    for tiles in delta_maps(values.where(lives.censored)).select_traces({"type": "heatmap"}):
-        tiles.update(
-            hovertemplate=tiles.hovertemplate.replace("%{z", "at least %{z"), coloraxis=None,
+    for gray in delta_maps(values.where(lives.censored)).select_traces({"type": "heatmap"}):
+        gray.update(
+            hovertemplate=gray.hovertemplate.replace("%{z", "at least %{z"), coloraxis=None,
             colorscale=[[0, CENSORED], [1, CENSORED]], showscale=False,
         )  # fmt: skip
-        figure.add_trace(tiles)
+        figure.add_trace(gray)
     return figure
 
 
@@ -123,7 +124,7 @@ def retention_tiles(retention: xr.DataArray) -> go.Figure:
             from top to bottom, the one that is being read from left to right.
     """
     values = retention.transpose("direction", "layer", "source", "frame")
-    board = draw.mosaic(values.values)
+    board = tiles.mosaic(values.values)
     directions, layers = values["direction"].values, values["layer"].values
     numbers = board.places.copy()
     numbers[..., 1] = layers[board.places[..., 1]]
@@ -137,7 +138,7 @@ def retention_tiles(retention: xr.DataArray) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="layer", tickvals=board.x, ticktext=[str(n) for n in layers])
     figure.update_yaxes(title="direction", tickvals=board.y, ticktext=list(directions))
-    draw.square_cells(figure, cols, -0.5, rows - 0.5)
+    tiles.square_cells(figure, cols, -0.5, rows - 0.5)
     positive = values.where(values > 0)
     low = max(float(positive.min()), 1e-3)
     draw.add_logarithmic_colors(figure, scale_of([low, 1.0]), "share left (no unit)")

@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import plotly.graph_objects as go
-import xarray as xr
 
 from vmamba_explore.attribution.conservation import INPUTS, Conservation
 from vmamba_explore.attribution.relevance import RelevanceFlow
@@ -104,7 +103,7 @@ def relevance_flow(
             x=x[name], y=dataset["layer"].values, customdata=[places] * layers, **cell,
         )  # fmt: skip
         if window is not None:
-            start, end = (_token_frame(dataset, edge) for edge in window)
+            start, end = (draw.token_frame(dataset, edge) for edge in window)
             draw.outline(figure, (start - 0.5, end + 0.5), (-0.5, layers - 0.5), **cell)
     figure.update_yaxes(title="layer (number)", col=1)
     step = max(1, -(-len(frames) * len(directions) // 10))
@@ -118,8 +117,3 @@ def relevance_flow(
         scale = scale_of(maps[name], signed=True)
         draw.set_colors(figure, scale, "relevance (logits)", axis, y=y, len=each)
     return figure
-
-
-def _token_frame(dataset: xr.Dataset, clip_frame: int) -> int:
-    """The token frame that holds a clip frame."""
-    return int((dataset["clip_frame"].values <= clip_frame).sum()) - 1
