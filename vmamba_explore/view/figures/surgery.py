@@ -10,6 +10,7 @@ from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.selection import ALL, SelectionSwap
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures.attention import by_layer
 
 _MOTION = {**draw.DOTTED, "width": 2}
 
@@ -127,14 +128,9 @@ def scan_bars(values: xr.DataArray, title: str, label: str) -> go.Figure:
             f"scan_bars: got dims {dict(values.sizes)}, expected layer and direction, none of them "
             "empty."
         )
-    figure = draw.new_figure(title, 220)
     layers = ["all" if n == ALL else str(n) for n in values["layer"].values]
-    says = f"{draw.text(label)} %{{y:.3g}}"
-    draw.add_direction_bars(figure, layers, values, "layer", says)
-    figure.update_xaxes(title="layer", type="category")
-    figure.update_yaxes(title=draw.wrapped(label, 36), **draw.GRID, **draw.ZERO)
-    figure.update_layout(bargap=0.25)
-    return figure
+    figure = by_layer({label: values.assign_coords(layer=layers)}, title)
+    return figure.update_xaxes(title="layer", type="category")
 
 
 def selection_shares(swap: SelectionSwap) -> go.Figure:

@@ -67,12 +67,19 @@ window.fit = async (json) => {
       if (cover(each, plot)) faults.push(`${each.words || "legend"} covers a plot`);
     }
   }
+  return faults;
+};
+
+// Lists what cannot be read on the page's background.
+window.unreadable = () => {
+  const at = document.getElementById("at");
+  const faults = [];
   const ground = getComputedStyle(document.body).backgroundColor;
-  for (const node of nodes) {
+  for (const node of at.querySelectorAll(TEXTS)) {
     const fill = getComputedStyle(node).fill;
     if (contrast(fill, ground) < 4.5) faults.push(`${node.textContent} is ${fill} on ${ground}`);
   }
-  const svg = getComputedStyle(at.querySelector(".main-svg")).backgroundColor;
-  if (!/, 0\)$/.test(svg)) faults.push(`its background is ${svg}`);
+  const paper = getComputedStyle(at.querySelector(".main-svg")).backgroundColor;
+  if (!/, 0\)$/.test(paper)) faults.push(`the background is ${paper}`);
   return faults;
 };

@@ -211,18 +211,15 @@ FIGURES = {
 
 @pytest.fixture(scope="module")
 def place(browser, tmp_path_factory):
-    """Return a function: an empty offline page with plotly in it, in a color scheme."""
+    """Return an offline page with plotly in it, and room for one figure."""
     path = tmp_path_factory.mktemp("fit") / "page.html"
     style = f"<style>{layout.THEME_CSS} body {{ max-width: none; padding: 0 }}</style>"
     scripts = f"<script>{get_plotlyjs()}</script><script>{CHECK}</script>"
     path.write_text(html_page("x", f"{style}{scripts}<div id=at></div>"), encoding="utf-8")
-    contexts = [browser.new_context(color_scheme=scheme) for scheme in ("light", "dark")]
-    pages = [context.new_page() for context in contexts]
-    for page in pages:
-        page.goto(path.as_uri())
-    yield pages
-    for context in contexts:
-        context.close()
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -230,11 +227,13 @@ def test_a_figure_fits_its_place_in_both_themes(name, place, request):
     figure = FIGURES[name](request.getfixturevalue)
     assert figure.layout.width is None
     folder, faults = os.environ.get("VMAMBA_SCREENSHOTS"), []
-    for scheme, page in zip(("light", "dark"), place, strict=True):
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": int(figure.layout.height)})
-            found = page.evaluate("async figure => await fit(figure)", figure.to_json())
-            faults += [f"{scheme}, {width}: {fault}" for fault in found]
+    for width in WIDTHS:
+        place.set_viewport_size({"width": width, "height": int(figure.layout.height)})
+        found = place.evaluate("async figure => await fit(figure)", figure.to_json())
+        faults += [f"{width}: {fault}" for fault in found]
+        for scheme in ("light", "dark"):
+            place.emulate_media(color_scheme=scheme)
+            faults += [f"{scheme}: {fault}" for fault in place.evaluate("unreadable()")]
             if folder:
-                page.screenshot(path=pathlib.Path(folder) / f"{name}-{scheme}-{width}.png")
+                place.screenshot(path=pathlib.Path(folder) / f"{name}-{scheme}-{width}.png")
     assert not faults, "\n".join(faults)
