@@ -1,15 +1,17 @@
 """Every figure fits its place: no label is cut or covered, and its ink follows the theme."""
 
+import importlib
 import json
 import os
 import pathlib
+import pkgutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import xarray as xr
 from figure_examples import (
+    FRAMES,
     curve,
     made_lives,
     made_timeline,
@@ -24,12 +26,13 @@ from figure_examples import (
 from plotly.offline import get_plotlyjs
 
 from vmamba_explore import resources
+from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.attribution.curves import RandomControl
 from vmamba_explore.attribution.sanity import Agreement, WeightRandomization
 from vmamba_explore.studies.experiments import figures as experiments
 from vmamba_explore.studies.experiments.summary import Comparison
-from vmamba_explore.studies.scaling.figures import cost_curves
+from vmamba_explore.studies.scaling import figures as scaling
 from vmamba_explore.studies.scaling.fit import Curve
 from vmamba_explore.studies.scorecard import figures as card
 from vmamba_explore.studies.teaching import detector_figures as motion
@@ -82,7 +85,7 @@ def learning():
 
 def costs():
     frames = (8, 16, 32, 64, 128)
-    return cost_curves(
+    return scaling.cost_curves(
         [
             Curve(model, quantity, unit, frames, tuple(factor * n**power for n in frames))
             for quantity, unit, factor in (("time", "s", 1e-3), ("peak memory", "bytes", 2**20))
@@ -92,12 +95,10 @@ def costs():
     )  # fmt: skip
 
 
-def parts_of_rollout():
-    both = xr.DataArray(
-        np.random.default_rng(0).random((6, 2)),
-        {"layer": range(6), "direction": ["forward", "backward"]}, ("layer", "direction"),
-    )  # fmt: skip
-    return attention.by_layer({"weight moved (share)": both, "size / bound (share)": both})
+def rollout():
+    shares = torch.rand(1, 6, 2)
+    labels = (tuple(range(6)), ("forward", "backward"), FRAMES)
+    return Rollout(torch.full((1, 6, 8), 1 / 8), shares, shares / 2, 3, *labels)
 
 
 def nine_faithful():
@@ -148,7 +149,10 @@ FIGURES = {
         {"layer 0, forward": make_shares(), "layer 0, backward": make_shares(0.1)}, (0, 1)
     ),
     "by_frame": lambda get: attention.by_frame(get("grid_map")(signed=True), (5, 8)),
-    "by_layer": lambda get: parts_of_rollout(),
+    "by_layer": lambda get: attention.by_layer(
+        {"share (no unit)": get("grid_map")(layers=6).mean(["frame", "row", "col"])}
+    ),
+    "rollout_parts": lambda get: attention.rollout_parts(rollout()),
     "shares_inside": lambda get: attention.shares_inside(
         dict.fromkeys(METHODS, ShareInside(0.9, 1.0, 0.5))
     ),
@@ -179,6 +183,9 @@ FIGURES = {
     "ledger": lambda get: relevance.ledger(make_conservation(12.0, ("gate",)), clip=1),
     "relevance_flow": lambda get: relevance.relevance_flow(make_flow(), window=(2, 5)),
     "restored_share": lambda get: surgery.restored_share(get("patching"), 1),
+    "boundary_map": lambda get: surgery.boundary_map(
+        get("patching").restored_overall, "A title", "share (no unit)", (1, 6)
+    ),
     "restored_in_window": lambda get: surgery.restored_in_window(get("patching"), 2, "backward"),
     "scan_bars": lambda get: surgery.scan_bars(
         get("patching").restored_overall.isel(frame=0, drop=True), "A title", "share (no unit)"
@@ -207,6 +214,19 @@ FIGURES = {
     "states_forming": lambda get: scan.states_forming(*(forming()[i] for i in (0, 1, 3))),
     "token_step": lambda get: scan.token_step(*(forming()[i] for i in (0, 2, 3)), 3),
 }
+
+
+def test_every_figure_is_fitted_here():
+    names = [f"{figures.__name__}.{each.name}" for each in pkgutil.iter_modules(figures.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    drawn = {
+        name
+        for module in (*modules, experiments, scaling, card, motion, scan)
+        for name, draw in vars(module).items()
+        if not name.startswith("_") and getattr(draw, "__module__", "") == module.__name__
+        if getattr(draw, "__annotations__", {}).get("return") == "go.Figure"
+    }
+    assert len(drawn) > 40 and drawn - set(FIGURES) == set()
 
 
 @pytest.fixture(scope="module")
