@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.figures.layout import CONFIG, THEME_CSS
 from vmamba_explore.view.page import html_page
 from vmamba_explore.view.widgets import ClipPlayer
-
-_HERE = Path(__file__).parent
 
 
 class Cell(NamedTuple):
@@ -87,20 +85,20 @@ def report_page(
         footer: Last words.
     """
     rows = "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items())
-    body = [f"<h1>{_text(title)}</h1>\n<dl>{rows}</dl>", f"<script>{get_plotlyjs()}</script>"]
+    body = [f"<h1>{_text(title)}</h1>\n<dl>{rows}</dl>", f"<style>{THEME_CSS}</style>",
+            f"<script>{get_plotlyjs()}</script>"]  # fmt: skip
     for section in sections:
         paragraphs = "".join(f"<p>{_text(words)}</p>" for words in section.words)
         views = "".join(f"<figure>{_fragment(view)}</figure>\n" for view in section.views)
         body.append(f"<section><h2>{_text(section.title)}</h2>{paragraphs}\n{views}</section>")
     body.append(f"<footer>{_text(footer)}</footer>")
-    body.append(f"<script>{(_HERE / 'report.js').read_text('utf-8')}</script>")
     return html_page(title, "\n".join(body))
 
 
 def _fragment(view: go.Figure | ClipPlayer | Explorer | Table) -> str:
     if isinstance(view, ClipPlayer | Explorer | Table):
         return view.to_fragment()
-    return view.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    return view.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
 
 
 def _data(cell: Cell) -> str:

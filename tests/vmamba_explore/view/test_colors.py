@@ -8,6 +8,7 @@ from vmamba_explore.view.colors import (
     DIVERGING,
     MISSING,
     SEQUENTIAL,
+    THEMES,
     color_table,
     scale_of,
     with_unit,
@@ -71,3 +72,14 @@ def test_direction_colors_stand_out_on_white_and_on_black():
 
 def test_a_label_without_unit_says_so():
     assert (with_unit("time", "s"), with_unit("delta")) == ("time (s)", "delta (no unit)")
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
+def test_words_can_be_read_in_both_themes(theme):
+    ground, *words = (
+        luminance(list(bytes.fromhex(color[1:])))
+        for color in (theme.background, theme.ink, theme.muted)
+    )  # fmt: skip
+    for word in words:
+        dark, light = sorted((ground, word))
+        assert (light + 0.05) / (dark + 0.05) > 4.5

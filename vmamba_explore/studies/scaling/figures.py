@@ -7,20 +7,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from vmamba_explore.studies.scaling.fit import Curve, PowerLaw, fit_exponent
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.figures.layout import new_figure, text
+from vmamba_explore.view.figures import layout as draw
 
-# Okabe and Ito's, without the two that stand for scan directions
-_COLORS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_COLORS = (
+    "#009e73",
+    "#cc79a7",
+    draw.ORANGE,
+    "#56b4e9",
+    draw.INK,
+)  # Okabe and Ito's, but directions'
 _SYMBOLS = ("circle", "square-open", "diamond-open", "triangle-up-open", "x-open")
 _STEPS = {
     "s": (("ms", 1e3), ("s", 1.0)),
     "bytes": (("KiB", 2**-10), ("MiB", 2**-20), ("GiB", 2**-30)),
 }
-_GRID, _FINE_GRID = "rgba(128,128,128,0.35)", "rgba(128,128,128,0.1)"
+_FINE_GRID = "rgba(128,128,128,0.1)"
 
 
 def cost_curves(
@@ -50,43 +54,33 @@ def cost_curves(
     quantities = list(dict.fromkeys(curve.quantity for curve in drawn))
     models = list(dict.fromkeys(curve.model for curve in drawn))
     title = " and ".join(quantities)
-    figure = make_subplots(
-        1, len(quantities), horizontal_spacing=0.09,
-        figure=new_figure(f"{title[0].upper()}{title[1:]} of longer clips", 400, t=56, r=16),
-    )  # fmt: skip
+    figure, cells = draw.panels(
+        f"{title[0].upper()}{title[1:]} of longer clips",
+        [""] * len(quantities),
+        280,
+        horizontal_spacing=0.5 / (len(quantities) + 1),
+    )
     frames = sorted({n for curve in drawn for n in curve.num_frames} | {reach or 0} - {0})
-    for column, quantity in enumerate(quantities, 1):
+    for cell, quantity in zip(cells, quantities, strict=True):
         panel = [curve for curve in drawn if curve.quantity == quantity]
         unit, factor = _readable(panel)
         ticks = _ticks(panel, factor)
         for curve in panel:
             place = models.index(curve.model) % len(_COLORS)
             law = _fit(curve, fit_from)
-            _add_curve(figure, curve, place, law, (unit, factor), column)
+            _add_curve(figure, curve, place, law, (unit, factor), len(quantities) > 1, cell)
             if law is not None:
-                _add_fit(figure, law, place, factor, reach, column)
+                _add_fit(figure, law, place, factor, reach, cell)
         figure.update_xaxes(
             type="log", tickvals=frames, ticktext=[str(n) for n in frames], tickangle=0,
             range=[math.log10(frames[0] / 1.25), math.log10(frames[-1] * 1.25)],
-            title="frames of the clip (log scale)", gridcolor=_GRID, showgrid=True, col=column,
+            title="frames of the clip (log scale)", **draw.GRID, **cell,
         )  # fmt: skip
         figure.update_yaxes(
             type="log", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks],
             minor={"dtick": "D1", "showgrid": True, "gridcolor": _FINE_GRID},
-            title=f"{with_unit(text(quantity), unit)}, log scale", gridcolor=_GRID, showgrid=True,
-            col=column,
+            title=f"{with_unit(draw.text(quantity), unit)}, log scale", **draw.GRID, **cell,
         )  # fmt: skip
-    figure.update_layout(
-        **{
-            f"legend{column if column > 1 else ''}": {
-                "x": figure.layout[f"xaxis{column if column > 1 else ''}"].domain[0] + 0.01,
-                "y": 0.99,
-                "yanchor": "top",
-                "bgcolor": "rgba(255,255,255,0.8)",
-            }
-            for column in range(1, len(quantities) + 1)
-        }
-    )
     return figure
 
 
@@ -110,33 +104,36 @@ def _add_curve(
     place: int,
     law: PowerLaw | None,
     shown: tuple[str, float],
-    column: int,
+    several: bool,
+    cell: draw.Cell,
 ) -> None:
     unit, factor = shown
-    name = text(curve.model)
+    name = draw.text(f"{curve.quantity}: {curve.model}" if several else curve.model)
     if law is not None:
         name += f", exponent {law.exponent:.2f} ± {law.standard_error:.2f}"
     figure.add_scatter(
         x=curve.num_frames, y=[value * factor for value in curve.values], mode="markers",
         name=name, marker={"color": _COLORS[place], "symbol": _SYMBOLS[place], "size": 9,
                            "line": {"width": 2 if place else 0}},
-        legend=f"legend{column}" if column > 1 else "legend",
-        hovertemplate=f"{text(curve.model)}, %{{x}} frames<br>%{{y:.4g}} {unit}<extra></extra>",
-        row=1, col=column,
+        hovertemplate=draw.hover(f"{draw.text(curve.model)}, %{{x}} frames", f"%{{y:.4g}} {unit}"),
+        **cell,
     )  # fmt: skip
 
 
 def _add_fit(
-    figure: go.Figure, law: PowerLaw, place: int, factor: float, reach: int | None, column: int
+    figure: go.Figure,
+    law: PowerLaw,
+    place: int,
+    factor: float,
+    reach: int | None,
+    cell: draw.Cell,
 ) -> None:
     first, last = law.num_frames[0], law.num_frames[-1]
     spans = [(first, last, "solid")] + ([(last, reach, "dot")] if reach and reach > last else [])
     for start, end, dash in spans:
-        figure.add_scatter(
-            x=[start, end], y=[factor * law.at(n) for n in (start, end)], mode="lines",
-            showlegend=False,
-            line={"color": _COLORS[place], "width": 1.5, "dash": dash}, hoverinfo="skip",
-            row=1, col=column,
+        draw.add_line(
+            figure, [start, end], [factor * law.at(n) for n in (start, end)], "fit",
+            color=_COLORS[place], width=1.5, dash=dash, markers=False, legend=False, **cell,
         )  # fmt: skip
 
 

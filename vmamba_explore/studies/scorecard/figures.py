@@ -7,22 +7,16 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures import layout as draw
 
-_METHOD, _CONTROL, _BAND = "#1b5e7d", "#8a8a8a", "rgba(128,128,128,0.16)"
-_PLANTED, _CLEAN = "#009e73", "#8a8a8a"
-_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_ZERO: dict[str, Any] = {"zeroline": True, "zerolinecolor": "#888888", "zerolinewidth": 1}
-_LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "yanchor": "top"}
-_BELOW_TITLE = 36  # pixels
+_BAND = "rgba(128,128,128,0.16)"
 _REMOVALS = {
-    "deletion": "deletion<br>(low is good)",
-    "insertion": "insertion<br>(high is good)",
-    "lerf_minus_morf": "LeRF − MoRF<br>(high is good)",
-    "temporal_deletion": "temporal deletion<br>(low is good)",
+    "deletion": "deletion\n(low is good)",
+    "insertion": "insertion\n(high is good)",
+    "lerf_minus_morf": "LeRF − MoRF\n(high is good)",
+    "temporal_deletion": "temporal deletion\n(low is good)",
 }
 _Entries = Mapping[str, Mapping[str, Any]]
 
@@ -46,8 +40,8 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     if sort_by not in scores:
         raise ValueError(f"score_card: no score {sort_by!r}; there are {', '.join(scores)}.")
     names = _ordered(summary, lambda entry: entry["truth"]["positive"][sort_by]["value"])
-    panels = {
-        _lines(title): {
+    shown = {
+        title: {
             name: (
                 methods[name]["truth"]["positive"][score],
                 methods[name].get("beats", {}).get(score, {}).get("all", False),
@@ -56,19 +50,17 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
         }
         for score, title in scores.items()
     }
-    figure = _dots(
-        f"The score card: {summary['plan']['clips']} clips", panels, summary["controls"], cost=True
-    )
+    title = f"The score card: {summary['plan']['clips']} clips"
+    figure, cells = _dots(title, shown, summary["controls"], cost=True)
     seconds = [methods[name]["cost"]["seconds"] for name in names]
     cost = [[methods[name]["cost"][k] for k in ("forward", "backward")] for name in names]
-    last = len(panels) + 1
     figure.add_scatter(
-        x=seconds, y=_rows(names), mode="markers", showlegend=False, row=1, col=last,
-        marker={"symbol": "line-ns-open", "size": 9, "color": "#222222", "line": {"width": 2}},
-        customdata=cost, hovertemplate="%{y}<br>%{x:.3g} s a clip: %{customdata[0]:.0f} clips "
-        "forward, %{customdata[1]:.0f} gradients<extra></extra>",
+        x=seconds, y=_rows(names), mode="markers", showlegend=False, customdata=cost, **cells[-1],
+        marker={"symbol": "line-ns-open", "size": 9, "color": draw.INK, "line": {"width": 2}},
+        hovertemplate=draw.hover("%{y}", "%{x:.3g} s a clip: %{customdata[0]:.0f} clips forward, "
+                            "%{customdata[1]:.0f} gradients"),
     )  # fmt: skip
-    figure.update_xaxes(type="log", title="seconds a clip", dtick=1, row=1, col=last)
+    figure.update_xaxes(type="log", title="seconds<br>a clip", dtick=1, **cells[-1])
     return figure
 
 
@@ -88,7 +80,7 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
     """
     methods = _methods(summary, "removal_scores")
     names = _ordered(summary, lambda entry: entry["removal"]["lerf_minus_morf"]["value"])
-    panels = {
+    shown = {
         title: {
             name: (
                 methods[name]["removal"][score],
@@ -99,13 +91,10 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
         for score, title in _REMOVALS.items()
     }
     title = f"Taking tokens away: {summary['plan']['faithful']} clips"
-    figure = _dots(title, panels, summary["controls"], bands=False)
-    for col, score in enumerate(_REMOVALS, start=1):
+    figure, cells = _dots(title, shown, summary["controls"], bands=False)
+    for cell, score in zip(cells, _REMOVALS, strict=True):
         chance = summary["chance"][score]
-        figure.add_vrect(
-            x0=chance["low"], x1=chance["high"], fillcolor=_BAND, line_width=0, layer="below",
-            row=1, col=col,
-        )  # fmt: skip
+        draw.shade(figure, chance["low"], chance["high"], _BAND, **cell)
     return figure
 
 
@@ -121,29 +110,28 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     """
     methods = _methods(summary, "shortcut")
     names = _ordered(summary, lambda entry: entry["shortcut"]["planted"]["share"]["value"])
-    figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.05, column_widths=[0.6, 0.4],
-        subplot_titles=["share of the map on the watermark", "size of the rank correlation with<br>"
-                        "the map under random weights"],
-        figure=new_figure("Does the map follow the model?", 170 + 21 * len(names), l=190, t=112),
+    figure, cells = draw.panels(
+        "Does the map follow the model?",
+        ["share of the map on the watermark",
+         "size of the rank correlation with the map under random weights"],
+        21 * len(names), shared_yaxes=True, column_widths=[0.6, 0.4],
     )  # fmt: skip
     kinds = {
-        "planted": ("the model that reads it", _PLANTED, "diamond"),
-        "clean": ("the model that does not", _CLEAN, "circle-open"),
+        "planted": ("the model that reads it", draw.PALETTE[0], "diamond"),
+        "clean": ("the model that does not", draw.GRAY, "circle-open"),
     }
     for kind, (label, color, symbol) in kinds.items():
         found = {name: methods[name]["shortcut"][kind]["share"] for name in names}
-        _intervals(figure, found, label, color, symbol, {"row": 1, "col": 1}, showlegend=True)
+        _intervals(figure, found, label, color, symbol, cells[0], showlegend=True)
     found = {name: methods[name]["sanity"]["twin_spearman"] for name in names}
-    _intervals(figure, found, "random weights", _METHOD, "circle", {"row": 1, "col": 2})
+    _intervals(figure, found, "random weights", draw.ACCENT, "circle", cells[1])
     area = methods[names[0]]["shortcut"]["area"]
-    for x, col in ((area, 1), (0.2, 2)):
-        figure.add_vline(x=x, line={"color": "#444444", "dash": "dot", "width": 1}, row=1, col=col)
-    figure.update_xaxes(title="share (no unit); dotted: its area", row=1, col=1)
-    figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", row=1, col=2)
-    figure.update_xaxes(**_GRID, **_ZERO)
+    for x, cell in zip((area, 0.2), cells, strict=True):
+        figure.add_vline(x=x, line=draw.DOTTED, **cell)
+    figure.update_xaxes(title="share (no unit); dotted: its area", **cells[0])
+    figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", **cells[1])
+    figure.update_xaxes(**draw.GRID, **draw.ZERO)
     _method_axis(figure, names, summary["controls"])
-    figure.update_layout(legend={**_LEGEND, "y": 1 - _BELOW_TITLE / figure.layout.height})
     return figure
 
 
@@ -166,16 +154,14 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
     classes = list(methods[names[0]]["by_class"])
     values = [[methods[n]["by_class"][c][score]["value"] for c in classes] for n in names]
     title = f"{summary['scores'][score].capitalize()}, by class"
-    figure = new_figure(title, 150 + 20 * len(names), l=190, r=112, t=56, b=72)
-    figure.add_heatmap(
-        z=values, x=[text(c) for c in classes], y=_rows(names), coloraxis="coloraxis",
-        xgap=1, ygap=1, texttemplate="%{z:.2f}", textfont={"size": 10},
-        hovertemplate="%{y}, %{x}<br>%{z:.3f}<extra></extra>",
+    figure = draw.new_figure(title, 20 * len(names))
+    draw.add_heat(
+        figure, values, "%{y}, %{x}", "%{z:.3f}", x=[draw.text(c) for c in classes], y=_rows(names),
+        texttemplate="%{z:.2f}", textfont={"size": 10},
     )  # fmt: skip
-    figure.update_xaxes(title="class")
+    figure.update_xaxes(title="class", tickangle=90)
     _method_axis(figure, names, summary["controls"])
-    axis = color_axis(scale_of([0.0, float(np.nanmax(values))]), f"{summary['scores'][score]}")
-    figure.update_layout(coloraxis=axis)
+    draw.set_colors(figure, scale_of([0.0, float(np.nanmax(values))]), summary["scores"][score])
     return figure
 
 
@@ -196,18 +182,17 @@ def _ordered(summary: Mapping[str, Any], key: Any) -> list[str]:
 
 def _dots(
     title: str,
-    panels: Mapping[str, Mapping[str, tuple[Mapping[str, float], bool]]],
+    shown: Mapping[str, Mapping[str, tuple[Mapping[str, float], bool]]],
     controls: Sequence[str],
     bands: bool = True,
     cost: bool = False,
-) -> go.Figure:
+) -> tuple[go.Figure, list[draw.Cell]]:
     """A panel per score with a dot and an interval per method; filled where it is good."""
-    names = list(next(iter(panels.values())))
-    titles = [*panels, *(["cost"] if cost else [])]
-    figure = make_subplots(
-        1, len(titles), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.018,
-        figure=new_figure(title, 170 + 21 * len(names), l=190, r=16, t=116, b=56),
-    )  # fmt: skip
+    names = list(next(iter(shown.values())))
+    titles = [*shown, *(["cost"] if cost else [])]
+    figure, cells = draw.panels(
+        title, titles, 21 * len(names), shared_yaxes=True, horizontal_spacing=0.03
+    )
     figure.update_annotations(font_size=11)
     explained = [name for name in names if name not in controls]
     groups = (
@@ -215,27 +200,20 @@ def _dots(
         ("not shown to be", "circle-open", False, explained),
         ("control", "diamond-open", False, controls),
     )
-    for col, entries in enumerate(panels.values(), start=1):
+    for cell, entries in zip(cells, shown.values(), strict=False):
         for label, symbol, good, members in groups:
             chosen = {
                 name: entries[name][0] for name in members
                 if name in controls or bool(entries[name][1]) is good
             }  # fmt: skip
-            color = _CONTROL if label == "control" else _METHOD
-            _intervals(
-                figure, chosen, label, color, symbol, {"row": 1, "col": col}, showlegend=col == 1
-            )
+            color, first = draw.GRAY if label == "control" else draw.ACCENT, cell["col"] == 1
+            _intervals(figure, chosen, label, color, symbol, cell, showlegend=first)
         for name in controls if bands else ():
-            found = entries[name][0]
-            figure.add_vrect(
-                x0=found["low"], x1=found["high"], fillcolor=_BAND, line_width=0, layer="below",
-                row=1, col=col,
-            )  # fmt: skip
-        figure.update_xaxes(title="score (no unit)", nticks=4, row=1, col=col)
-    figure.update_xaxes(tickangle=0, **_GRID)
+            draw.shade(figure, entries[name][0]["low"], entries[name][0]["high"], _BAND, **cell)
+        figure.update_xaxes(title="score<br>(no unit)", nticks=3, **cell)
+    figure.update_xaxes(tickangle=0, **draw.GRID)
     _method_axis(figure, names, controls)
-    figure.update_layout(legend={**_LEGEND, "y": 1 - _BELOW_TITLE / figure.layout.height})
-    return figure
+    return figure, cells
 
 
 def _intervals(
@@ -244,7 +222,7 @@ def _intervals(
     label: str,
     color: str,
     symbol: str,
-    cell: Mapping[str, int],
+    cell: draw.Cell,
     showlegend: bool = False,
 ) -> None:
     """A dot with its 95 % interval for every method."""
@@ -267,19 +245,12 @@ def _intervals(
 
 def _method_axis(figure: go.Figure, names: Sequence[str], controls: Sequence[str]) -> None:
     """Methods from the top down, controls last and in italics."""
-    shown = [f"<i>{text(name)}</i>" if name in controls else text(name) for name in names]
+    shown = [f"<i>{draw.text(name)}</i>" if name in controls else draw.text(name) for name in names]
     figure.update_yaxes(
         type="category", categoryorder="array", categoryarray=_rows(names),
-        range=[len(names) - 0.5, -0.5], tickvals=_rows(names), ticktext=shown, **_GRID,
+        range=[len(names) - 0.5, -0.5], tickvals=_rows(names), ticktext=shown, **draw.GRID,
     )  # fmt: skip
 
 
 def _rows(names: Any) -> list[str]:
-    return [text(name) for name in names]
-
-
-def _lines(title: str) -> str:
-    """A panel's title, broken in two near its middle."""
-    words = text(title).split(" ")
-    half = max(1, round(len(words) / 2))
-    return " ".join(words[:half]) + "<br>" + " ".join(words[half:])
+    return [draw.text(name) for name in names]

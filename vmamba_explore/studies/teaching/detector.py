@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vmamba_explore.studies.teaching.detector_figures import LAGS, detector_tuning
 from vmamba_explore.studies.teaching.motion_detector import DELTA, RATES, delay_kernel
+from vmamba_explore.view.figures.layout import THEME_CSS
 
 Respond = Callable[[float, tuple[float, float]], tuple[Tensor, Tensor]]
 _RANGES = {"delta": (0.05, 5.0), "first": (0.05, 5.0), "second": (0.05, 5.0)}
@@ -48,12 +49,13 @@ class DetectorPanel(ipywidgets.VBox):
         start = {"delta": delta, "first": rates[0], "second": rates[1]}
         figure = detector_tuning(delta, rates, speeds, *respond(delta, rates))
         self.figure = go.FigureWidget(figure)
+        style = ipywidgets.HTML(f"<style>{THEME_CSS}</style>")
         self._verdict = ipywidgets.HTML()
         self.sliders = {name: _slider(name, value) for name, value in start.items()}
         reset = ipywidgets.Button(description="as built", tooltip="Back to the first setting")
         reset.on_click(lambda _: self._set(start))
         controls = ipywidgets.VBox(
-            [*self.sliders.values(), ipywidgets.HBox([reset, self._verdict])]
+            [*self.sliders.values(), ipywidgets.HBox([reset, self._verdict, style])]
         )
         super().__init__([controls, self.figure], **start)
         for name, slider in self.sliders.items():

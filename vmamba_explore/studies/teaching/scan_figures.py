@@ -6,20 +6,15 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 from jaxtyping import Float
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures import layout as draw
 
 _STYLES = (
-    ("#4d6a8a", "solid"), ("#e69f00", "dash"), ("#56b4e9", "solid"), ("#222222", "dot"),
+    (draw.ACCENT, "solid"), (draw.ORANGE, "dash"), ("#56b4e9", "solid"), (draw.INK, "dot"),
     ("#009e73", "dash"),
 )  # fmt: skip
-_KEPT, _WRITTEN = "#4d6a8a", "#e69f00"
-_LEGEND = {
-    "orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top",
-}  # fmt: skip
 Line = Tensor | tuple[Tensor, Tensor]
 
 
@@ -36,29 +31,25 @@ def courses(
     """
     if not panels or not all(panels.values()):
         raise ValueError("courses: expected at least one panel, and a line in each.")
-    gap, height = 0.16 / len(panels), 120 + 140 * len(panels)
-    figure = make_subplots(
-        len(panels), 1, shared_xaxes=True, vertical_spacing=gap,
-        figure=new_figure(title, height, l=84, t=64, r=176),
-    )  # fmt: skip
+    figure, cells = draw.panels(
+        title, [""] * len(panels), 110, columns=1, gap=26, shared_xaxes=True
+    )
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    for row, (y_title, lines) in enumerate(panels.items(), start=1):
-        legend = "legend" if row == 1 else f"legend{row}"
+    seen: set[str] = set()
+    for cell, (y_title, lines) in zip(cells, panels.items(), strict=True):
         for name, line in lines.items():
             y = line[1] if isinstance(line, tuple) else line
             x = line[0].tolist() if isinstance(line, tuple) else list(range(len(y)))
             color, dash = _STYLES[names.index(name) % len(_STYLES)]
-            figure.add_scatter(
-                x=x, y=y.detach().tolist(), mode="lines", name=text(name), showlegend=True,
-                legend=legend, line={"color": color, "dash": dash}, row=row, col=1,
-                hovertemplate=f"{text(name)}, {text(x_title)} %{{x:.4g}}<br>%{{y:.4g}}"
-                "<extra></extra>",
+            draw.add_line(
+                figure, x, y.detach().tolist(), name, 
+                f"{draw.text(name)}, {draw.text(x_title)} %{{x:.4g}}", "%{y:.4g}",
+                color=color, dash=dash, markers=False, legend=name not in seen, **cell,
             )  # fmt: skip
-        figure.update_yaxes(title=text(y_title).replace(" (", "<br>("), row=row, col=1)
-        top = 1 - (row - 1) * (1 + gap) / len(panels)  # of the panel
-        figure.update_layout({legend: {"x": 1.01, "y": top, "yanchor": "top"}})
-    figure.update_yaxes(showgrid=True, gridcolor="rgba(128,128,128,0.2)", nticks=5)
-    figure.update_xaxes(title=text(x_title), row=len(panels))
+            seen.add(name)
+        figure.update_yaxes(title=draw.wrapped(y_title.replace(" (", "\n("), 20), **cell)
+    figure.update_yaxes(nticks=5, **draw.GRID)
+    figure.update_xaxes(title=draw.text(x_title), **cells[-1])
     return figure
 
 
@@ -71,26 +62,20 @@ def scan_rounds(known: Mapping[str, Float[Tensor, "_ seqlen"]]) -> go.Figure:
     if not known:
         raise ValueError("scan_rounds: expected at least one scan.")
     counts = {name: values.numpy().astype(int) for name, values in known.items()}
-    titles = [f"{text(name)}: {len(values) - 1} rounds" for name, values in counts.items()]
+    titles = [f"{name}: {len(values) - 1} rounds" for name, values in counts.items()]
     most = max(len(values) for values in counts.values())
-    figure = make_subplots(
-        1, len(counts), subplot_titles=titles, horizontal_spacing=0.05, shared_yaxes=True,
-        figure=new_figure(
-            "How much of the sequence each state holds", 130 + 22 * most, r=112, t=84
-        ),
-    )  # fmt: skip
-    for col, (name, values) in enumerate(counts.items(), start=1):
-        figure.add_heatmap(
-            z=values, coloraxis="coloraxis", xgap=1, ygap=1, row=1, col=col, name=text(name),
-            hovertemplate="after round %{y}, token %{x}: holds %{z} tokens<extra></extra>",
-        )  # fmt: skip
+    figure, cells = draw.panels(
+        "How much of the sequence each state holds", titles, 22 * most, shared_yaxes=True
+    )
+    for cell, (name, values) in zip(cells, counts.items(), strict=True):
+        draw.add_heat(figure, values, "after round %{y}, token %{x}: holds %{z} tokens",
+                 name=draw.text(name), **cell)  # fmt: skip
     figure.update_xaxes(title="token (number)", nticks=6)
     figure.update_yaxes(range=[most - 0.5, -0.5], nticks=9, ticks="")
     figure.update_yaxes(title="after round (number)", ticks="outside", col=1)
     highest = max(float(values.max()) for values in counts.values())
-    figure.update_layout(
-        coloraxis=color_axis(scale_of([1.0, max(highest, 2.0)]), "tokens held (number)")
-    )
+    draw.set_colors(figure, scale_of([1.0, max(highest, 2.0)]), "tokens held (number)",
+               len=min(200, 22 * most))  # fmt: skip
     return figure
 
 
@@ -104,27 +89,26 @@ def states_forming(
         delta: Step size, after softplus.
         h: States, as `selective_scan_with_states` gives them.
     """
-    figure = make_subplots(
-        3, 1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.22, 0.22, 0.56],
-        figure=new_figure("One channel's states as they form", 560, r=112),
+    figure, cells = draw.panels(
+        "One channel's states as they form", [""] * 3, (90, 90, 230), columns=1, gap=22,
+        shared_xaxes=True,
     )  # fmt: skip
-    for row, (name, values) in enumerate({"u": u, "delta": delta}.items(), start=1):
-        figure.add_bar(
-            y=values.detach().tolist(), marker_color=_STYLES[row - 1][0], name=name,
-            showlegend=False, row=row, col=1,
-            hovertemplate=f"token %{{x}}<br>{name} %{{y:.4g}}<extra></extra>",
+    for cell, (name, values), color in zip(
+        cells, {"u": u, "delta": delta}.items(), (draw.ACCENT, draw.ORANGE), strict=False
+    ):
+        draw.add_bars(
+            figure, None, values.detach().tolist(), name, "token %{x}", f"{name} %{{y:.4g}}",
+            color=color, legend=False, **cell,
         )  # fmt: skip
-        figure.update_yaxes(title=f"{name} (no unit)", nticks=4, row=row, col=1)
+        figure.update_yaxes(title=f"{name} (no unit)", nticks=4, **cell)
     states = h.detach().float().numpy()
-    figure.add_heatmap(
-        z=states, coloraxis="coloraxis", row=3, col=1, name="h",
-        hovertemplate="token %{x}, state %{y}<br>h %{z:.4g}<extra></extra>",
-    )  # fmt: skip
-    figure.update_yaxes(title="state (number)", nticks=9, row=3, col=1)
-    figure.update_xaxes(title="token (number)", row=3, col=1)
-    axis = color_axis(scale_of(states), "h (no unit)")
-    figure.update_layout(coloraxis=axis, bargap=0.2)
-    figure.layout.coloraxis.colorbar.update(y=0.52, len=200)
+    draw.add_heat(
+        figure, states, "token %{x}, state %{y}", "h %{z:.4g}", gap=0, name="h", **cells[2]
+    )
+    figure.update_yaxes(title="state (number)", nticks=9, **cells[2])
+    figure.update_xaxes(title="token (number)", **cells[2])
+    draw.set_colors(figure, scale_of(states), "h (no unit)", y=0.52)
+    figure.update_layout(bargap=0.2)
     return figure
 
 
@@ -145,26 +129,24 @@ def token_step(
     kept_all = (h - written).detach()
     top = float(h.detach().clamp(min=0).max()), float(kept_all.clamp(min=0).max())
     low = float(h.detach().clamp(max=0).min()), float(kept_all.clamp(max=0).min())
-    figure = make_subplots(
-        2, 1, vertical_spacing=0.2, row_heights=[0.3, 0.7],
-        figure=new_figure(step_title(token, h.shape[-1]), 430),
-    )  # fmt: skip
-    figure.add_bar(
-        y=u.detach().tolist(), marker_color=token_colors(token, len(u)), row=1, col=1,
-        showlegend=False, hovertemplate="token %{x}<br>u %{y:.4g}<extra></extra>",
-    )  # fmt: skip
-    parts = {"kept: A_bar h[t-1]": (kept_all, _KEPT), "written: B_bar u[t]": (written, _WRITTEN)}
+    figure, (tokens, sums) = draw.panels(
+        step_title(token, h.shape[-1]), ["", ""], (80, 180), columns=1
+    )
+    draw.add_bars(figure, None, u.detach().tolist(), "u", "token %{x}", "u %{y:.4g}",
+             color=token_colors(token, len(u)), legend=False, **tokens)  # fmt: skip
+    parts = {
+        "kept: A_bar h[t-1]": (kept_all, draw.ACCENT),
+        "written: B_bar u[t]": (written, draw.ORANGE),
+    }
     for name, (values, color) in parts.items():
-        figure.add_bar(
-            y=values[:, token].detach().tolist(), name=name, marker_color=color, row=2, col=1,
-            hovertemplate=f"state %{{x}}<br>{name} = %{{y:.4g}}<extra></extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title="token (number)", row=1, col=1)
-    figure.update_xaxes(title="state (number)", nticks=17, row=2, col=1)
-    figure.update_yaxes(title="u (no unit)", nticks=4, row=1, col=1)
+        draw.add_bars(figure, None, values[:, token].detach().tolist(), name, "state %{x}",
+                 f"{name} = %{{y:.4g}}", color=color, **sums)  # fmt: skip
+    figure.update_xaxes(title="token (number)", **tokens)
+    figure.update_xaxes(title="state (number)", nticks=17, **sums)
+    figure.update_yaxes(title="u (no unit)", nticks=4, **tokens)
     reach = [1.06 * min(low), 1.06 * max(top) or 1.0]
-    figure.update_yaxes(title="h (no unit)", range=reach, nticks=6, row=2, col=1)
-    figure.update_layout(barmode="relative", legend=_LEGEND, bargap=0.2)
+    figure.update_yaxes(title="h (no unit)", range=reach, nticks=6, **sums)
+    figure.update_layout(barmode="relative", bargap=0.2)
     return figure
 
 
@@ -175,4 +157,4 @@ def step_title(token: int, seqlen: int) -> str:
 
 def token_colors(token: int, seqlen: int) -> list[str]:
     """Return the color of each token's bar in `token_step`: the one that is read stands out."""
-    return [_WRITTEN if t == token else "#b9c4d0" for t in range(seqlen)]
+    return [draw.ORANGE if t == token else "#8d9aa8" for t in range(seqlen)]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.studies.teaching.scan_figures import step_title, token_colors, token_step
+from vmamba_explore.view.figures.layout import THEME_CSS
 
 
 class StateStepper(ipywidgets.VBox):
@@ -36,12 +37,14 @@ class StateStepper(ipywidgets.VBox):
         last = h.shape[-1] - 1
         start = min(max(token, 0), last)
         self.figure = go.FigureWidget(token_step(u, written, h, start))
+        style = ipywidgets.HTML(f"<style>{THEME_CSS}</style>")
         self.slider = ipywidgets.IntSlider(
             start, 0, last, description="token", layout=ipywidgets.Layout(width="480px")
         )
         play = ipywidgets.Play(value=start, min=0, max=last, interval=250)
         ipywidgets.jslink((play, "value"), (self.slider, "value"))
-        super().__init__([ipywidgets.HBox([play, self.slider]), self.figure], token=start)
+        controls = ipywidgets.HBox([play, self.slider, style])
+        super().__init__([controls, self.figure], token=start)
         traitlets.link((self, "token"), (self.slider, "value"))
 
     @traitlets.validate("token")

@@ -9,34 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from vmamba_explore.analysis.attention_matrix import AttentionMatrix
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.clips import Clip
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
+from vmamba_explore.view.colors import scale_of, with_unit
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.delta import delta_maps
-from vmamba_explore.view.figures.layout import NEGLIGIBLE, color_axis, new_figure, text, time_labels
 
-_SHADE = "rgba(230, 159, 0, 0.18)"
-_HATCH = {"forward": "", "backward": "/"}
 _MOST_CELLS = 768  # a side of a drawn matrix
-_LEGEND = {
-    "orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top",
-}  # fmt: skip
-
-
-def residual_line(residual: float) -> str:
-    """Return what a figure says below its title about a residual; nothing where it is rounding.
-
-    Args:
-        residual: Relative distance of what is drawn to what the model computed.
-    """
-    if residual <= NEGLIGIBLE:
-        return ""
-    return f"<br><sup>residual {residual:.1e}: how far this is from what the model computed</sup>"
 
 
 def attention_maps(array: xr.DataArray, clip: Clip | None = None) -> go.Figure:
@@ -53,10 +36,7 @@ def attention_maps(array: xr.DataArray, clip: Clip | None = None) -> go.Figure:
     Raises:
         ValueError: row or col is missing, a dim is unknown, or one is empty.
     """
-    figure = delta_maps(array, clip)
-    line = residual_line(float(array.attrs.get("residual", 0.0)))
-    figure.update_layout(title=figure.layout.title.text + line)
-    return figure
+    return delta_maps(array, clip, draw.residual_note(float(array.attrs.get("residual", 0.0))))
 
 
 def frame_shares(
@@ -79,37 +59,28 @@ def frame_shares(
             )
     if not shares:
         raise ValueError("frame_shares: expected at least one panel.")
-    worst = max(float(array.attrs.get("residual", 0.0)) for array in shares.values())
-    figure = make_subplots(
-        1, len(shares), subplot_titles=[text(name) for name in shares], shared_yaxes=True,
-        horizontal_spacing=0.06, figure=new_figure("Where each frame's output came from",
-                                                   460, r=112, t=84),
+    figure, cells = draw.panels(
+        "Where each frame's output came from", list(shares), 330, shared_yaxes=True,
+        note=_worst_residual(shares),
     )  # fmt: skip
-    for col, array in enumerate(shares.values(), start=1):
+    for cell, array in zip(cells, shares.values(), strict=True):
         values = array.transpose("target", "source")
         percent = 100 * values.values
-        figure.add_heatmap(
-            z=percent, coloraxis="coloraxis", xgap=1, ygap=1, row=1, col=col,
+        draw.add_heat(
+            figure, percent, "output of %{y}, from %{x}", "%{z:.2f} %", **cell,
             x=[str(name) for name in values["source"].values],
             y=[str(name) for name in values["target"].values],
             text=[[_percent(value) for value in line] for line in percent],
             texttemplate="%{text}", textfont={"size": 9},
-            hovertemplate="output of %{y}, from %{x}<br>%{z:.2f} %<extra></extra>",
         )  # fmt: skip
         if frames is not None:
-            low, high = frames[0] - 0.5, frames[1] + 0.5
-            figure.add_shape(
-                type="rect", x0=low, x1=high, y0=low, y1=high, row=1, col=col,
-                line={"color": "#222222", "width": 1.5, "dash": "dot"},
-            )  # fmt: skip
+            span = frames[0] - 0.5, frames[1] + 0.5
+            draw.outline(figure, span, span, line={**draw.DOTTED, "width": 1.5}, **cell)
     figure.update_xaxes(title="source: token frame (number)", type="category")
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_yaxes(title="target: token frame (number)", col=1)
     scale = scale_of(100 * np.stack([np.ravel(a.values) for a in shares.values()]), signed=True)
-    figure.update_layout(
-        coloraxis=color_axis(scale, "share of the output (%)"),
-        title=figure.layout.title.text + residual_line(worst),
-    )
+    draw.set_colors(figure, scale, "share of the output (%)")
     return figure
 
 
@@ -132,33 +103,17 @@ def by_frame(
     """
     if "frame" not in contributions.dims:
         raise ValueError(f"by_frame: got dims {dict(contributions.sizes)}, expected frame.")
-    named = "direction" in contributions.dims
-    summed = contributions if named else contributions.expand_dims("direction")
-    summed = summed.sum([d for d in summed.dims if d not in ("direction", "frame")])
-    figure = new_figure(title, 340, t=72)
-    x_title, labels = time_labels(contributions)
-    frames = contributions["frame"].values
-    for values in summed:
-        direction = str(values["direction"].values) if named else "both"
-        figure.add_bar(
-            x=frames, y=values.values, name=text(direction), showlegend=named,
-            marker={"color": DIRECTION_COLORS.get(direction, "#4d6a8a"),
-                    "pattern": {"shape": _HATCH.get(direction, "")}},
-            hovertemplate=f"{text(direction)}, frame %{{x}}<br>%{{y:.4g}}<extra></extra>",
-        )  # fmt: skip
+    summed = contributions.sum([d for d in contributions.dims if d not in ("direction", "frame")])
+    note = draw.residual_note(float(contributions.attrs.get("residual", 0.0)))
+    figure = draw.new_figure(title, 210, note)
+    draw.add_direction_bars(figure, contributions["frame"].values, summed, "frame", "%{y:.4g}")
     if window is not None:
-        first, last = (_token_frame(contributions, edge) for edge in window)
-        figure.add_vrect(
-            x0=first - 0.5, x1=last + 0.5, fillcolor=_SHADE, line_width=0, layer="below"
-        )
+        first, last = (draw.token_frame(contributions, edge) for edge in window)
+        draw.shade(figure, first - 0.5, last + 0.5)
     name, unit = str(contributions.name or "value"), str(contributions.attrs.get("unit", ""))
-    figure.update_xaxes(title=x_title, tickvals=frames, ticktext=labels)
-    figure.update_yaxes(
-        title=with_unit(name, unit), zeroline=True, zerolinecolor="#222222",
-        showgrid=True, gridcolor="rgba(128,128,128,0.2)",
-    )  # fmt: skip
-    line = residual_line(float(contributions.attrs.get("residual", 0.0)))
-    figure.update_layout(legend=_LEGEND, bargap=0.25, title=figure.layout.title.text + line)
+    draw.time_axis(figure, contributions)
+    figure.update_yaxes(title=with_unit(name, unit), **draw.GRID, **draw.ZERO)
+    figure.update_layout(bargap=0.25)
     return figure
 
 
@@ -177,27 +132,16 @@ def by_layer(
     if not panels or any(set(a.dims) != {"layer", "direction"} for a in panels.values()):
         dims = {name: dict(a.sizes) for name, a in panels.items()}
         raise ValueError(f"by_layer: got {dims}, expected panels of dims layer and direction.")
-    figure = make_subplots(
-        1, len(panels), horizontal_spacing=0.11, figure=new_figure(title, 320, t=72)
-    )
-    for col, (y_title, array) in enumerate(panels.items(), start=1):
-        for values in array.transpose("direction", "layer"):
-            direction = str(values["direction"].values)
-            figure.add_bar(
-                x=array["layer"].values, y=values.values, name=text(direction),
-                legendgroup=direction, showlegend=col == 1, row=1, col=col,
-                marker={"color": DIRECTION_COLORS.get(direction, "#4d6a8a"),
-                        "pattern": {"shape": _HATCH.get(direction, "")}},
-                hovertemplate=f"{text(direction)}, layer %{{x}}<br>%{{y:.4g}}<extra></extra>",
-            )  # fmt: skip
-        figure.update_yaxes(title=text(y_title).replace(" (", "<br>("), col=col)
+    figure, cells = draw.panels(title, [""] * len(panels), 210, note=_worst_residual(panels))
+    for cell, (y_title, array) in zip(cells, panels.items(), strict=True):
+        draw.add_direction_bars(
+            figure, array["layer"].values, array, "layer", "%{y:.4g}", legend=cell["col"] == 1,
+            **cell,
+        )  # fmt: skip
+        figure.update_yaxes(title=draw.wrapped(y_title, 32), **cell)
     figure.update_xaxes(title="layer (number)", dtick=1)
-    figure.update_yaxes(
-        showgrid=True, gridcolor="rgba(128,128,128,0.2)", zeroline=True, zerolinecolor="#222222"
-    )
-    worst = max(float(array.attrs.get("residual", 0.0)) for array in panels.values())
-    title = figure.layout.title.text + residual_line(worst)
-    figure.update_layout(legend=_LEGEND, bargap=0.3, title=title)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
+    figure.update_layout(bargap=0.3)
     return figure
 
 
@@ -237,24 +181,21 @@ def shares_inside(shares: Mapping[str, ShareInside], region: str = "the window")
     """
     if not shares:
         raise ValueError("shares_inside: expected at least one map.")
-    names = [text(name) for name in shares]
+    names = [draw.text(name) for name in shares]
     percent = [100 * share.positive for share in shares.values()]
     areas = [100 * share.area for share in shares.values()]
-    title = f"How much of each map lies in {region}"
-    figure = new_figure(title, 120 + 32 * len(names), l=24, t=64)
-    figure.add_bar(
-        x=percent, y=names, orientation="h", marker_color="#4d6a8a", name="of the map",
-        text=[f"{value:.0f} %" for value in percent], textposition="outside", cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1f} % of its positive part<extra></extra>",
+    figure = draw.bar_list(
+        f"How much of each map lies in {region}", names, percent,
+        [f"{value:.0f} %" for value in percent], "%{y}: %{x:.1f} % of its positive part",
+        name="of the map",
     )  # fmt: skip
     figure.add_scatter(
         x=areas, y=names, mode="markers", name="of the area: a map that knows nothing",
         marker={"symbol": "line-ns-open", "size": 22, "color": "#d55e00", "line": {"width": 2}},
-        hovertemplate="%{y}: %{x:.1f} % of the tokens<extra></extra>",
+        hovertemplate=draw.hover("%{y}: %{x:.1f} % of the tokens"),
     )  # fmt: skip
-    figure.update_xaxes(title="share (%)", range=[0, 108])
-    figure.update_yaxes(title="map", autorange="reversed", automargin=True)
-    figure.update_layout(legend=_LEGEND, bargap=0.35)
+    figure.update_xaxes(title="share (%)", range=[0, 112])
+    figure.update_yaxes(title="map")
     return figure
 
 
@@ -277,25 +218,18 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
     other = np.abs(drawn[~np.eye(len(drawn), dtype=bool)])
     reach = float(np.quantile(other, 0.995)) if other.size else 1.0
     scale = scale_of([-reach, reach] if drawn.min() < 0 else [0.0, reach])
-    figure = new_figure(
+    figure = draw.new_figure(
         f"Who reads whom in layer {attention.layer}, {attention.direction}: {attention.name}",
-        820, l=96, r=128, t=64,
+        640, draw.residual_note(attention.residual),
     )  # fmt: skip
-    figure.add_heatmap(
-        z=drawn, x=names, y=names, coloraxis="coloraxis",
-        hovertemplate="%{y}<br>reads %{x}<br>%{z:.4g}<extra></extra>",
-    )  # fmt: skip
+    draw.add_heat(figure, drawn, "%{y}", "reads %{x}", "%{z:.4g}", x=names, y=names, gap=0)
     ruler = "rgba(34,34,34,0.35)" if scale.signed else "rgba(255,255,255,0.3)"
     frame = grid.frame_of_tokens().numpy()[::step]
     starts = [int(np.flatnonzero(frame == number)[0]) for number in range(grid.frames)]
     for start in starts:
-        for axis in ("x", "y"):
-            other_axis = "y" if axis == "x" else "x"
-            figure.add_shape(
-                type="line", line={"color": ruler, "width": 1},
-                **{f"{axis}0": start - 0.5, f"{axis}1": start - 0.5,
-                   f"{other_axis}0": -0.5, f"{other_axis}1": len(names) - 0.5},
-            )  # fmt: skip
+        at, ends, look = [start - 0.5] * 2, [-0.5, len(names) - 0.5], {"color": ruler, "width": 1}
+        for (x0, x1), (y0, y1) in ((at, ends), (ends, at)):
+            figure.add_shape(type="line", line=look, x0=x0, x1=x1, y0=y0, y1=y1)
     every = math.ceil(len(starts) / 16)
     ticks = {"tickvals": [names[s] for s in starts][::every],
              "ticktext": [str(n) for n in range(grid.frames)][::every]}  # fmt: skip
@@ -304,17 +238,12 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
         title="reader: start of token frame (number)", type="category", autorange="reversed",
         scaleanchor="x", constrain="domain", **ticks,
     )  # fmt: skip
-    figure.update_layout(
-        coloraxis=color_axis(scale, with_unit(attention.name)),
-        title=figure.layout.title.text + residual_line(attention.residual),
-    )
+    draw.set_colors(figure, scale, with_unit(attention.name))
     return figure
 
 
-def _token_frame(array: xr.DataArray, clip_frame: int) -> int:
-    """The token frame that holds a clip frame, among those that the array has."""
-    held = array["frame"].values[array["clip_frame"].values <= clip_frame]
-    return int(held[-1] if len(held) else array["frame"].values[0])
+def _worst_residual(arrays: Mapping[str, xr.DataArray]) -> str:
+    return draw.residual_note(max(float(a.attrs.get("residual", 0.0)) for a in arrays.values()))
 
 
 def _pooled(values: npt.NDArray[np.floating], step: int) -> npt.NDArray[np.floating]:

@@ -14,19 +14,11 @@ from vmamba_explore.attribution.result import Attribution, Part
 from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of
-from vmamba_explore.view.figures.layout import (
-    WIDTH,
-    color_axis,
-    mosaic,
-    new_figure,
-    small_integers,
-    text,
-    time_labels,
-)
-from vmamba_explore.view.pictures import thumbnail
+from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures import tiles
 
-_MARGIN = {"r": 168, "t": 64, "b": 56}  # pixels
 _MAX_CELL = 13  # pixels
+_PEAKS = 72  # pixels, between the tiles and the color bar
 _MOST_FRAMES = 16
 _TRUTH = "#d55e00"
 
@@ -69,50 +61,41 @@ def attribution_maps(
     rows, cols = grid[1:]
     values = np.stack([array.values[shown] for array in maps.values()])
     peaks = np.abs([array.values for array in maps.values()]).max(axis=(1, 2, 3))
-    board = mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
+    board = tiles.mosaic(values / np.where(peaks > 0, peaks, 1)[:, None, None, None])
 
     height, width = board.values.shape
     strip = rows + 2
-    left = min(max(120, 20 + 7 * max(map(len, maps))), 300)
-    cell = min((WIDTH - left - _MARGIN["r"]) / width, _MAX_CELL)
-    pixels = round((height + strip) * cell)
-    figure = new_figure(title, pixels + _MARGIN["t"] + _MARGIN["b"], l=left, **_MARGIN)
+    beside = min(200, 20 + 7 * max(map(len, maps))) + _PEAKS + 96
+    cell = min((draw.WIDTH - beside) / width, _MAX_CELL)
+    pixels = (height + strip) * cell
+    figure = draw.new_figure(title, pixels)
     numbers = board.places[..., 1:].copy()
     numbers[..., 0] = np.asarray(shown)[numbers[..., 0]]
     for line, name in enumerate(maps):
         here = slice(line * (rows + 1), line * (rows + 1) + rows)
-        figure.add_heatmap(
-            z=board.values[here], x0=0, y0=here.start, coloraxis="coloraxis", name=text(name),
-            customdata=small_integers(numbers[here]), hoverongaps=False,
-            hovertemplate=f"{text(name)}<br>frame %{{customdata[0]}}, row %{{customdata[1]}}, "
-            f"col %{{customdata[2]}}<br>%{{z:.3f}} of {peaks[line]:.3g}<extra></extra>",
+        draw.add_heat(
+            figure, board.values[here], draw.text(name),
+            "frame %{customdata[0]}, row %{customdata[1]}, col %{customdata[2]}",
+            f"%{{z:.3f}} of {peaks[line]:.3g}",
+            customdata=draw.small_integers(numbers[here]), x0=0, y0=here.start, gap=0,
+            name=draw.text(name),
         )  # fmt: skip
         figure.add_annotation(
-            text=f"peak {peaks[line]:.3g}", xref="paper", x=1, y=board.y[line], xanchor="left",
+            text=f"peak {peaks[line]:.3g}", x=width - 0.5, y=board.y[line], xanchor="left",
             showarrow=False, font={"size": 11},
         )  # fmt: skip
     array = next(iter(maps.values())).isel(frame=shown)
-    for center, first in zip(board.x, _clip_frames(array, clip), strict=True):
-        figure.add_layout_image(
-            source=thumbnail(clip.frames[first], side=64), xref="x", yref="y",
-            x=center - cols / 2, y=-rows - 2, sizex=cols, sizey=rows, sizing="stretch",
-        )  # fmt: skip
+    numbers_shown = tiles.clip_frames(array, clip, "attribution_maps")
+    tiles.add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
     if truth is not None:
         _add_outlines(figure, truth[shown], len(maps))
-    x_title, labels = time_labels(array)
-    figure.update_xaxes(
-        title=x_title, tickvals=board.x, ticktext=labels, tickangle=0, range=[-0.5, width - 0.5]
-    )
-    figure.update_yaxes(
-        tickvals=board.y, ticktext=[text(name) for name in maps], ticks="",
-        range=[height - 0.5, -strip - 0.5],
-    )  # fmt: skip
-    axis = color_axis(scale_of([-1.0, 1.0]), "share of the line's peak (no unit)")
-    beside = 1 + 88 / (WIDTH - left - _MARGIN["r"])  # right of the peaks
-    axis["colorbar"].update(x=beside, len=min(200, pixels))  # type: ignore[attr-defined]
-    legend = {"orientation": "h", "x": 0, "y": 1 - 34 / figure.layout.height, "yref": "container",
-              "yanchor": "top"}  # fmt: skip
-    figure.update_layout(coloraxis=axis, legend=legend)
+    x_title, labels = draw.time_labels(array)
+    figure.update_xaxes(title=x_title, tickvals=board.x, ticktext=labels)
+    figure.update_yaxes(tickvals=board.y, ticktext=[draw.text(name) for name in maps], ticks="")
+    tiles.square_cells(figure, width, -strip - 0.5, height - 0.5)
+    label = "share of the line's peak (no unit)"
+    bar = {"len": min(200, round(pixels)), "xpad": _PEAKS}
+    draw.set_colors(figure, scale_of([-1.0, 1.0]), label, **bar)
     return figure
 
 
@@ -154,17 +137,6 @@ def _shown(frames: Sequence[int] | None, count: int) -> list[int]:
     return list(frames)
 
 
-def _clip_frames(array: xr.DataArray, clip: Clip) -> list[int]:
-    """The first clip frame of each token frame."""
-    numbers = [int(number) for number in array["clip_frame"].values]
-    if numbers[-1] >= clip.num_frames:
-        raise ValueError(
-            f"attribution_maps: the maps reach clip frame {numbers[-1]}, and the clip has "
-            f"{clip.num_frames}; expected the clip that was explained."
-        )
-    return numbers
-
-
 def _add_outlines(figure: go.Figure, truth: NDArray[np.bool_], lines: int) -> None:
     """Draw the border of the true tokens in every tile, as one line with gaps."""
     rows, cols = truth.shape[1:]
@@ -196,17 +168,14 @@ def agreement_matrix(agreement: Agreement) -> go.Figure:
     Args:
         agreement: As `attribution.sanity.agreement` returns it.
     """
-    names = [text(name) for name in agreement.methods]
+    names = [draw.text(name) for name in agreement.methods]
     means = agreement.mean().numpy()
-    side = 26 * len(names)
-    figure = new_figure("Do methods agree?", side + 230, l=190, r=150, t=56, b=174)
-    figure.add_heatmap(
-        z=means, x=names, y=names, coloraxis="coloraxis", xgap=1, ygap=1,
+    figure = draw.new_figure("Do methods agree?", 22 * len(names) + 120)
+    draw.add_heat(
+        figure, means, "%{y} and %{x}", "%{z:.3f}", x=names, y=names,
         texttemplate="%{z:.1f}" if len(names) <= 24 else None, textfont={"size": 9},
-        hovertemplate="%{y} and %{x}<br>%{z:.3f}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title="method", tickangle=50, type="category")
-    figure.update_yaxes(autorange="reversed", type="category")
-    axis = color_axis(scale_of([-1.0, 1.0]), "rank correlation (no unit)")
-    figure.update_layout(coloraxis=axis)
+    figure.update_xaxes(title="method", tickangle=90, type="category", dtick=1)
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1)
+    draw.set_colors(figure, scale_of([-1.0, 1.0]), "rank correlation (no unit)")
     return figure

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from vmamba_explore.analysis.channels import STATISTICS, Channels
 from vmamba_explore.view.colors import DIRECTION_COLORS, with_unit
-from vmamba_explore.view.figures.layout import new_figure, text, time_labels
-
-_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_TICKS = 8
-_CHOSEN = "#222222"
+from vmamba_explore.view.figures import layout as draw
 
 
 def channel_browser(
@@ -51,48 +46,39 @@ def channel_browser(
     shown += [] if chosen in shown else [chosen]
     color = DIRECTION_COLORS.get(found.direction, "#7f7f7f")
     label = with_unit(statistic, str(values.attrs.get("unit", "")))
-    figure = make_subplots(
-        1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.09,
-        subplot_titles=[f"the {min(top, len(ranked))} largest of {len(ranked)} channels",
-                        f"channel {chosen} over time"],
-        figure=new_figure(f"Channels of layer {found.layer}, {found.direction}", 320, t=76, b=60),
+    titles = [f"the {min(top, len(ranked))} largest of {len(ranked)} channels",
+              f"channel {chosen} over time"]  # fmt: skip
+    figure, cells = draw.panels(
+        f"Channels of layer {found.layer}, {found.direction}", titles, 190,
+        column_widths=[0.58, 0.42],
     )  # fmt: skip
     log = STATISTICS[statistic].log
-    outline = {"color": _CHOSEN, "width": [3 if n == chosen else 0 for n in shown]}
+    outline = {"color": draw.INK, "width": [3 if n == chosen else 0 for n in shown]}
     look: dict[str, Any] = {"mode": "markers"} if log else {}  # a bar needs a zero to stand on
     make = go.Scatter if log else go.Bar
     bars = make(
         x=[str(n) for n in shown], y=values.values[shown], showlegend=False,
         marker={"color": color, "line": outline, **({"size": 9} if log else {})},
-        hovertemplate=f"channel %{{x}}<br>{text(statistic)} %{{y:.4g}}<extra></extra>", **look,
+        hovertemplate=draw.hover("channel %{x}", f"{draw.text(statistic)} %{{y:.4g}}"), **look,
     )  # fmt: skip
-    figure.add_trace(bars, row=1, col=1)
-    x_title, times = time_labels(courses)
-    frames = courses["frame"].values
+    figure.add_trace(bars, **cells[0])
+    _, times = draw.time_labels(courses)
     for name, course, style in (
         ("median of the channels", courses.median("channel").values, "dot"),
         (f"channel {chosen}", courses.values[chosen], "solid"),
     ):
         mine = style == "solid"
-        figure.add_scatter(
-            x=frames, y=course, mode="lines+markers" if mine else "lines", name=name,
-            line={"color": color if mine else "#8a8a8a", "dash": style}, customdata=times,
-            hovertemplate=f"{name}, frame %{{x}}<br>{text(statistic)} %{{y:.4g}}<extra></extra>",
-            row=1, col=2,
+        draw.add_line(
+            figure, courses["frame"].values, course, name, f"{name}, frame %{{x}}",
+            f"{draw.text(statistic)} %{{y:.4g}}", color=color if mine else draw.GRAY, dash=style,
+            markers=mine, customdata=times, **cells[1],
         )  # fmt: skip
     if frame is not None:
-        figure.add_vline(x=frame, line={"color": _CHOSEN, "width": 1}, row=1, col=2)
-    step = max(1, -(-len(frames) // _TICKS))
-    figure.update_xaxes(title="channel (number)", type="category", tickangle=90, row=1, col=1)
-    figure.update_xaxes(
-        title=x_title, tickvals=frames[::step], ticktext=times[::step], tickangle=0, row=1, col=2
-    )
+        figure.add_vline(x=frame, line={"color": draw.INK, "width": 1}, **cells[1])
+    figure.update_xaxes(title="channel (number)", type="category", tickangle=90, **cells[0])
+    draw.time_axis(figure, courses, cells[1:])
     figure.update_yaxes(
-        **({"type": "log", "nticks": 6} if log else {"rangemode": "tozero"}), **_GRID
+        **({"type": "log", "dtick": "D2"} if log else {"rangemode": "tozero"}), **draw.GRID
     )
     figure.update_yaxes(title=label, row=1, col=1)
-    figure.update_layout(
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container",
-                "yanchor": "top"}
-    )  # fmt: skip
     return figure

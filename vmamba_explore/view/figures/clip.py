@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.figures.layout import WIDTH, color_axis, new_figure, text
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.pictures import Overlay, thumbnail
 
 _PER_ROW = 8
@@ -43,17 +43,11 @@ def frames(
     tall, columns = height / width, min(_PER_ROW, len(shown))
     step_x, step_y = 1.06, tall + 0.24  # in picture widths
     across, down = columns * step_x - 0.06, math.ceil(len(shown) / columns) * step_y
-    right = 16 if heat is None else 112
-    scale = min((WIDTH - 16 - right) / across, _MAX_PICTURE)  # pixels a picture width
+    room = draw.WIDTH - (48 if heat is None else 136)
+    scale = min(room / across, _MAX_PICTURE)  # pixels a picture width
     what = "the frames the model sees" if heat is None else f"{name} over its frames"
-    figure = new_figure(
-        f"{clip.source}: {what}",
-        round(down * scale) + 56,
-        l=16,
-        r=right,
-        t=48,
-        b=8,
-    )
+    figure = draw.new_figure(f"{clip.source}: {what}", down * scale)
+    figure.update_layout(height=figure.layout.height - 60, margin_b=24)
     x, y, captions, hover = [], [], [], []
     for place, frame in enumerate(shown):
         left, top = place % columns * step_x, place // columns * step_y
@@ -71,16 +65,18 @@ def frames(
             + (", which ends before: its last frame is held" if repeated else "")
         )
     figure.add_scatter(
-        x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text", showlegend=False
-    )
+        x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text", showlegend=False,
+        textfont={"size": 10},
+    )  # fmt: skip
     if heat is not None:
         figure.add_scatter(  # carries the legend, draws nothing
             x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
             marker={"color": [heat.scale.low], "coloraxis": "coloraxis"},
         )  # fmt: skip
-        figure.update_layout(coloraxis=color_axis(heat.scale, with_unit(name, heat.unit)))
-    figure.update_xaxes(range=[0, (WIDTH - 16 - right) / scale], visible=False)
-    figure.update_yaxes(range=[down, 0], visible=False)
+        draw.set_colors(figure, heat.scale, with_unit(name, heat.unit))
+    shape = {"visible": False, "constrain": "domain"}
+    figure.update_xaxes(range=[-0.06, across + 0.06], constraintoward="left", **shape)
+    figure.update_yaxes(range=[down, 0], scaleanchor="x", constraintoward="top", **shape)
     return figure
 
 
@@ -98,17 +94,13 @@ def class_scores(
     """
     probabilities = logits.detach().float().softmax(0)
     order = probabilities.argsort(descending=True)[:top].tolist()
-    names = [text(class_names[i]) if class_names else f"class {i}" for i in order]
+    names = [draw.text(class_names[i]) if class_names else f"class {i}" for i in order]
     percent = [100 * float(probabilities[i]) for i in order]
-    figure = new_figure("Most probable classes", 112 + 28 * len(order), l=24)
-    figure.add_bar(
-        x=percent, y=list(range(len(order))), orientation="h", marker_color="#4d6a8a",
-        text=[f"{value:.1f} %" for value in percent], textposition="outside", cliponaxis=False,
-        customdata=names, hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
+    figure = draw.bar_list(
+        "Most probable classes", list(range(len(order))), percent,
+        [f"{value:.1f} %" for value in percent], "%{customdata}: %{x:.2f} %",
     )  # fmt: skip
-    figure.update_xaxes(title="probability (%)", range=[0, 108], tickvals=[0, 25, 50, 75, 100])
-    figure.update_yaxes(
-        title="class", tickvals=list(range(len(order))), ticktext=names, autorange="reversed",
-        automargin=True,
-    )  # fmt: skip
+    figure.data[0].customdata = names
+    figure.update_xaxes(title="probability (%)", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
+    figure.update_yaxes(title="class", tickvals=list(range(len(order))), ticktext=names)
     return figure

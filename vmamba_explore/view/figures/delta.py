@@ -10,25 +10,15 @@ import xarray as xr
 
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of, with_unit
-from vmamba_explore.view.figures.layout import (
-    WIDTH,
-    Mosaic,
-    add_logarithmic_colors,
-    color_axis,
-    mosaic,
-    new_figure,
-    small_integers,
-    text,
-    time_labels,
-)
-from vmamba_explore.view.pictures import thumbnail
+from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures import tiles
 
 _DIMS = ("direction", "layer", "frame", "row", "col")
-_MARGIN = {"l": 72, "r": 112, "t": 76, "b": 56}  # pixels
+_BESIDE = 200  # pixels left and right of the tiles
 _MAX_CELL, _MAX_HEIGHT = 13, 1200  # pixels
 
 
-def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
+def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") -> go.Figure:
     """Show delta over the token grid: one tile per layer, direction and frame.
 
     A large delta means: forget the state and take this token in; a small one: keep the state and
@@ -39,6 +29,7 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
             averaged. Without frames (``delta.mean("frame")``) the layers stand side by side.
             Its `name` and `attrs["unit"]` go into the legend.
         clip: Draws above each column of tiles the first of the clip's frames it belongs to.
+        note: A second, smaller line under the title.
 
     Returns:
         A figure with one color scale for all its tiles, centered on zero where a value is
@@ -61,18 +52,16 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
     # With frames: a line of frames per layer, directions side by side.
     # Without: a line of layers per direction, directions one below the other.
     lines = maps.values if by_frame else maps.values.swapaxes(1, 2)
-    boards = [mosaic(line) for line in lines]
+    boards = [tiles.mosaic(line) for line in lines]
     rows, cols = boards[0].values.shape
     across, down = (cols + 4, 0) if by_frame else (0, rows + 2)
     strip = maps.sizes["row"] + 2 if clip is not None and by_frame else 0
     width, height = cols + across * (len(boards) - 1), rows + down * (len(boards) - 1) + strip
-    room = WIDTH - _MARGIN["l"] - _MARGIN["r"]
-    cell = min(room / width, _MAX_CELL, _MAX_HEIGHT / height)  # pixels
-
+    cell = min((draw.WIDTH - _BESIDE) / width, _MAX_CELL, _MAX_HEIGHT / height)  # pixels
     title = f"{name[0].upper()}{name[1:]} by layer" + (
         ", direction and frame" if by_frame else " and direction"
     )
-    figure = new_figure(title, round(height * cell) + _MARGIN["t"] + _MARGIN["b"], **_MARGIN)
+    figure = draw.new_figure(title, height * cell, note, 20)
     directions = _labels(maps, "direction")
     for i, (board, direction) in enumerate(zip(boards, directions, strict=True)):
         _add_tiles(figure, board, maps, name, direction, by_frame, (i * across, i * down))
@@ -82,40 +71,39 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None) -> go.Figure:
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
         if strip and clip is not None:
-            _add_filmstrip(figure, clip, maps, board.x + i * across)
+            numbers = tiles.clip_frames(maps, clip, "delta_maps")
+            tiles.add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
 
     starts = np.arange(len(boards))[:, None]
     if by_frame:
-        x, (x_title, labels) = (boards[0].x + starts * across).flatten(), time_labels(maps)
+        x, (x_title, labels) = (boards[0].x + starts * across).flatten(), draw.time_labels(maps)
         y, y_title, y_labels = boards[0].y, "layer", _labels(maps, "layer")
     else:
         x, x_title, labels = boards[0].x, "layer", _labels(maps, "layer")
         y, y_title, y_labels = (boards[0].y + starts * down).flatten(), "direction", directions
-    step = math.ceil(32 / ((maps.sizes["col"] + 1) * cell))  # a label is 32 pixels wide
+    narrow = min((draw.NARROW - _BESIDE) / width, cell)
+    step = math.ceil(32 / ((maps.sizes["col"] + 1) * narrow))  # a label is 32 pixels wide
     figure.update_xaxes(
-        title=x_title, tickvals=x[::step], ticktext=(labels * len(x))[: len(x)][::step],
-        tickangle=0, range=[-0.5, width - 0.5], constrain="domain",
-    )  # fmt: skip
-    figure.update_yaxes(
-        title=y_title, tickvals=y, ticktext=y_labels, range=[height - strip - 0.5, -strip - 0.5],
-        scaleanchor="x", constrain="domain",
-    )  # fmt: skip
-    scale, unit = scale_of(maps.values), str(delta.attrs.get("unit", ""))
+        title=x_title, tickvals=x[::step], ticktext=(labels * len(x))[: len(x)][::step]
+    )
+    figure.update_yaxes(title=y_title, tickvals=y, ticktext=y_labels)
+    tiles.square_cells(figure, width, -strip - 0.5, height - strip - 0.5)
+    scale, label = scale_of(maps.values), with_unit(name, str(delta.attrs.get("unit", "")))
     if scale.low > 0:
-        add_logarithmic_colors(figure, scale, with_unit(name, unit))
+        draw.add_logarithmic_colors(figure, scale, label)
     else:
-        figure.update_layout(coloraxis=color_axis(scale, with_unit(name, unit)))
+        draw.set_colors(figure, scale, label)
     return figure
 
 
 def _labels(maps: xr.DataArray, dim: str) -> list[str]:
     """One label per entry of a dim; empty ones where the data does not name them."""
-    return [text(value) if dim in maps.coords else "" for value in maps[dim].values]
+    return [draw.text(value) if dim in maps.coords else "" for value in maps[dim].values]
 
 
 def _add_tiles(
     figure: go.Figure,
-    board: Mosaic,
+    board: tiles.Mosaic,
     maps: xr.DataArray,
     name: str,
     direction: str,
@@ -130,27 +118,9 @@ def _add_tiles(
     where = [direction] if direction else []
     where += ["layer %{customdata[0]}"] if "layer" in maps.coords else []
     where += ["frame %{customdata[1]}"] if by_frame else ["all frames"]
-    figure.add_heatmap(
-        z=board.values,
-        x0=origin[0],
-        y0=origin[1],
-        customdata=small_integers(numbers),
-        coloraxis="coloraxis",
-        hoverongaps=False,
-        name=direction,
-        hovertemplate=f"{', '.join(where)}, row %{{customdata[2]}}, col %{{customdata[3]}}"
-        f"<br>{text(name)} %{{z:.4g}}<extra></extra>",
-    )
-
-
-def _add_filmstrip(figure: go.Figure, clip: Clip, maps: xr.DataArray, x: np.ndarray) -> None:
-    frames, rows, cols = (maps.sizes[dim] for dim in ("frame", "row", "col"))
-    if "clip_frame" in maps.coords:
-        clip_frames = np.atleast_1d(maps["clip_frame"].values)
-    else:
-        clip_frames = np.arange(frames) * clip.num_frames // frames
-    for center, clip_frame in zip(x, clip_frames, strict=True):
-        figure.add_layout_image(
-            source=thumbnail(clip.frames[int(clip_frame)], side=64), xref="x", yref="y",
-            x=center - cols / 2, y=-rows - 2, sizex=cols, sizey=rows, sizing="stretch",
-        )  # fmt: skip
+    draw.add_heat(
+        figure, board.values,
+        f"{', '.join(where)}, row %{{customdata[2]}}, col %{{customdata[3]}}",
+        f"{draw.text(name)} %{{z:.4g}}",
+        x0=origin[0], y0=origin[1], customdata=draw.small_integers(numbers), name=direction, gap=0,
+    )  # fmt: skip

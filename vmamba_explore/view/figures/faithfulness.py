@@ -7,17 +7,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 
 from vmamba_explore.attribution.curves import Faithfulness, Kind, Of, RandomControl
 from vmamba_explore.attribution.sanity import WeightRandomization
-from vmamba_explore.view.figures.layout import new_figure, text
+from vmamba_explore.view.figures import layout as draw
 
-# Okabe and Ito's, without the two that stand for scan directions
-_COLORS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#222222", "#8c564b", "#7f3fbf", "#7f7f7f")
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_ZERO: dict[str, Any] = {"zeroline": True, "zerolinecolor": "#888888", "zerolinewidth": 1}
 
 
 def faithfulness_curves(
@@ -46,52 +41,48 @@ def faithfulness_curves(
         raise ValueError("faithfulness_curves: got no method, expected at least one.")
     first = next(iter(found.values())).deletion
     batch = len(first.fractions)
-    if clip is not None and not 0 <= clip < batch:
-        raise ValueError(f"faithfulness_curves: there is no clip {clip} in this batch of {batch}.")
+    if clip is not None:
+        draw.check_clip("faithfulness_curves", clip, batch)
     rows = slice(None) if clip is None else slice(clip, clip + 1)
     kinds: tuple[Kind, ...] = ("deletion", "insertion")
-    figure = make_subplots(
-        1, 2, shared_yaxes=True, horizontal_spacing=0.05,
-        subplot_titles=["deletion: highest taken away first", "insertion: highest put in first"],
-        figure=new_figure(
-            f"{first.unit}, baseline {first.baselines}" + (
-                f": mean of {batch} clips" if clip is None and batch > 1 else ""),
-            440, t=84, r=24, b=56 + 24 * (2 + len(found) // 3),
-        ),
+    figure, cells = draw.panels(
+        f"{first.unit}, baseline {first.baselines}" + (
+            f": mean of {batch} clips" if clip is None and batch > 1 else ""),
+        ["deletion: highest taken away first", "insertion: highest put in first"], 300,
+        shared_yaxes=True, note="in the legend: areas (deletion, insertion)",
     )  # fmt: skip
-    for col, kind in enumerate(kinds, start=1):
-        cell = {"row": 1, "col": col}
+    for first_panel, kind, cell in zip((True, False), kinds, cells, strict=True):
         for number, run in enumerate(control.runs if control is not None else ()):
-            curve = getattr(run, kind)
-            figure.add_scatter(
-                x=curve.fractions[rows].mean(0).tolist(), y=curve.values(of)[rows].mean(0).tolist(),
-                mode="lines", line={"color": "rgba(128,128,128,0.35)", "width": 1},
-                hoverinfo="skip", name="random orders", legendgroup="random",
-                showlegend=col == 1 and number == 0, **cell,
+            x, y = _mean(run, kind, rows, of)
+            draw.add_line(
+                figure, x, y, "random orders", color="rgba(128,128,128,0.5)",
+                width=1, markers=False, legend=first_panel and number == 0, **cell,
             )  # fmt: skip
         for number, (name, each) in enumerate(found.items()):
-            curve = getattr(each, kind)
+            x, y = _mean(each, kind, rows, of)
             areas = [getattr(each, k).area(of)[rows].mean() for k in kinds]
-            label = f"{text(name)}: {areas[0]:.2f}, {areas[1]:.2f}"
-            figure.add_scatter(
-                x=curve.fractions[rows].mean(0).tolist(), y=curve.values(of)[rows].mean(0).tolist(),
-                mode="lines+markers", name=label, legendgroup=name, showlegend=col == 1,
-                marker={"size": 4},
-                line={"color": _COLORS[number % len(_COLORS)], "width": 2,
-                      "dash": _DASHES[number // len(_COLORS) % len(_DASHES)]},
-                hovertemplate=f"{text(name)}<br>%{{x:.0%}} of the tokens<br>%{{y:.3g}}"
-                "<extra></extra>",
-                **cell,
+            draw.add_line(
+                figure, x, y, f"{name}: {areas[0]:.2f}, {areas[1]:.2f}",
+                draw.text(name), "%{x:.0%} of the tokens", "%{y:.3g}", marker={"size": 4},
+                legend=first_panel, group=name, **_style(number), **cell,
             )  # fmt: skip
     unit = "explained number (logits)" if of == "logits" else "probability (no unit)"
-    figure.update_xaxes(title="part of the tokens (no unit)", **_GRID)
-    figure.update_yaxes(**_GRID, **_ZERO)
+    figure.update_xaxes(title="part of the tokens (no unit)", **draw.GRID)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_yaxes(title=unit, col=1)
-    figure.update_layout(
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top",
-                "title": {"text": "areas (deletion, insertion)  "}}
-    )  # fmt: skip
     return figure
+
+
+def _mean(run: Faithfulness, kind: Kind, rows: slice, of: Of) -> tuple[list[float], list[float]]:
+    """The mean curve over some of the clips."""
+    curve = getattr(run, kind)
+    return curve.fractions[rows].mean(0).tolist(), curve.values(of)[rows].mean(0).tolist()
+
+
+def _style(number: int) -> dict[str, Any]:
+    """The color and dash of the nth method."""
+    dash = _DASHES[number // len(draw.PALETTE) % len(_DASHES)]
+    return {"color": draw.PALETTE[number % len(draw.PALETTE)], "dash": dash}
 
 
 def sanity(found: Sequence[WeightRandomization]) -> go.Figure:
@@ -109,25 +100,19 @@ def sanity(found: Sequence[WeightRandomization]) -> go.Figure:
     """
     if not found:
         raise ValueError("sanity: got no method, expected at least one.")
-    figure = make_subplots(
-        1, 2, horizontal_spacing=0.09, subplot_titles=["rank correlation", "structural similarity"],
-        figure=new_figure(
-            "The model loses its weights, from the head down", 460, t=84, r=190, b=116
-        ),
+    figure, cells = draw.panels(
+        "The model loses its weights, from the head down",
+        ["rank correlation", "structural similarity"], 280,
     )  # fmt: skip
     for number, each in enumerate(found):
-        for col, values in enumerate((each.spearman, each.ssim), start=1):
+        for cell, values in zip(cells, (each.spearman, each.ssim), strict=True):
             means = torch.cat([torch.ones(1).double(), values.nanmean(0)])
-            figure.add_scatter(
-                x=["trained", *each.stages], y=means.tolist(), mode="lines+markers",
-                name=text(each.method), legendgroup=each.method, showlegend=col == 1,
-                line={"color": _COLORS[number % len(_COLORS)],
-                      "dash": _DASHES[number // len(_COLORS) % len(_DASHES)]},
-                hovertemplate=f"{text(each.method)}, down to %{{x}}<br>%{{y:.3f}}<extra></extra>",
-                row=1, col=col,
+            draw.add_line(
+                figure, ["trained", *each.stages], means.tolist(), each.method,
+                f"{draw.text(each.method)}, down to %{{x}}", "%{y:.3f}", legend=cell["col"] == 1,
+                **_style(number), **cell,
             )  # fmt: skip
-    figure.update_xaxes(title="drawn anew, with all to its left", tickangle=40)
-    figure.update_yaxes(title="with the trained model's map (no unit)", col=1)
-    figure.update_yaxes(**_GRID, **_ZERO)
-    figure.update_layout(legend={"x": 1.01, "y": 1, "yanchor": "top"})
+    figure.update_xaxes(title="drawn anew, with all to its left", tickangle=90)
+    figure.update_yaxes(title="with the trained model's map<br>(no unit)", col=1)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     return figure

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
-from vmamba_explore.view.figures.layout import new_figure, text
+from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.memory import CENSORED
 
 _PER_DECADE = 8  # bars
-_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_LINE = "#222222"
 
 
 def half_life_histogram(
@@ -48,41 +45,32 @@ def half_life_histogram(
     edges = _edges(min(float(each.min()) for each in logs), clip)
     beyond = edges[-1] + 3 / _PER_DECADE  # where the bar of those stands
     directions = [str(name) for name in first["direction"].values]
-    height = 90 + 170 * len(directions)
-    figure = make_subplots(
-        len(directions), 1, subplot_titles=[text(name) for name in directions], shared_xaxes=True,
-        vertical_spacing=0.26 / len(directions), figure=new_figure(title, height, t=84, b=60),
-    )  # fmt: skip
-    for row, direction in enumerate(directions, start=1):
+    figure, cells = draw.panels(title, directions, 120, columns=1, shared_xaxes=True)
+    figure.update_annotations(x=0, xanchor="left")
+    centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in itertools.pairwise(edges)]
+    where_beyond = [f"more than {10**clip:.0f} tokens"]
+    for row, (cell, direction) in enumerate(zip(cells, directions, strict=True)):
+        color, legend = DIRECTION_COLORS.get(direction), row == 0 and len(arrays) > 1
         for number, (name, values) in enumerate(zip(lives, logs, strict=True)):
-            inside, outside = _shares(values[row - 1], edges, clip)
-            centers = (edges[1:] + edges[:-1]) / 2
-            where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in zip(edges, edges[1:])]  # noqa: B905
-            says = f"{text(name)}, {direction}<br>%{{customdata}}: %{{y:.3g}} %<extra></extra>"
-            where_beyond = [f"more than {10**clip:.0f} tokens"]
-            color = DIRECTION_COLORS.get(direction)
+            inside, outside = _shares(values[row], edges, clip)
+            says = f"{draw.text(name)}, {direction}", "%{customdata}: %{y:.3g} %"
             if number:
-                figure.add_scatter(
-                    x=[*centers, None, beyond], y=[*inside, None, outside], name=text(name),
-                    mode="lines+markers", line={"color": _LINE, "width": 1.5, "shape": "hvh"},
-                    marker={"size": 4}, customdata=[*where, "", *where_beyond], hovertemplate=says,
-                    showlegend=row == 1, row=row, col=1,
+                draw.add_line(
+                    figure, [*centers, None, beyond], [*inside, None, outside], name, *says,
+                    color=draw.INK, width=1.5, line_shape="hvh", marker={"size": 4}, legend=legend,
+                    customdata=[*where, "", *where_beyond], **cell,
                 )  # fmt: skip
                 continue
-            figure.add_bar(
-                x=centers, y=inside, width=np.diff(edges), marker={"color": color},
-                customdata=where, hovertemplate=says, name=text(name), showlegend=row == 1,
-                row=row, col=1,
-            )  # fmt: skip
-            figure.add_bar(
-                x=[beyond], y=[outside], width=2 / _PER_DECADE, marker={"color": CENSORED},
-                customdata=where_beyond, hovertemplate=says, showlegend=False, row=row, col=1,
-            )  # fmt: skip
+            draw.add_bars(figure, centers, inside, name, *says, color=color, legend=legend,
+                     width=widths, customdata=where, **cell)  # fmt: skip
+            draw.add_bars(figure, [beyond], [outside], name, *says, color=CENSORED, legend=False,
+                     width=2 / _PER_DECADE, customdata=where_beyond, **cell)  # fmt: skip
         for place, words in ((frame, "a frame"), (clip, "the clip")):
             figure.add_vline(
-                x=place, line={"color": _LINE, "width": 1, "dash": "dot"}, row=row, col=1,
+                x=place, line=draw.DOTTED, annotation_position="top",
                 annotation={"text": words, "font": {"size": 10}, "yanchor": "bottom", "y": 1},
-                annotation_position="top",
+                **cell,
             )  # fmt: skip
     powers = np.arange(np.ceil(edges[0]), np.floor(clip) + 1)
     figure.update_xaxes(
@@ -91,12 +79,8 @@ def half_life_histogram(
         range=[edges[0] - 0.1, beyond + 2 / _PER_DECADE], tickangle=0,
     )  # fmt: skip
     figure.update_xaxes(title="half-life (tokens)", row=len(directions))
-    figure.update_yaxes(title="states (%)", rangemode="tozero", **_GRID)
-    figure.update_layout(
-        bargap=0, showlegend=len(arrays) > 1,
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container",
-                "yanchor": "top"},
-    )  # fmt: skip
+    figure.update_yaxes(title="states (%)", rangemode="tozero", **draw.GRID)
+    figure.update_layout(bargap=0)
     return figure
 
 

@@ -1,38 +1,92 @@
-"""What all figures share: the page they are drawn on, the color bar, tiles side by side."""
+"""The house style of every figure: one template, and the builders that all figures share.
+
+A figure has no width: it takes that of its place, and everything in it fits from `NARROW` pixels
+on. Its background is transparent. Text and lines are drawn in `INK`, a gray that is readable on
+white and on black; where `theme.css` is loaded, it replaces that one color by the text color of
+JupyterLab, of VS Code, or of the page.
+"""
 
 from __future__ import annotations
 
 import html
 import math
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
+import plotly.io as pio
 import xarray as xr
+from IPython.display import display
+from plotly.subplots import make_subplots
 
-from vmamba_explore.view.colors import LEVELS, Scale, color_table
+from vmamba_explore.view.colors import DIRECTION_COLORS, LEVELS, Scale, color_table
 
-WIDTH = 960
-"""Pixels; fits a notebook's column."""
+WIDTH, NARROW = 848, 640
+"""Pixels: the width that heights are computed for, and the least that labels must fit into."""
 
+THEME_CSS = (Path(__file__).parent / "theme.css").read_text("utf-8")
+"""Gives `INK` the text color of what the figure is shown in."""
+
+STYLE = {"text/html": f"<style>{THEME_CSS}</style>", "text/plain": ""}
+"""The same as an output of a cell: what a figure is shown after."""
+
+INK, GRAY, ACCENT, ORANGE = "#767677", "#8a8a8a", "#4d6a8a", "#e69f00"
+PALETTE = ("#009e73", "#cc79a7", "#56b4e9", ORANGE, INK, "#8c564b", "#7f3fbf", "#7f7f7f")
+"""Colors of lines that are not scan directions. Source: the first four, Okabe and Ito."""
+
+GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
+ZERO: dict[str, Any] = {"zeroline": True, "zerolinecolor": GRAY, "zerolinewidth": 1}
+DOTTED: dict[str, Any] = {"color": INK, "width": 1, "dash": "dot"}
+WINDOW = "rgba(230,159,0,0.18)"
+"""The shade over what is known to matter."""
+
+HATCH = {"backward": "/"}
+_DASH = {"backward": "dash"}
+_SYMBOL = {"backward": "diamond"}
 _PLACES = np.linspace(0, 1, 65)  # of a color axis's stops
+_GAP, _BELOW = 58, 76  # pixels between rows of panels, and under the last one
 
 NEGLIGIBLE = 1e-4
-"""A figure shows a residual unless it is at most this, relative; one that is no number is shown."""
+"""A figure shows a residual unless it is at most this, relative; NaN is shown."""
 
-_AXIS = {"showgrid": False, "zeroline": False, "title": {"standoff": 8}}
-_TEMPLATE = go.layout.Template(
+Cell = dict[str, Any]
+"""Row and column of a panel."""
+
+CONFIG = {"responsive": True, "displaylogo": False}
+"""Plotly's options wherever a figure is shown."""
+
+_AXIS = {
+    "showgrid": False, "zeroline": False, "automargin": True, "linecolor": INK, "tickcolor": INK,
+    "title": {"standoff": 8, "font": {"size": 12}},
+}  # fmt: skip
+TEMPLATE = go.layout.Template(
     layout={
-        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#222222"},
-        "paper_bgcolor": "white",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
-        "title": {"x": 0.012, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 14}},
+        "title": {
+            "font": {"size": 15}, "x": 0, "xanchor": "left", "yref": "container", "y": 1,
+            "yanchor": "top", "pad": {"l": 12},
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GRAY, "activecolor": INK},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
     }
-)
+)  # fmt: skip
+
+
+class Figure(go.Figure):
+    """A figure that follows the theme of the notebook that shows it."""
+
+    def _ipython_display_(self) -> None:
+        display(STYLE, raw=True)
+        pio.show(self, config=CONFIG)
 
 
 def text(words: object) -> str:
@@ -40,35 +94,300 @@ def text(words: object) -> str:
     return html.escape(str(words), quote=False)
 
 
-def new_figure(title: str, height: int, **margin: int) -> go.Figure:
-    """Return an empty figure in the house style, `WIDTH` pixels wide.
+def wrapped(words: object, width: int) -> str:
+    """Return text in lines of at most `width` characters, broken at spaces and line breaks."""
+    lines = [line for part in str(words).split("\n") for line in textwrap.wrap(part, width)]
+    return "<br>".join(map(text, lines))
+
+
+def hover(*lines: str) -> str:
+    """Return a hover template without plotly's second box."""
+    return "<br>".join(lines) + "<extra></extra>"
+
+
+def residual_note(residual: float) -> str:
+    """Return the note about a residual; nothing where it is rounding.
+
+    Args:
+        residual: Relative distance of what is drawn to what the model computed.
+    """
+    if residual <= NEGLIGIBLE:
+        return ""
+    return f"residual {residual:.1e}: how far this is from what the model computed"
+
+
+def token_frame(array: xr.DataArray | xr.Dataset, clip_frame: int) -> int:
+    """Return the token frame that holds a clip frame, among those that the array has."""
+    held = array["frame"].values[array["clip_frame"].values <= clip_frame]
+    return int(held[-1] if len(held) else array["frame"].values[0])
+
+
+def check_clip(call: str, clip: int, batch: int) -> None:
+    """Raise a ValueError unless a batch has this clip."""
+    if not 0 <= clip < batch:
+        raise ValueError(
+            f"{call}: there is no clip {clip} in this batch of {batch}; expected 0 to {batch - 1}."
+        )
+
+
+def new_figure(title: str, height: int | float, note: str = "", above: int = 0) -> Figure:
+    """Return an empty figure in the house style, as wide as its place.
 
     Args:
         title: Any text.
-        height: Pixels.
-        margin: Any of l, r, t, b, pixels.
+        height: Of the plot, pixels; title, axis and legend come on top of it.
+        note: A second, smaller line.
+        above: Pixels to leave free between the title and the plot.
     """
-    margin = {"l": 72, "r": 24, "t": 56, "b": 56, **margin}
-    figure = go.Figure()
+    title, note = wrapped(title, 76), wrapped(note, 110)
+    top = 38 + 19 * title.count("<br>") + above
+    if note:
+        top += 16 + 14 * note.count("<br>")
+        title += f"<br><sup>{note}</sup>"
+    figure = Figure()
+    margin = {"l": 24, "r": 24, "t": top, "b": _BELOW}
     figure.update_layout(
-        template=_TEMPLATE, title=text(title), width=WIDTH, height=height, margin=margin
+        template=TEMPLATE,
+        title={"text": title, "pad": {"t": 22 if "<br>" in title else 12}},
+        height=round(height) + top + _BELOW,
+        margin=margin,
     )
     return figure
 
 
+def panels(
+    title: str,
+    titles: Sequence[object],
+    each: int | float | Sequence[int | float],
+    *,
+    columns: int | None = None,
+    note: str = "",
+    gap: int = _GAP,
+    **options: Any,
+) -> tuple[Figure, list[Cell]]:
+    """Return a figure of panels, and the row and column of each.
+
+    Args:
+        title: Of the figure.
+        titles: One for each panel, line by line; broken where a panel is too narrow for it.
+        each: Height of a panel, pixels; a sequence has that of each line of panels.
+        columns: Panels side by side; None puts all of them there.
+        note: A second, smaller line under the title.
+        gap: Pixels between two lines of panels.
+        options: Passed on to `make_subplots`.
+    """
+    columns = min(columns or len(titles), len(titles))
+    rows = math.ceil(len(titles) / columns)
+    parts = options.get("column_widths") or [1] * columns
+    chars = [int(84 * part / sum(parts)) for part in parts]
+    shown = [wrapped(name, chars[i % columns]) for i, name in enumerate(titles)]
+    lines = max((name.count("<br>") + 1 for name in shown if name), default=0)
+    heights = [each] * rows if isinstance(each, int | float) else list(each)
+    height = sum(heights) + (rows - 1) * gap
+    figure = new_figure(title, height, note, 8 + 16 * lines)
+    options = {
+        "horizontal_spacing": 0.04 if options.get("shared_yaxes") else 0.4 / (columns + 1),
+        "vertical_spacing": gap / height if rows > 1 else 0,
+        "row_heights": heights,
+        **options,
+    }
+    make_subplots(rows, columns, subplot_titles=shown, figure=figure, **options)
+    figure.update_annotations(font_size=12)
+    cells = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
+    return figure, cells
+
+
+def directed(direction: str) -> dict[str, Any]:
+    """Return the look of a scan direction's line, for `add_line`."""
+    return {
+        "color": DIRECTION_COLORS.get(direction),
+        "dash": _DASH.get(direction, "solid"),
+        "marker": {"symbol": _SYMBOL.get(direction, "circle"), "size": 6},
+    }
+
+
+def add_line(
+    figure: go.Figure,
+    x: Any,
+    y: Any,
+    name: str,
+    *says: str,
+    color: str | None = None,
+    dash: str = "solid",
+    width: int | float = 2,
+    markers: bool = True,
+    legend: bool = True,
+    group: str | None = None,
+    **options: Any,
+) -> None:
+    """Add a line.
+
+    Args:
+        figure: What to add it to.
+        x, y: Places and values.
+        name: In the legend, plain text.
+        says: Lines of the hover, plotly's template; none: nothing is hovered.
+        color, dash, width: Of the line.
+        markers: Whether each value is a dot.
+        legend: Whether the legend lists it.
+        group: Lines of one group are switched on and off together; None takes the name.
+        options: Passed on to plotly, such as row and col.
+    """
+    told = {"hovertemplate": hover(*says)} if says else {"hoverinfo": "skip"}
+    look: dict[str, Any] = {
+        "mode": "lines+markers" if markers else "lines",
+        "line": {"color": color, "dash": dash, "width": width},
+        **told,
+    }
+    figure.add_scatter(
+        x=x, y=y, name=text(name), legendgroup=group or name, showlegend=legend, **look | options
+    )
+
+
+def add_bars(
+    figure: go.Figure,
+    x: Any,
+    y: Any,
+    name: str,
+    *says: str,
+    color: Any = ACCENT,
+    hatch: str = "",
+    legend: bool = True,
+    **options: Any,
+) -> None:
+    """Add bars; the arguments are those of `add_line`, `hatch` is plotly's pattern."""
+    figure.add_bar(
+        x=x, y=y, name=text(name), legendgroup=name, showlegend=legend, hovertemplate=hover(*says),
+        marker={"color": color, "pattern": {"shape": hatch, "size": 5}}, **options,
+    )  # fmt: skip
+
+
+def add_direction_bars(
+    figure: go.Figure, x: Any, values: xr.DataArray, axis: str, says: str, **options: Any
+) -> None:
+    """Add bars for each scan direction, side by side.
+
+    Args:
+        figure: What to add them to.
+        x: Their places, along the other dim of `values`.
+        values: Dims direction and one other, or only the other.
+        axis: What `x` counts, for the hover.
+        says: The hover's second line.
+        options: Those of `add_bars`.
+    """
+    named = "direction" in values.dims
+    for each in values.transpose("direction", ...) if named else [values]:
+        direction = str(each["direction"].values) if named else "both"
+        add_bars(
+            figure, x, each.values, direction, f"{text(direction)}, {axis} %{{x}}", says,
+            color=DIRECTION_COLORS.get(direction, ACCENT), hatch=HATCH.get(direction, ""),
+            **{"legend": named, **options},
+        )  # fmt: skip
+
+
+def bar_list(
+    title: str, names: Sequence[Any], values: Sequence[float], words: Sequence[str], *says: str,
+    note: str = "", color: Any = ACCENT, name: str = "",
+) -> Figure:  # fmt: skip
+    """Return a figure of horizontal bars from the top down, each with words at its end.
+
+    Args:
+        title: Of the figure.
+        names: Of the bars, escaped, or their places.
+        values: Their lengths.
+        words: What stands at their ends.
+        says: Lines of the hover.
+        note: A second, smaller line under the title.
+        color: One, or one for each bar.
+        name: Of all bars, in the legend.
+    """
+    figure = new_figure(title, 30 * len(names), note)
+    figure.add_bar(
+        x=values, y=names, orientation="h", marker_color=color, text=words, name=name,
+        textposition="outside", cliponaxis=False, showlegend=bool(name),
+        hovertemplate=hover(*says),
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(bargap=0.3)
+    return figure
+
+
+def add_heat(figure: go.Figure, z: Any, *says: str, gap: int = 1, **options: Any) -> None:
+    """Add a map with the figure's colors, its cells `gap` pixels apart."""
+    figure.add_heatmap(
+        z=z, xgap=gap, ygap=gap, hoverongaps=False, hovertemplate=hover(*says),
+        **{"coloraxis": "coloraxis", **options},
+    )  # fmt: skip
+
+
+def add_band(figure: go.Figure, x: Any, low: Any, high: Any, color: str, **cell: Any) -> None:
+    """Shade an interval around a line, where both its ends are finite."""
+    x, low, high = (np.asarray(values) for values in (x, low, high))
+    good = np.isfinite(low) & np.isfinite(high)
+    x, low, high = x[good], low[good], high[good]
+    red, green, blue = bytes.fromhex(color[1:])
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)", line={"width": 0}, mode="lines",
+        hoverinfo="skip", showlegend=False, **cell,
+    )  # fmt: skip
+
+
+def shade(
+    figure: go.Figure, x0: int | float, x1: int | float, color: str = WINDOW, **cell: Any
+) -> None:
+    """Shade what lies between two places, behind everything else."""
+    figure.add_vrect(x0=x0, x1=x1, fillcolor=color, line_width=0, layer="below", **cell)
+
+
+def outline(figure: go.Figure, x: Sequence[Any], y: Sequence[Any], **options: Any) -> None:
+    """Frame a part of a map."""
+    look = {"line": {"color": ORANGE, "width": 2}, **options}
+    figure.add_shape(type="rect", x0=x[0], x1=x[1], y0=y[0], y1=y[1], **look)
+
+
+def time_axis(figure: go.Figure, values: xr.DataArray, cells: Sequence[Cell] = ({},)) -> None:
+    """Label token frames with their times, as many as fit; the lowest panels have a title.
+
+    Args:
+        figure: Whose x axes count token frames.
+        values: With the coordinate frame, and perhaps seconds.
+        cells: The panels, as `panels` returns them; none: the figure is one panel.
+    """
+    title, labels = time_labels(values)
+    frames = values["frame"].values
+    step = math.ceil(len(frames) * max(cell.get("col", 1) for cell in cells) / 16)
+    last = max(cell.get("row", 1) for cell in cells)
+    for cell in cells:
+        here = {"title": title} if cell.get("row", 1) == last else {}
+        figure.update_xaxes(
+            tickvals=frames[::step], ticktext=labels[::step], tickangle=0, **here, **cell
+        )
+
+
+def set_colors(
+    figure: go.Figure, scale: Scale, label: str, axis: str = "coloraxis", **bar: Any
+) -> None:
+    """Give a figure's color axis a scale and a labeled legend; `bar` changes the legend."""
+    colors: Any = color_axis(scale, label)
+    colors["colorbar"].update(bar)
+    figure.update_layout({axis: colors})
+
+
 def color_axis(scale: Scale, label: str) -> dict[str, object]:
-    """Return a color axis with the scale's limits, its table, and a labelled legend.
+    """Return a color axis with the scale's limits, its table, and a labeled legend.
 
     Args:
         scale: Limits and table.
         label: Name and unit.
     """
+    label = label if len(label) <= 32 else label.replace(" (", "\n(")
     return {
         "cmin": scale.low,
         "cmax": scale.high,
         "colorscale": _colors_at(_PLACES, scale),
         "colorbar": {
-            "title": {"text": text(label), "side": "right"},
+            "title": {"text": wrapped(label, 32), "side": "right", "font": {"size": 12}},
             "thickness": 12,
             "outlinewidth": 0,
             "x": 1.01,
@@ -138,35 +457,3 @@ def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:
         seconds = np.atleast_1d(values["seconds"].values)
         return "start of the token frame (s)", [f"{value:.2f}" for value in seconds]
     return "token frame (number)", [str(value) for value in np.atleast_1d(values["frame"].values)]
-
-
-@dataclass(frozen=True, eq=False)
-class Mosaic:
-    """Equal tiles on one canvas, one missing cell between them.
-
-    Attributes:
-        values: float32 (canvas rows, canvas cols).
-        places: int16 (canvas rows, canvas cols, 4): tile row, tile col, row, col of each cell.
-        x: Canvas x of each tile column's center.
-        y: Canvas y of each tile row's center.
-    """
-
-    values: npt.NDArray[np.float32]
-    places: npt.NDArray[np.int16]
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-
-
-def mosaic(tiles: npt.NDArray[np.floating]) -> Mosaic:
-    """Lay out tiles (tile rows, tile cols, rows, cols), so that one trace draws all of them."""
-    tile_rows, tile_cols, rows, cols = tiles.shape
-    top, left = np.arange(tile_rows) * (rows + 1), np.arange(tile_cols) * (cols + 1)
-    values = np.full((top[-1] + rows, left[-1] + cols), np.nan, np.float32)
-    places = np.zeros((*values.shape, 4), np.int16)
-    for i, y in enumerate(top):
-        for j, x in enumerate(left):
-            here = slice(y, y + rows), slice(x, x + cols)
-            values[here] = tiles[i, j]
-            places[here][..., :2] = i, j
-            places[here][..., 2:] = np.moveaxis(np.mgrid[:rows, :cols], 0, -1)
-    return Mosaic(values, places, left + (cols - 1) / 2, top + (rows - 1) / 2)

@@ -7,20 +7,12 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
-from vmamba_explore.view.figures.layout import (
-    color_axis,
-    new_figure,
-    small_integers,
-    text,
-    time_labels,
-)
+from vmamba_explore.view.colors import scale_of, with_unit
+from vmamba_explore.view.figures import layout as draw
 
-_DASH = {"forward": "solid", "backward": "dash"}
 _PER_ROW = 3  # panels
-_TICKS = 8  # time labels a panel has room for
+_TICKS = 12  # time labels that a panel has room for
 
 
 def state_norms(norms: xr.DataArray) -> go.Figure:
@@ -45,37 +37,25 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
     means = means.expand_dims([dim for dim in ("layer", "direction") if dim not in means.dims])
     means = means.transpose("layer", "direction", "frame")
     titles = [f"layer {n}" if "layer" in means.coords else "" for n in means["layer"].values]
-    columns = min(_PER_ROW, len(titles))
-    lines = math.ceil(len(titles) / columns)
-    figure = make_subplots(
-        lines, columns, subplot_titles=titles, horizontal_spacing=0.06,
-        vertical_spacing=0.32 / lines, figure=new_figure(
-            "Size of the hidden state, forward and backward", 110 + 175 * lines, t=84, b=64
-        ),
+    figure, cells = draw.panels(
+        "Size of the hidden state, forward and backward", titles, 110, columns=_PER_ROW,
+        horizontal_spacing=0.08,
     )  # fmt: skip
-    x_title, labels = time_labels(means)
+    x_title, labels = draw.time_labels(means)
     at = " at %{customdata} s" if x_title.endswith("(s)") else ""
-    frames = means["frame"].values
-    for i, by_direction in enumerate(means):
-        cell = {"row": i // columns + 1, "col": i % columns + 1}
+    named = "direction" in means.coords
+    for cell, title, by_direction in zip(cells, titles, means, strict=True):
         for values in by_direction:
-            direction = str(values["direction"].values) if "direction" in means.coords else "state"
-            figure.add_scatter(
-                x=frames, y=values.values, mode="lines+markers", name=text(direction),
-                legendgroup=direction, showlegend=i == 0 and "direction" in means.coords,
-                line={"color": DIRECTION_COLORS.get(direction), "dash": _DASH.get(direction)},
-                customdata=labels,
-                hovertemplate=f"{text(direction)}, {titles[i]}, frame %{{x}}{at}"
-                "<br>norm %{y:.4g}<extra></extra>",
-                **cell,
+            direction = str(values["direction"].values) if named else "state"
+            draw.add_line(
+                figure, means["frame"].values, values.values, direction,
+                f"{draw.text(direction)}, {title}, frame %{{x}}{at}", "norm %{y:.4g}",
+                customdata=labels, legend=cell == cells[0] and named,
+                **draw.directed(direction), **cell,
             )  # fmt: skip
-    step = math.ceil(len(frames) / _TICKS)
-    figure.update_xaxes(tickvals=frames[::step], ticktext=labels[::step], tickangle=0)
-    figure.update_xaxes(title=x_title, row=lines)
-    figure.update_yaxes(rangemode="tozero", gridcolor="rgba(128,128,128,0.2)", showgrid=True)
+    draw.time_axis(figure, means, cells)
+    figure.update_yaxes(rangemode="tozero", nticks=5, **draw.GRID)
     figure.update_yaxes(title=with_unit("state norm", norms.attrs.get("unit", "")), col=1)
-    figure.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1,
-                                 "yref": "container", "yanchor": "top"})  # fmt: skip
     return figure
 
 
@@ -114,34 +94,26 @@ def channel_states(h: xr.DataArray, *, relative: bool = True) -> go.Figure:
         states = states / largest.where(largest > 0, 1)
     count, frames = states.sizes["state"], states.sizes["frame"]
     per_frame = math.prod(states.sizes[dim] for dim in order[1:])
-    names = [text(n) if "direction" in h.coords else "" for n in states["direction"].values]
-    figure = make_subplots(
-        len(names), 1, subplot_titles=names, shared_xaxes=True,
-        vertical_spacing=0.24 / len(names),
-        figure=new_figure("One channel's hidden states", 110 + 215 * len(names), r=112, t=76),
-    )  # fmt: skip
+    names = [draw.text(n) if "direction" in h.coords else "" for n in states["direction"].values]
+    figure, cells = draw.panels(
+        "One channel's hidden states", names, 160, columns=1, shared_xaxes=True
+    )
     places = np.stack(np.unravel_index(np.arange(frames * per_frame), [*states.shape[2:]]), -1)
     places[:, 0] = h["frame"].values[places[:, 0]]
-    places = np.broadcast_to(small_integers(places), (count, *places.shape))
+    places = np.broadcast_to(draw.small_integers(places), (count, *places.shape))
     where = ", ".join(f"{dim} %{{customdata[{i}]}}" for i, dim in enumerate(order))
-    for i, values in enumerate(states.values):
-        figure.add_heatmap(
-            z=values.reshape(count, -1).astype(np.float32),
+    for cell, direction, values in zip(cells, names, states.values, strict=True):
+        draw.add_heat(
+            figure, values.reshape(count, -1).astype(np.float32),
+            f"{direction}, {where}, state %{{y}}", f"{draw.text(name)} %{{z:.4g}}", gap=0,
             y=h["state"].values if "state" in h.coords else np.arange(count),
-            customdata=places,
-            coloraxis="coloraxis",
-            name=names[i],
-            hovertemplate=f"{names[i]}, {where}, state %{{y}}"
-            f"<br>{text(name)} %{{z:.4g}}<extra></extra>",
-            row=i + 1,
-            col=1,
-        )
-    x_title, labels = time_labels(h)
+            customdata=places, name=direction, **cell,
+        )  # fmt: skip
+    x_title, labels = draw.time_labels(h)
     centers = (np.arange(frames) + 0.5) * per_frame - 0.5
-    step = math.ceil(frames / (2 * _TICKS))
+    step = math.ceil(frames / _TICKS)
     figure.update_xaxes(tickvals=centers[::step], ticktext=labels[::step], tickangle=0)
-    figure.update_xaxes(title=x_title, row=len(names))
+    figure.update_xaxes(title=x_title, **cells[-1])
     figure.update_yaxes(title="state (number)", nticks=9)
-    scale = scale_of(states.values, signed=True)
-    figure.update_layout(coloraxis=color_axis(scale, with_unit(name, unit)))
+    draw.set_colors(figure, scale_of(states.values, signed=True), with_unit(name, unit))
     return figure

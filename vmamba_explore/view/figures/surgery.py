@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
 from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.selection import ALL, SelectionSwap
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
-from vmamba_explore.view.figures.layout import NEGLIGIBLE, color_axis, new_figure, text
+from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures.attention import by_layer
 
-_U, _SELECTION, _TRUTH = "#4d6a8a", "#e69f00", "#222222"
-_GRID = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_ZERO = {"zeroline": True, "zerolinecolor": "#888888", "zerolinewidth": 1}
-_LEGEND = {
-    "orientation": "h", "x": 1, "xanchor": "right", "y": 0.92, "yref": "container",
-    "yanchor": "top",
-}  # fmt: skip
+_MOTION = {**draw.DOTTED, "width": 2}
 
 
 def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure:
@@ -36,9 +30,8 @@ def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure
             raise ValueError(f"restored_share: there is no pair {clip}; there are {count}.")
         values = patching.restored.isel(clip=clip)
         window = None if patching.windows is None else patching.windows[clip]
-    label = "restored share (no unit)"
-    figure = boundary_map(values, "The clip's past in its twin", label, window)
-    return _with_residual(figure, patching.residual)
+    title, label = "The clip's past in its twin", "restored share (no unit)"
+    return boundary_map(values, title, label, window, _residual(patching.residual))
 
 
 def boundary_map(
@@ -46,6 +39,7 @@ def boundary_map(
     title: str,
     label: str,
     window: tuple[int, int] | np.ndarray | None = None,
+    note: str = "",
 ) -> go.Figure:
     """Show a signed number for every layer and frame boundary, a panel per direction.
 
@@ -55,6 +49,7 @@ def boundary_map(
         title: Of the figure.
         label: Name and unit of the number.
         window: First and last clip frame of the motion.
+        note: A second, smaller line under the title.
     """
     if set(values.dims) != {"layer", "direction", "frame"} or 0 in values.shape:
         raise ValueError(
@@ -65,37 +60,25 @@ def boundary_map(
     directions = [str(name) for name in values["direction"].values]
     layers = ["all" if n == ALL else str(n) for n in values["layer"].values]
     frames = values["frame"].values
-    height = 184 + max(26 * len(layers), 100)
-    figure = make_subplots(
-        1, len(directions), subplot_titles=directions, shared_yaxes=True, horizontal_spacing=0.04,
-        figure=new_figure(title, height, r=112, t=104),
-    )  # fmt: skip
-    for col, direction in enumerate(directions, start=1):
-        figure.add_heatmap(
-            z=values.values[col - 1], x=frames, y=layers, coloraxis="coloraxis", xgap=1, ygap=1,
-            name=direction, row=1, col=col,
-            hovertemplate=f"{direction}, layer %{{y}}, boundary before token frame %{{x}}"
-            f"<br>{text(label)} %{{z:.3g}}<extra></extra>",
+    each = max(26 * len(layers), 100)
+    figure, cells = draw.panels(title, directions, each, note=note, shared_yaxes=True)
+    for cell, direction, drawn in zip(cells, directions, values.values, strict=True):
+        draw.add_heat(
+            figure, drawn, f"{direction}, layer %{{y}}, boundary before token frame %{{x}}",
+            f"{draw.text(label)} %{{z:.3g}}", x=frames, y=layers, name=direction, **cell,
         )  # fmt: skip
         if window is not None:
-            first, last = _in_token_frames(values, window)
-            figure.add_shape(
-                type="rect", x0=first, x1=last, y0=0, y1=1, yref="y domain", row=1, col=col,
-                line={"color": _TRUTH, "width": 2, "dash": "dot"}, layer="above",
-            )  # fmt: skip
-    if window is not None:
-        figure.add_scatter(  # carries the legend's line, draws nothing
-            x=[None], y=[None], mode="lines", name=f"motion, clip frames {window[0]}–{window[1]}",
-            line={"color": _TRUTH, "width": 2, "dash": "dot"}, hoverinfo="skip",
-            showlegend=True,
-        )  # fmt: skip
+            span = _in_token_frames(values, window)
+            draw.outline(figure, span, (0, 1), yref="y domain", line=_MOTION, layer="above", **cell)
+    if window is not None:  # a line of the legend that draws nothing
+        name = f"motion, clip frames {window[0]}–{window[1]}"
+        draw.add_line(figure, [None], [None], name, markers=False, **_MOTION)
     figure.update_xaxes(title="boundary before token frame (number)", dtick=1)
     figure.update_xaxes(range=[frames.min() - 0.5, frames.max() + 0.5])
     figure.update_yaxes(title="layer", type="category", col=1)
     figure.update_yaxes(categoryorder="array", categoryarray=layers, autorange="reversed")
-    axis = color_axis(scale_of(values.values, signed=True), label)
-    axis["colorbar"]["len"] = height - 196  # type: ignore[index]
-    figure.update_layout(coloraxis=axis, legend=_LEGEND)
+    scale = scale_of(values.values, signed=True)
+    draw.set_colors(figure, scale, label, len=max(each, 120))
     return figure
 
 
@@ -113,25 +96,23 @@ def restored_in_window(patching: TwinPatching, layer: int, direction: str) -> go
         raise ValueError("restored_in_window: give twin_patching the windows of the clips.")
     lines = patching.restored.sel(layer=layer, direction=direction)
     at = lines["clip_frame"].values
-    figure = new_figure(f"Layer {layer}, {direction}: what crosses the boundary", 380)
-    color = DIRECTION_COLORS[direction]
+    title = f"Layer {layer}, {direction}: what crosses the boundary"
+    figure = draw.new_figure(title, 240, _residual(patching.residual), 16)
     for clip, (first, last) in enumerate(patching.windows):
-        place = (at - first) / (last + 1 - first)
-        figure.add_scatter(
-            x=place, y=lines.isel(clip=clip).values, mode="lines+markers", name=f"pair {clip}",
-            line={"color": color, "width": 1.5}, opacity=0.6, showlegend=False, marker={"size": 5},
-            customdata=np.stack([lines["frame"].values, at], axis=1),
-            hovertemplate=f"pair {clip}, before token frame %{{customdata[0]}} (clip frame "
-            "%{customdata[1]})<br>restored share %{y:.3f}<extra></extra>",
+        draw.add_line(
+            figure, (at - first) / (last + 1 - first), lines.isel(clip=clip).values, f"pair {clip}",
+            f"pair {clip}, before token frame %{{customdata[0]}} (clip frame %{{customdata[1]}})",
+            "restored share %{y:.3f}", color=DIRECTION_COLORS[direction], width=1.5, opacity=0.6,
+            legend=False, marker={"size": 5}, customdata=np.stack([lines["frame"].values, at], 1),
         )  # fmt: skip
     for place in (0, 1):
-        figure.add_vline(x=place, line={"color": _TRUTH, "width": 1, "dash": "dot"})
+        figure.add_vline(x=place, line=draw.DOTTED)
     figure.add_annotation(
         text="the motion", x=0.5, y=1, yref="paper", yanchor="bottom", showarrow=False
     )
     figure.update_xaxes(title="place of the boundary: 0 the motion begins, 1 it has ended")
-    figure.update_yaxes(title="restored share (no unit)", **_GRID, **_ZERO)
-    return _with_residual(figure, patching.residual)
+    figure.update_yaxes(title="restored share (no unit)", **draw.GRID, **draw.ZERO)
+    return figure
 
 
 def scan_bars(values: xr.DataArray, title: str, label: str) -> go.Figure:
@@ -147,21 +128,9 @@ def scan_bars(values: xr.DataArray, title: str, label: str) -> go.Figure:
             f"scan_bars: got dims {dict(values.sizes)}, expected layer and direction, none of them "
             "empty."
         )
-    figure = new_figure(title, 360, t=76)
     layers = ["all" if n == ALL else str(n) for n in values["layer"].values]
-    for direction in (str(name) for name in values["direction"].values):
-        figure.add_bar(
-            x=layers, y=values.sel(direction=direction).values, name=direction,
-            marker={
-                "color": DIRECTION_COLORS[direction],
-                "pattern": {"shape": "/" if direction == "backward" else "", "size": 5},
-            },
-            hovertemplate=f"layer %{{x}}, {direction}<br>{text(label)} %{{y:.3g}}<extra></extra>",
-        )  # fmt: skip
-    figure.update_xaxes(title="layer", type="category")
-    figure.update_yaxes(title=text(label), **_GRID, **_ZERO)
-    figure.update_layout(legend=_LEGEND, bargap=0.25)
-    return figure
+    figure = by_layer({label: values.assign_coords(layer=layers)}, title)
+    return figure.update_xaxes(title="layer", type="category")
 
 
 def selection_shares(swap: SelectionSwap) -> go.Figure:
@@ -171,29 +140,28 @@ def selection_shares(swap: SelectionSwap) -> go.Figure:
         swap: What `analysis.selection.selection_swap` measured.
     """
     directions = [str(name) for name in swap.values["direction"].values]
-    figure = make_subplots(
-        1, len(directions), subplot_titles=directions, shared_yaxes=True, horizontal_spacing=0.04,
+    figure, cells = draw.panels(
+        "What each scan takes over from the twin", directions, 260, shared_yaxes=True,
+        note=_residual(swap.residual),
         column_widths=[1.0 if name != "both" else 0.34 for name in directions],
-        figure=new_figure("What each scan takes over from the twin", 420, t=104),
     )  # fmt: skip
     parts = (
-        ("u: what is written", swap.by_u, _U, ""),
-        ("delta, B, C: how it is chosen", swap.by_selection, _SELECTION, "/"),
+        ("u: what is written", swap.by_u, draw.ACCENT, ""),
+        ("delta, B, C: how it is chosen", swap.by_selection, draw.ORANGE, "/"),
     )
     for name, share, color, shape in parts:
-        for col, direction in enumerate(directions, start=1):
+        for cell, direction in zip(cells, directions, strict=True):
             line = share.sel(direction=direction).dropna("layer")
-            figure.add_bar(
-                x=["all" if n == ALL else str(n) for n in line["layer"].values], y=line.values,
-                name=name, marker={"color": color, "pattern": {"shape": shape, "size": 5}},
-                showlegend=col == 1, legendgroup=name, row=1, col=col,
-                hovertemplate=f"{direction}, layer %{{x}}<br>{name}: %{{y:.3f}}<extra></extra>",
+            draw.add_bars(
+                figure, ["all" if n == ALL else str(n) for n in line["layer"].values], line.values,
+                name, f"{direction}, layer %{{x}}", f"{name}: %{{y:.3f}}", color=color, hatch=shape,
+                legend=cell["col"] == 1, **cell,
             )  # fmt: skip
     figure.update_xaxes(title="layer", type="category")
-    figure.update_yaxes(**_GRID, **_ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     figure.update_yaxes(title="share of clip − twin (no unit)", col=1)
-    figure.update_layout(barmode="relative", legend=_LEGEND, bargap=0.25)
-    return _with_residual(figure, swap.residual)
+    figure.update_layout(barmode="relative", bargap=0.25)
+    return figure
 
 
 def _in_token_frames(
@@ -205,12 +173,8 @@ def _in_token_frames(
     return float(window[0]) / tubelet, (float(window[1]) + 1) / tubelet
 
 
-def _with_residual(figure: go.Figure, residual: float) -> go.Figure:
-    """Say in the figure how far a change that should change nothing went."""
-    if not residual <= NEGLIGIBLE:  # not a number is not negligible
-        figure.add_annotation(
-            text=f"residual: surgery that puts back what was there moves this by {residual:.1e}",
-            xref="paper", yref="paper", x=0, y=1, yshift=22, xanchor="left", yanchor="bottom",
-            showarrow=False, font={"size": 11},
-        )  # fmt: skip
-    return figure
+def _residual(residual: float) -> str:
+    """The note that says how far a change that should change nothing went."""
+    if residual <= draw.NEGLIGIBLE:  # NaN is not negligible
+        return ""
+    return f"residual: surgery that puts back what was there moves this by {residual:.1e}"

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.view.colors import Scale, scale_of
-from vmamba_explore.view.figures.layout import color_axis, new_figure, text
+from vmamba_explore.view.figures import layout as draw
 
 MAX_COLUMNS = 400
 """More windows than this are drawn as means over equally many neighbors."""
 _CLASSES = 10  # rows
 _PIXELS = {"class": 20, "layer": 8, "frame": 12, "line": 110, "least": 72, "between": 34}
-_GRID: dict[str, Any] = {"showgrid": True, "gridcolor": "rgba(128,128,128,0.2)"}
-_TOP, _BOTTOM = 84, 56
 _CLOCK = "%H:%M:%S"
 _MIDNIGHT = 946_684_800_000.0  # of some day: numbers near 0 would be taken for years
-_HATCH = {"shape": "/", "fgcolor": "#777777", "bgcolor": "#eeeeee", "size": 7, "solidity": 0.2}
+_HATCH = {"shape": "/", "fgcolor": draw.GRAY, "bgcolor": "rgba(128,128,128,0.1)", "size": 7}
 
 
 @dataclass(frozen=True)
@@ -62,33 +59,38 @@ def timeline(found: Timeline) -> go.Figure:
     if found.failed.all():
         return _empty(title, found)
     groups = _groups(len(found))
-    panels = _panels(found, groups)
-    heights = [panel.pixels for panel in panels]
-    inner = sum(heights) + _PIXELS["between"] * (len(panels) - 1)
-    figure = make_subplots(
-        len(panels), 1, shared_xaxes=True, row_heights=heights,
-        vertical_spacing=_PIXELS["between"] / inner,
-        subplot_titles=[panel.title for panel in panels],
-        figure=new_figure(title, inner + _TOP + _BOTTOM, l=132, r=112, t=_TOP, b=_BOTTOM),
+    strips = _panels(found, groups)
+    heights = [strip.pixels for strip in strips]
+    figure, cells = draw.panels(
+        title, [strip.title for strip in strips], heights, columns=1, gap=_PIXELS["between"],
+        shared_xaxes=True,
     )  # fmt: skip
-    figure.update_annotations(font_size=12, x=0, xanchor="left")
+    figure.update_annotations(x=0, xanchor="left")
     each = found.spans
     spans = np.array([[each[group][0, 0], each[group][-1, 1]] for group in groups])
-    below = inner
-    for row, panel in enumerate(panels, start=1):
-        below -= panel.pixels
-        values = _means(panel.values, groups)
-        if panel.scale is None:
-            _line(figure, row, panel, values, spans)
+    inner = below = sum(heights) + _PIXELS["between"] * (len(strips) - 1)
+    for cell, strip in zip(cells, strips, strict=True):
+        below -= strip.pixels
+        values = _means(strip.values, groups)
+        if strip.scale is None:
+            _line(figure, cell, strip, values, spans)
         else:
-            bar = color_axis(panel.scale, panel.bar)
-            place = (below + panel.pixels / 2) / inner
-            length = max(64, min(panel.pixels, 160))
-            bar["colorbar"].update(y=place, yanchor="middle", len=length, nticks=6)  # type: ignore
-            bar["showscale"] = bool(panel.bar)
-            figure.update_layout({_color_axis(row): bar})
-            _heatmap(figure, row, panel, values, spans, groups)
-        _hatch(figure, row, found, (-0.5, len(panel.labels) - 0.5) if panel.scale else None)
+            axis = _color_axis(cell["row"])
+            place = (below + strip.pixels / 2) / inner
+            length = max(64, min(strip.pixels, 160))
+            draw.set_colors(
+                figure,
+                strip.scale,
+                strip.bar,
+                axis,
+                y=place,
+                yanchor="middle",
+                len=length,
+                nticks=length // 24,
+            )
+            figure.layout[axis].showscale = bool(strip.bar)
+            _heatmap(figure, cell, strip, values, spans, groups)
+        _hatch(figure, cell, found, (-0.5, len(strip.labels) - 0.5) if strip.scale else None)
         below -= _PIXELS["between"]
     stops = [
         {"dtickrange": [None, 1000], "value": "%M:%S.%L"},
@@ -96,15 +98,15 @@ def timeline(found: Timeline) -> go.Figure:
     ]
     reach = [_time(spans[0, 0]), _time(spans[-1, 1])]
     figure.update_xaxes(type="date", tickformatstops=stops, range=reach)
-    figure.update_xaxes(title="time in the video (h:min:s)", row=len(panels))
+    figure.update_xaxes(title="time in the video (h:min:s)", **cells[-1])
     figure.update_layout(bargap=0)
     return figure
 
 
 def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
     likely = found.probabilities.iloc[:, :_CLASSES]
-    names = [text(name) for name in likely.columns]
-    panels = [
+    names = [draw.text(name) for name in likely.columns]
+    strips = [
         _Panel(
             title="probability of each class", rows="", bar="probability (0 to 1)", labels=names,
             values=likely.to_numpy(np.float64).T,
@@ -113,7 +115,7 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
         )
     ]  # fmt: skip
     against = _explained(found)
-    panels.append(
+    strips.append(
         _Panel(
             title=f"evidence: {against}", labels=["margin"], rows="logits",
             pixels=_PIXELS["line"], scale=None,
@@ -122,7 +124,7 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
     )  # fmt: skip
     if found.evidence is not None:
         values = found.evidence.T
-        panels.append(
+        strips.append(
             _Panel(
                 title="evidence by the window's token frames", rows="frame", values=values,
                 labels=[str(frame) for frame in range(len(values))],
@@ -139,7 +141,7 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
     reach = float(np.quantile(finite, 0.995)) if finite.size else 0.0
     for direction in delta["direction"].values.tolist():
         layers = delta["layer"].values.tolist()
-        panels.append(
+        strips.append(
             _Panel(
                 title=f"step size delta, {direction} scan, against each layer's median",
                 labels=[str(layer) for layer in layers], rows="layer",
@@ -151,7 +153,7 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
                 raw=delta.sel(direction=direction).values.T,
             )
         )  # fmt: skip
-    return panels
+    return strips
 
 
 def _explained(found: Timeline) -> str:
@@ -160,7 +162,7 @@ def _explained(found: Timeline) -> str:
     for what, otherwise in (("target", "most probable class"), ("minus", "runner-up")):
         chosen = found.settings.get(what)
         chosen = found.class_name(chosen) if isinstance(chosen, int) else chosen
-        words.append(f"logit of {text(chosen)}" if chosen else f"logit of the {otherwise}")
+        words.append(f"logit of {chosen}" if chosen else f"logit of the {otherwise}")
     return " less ".join(words)
 
 
@@ -193,7 +195,7 @@ def _time(seconds: float) -> float:
 
 def _heatmap(
     figure: go.Figure,
-    row: int,
+    cell: draw.Cell,
     panel: _Panel,
     values: NDArray[np.float32],
     spans: NDArray[np.float64],
@@ -210,34 +212,38 @@ def _heatmap(
     raw = None
     if panel.raw is not None:
         raw = np.concatenate([_means(panel.raw, groups), blank], 1)[:, columns]
-    figure.add_heatmap(
-        z=np.concatenate([values, blank], 1)[:, columns], x=edges, y=np.arange(len(panel.labels)),
-        customdata=raw, coloraxis=_color_axis(row), hoverongaps=False, row=row, col=1,
-        hovertemplate=f"%{{x|{_CLOCK}}}<br>{panel.hover}<extra></extra>",
+    draw.add_heat(
+        figure, np.concatenate([values, blank], 1)[:, columns], f"%{{x|{_CLOCK}}}", panel.hover,
+        x=edges, y=np.arange(len(panel.labels)), customdata=raw, gap=0,
+        coloraxis=_color_axis(cell["row"]), **cell,
     )  # fmt: skip
-    every = math.ceil(len(panel.labels) * 12 / panel.pixels)
+    every = math.ceil(len(panel.labels) * 16 / panel.pixels)
     figure.update_yaxes(
         tickvals=list(range(0, len(panel.labels), every)), ticktext=panel.labels[::every],
-        range=[len(panel.labels) - 0.5, -0.5], title=panel.rows, row=row,
+        range=[len(panel.labels) - 0.5, -0.5], title=panel.rows, **cell,
     )  # fmt: skip
 
 
 def _line(
     figure: go.Figure,
-    row: int,
+    cell: draw.Cell,
     panel: _Panel,
     values: NDArray[np.float32],
     spans: NDArray[np.float64],
 ) -> None:
-    figure.add_scatter(
-        x=[_time(at) for at in spans.mean(1)], y=values[0], mode="lines+markers", row=row, col=1,
-        line={"color": "#4d6a8a", "width": 1.5}, marker={"size": 3}, showlegend=False,
-        hovertemplate=f"%{{x|{_CLOCK}}}<br>{panel.hover}<extra></extra>",
+    draw.add_line(
+        figure, [_time(at) for at in spans.mean(1)], values[0], "margin", f"%{{x|{_CLOCK}}}",
+        panel.hover, color=draw.ACCENT, width=1.5, marker={"size": 3}, legend=False, **cell,
     )  # fmt: skip
-    figure.update_yaxes(title=panel.rows, zeroline=True, zerolinecolor="#888888", row=row, **_GRID)
+    figure.update_yaxes(title=panel.rows, **cell, **draw.GRID, **draw.ZERO)
 
 
-def _hatch(figure: go.Figure, row: int, found: Timeline, reach: tuple[float, float] | None) -> None:
+def _hatch(
+    figure: go.Figure,
+    cell: draw.Cell,
+    found: Timeline,
+    reach: tuple[float, float] | None,
+) -> None:
     """Hatch the windows that failed; neighbors with the same reason are one."""
     failed = [segment for segment in found.segments() if segment.reason][:MAX_COLUMNS]
     if not failed:
@@ -246,9 +252,10 @@ def _hatch(figure: go.Figure, row: int, found: Timeline, reach: tuple[float, flo
     figure.add_bar(
         x=[_time((s.start + s.end) / 2) for s in failed],
         width=[1000 * (s.end - s.start) for s in failed],
-        y=[high - low] * len(failed), base=low, row=row, col=1, showlegend=False,
-        marker={"color": "#eeeeee", "pattern": _HATCH, "line_width": 0},
-        hovertext=[f"{text(s.reason)} ({s.windows} windows)" for s in failed], hoverinfo="text",
+        y=[high - low] * len(failed), base=low, showlegend=False, **cell,
+        marker={"color": _HATCH["bgcolor"], "pattern": _HATCH, "line_width": 0},
+        hovertext=[f"{draw.text(s.reason)} ({s.windows} windows)" for s in failed],
+        hoverinfo="text",
     )  # fmt: skip
 
 
@@ -263,9 +270,11 @@ def _empty(title: str, found: Timeline) -> go.Figure:
     reasons = list(dict.fromkeys(segment.reason for segment in found.segments()))
     words = "No window was watched yet."
     if reasons:
-        words = f"Every window failed: {text(reasons[0])}"
+        words = f"Every window failed: {reasons[0]}"
         words += f", and {len(reasons) - 1} other reasons." if len(reasons) > 1 else "."
-    figure = new_figure(title, 200)
+    figure = draw.new_figure(title, 90)
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    figure.add_annotation(text=words, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    figure.add_annotation(
+        text=draw.wrapped(words, 90), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False
+    )
     return figure

@@ -121,11 +121,15 @@ class ClipPlayer(anywidget.AnyWidget):
             atomic_write(path, page)
         return page
 
-    def to_png(self, path: str | Path | None = None) -> bytes:
+    def to_png(self, path: str | Path | None = None, theme: str = "light") -> bytes:
         """Return all frames with the present overlay and its legend as one PNG picture.
 
         Args:
             path: Also write the picture there.
+            theme: "light" or "dark".
+
+        Raises:
+            ValueError: another theme.
         """
         item = self._overlays.get(self.overlay)
         numbers = range(self._clip.num_frames)
@@ -135,7 +139,7 @@ class ClipPlayer(anywidget.AnyWidget):
         ]
         labels = [f"{i} · {self.seconds[i]:.2f} s" for i in numbers]
         buffer = io.BytesIO()
-        contact_sheet(pictures, labels, item).save(buffer, "PNG", optimize=True)
+        contact_sheet(pictures, labels, item, theme=theme).save(buffer, "PNG", optimize=True)
         if path is not None:
             atomic_write(path, buffer.getvalue())
         return buffer.getvalue()

@@ -7,6 +7,8 @@ import json
 import ipywidgets
 import plotly.graph_objects as go
 
+from vmamba_explore.view.figures.layout import CONFIG, STYLE
+
 MIMETYPE = "application/vnd.plotly.v1+json"
 
 
@@ -21,10 +23,8 @@ class StaticFigure(ipywidgets.Output):
         """Replace what is shown, from any thread; None shows nothing."""
         shown = []
         if figure is not None:
-            words = str(figure.layout.title.text or "a figure")
-            content = json.loads(figure.to_json())
-            content["layout"].pop("width", None)  # as wide as its place, which may be narrow
-            content["config"] = {"responsive": True, "displaylogo": False}
-            data = {MIMETYPE: content, "text/plain": words}
-            shown.append({"output_type": "display_data", "data": data, "metadata": {}})
+            title = str(figure.layout.title.text or "a figure")
+            content = {**json.loads(figure.to_json()), "config": CONFIG}
+            for data in (STYLE, {MIMETYPE: content, "text/plain": title}):
+                shown.append({"output_type": "display_data", "data": data, "metadata": {}})
         self.set_trait("outputs", tuple(shown))

@@ -26,8 +26,8 @@ def test_every_line_is_drawn_in_its_panel_with_its_legend():
     figure = courses("<b>", {"u (V)": {"u": u}, "h (no unit)": {"<i>": h, "u": 2 * u}})
     assert [trace.name for trace in figure.data] == ["u", "&lt;i&gt;", "u"]
     assert list(figure.data[2].y) == [0, 2, 4, 6] and list(figure.data[2].x) == [0, 1, 2, 3]
-    assert [trace.legend for trace in figure.data] == ["legend", "legend2", "legend2"]
-    assert figure.layout.legend.y == 1 > figure.layout.legend2.y
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y2"]
+    assert [trace.showlegend for trace in figure.data] == [True, True, False]
     assert figure.layout.title.text == "&lt;b&gt;"
 
 

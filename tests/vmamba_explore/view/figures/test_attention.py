@@ -1,35 +1,13 @@
 """Figures of hidden attention: what they draw stands where it belongs, with units and residual."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
-import xarray as xr
+from figure_examples import TOKENS, make_matrix, make_shares
 
-from vmamba_explore.analysis.attention_matrix import AttentionMatrix
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
-from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.figures import attention
-
-LABELS = TokenLabels(TokenGrid(2, 2, 3, "middle"), 2)
-
-
-def make_shares(residual=0.0):
-    values = np.array([[0.9, -0.1, 0.2], [0.0, 1.0, 0.0]])
-    coords = {"target": ["0", "1"], "source": ["0", "1", "offset"]}
-    return xr.DataArray(values, coords, ("target", "source"), attrs={"residual": residual})
-
-
-def make_matrix(seqlen_factor=1, residual=0.0, values=None):
-    grid = TokenGrid(2, 2, 3 * seqlen_factor, "middle")
-    if values is None:
-        values = torch.arange(grid.seqlen**2, dtype=torch.float32).view(1, grid.seqlen, -1) - 20
-    return AttentionMatrix(
-        values, 3, "both", "mean weight", residual, dataclasses.replace(LABELS, grid=grid)
-    )
 
 
 @pytest.mark.parametrize(("residual", "shown"), [(3e-7, False), (2.5e-3, True)])
@@ -86,7 +64,7 @@ def test_layers_have_a_bar_for_each_direction(grid_map):
 def test_a_rollout_shows_both_of_its_parts():
     parts = torch.tensor([[[0.25, 0.75]], [[0.5, 0.5]]])
     rollout = Rollout(
-        torch.full((2, 1, 13), 1 / 13), parts, parts / 2, 4, (0,), ("forward", "backward"), LABELS
+        torch.full((2, 1, 13), 1 / 13), parts, parts / 2, 4, (0,), ("forward", "backward"), TOKENS
     )
     figure = attention.rollout_parts(rollout, clip=1)
     assert [list(bar.y) for bar in figure.data] == [[0.5], [0.5], [0.25], [0.25]]

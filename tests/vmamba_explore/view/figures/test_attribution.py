@@ -3,24 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from figure_examples import make_attribution
 
-from vmamba_explore.attribution.result import Attribution, Cost
 from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.figures import attribution as draw
-
-GRID = TokenGrid(8, 4, 4, "front")
-
-
-def make_attribution(scale=1.0, grid=GRID, batch=1, tubelet=2):
-    """A map whose values grow over the tokens, half of them negative, and a large class token."""
-    values = scale * torch.linspace(-0.5, 1.0, grid.seqlen).repeat(batch, 1)
-    values[:, 0] = 99.0
-    return Attribution(
-        values, "made", {}, torch.zeros(batch), torch.ones(batch), None, None, Cost(),
-        TokenLabels(grid, tubelet),
-    )  # fmt: skip
 
 
 def heatmaps(figure):

@@ -16,7 +16,7 @@ def test_every_frame_is_shown_with_its_time(clip):
     figure = frames(clip)
     assert len(figure.layout.images) == 16
     assert captions(figure)[:2] == ["0 · 0.00 s", "1 · 0.12 s"]
-    assert figure.layout.width <= 1000 and len(figure.to_json()) < 60_000
+    assert len(figure.to_json()) < 60_000
 
 
 def test_a_long_clip_is_thinned_from_its_first_frame_to_its_last(clip):

@@ -41,10 +41,7 @@ def test_cells_are_square_and_the_first_row_is_on_top(grid_map):
 def test_axis_titles_carry_their_unit(grid_map):
     layout = delta_maps(grid_map()).layout
     assert layout.xaxis.title.text == "start of the token frame (s)"
-    assert (
-        list(layout.xaxis.ticktext)
-        == ["0.00", "0.25", "0.50", "0.75", "1.00", "1.25", "1.50", "1.75"] * 2
-    )
+    assert list(layout.xaxis.ticktext) == ["0.00", "0.50", "1.00", "1.50"] * 2
     assert (layout.yaxis.title.text, list(layout.yaxis.ticktext)) == ("layer", ["0", "1", "2"])
 
 
@@ -85,7 +82,7 @@ def test_a_figure_of_24_layers_of_14_x_14_tokens_weighs_about_a_megabyte():
     values = np.random.default_rng(0).random((24, 2, 8, 14, 14), np.float32)
     delta = xr.DataArray(values, dims=("layer", "direction", "frame", "row", "col"))
     figure = delta_maps(delta)
-    assert len(figure.to_json()) < 1_100_000 and figure.layout.width <= 1000
+    assert len(figure.to_json()) < 1_100_000
 
 
 def test_a_dim_too_many_or_an_empty_one_is_refused(grid_map):

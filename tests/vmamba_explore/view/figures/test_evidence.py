@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from figure_examples import FRAMES, WINDOW, curve, parts
 
-from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logit_parts import LogitParts
-from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.evidence import (
     crossings,
@@ -15,25 +13,6 @@ from vmamba_explore.view.figures.evidence import (
     evidence_curves,
     logit_parts,
 )
-
-LABELS = TokenLabels(TokenGrid(4, 1, 2), 2)
-WINDOW = (2, 5)  # clip frames: all of token frames 1 and 2
-
-
-def curve(kind="prefix", removal="dropped"):
-    values = torch.tensor([[0.0, 1.0, 6.0, 8.0], [0.0, 0.0, 0.0, 0.0]])
-    return EvidenceCurve(values if kind == "prefix" else values.flip(1), kind, removal, LABELS)
-
-
-def parts(error=0.0):
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(2, 4, 2, 9, generator=generator)
-    offset, embedding = torch.ones(2, 4, 2), torch.full((2, 9), 0.5)
-    logit = tokens.sum((1, 2, 3)) + offset.sum((1, 2)) + embedding.sum(1) + 0.25
-    steps = {"forward": torch.arange(9), "backward": torch.arange(9).flip(0)}
-    bias = torch.full((2,), 0.25)
-    logit = logit + error * logit.abs().clamp_min(1)
-    return LogitParts(tokens, offset, embedding, bias, logit, steps, LABELS)
 
 
 def shaded(figure):
@@ -113,7 +92,7 @@ def test_one_direction_gets_one_map():
     both = parts()
     alone = LogitParts(
         both.tokens[:, :, :1], both.offset[:, :, :1], both.embedding, both.bias, both.logit,
-        {"forward": both.steps["forward"]}, LABELS,
+        {"forward": both.steps["forward"]}, FRAMES,
     )  # fmt: skip
     kinds = [trace.type for trace in logit_parts(alone, window=WINDOW).data]
     assert kinds == ["heatmap", "bar", "bar", "bar"]

@@ -2,25 +2,15 @@
 
 import pytest
 import torch
+from figure_examples import make_faithfulness
 
-from vmamba_explore.attribution.curves import Faithfulness, RandomControl, RemovalCurve
+from vmamba_explore.attribution.curves import RandomControl
 from vmamba_explore.attribution.sanity import WeightRandomization
 from vmamba_explore.view.figures import faithfulness as scores
 
 
 def traces(figure, name):
     return [trace for trace in figure.data if trace.name == name]
-
-
-def make_faithfulness(height):
-    """Two clips; the curves are straight, from `height` (clip 0) or twice that (clip 1) to 0."""
-    fractions = torch.tensor([[0.0, 0.5, 1.0]] * 2)
-    down = height * torch.tensor([[2.0, 1.0, 0.0], [4.0, 2.0, 0.0]])
-    curves = [
-        RemovalCurve(kind, "morf", "tubelets", "blur", fractions, values, values / 10)
-        for kind, values in (("deletion", down), ("insertion", down.flip(1)))
-    ]
-    return Faithfulness(*curves)
 
 
 def test_curves_are_means_over_clips_unless_one_is_asked_for():

@@ -5,10 +5,10 @@ import pytest
 import xarray as xr
 
 from vmamba_explore.view.colors import DIVERGING, SEQUENTIAL, Scale
+from vmamba_explore.view.figures import layout
 from vmamba_explore.view.figures.layout import (
     add_logarithmic_colors,
     color_axis,
-    mosaic,
     new_figure,
     small_integers,
     text,
@@ -16,19 +16,52 @@ from vmamba_explore.view.figures.layout import (
 )
 
 
-def test_a_mosaic_holds_every_tile_at_its_place():
-    tiles = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
-    board = mosaic(tiles)
-    assert board.values.shape == (2 * 4 + 1, 3 * 5 + 2)
-    assert np.array_equal(board.values[5:9, 12:17], tiles[1, 2].astype(np.float32))
-    assert board.places[6, 13].tolist() == [1, 2, 1, 1]
-    assert np.isnan(board.values[4]).all() and np.isnan(board.values[:, 5]).all()
-    assert board.x.tolist() == [2, 8, 14] and board.y.tolist() == [1.5, 6.5]
-
-
 def test_html_in_words_becomes_text():
     assert text("<b>a</b> & b") == "&lt;b&gt;a&lt;/b&gt; &amp; b"
     assert new_figure("<i>x", 100).layout.title.text == "&lt;i&gt;x"
+
+
+def test_a_figure_is_shown_after_the_style_of_its_ink(monkeypatch):
+    shown = []
+    monkeypatch.setattr(layout, "display", lambda output, raw: shown.append(output["text/html"]))
+    monkeypatch.setattr(layout.pio, "show", lambda figure, config: shown.append(config))
+    new_figure("x", 100)._ipython_display_()
+    assert layout.THEME_CSS in shown[0] and shown[1]["responsive"]
+
+
+def test_the_style_finds_the_ink_as_a_browser_writes_it():
+    red, green, blue = bytes.fromhex(layout.INK[1:])
+    assert f"fill: rgb({red}, {green}, {blue})" in layout.THEME_CSS
+    assert f"stroke: rgb({red}, {green}, {blue})" in layout.THEME_CSS
+
+
+def test_a_long_title_and_a_note_make_room_for_themselves():
+    short, long = new_figure("x", 100), new_figure("many words " * 12, 100, "a note")
+    assert long.layout.title.text.count("<br>") == 2
+    assert "<sup>a note</sup>" in long.layout.title.text
+    room = long.layout.margin.t - short.layout.margin.t
+    assert room > 0 and room == long.layout.height - short.layout.height
+
+
+def test_panels_stand_line_by_line_with_titles_that_fit():
+    figure, cells = layout.panels("x", ["a", "many words " * 6, "c"], 100, columns=2)
+    assert cells == [{"row": 1, "col": 1}, {"row": 1, "col": 2}, {"row": 2, "col": 1}]
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[0] == "a" and max(map(len, titles[1].split("<br>"))) <= 42
+
+
+def test_lines_without_words_for_their_hover_have_none():
+    figure = new_figure("x", 100)
+    layout.add_line(figure, [1], [2], "<a>")
+    layout.add_line(figure, [1], [2], "b", "one", "two")
+    assert figure.data[0].hoverinfo == "skip" and figure.data[0].name == "&lt;a&gt;"
+    assert figure.data[1].hovertemplate == "one<br>two<extra></extra>"
+
+
+@pytest.mark.parametrize("clip", [-1, 2])
+def test_a_clip_that_there_is_not_is_refused(clip):
+    with pytest.raises(ValueError, match=f"x: there is no clip {clip} in this batch of 2"):
+        layout.check_clip("x", clip, 2)
 
 
 def test_a_color_axis_begins_and_ends_with_the_scale():

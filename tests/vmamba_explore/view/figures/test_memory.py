@@ -2,72 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 
-from vmamba_explore.analysis.delta_contrast import DeltaContrast
 from vmamba_explore.analysis.look_back import LookBackCourse
 from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures import memory
-
-
-@pytest.fixture
-def lives(grid_map):
-    """Return half-lives of which those in the last two frames are censored."""
-    tokens = (1 + 100 * grid_map()).round().assign_attrs(unit="tokens")
-    censored = xr.zeros_like(tokens, bool)
-    censored[:, :, -2:] = True
-    frames = (tokens // 16).assign_attrs(unit="frames")
-    return HalfLives(tokens, frames, censored, censored.astype(float), 0.9, False)
-
-
-@pytest.fixture
-def course(grid_map):
-    """Return look-back distances of two groups of channels, and their ceiling."""
-    values = grid_map().mean(["row", "col"]).expand_dims(group=[0, 1])
-    values = values.transpose("layer", "direction", "group", "frame").copy()
-    values[:, :, 1] /= 10
-    values = values.assign_attrs(unit="tokens")
-    return LookBackCourse(values, 5 * values)
-
-
-@pytest.fixture
-def retention(grid_map):
-    """Return a retention that halves with every frame."""
-    like = grid_map().mean(["row", "col"])
-    lag = np.arange(8)[None] - np.arange(8)[:, None]
-    forward, backward = (np.where(n >= 0, 0.5 ** abs(n), np.nan) for n in (lag, -lag))
-    values = np.broadcast_to(np.stack([forward, backward]), (3, 2, 8, 8))
-    coords = {name: like[name] for name in ("layer", "direction", "frame", "seconds")}
-    dims = ("layer", "direction", "source", "frame")
-    return xr.DataArray(values, coords | {"source": np.arange(8)}, dims, name="retention")
-
-
-@pytest.fixture
-def similarity():
-    """Return a likeness of 0.5 in layer 0 and 0.1 in layer 2, beside shifts that give 0 to 0.2."""
-    null = np.linspace(0, 0.2, 41)[None].repeat(2, 0)
-    participation = xr.DataArray(
-        [[3.0, 4.0], [5.0, 6.0]],
-        {"layer": [0, 2], "direction": ["forward", "backward"]},
-        ("layer", "direction"),
-    )
-    cka = xr.DataArray([0.5, 0.1], {"layer": [0, 2]}, ("layer",))
-    shifts = xr.DataArray(null, {"layer": [0, 2], "shift": np.arange(41)}, ("layer", "shift"))
-    return StateSimilarity(participation, 127, cka, shifts, torch.arange(128))
-
-
-@pytest.fixture
-def contrast():
-    """Return a delta on moving tokens of 1, 2 and 3 times that on still ones."""
-    generator = np.random.default_rng(0)
-    shape, dims = (5, 3, 2), ("clip", "layer", "direction")
-    coords = {"clip": range(5), "layer": range(3), "direction": ["forward", "backward"]}
-    still = xr.DataArray(generator.gamma(2, 1, shape), coords, dims)
-    moving = still * xr.DataArray([1.0, 2.0, 3.0], {"layer": range(3)}, ("layer",))
-    return DeltaContrast(moving, still, 2 * still, 4 * still, still, still / still)
 
 
 def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
@@ -84,7 +24,7 @@ def test_a_censored_half_life_is_gray_and_says_at_least(lives, clip):
         assert gray.x0 == trace.x0 and set(np.asarray(gray.customdata)[hidden][:, 1]) == {6, 7}
     assert "gray: beyond the end of the scan" in figure.layout.title.text
     legend = figure.layout.coloraxis2.colorbar
-    assert "90 % quantile of the half-life (tokens)" in legend.title.text
+    assert "90 % quantile of the half-life<br>(tokens)" in legend.title.text
 
 
 def test_half_lives_in_frames_say_so_and_nothing_gray_is_drawn_without_need(lives):

@@ -4,30 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
+from figure_examples import make_conservation, make_flow
 
-from vmamba_explore.attribution.conservation import Conservation
-from vmamba_explore.attribution.relevance import RelevanceFlow
-from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.figures import relevance
-
-
-def make_conservation(logit=10.0, rules_off=()):
-    entries = {"tokens": 6.0, "class token": 1.0, "head.bias": -0.5, "layers.0.x": 3.0, "b": 0.5}
-    return Conservation(
-        {name: torch.tensor([0.0, value]) for name, value in entries.items()},
-        torch.tensor([0.0, logit]), torch.tensor([1.0, 11.0]), torch.zeros(2, 2), rules_off,
-    )  # fmt: skip
-
-
-def make_flow(cls=True):
-    frames = torch.arange(16, dtype=torch.float32).view(1, 2, 2, 4)
-    return RelevanceFlow(
-        frames, torch.full((1, 2, 2), -5.0) if cls else None, frames * 10, frames,
-        {"forward": (0, 1, 2, 3), "backward": (3, 2, 1, 0)}, make_conservation(),
-        TokenLabels(TokenGrid(4, 1, 1, "front" if cls else None), 2),
-    )  # fmt: skip
 
 
 def test_a_ledger_lists_the_largest_biases_and_ends_with_the_logit():

@@ -8,13 +8,6 @@ from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures import channel_states, state_norms
 
 
-@pytest.fixture
-def h(grid_map):
-    """Return states of one channel: direction, frame, row, col, state."""
-    layers = grid_map(signed=True, layers=5)
-    return layers.rename(layer="state").transpose("direction", "frame", "row", "col", "state")
-
-
 def test_norms_are_averaged_over_the_tokens_of_a_frame(grid_map):
     norms = grid_map()
     figure = state_norms(norms)

@@ -1,36 +1,10 @@
 """Figures of timelines: drawn where, hatched where, small however long the video is."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from figure_examples import made_timeline
 
-from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.view.figures.timeline import MAX_COLUMNS, timeline
-
-
-def made(count, layers=2, frames=0, failed=(), classes=3, **fields):
-    """A timeline of windows of a second each; some have failed."""
-    generator = np.random.default_rng(0)
-    table = {
-        "window": np.arange(count), "frame": np.arange(count) * 16,
-        "start": np.arange(count, dtype=float), "end": np.arange(count) + 1.0, "repeated": 0,
-        "reason": "", "name": "class 0", "margin": generator.normal(size=count),
-    }  # fmt: skip
-    for rank in (1, 2):
-        table[f"class_{rank}"] = generator.integers(0, classes, count).astype(float)
-        table[f"probability_{rank}"] = generator.random(count) / rank
-    for layer in range(layers):
-        for direction in ("forward", "backward"):
-            table[f"delta_{layer}_{direction}"] = generator.gamma(2, 0.1, count)
-    for frame in range(frames):
-        table[f"evidence_{frame}"] = generator.normal(size=count)
-    found = pd.DataFrame(table)
-    found["class_1"] = found["class_1"].where(found["class_2"] != found["class_1"], classes)
-    values = [name for name in found.columns if "_" in name or name == "margin"]
-    found.loc[list(failed), values] = np.nan
-    found.loc[list(failed), "reason"] = "damaged <b>here</b>"
-    found.loc[list(failed), "name"] = ""
-    return Timeline(found, "/a/<i>video.mp4", float(count), {"class_names": None}, **fields)
 
 
 def kinds(figure, kind):
@@ -47,7 +21,7 @@ def clock(values):
 
 
 def test_every_panel_has_a_column_for_each_window_at_its_time():
-    figure = timeline(made(5))
+    figure = timeline(made_timeline(5))
     maps = kinds(figure, "heatmap")
     assert len(maps) == 3  # classes, delta forward and backward
     for drawn in maps:
@@ -58,14 +32,14 @@ def test_every_panel_has_a_column_for_each_window_at_its_time():
 
 
 def test_evidence_by_frame_has_a_panel_where_it_was_asked_for():
-    assert "evidence by the window's token frames" not in titles(timeline(made(5)))
-    figure = timeline(made(5, frames=4))
+    assert "evidence by the window's token frames" not in titles(timeline(made_timeline(5)))
+    figure = timeline(made_timeline(5, frames=4))
     assert "evidence by the window's token frames" in titles(figure)
     assert len(kinds(figure, "heatmap")) == 4
 
 
 def test_windows_that_failed_are_hatched_with_their_reason_as_text_and_else_blank():
-    figure = timeline(made(6, failed=[2, 3]))
+    figure = timeline(made_timeline(6, failed=[2, 3]))
     bars = kinds(figure, "bar")
     assert len(bars) == 4  # every panel
     for bar in bars:
@@ -80,7 +54,7 @@ def test_windows_that_failed_are_hatched_with_their_reason_as_text_and_else_blan
 
 
 def test_delta_is_drawn_against_its_layers_median_and_told_as_it_is():
-    found = made(3)
+    found = made_timeline(3)
     found.table["delta_1_forward"] = [1.0, 2.0, 4.0]
     drawn = kinds(timeline(found), "heatmap")[1]
     assert np.asarray(drawn.z)[1].tolist() == [-1, 0, 1]
@@ -88,7 +62,7 @@ def test_delta_is_drawn_against_its_layers_median_and_told_as_it_is():
 
 
 def test_many_windows_are_drawn_as_means_in_less_than_a_megabyte():
-    found = made(20_000, layers=24, frames=8, failed=range(7, 20_000, 50), classes=400)
+    found = made_timeline(20_000, layers=24, frames=8, failed=range(7, 20_000, 50), classes=400)
     figure = timeline(found)
     assert len(figure.to_json()) < 1_000_000
     shown = kinds(figure, "heatmap")[0]
@@ -98,19 +72,19 @@ def test_many_windows_are_drawn_as_means_in_less_than_a_megabyte():
 
 
 def test_the_margin_is_named_for_what_it_is():
-    named = made(3)
+    named = made_timeline(3)
     named.settings.update({"class_names": ["a<", "b", "c"], "target": 0, "minus": "b"})
     assert "evidence: logit of a&lt; less logit of b" in titles(timeline(named))
     assert "evidence: logit of the most probable class less logit of the runner-up" in titles(
-        timeline(made(3))
+        timeline(made_timeline(3))
     )
 
 
 def test_where_nothing_can_be_drawn_words_say_why():
-    assert "No window was watched yet." in titles(timeline(made(0, finished=False)))
-    (words,) = titles(timeline(made(3, failed=[0, 1, 2])))
+    assert "No window was watched yet." in titles(timeline(made_timeline(0, finished=False)))
+    (words,) = titles(timeline(made_timeline(3, failed=[0, 1, 2])))
     assert words == "Every window failed: damaged &lt;b&gt;here&lt;/b&gt;."
 
 
 def test_a_part_of_a_video_says_that_it_is_one():
-    assert "not finished" in timeline(made(3, finished=False)).layout.title.text
+    assert "not finished" in timeline(made_timeline(3, finished=False)).layout.title.text
