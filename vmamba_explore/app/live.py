@@ -15,7 +15,7 @@ from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view.explorer.exploration import Token
 
 SIDES: dict[str, Literal["reads", "reaches"]] = {"reads": "reads", "read_by": "reaches"}
-"""What the explorer calls the rows and columns of hidden attention."""
+"""What the explorer calls the rows and columns of hidden attention, in the order of its terms."""
 
 
 class LiveRun:
@@ -39,9 +39,8 @@ class LiveRun:
                     continue
                 array = hidden_attention(self.trace, token, side=side, layers=[layer]).array()
                 found[name] = self._possible(array.isel(layer=0, drop=True), layer, token, side)
-        labels = {"reads": "reads", "read_by": "is read by"}
-        for name, array in found.items():
-            array.attrs = {"unit": "", "label": f"{labels[name]}: mean |weight|"}
+        for array in found.values():
+            array.attrs = {"unit": ""}
         return xr.Dataset(found)
 
     def _possible(self, array: xr.DataArray, layer: int, token: Token, side: str) -> xr.DataArray:

@@ -28,6 +28,46 @@ DIVERGING = (
 DIRECTION_COLORS = {"forward": "#0072b2", "backward": "#d55e00"}
 """One color per scan direction. Source: Okabe and Ito's blue and vermilion."""
 
+
+@dataclass(frozen=True)
+class Theme:
+    """Colors of a picture that is saved for one theme.
+
+    Attributes:
+        background: Of the whole picture.
+        ink: Text and lines.
+        muted: What matters less.
+        grid: Rulers and borders.
+    """
+
+    background: str
+    ink: str
+    muted: str
+    grid: str
+
+
+THEMES = {
+    "light": Theme(background="#ffffff", ink="#222222", muted="#666666", grid="#d9d9d9"),
+    "dark": Theme(background="#111111", ink="#e8e8e8", muted="#a3a3a3", grid="#404040"),
+}
+"""The palette of each theme that `theme=` can name."""
+
+
+def theme_named(name: str, call: str) -> Theme:
+    """Return the palette of a theme.
+
+    Args:
+        name: "light" or "dark".
+        call: Begins the message of an error.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in THEMES:
+        raise ValueError(f"{call}: theme is {name!r}, expected {' or '.join(map(repr, THEMES))}.")
+    return THEMES[name]
+
+
 LEVELS = 255
 """Levels of a scale; its middle one, 127, is zero in the diverging scale."""
 

@@ -27,7 +27,7 @@ def test_it_is_found_in_the_package_itself():
 def test_a_file_and_the_name_of_a_model_are_enough():
     explorer = explore(data_dir() / "clips" / "right.mp4", progress=False)
     (side,) = explorer.explorations
-    assert isinstance(explorer, Explorer) and explorer.model_name == "motion-nano"
+    assert isinstance(explorer, Explorer) and explorer.view.sides[0].model == "motion-nano"
     assert side.classes[0][0] == side.target == "right"
     assert len(explorer.maps) == 7 and side.live is not None
     assert explorer.bytes_on_load() < 300_000

@@ -1,6 +1,8 @@
 // Saving: a picture of the view is made here, everything else by the kernel.
 
-const KINDS = ["PNG", "HTML", "GIF", "MP4", "CSV"];
+import { asBytes, element } from "../widgets/drawing.js";
+import { terms } from "./terms.js";
+import { PATIENCE } from "./view.js";
 
 // Draws what is seen of the explorer, but for its controls, into one picture.
 function paintedPicture(view) {
@@ -58,11 +60,11 @@ function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function createSaving(view) {
+export function createSaving(view) {
   const waiting = new Map(); // kinds by id
   const name = Math.random().toString(36).slice(2);
   let [count, timer] = [0, null];
-  const kinds = view.model.alone ? ["PNG"] : KINDS; // a page alone has no kernel to ask
+  const kinds = view.model.alone ? ["PNG"] : terms.files.map((kind) => kind.toUpperCase()); // a page alone has no kernel
   const buttons = kinds.map((kind) =>
     element("button", { type: "button", "aria-label": `save as ${kind}` }, kind),
   );
@@ -88,7 +90,7 @@ function createSaving(view) {
         "run the cell again; a busy kernel may still answer.");
     }, PATIENCE);
     view.model.save_changes(); // what is saved is the present state
-    view.model.send({ save: id, kind: kind.toLowerCase() });
+    view.model.send({ save: id, kind: kind.toLowerCase(), theme: view.theme });
   }
 
   view.hear((content, buffers) => {
@@ -99,7 +101,7 @@ function createSaving(view) {
     download(content.name, new Blob([asBytes(buffers[0])], { type: content.mime }));
     view.say("saving", `saved ${content.name}`);
   });
-  buttons.forEach((button, i) => view.listen(button, "click", () => save(kinds[i])));
+  for (const [i, button] of buttons.entries()) view.listen(button, "click", () => save(kinds[i]));
 
   return { nodes: [node], update() {}, close: () => clearTimeout(timer) };
 }

@@ -67,8 +67,8 @@ class ScorePanel(ipywidgets.VBox):
         self.cancel.on_click(lambda _: self.stop())
         self.measured.observe(self._show_card, "value")
 
-    def draw(self) -> None:
-        """List the methods of the chosen side."""
+    def draw(self, *_: object) -> None:
+        """List the methods of the chosen side, whatever the view."""
         numbers = self._chosen()[1]
         known = numbers.methods()
         if self.methods.options != known:

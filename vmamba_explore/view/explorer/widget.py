@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import anywidget
 import traitlets
@@ -15,26 +15,23 @@ from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import Exploration, Token
 from vmamba_explore.view.explorer.export import AnyPath
 from vmamba_explore.view.explorer.packing import pack_answer, pack_maps, pack_side, pack_steps
+from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.vocabulary import (
+    BOTH,
+    DIFFERENCE,
+    FILES,
+    STATE,
+    TERMS,
+    heading,
+)
 from vmamba_explore.view.page import html_page
-from vmamba_explore.view.widgets.browser_code import read_code, standalone_fragment
-
-if TYPE_CHECKING:
-    from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
 
 _HERE = Path(__file__).parent
-CODE = (
-    "data.js", "path.js", "stage.js", "legend.js", "timeline.js", "strip.js", "query.js",
-    "saving.js", "controls.js", "explorer.js",
-)  # fmt: skip
-"""The explorer's JavaScript, in the order in which it is joined."""
-BOTH, DIFFERENCE = "both", "difference"
-_FILES = {
-    "html": "text/html",
-    "png": "image/png",
-    "gif": "image/gif",
-    "mp4": "video/mp4",
-    "csv": "text/csv",
-}
+
+
+Theme = Literal["light", "dark"]
 
 
 class WrongValueError(traitlets.TraitError, ValueError):
@@ -53,6 +50,7 @@ class Explorer(anywidget.AnyWidget):
         other: A second one to show in step, with the difference (other - exploration): another
             clip, the clip reversed, or the same clip through an edited model.
         quantity: The map to show first; None for the first one.
+        compact: Show the clip with its maps and nothing else (see `ClipPlayer`).
 
     Raises:
         ValueError: the two explorations do not fit together, or there is no such quantity.
@@ -73,8 +71,8 @@ class Explorer(anywidget.AnyWidget):
         speed: Of playing, as a factor.
     """
 
-    _css = read_code([_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css"])
-    _esm = read_code([_HERE.parent / "widgets" / "drawing.js", *(_HERE / name for name in CODE)])
+    _css = read_style(_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css")
+    _esm = read_code(_HERE / "explorer.js")
 
     sides = traitlets.List(traitlets.Dict()).tag(sync=True)  # one clip each, see pack_side
     maps = traitlets.List(traitlets.Dict()).tag(sync=True)  # what the maps are, see pack_maps
@@ -85,7 +83,10 @@ class Explorer(anywidget.AnyWidget):
     directions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     colors = traitlets.Dict().tag(sync=True)  # of the directions
     token_frames = traitlets.List(traitlets.Int()).tag(sync=True)  # of each clip frame
-    model_name = traitlets.Unicode().tag(sync=True)
+    grid = traitlets.List(traitlets.Int()).tag(sync=True)  # token frames, rows, columns
+    heading = traitlets.Unicode().tag(sync=True)
+    terms = traitlets.Dict(TERMS).tag(sync=True)
+    compact = traitlets.Bool(False).tag(sync=True)
     tables = traitlets.Bytes().tag(sync=True)  # red, green, blue: sequential, then diverging
 
     frame = traitlets.Int(0).tag(sync=True)
@@ -104,12 +105,13 @@ class Explorer(anywidget.AnyWidget):
         other: Exploration | None = None,
         *,
         quantity: str | None = None,
+        compact: bool = False,
     ) -> None:
         self.explorations = (exploration,) if other is None else (exploration, other)
         if other is not None:
             _check_pair(exploration, other)
         maps, levels = pack_maps(self.explorations)
-        first = exploration.first_clip_frames
+        directions = exploration.directions
         super().__init__(
             sides=[pack_side(side) for side in self.explorations],
             maps=maps,
@@ -117,16 +119,16 @@ class Explorer(anywidget.AnyWidget):
             steps=pack_steps(exploration),
             cls_steps=dict(exploration.cls_steps),
             layers=list(exploration.layers),
-            directions=list(exploration.directions),
+            directions=list(directions),
             colors=dict(DIRECTION_COLORS),
-            token_frames=[
-                int((first <= frame).sum()) - 1 for frame in range(exploration.clip.num_frames)
-            ],
-            model_name=exploration.model,
+            token_frames=exploration.token_frames,
+            grid=list(exploration.grid),
+            heading=heading(self.explorations),
+            compact=compact,
             tables=color_table(signed=False).tobytes() + color_table(signed=True).tobytes(),
-            quantity=maps[0]["name"] if quantity is None else quantity,
+            quantity=next((item["name"] for item in maps), "") if quantity is None else quantity,
             layer=exploration.layers[-1] if exploration.layers else 0,
-            direction=BOTH if len(exploration.directions) > 1 else exploration.directions[0],
+            direction=BOTH if len(directions) > 1 else "".join(directions),
         )
         self.on_msg(self._answer)
 
@@ -146,12 +148,12 @@ class Explorer(anywidget.AnyWidget):
     @traitlets.validate("direction")
     def _known_direction(self, proposal: dict[str, Any]) -> str:
         several = [BOTH, DIFFERENCE] if len(self.directions) > 1 else []
-        return _one_of("direction", proposal["value"], [*self.directions, *several])
+        return _one_of("direction", proposal["value"], [*self.directions, *several] or [""])
 
     @traitlets.validate("query")
     def _on_the_grid(self, proposal: dict[str, Any]) -> list[int]:
         place = list(proposal["value"])
-        shape = self.explorations[0].steps[self.directions[0]].shape
+        shape = self.explorations[0].grid
         inside = len(place) == 3 and all(
             0 <= n < size for n, size in zip(place, shape, strict=True)
         )
@@ -161,6 +163,12 @@ class Explorer(anywidget.AnyWidget):
                 "[] for what the logits are read from."
             )
         return place
+
+    @property
+    def view(self) -> ViewState:
+        """What is shown now."""
+        state = {name: getattr(self, name) for name in STATE}
+        return ViewState(self.explorations, **{**state, "query": tuple(self.query)})
 
     def ask(self, side: int, layer: int, token: Token) -> Any:
         """Return whom a token reads and who reads it (see `Live.attention`)."""
@@ -173,8 +181,6 @@ class Explorer(anywidget.AnyWidget):
 
     def numbers(self) -> NumbersPanel:
         """Return tabs of figures that follow this explorer: states, channels, memory, scores."""
-        from vmamba_explore.view.explorer.panels import NumbersPanel
-
         return NumbersPanel(self)
 
     def bytes_on_load(self) -> int:
@@ -197,37 +203,33 @@ class Explorer(anywidget.AnyWidget):
             path: Also write the page there.
             overwrite: Whether to replace a file.
         """
-        title = " and ".join(side.title for side in self.explorations)
-        page = html_page(f"{title}: {self.model_name}", self.to_fragment())
+        page = html_page(self.heading, self.to_fragment())
         self._write(page.encode(), path, "to_html", overwrite)
         return page
 
-    def to_png(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
+    def to_png(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
         """Return the present frame with its map, legend and evidence as a PNG picture.
 
         Args:
             path: Also write the picture there.
+            theme: "light" or "dark": background and ink.
             overwrite: Whether to replace a file.
         """
-        return self._write(export.png(self), path, "to_png", overwrite)
+        return self._write(export.png(self.view, theme), path, "to_png", overwrite)
 
-    def to_gif(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
-        """Return the same of all frames as an animated GIF, at the present speed.
+    def to_gif(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
+        """Return the same of all frames as an animated GIF, at the present speed; see `to_png`."""
+        return self._write(export.gif(self.view, theme), path, "to_gif", overwrite)
 
-        Args:
-            path: Also write the GIF there.
-            overwrite: Whether to replace a file.
-        """
-        return self._write(export.gif(self), path, "to_gif", overwrite)
-
-    def to_mp4(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
-        """Return the same as an H.264 film.
-
-        Args:
-            path: Also write the film there.
-            overwrite: Whether to replace a file.
-        """
-        return self._write(export.mp4(self), path, "to_mp4", overwrite)
+    def to_mp4(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
+        """Return the same as an H.264 film; see `to_png`."""
+        return self._write(export.mp4(self.view, theme), path, "to_mp4", overwrite)
 
     def to_csv(
         self,
@@ -287,11 +289,12 @@ class Explorer(anywidget.AnyWidget):
 
     def _saved(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         kind = str(content["kind"])
-        if kind not in _FILES:
-            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(_FILES)}.")
-        data = getattr(self, f"to_{kind}")()
+        if kind not in FILES:
+            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(FILES)}.")
+        themed = kind in ("png", "gif", "mp4") and "theme" in content
+        data = getattr(self, f"to_{kind}")(**({"theme": content["theme"]} if themed else {}))
         stem = re.sub(r"[^\w.-]+", "_", self.explorations[0].clip.source) or "clip"
-        reply = {"name": f"{stem}-explorer.{kind}", "mime": _FILES[kind]}
+        reply = {"name": f"{stem}-explorer.{kind}", "mime": FILES[kind]}
         return reply, [data.encode() if isinstance(data, str) else data]
 
     def _state(self) -> dict[str, Any]:
@@ -303,7 +306,7 @@ def _check_pair(one: Exploration, other: Exploration) -> None:
         ("clip frames", one.clip.num_frames, other.clip.num_frames),
         ("layers", one.layers, other.layers),
         ("directions", one.directions, other.directions),
-        ("token grids", *(next(iter(e.steps.values())).shape for e in (one, other))),
+        ("token grids", one.grid, other.grid),
     ):
         if mine != theirs:
             raise ValueError(

@@ -1,13 +1,9 @@
 // Which clip, with what beside it, through which model; run, watch, cancel (see chooser.py).
 
+import { element } from "./drawing.js";
+import { Sender } from "./upload.js";
+
 const ANSWER_SECONDS = 10;
-const WORDS = {
-  "": "nothing",
-  reversed: "the clip played backwards",
-  second: "another clip",
-  "mute forward": "the clip, forward scans muted",
-  "mute backward": "the clip, backward scans muted",
-};
 const PATH = ":path"; // of a menu; no bundled clip or model is called so
 const UPLOAD = ":upload";
 
@@ -49,7 +45,7 @@ function build(model) {
   const ui = {
     clip: clipField(model, "clip", "clip"),
     second: clipField(model, "second", "second clip"),
-    compare: menu(Object.entries(WORDS)),
+    compare: menu(Object.entries(model.get("comparisons"))),
     model: menu([
       ...model.get("models").map((name) => [name, name]),
       ...(model.get("allow_paths") ? [[PATH, "a folder or file …"]] : []),

@@ -3,7 +3,7 @@
 
 const KERNEL_SECONDS = 60; // it may be busy with another cell
 
-class Sender {
+export class Sender {
   constructor(model) {
     this.model = model;
     this.waiting = null; // {key, resolve, reject}
@@ -27,7 +27,10 @@ class Sender {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => this.stop("no kernel answers; run the cell again"), 1000 * KERNEL_SECONDS);
-      const end = (settle) => (value) => (clearTimeout(timer), settle(value));
+      const end = (settle) => (value) => {
+        clearTimeout(timer);
+        settle(value);
+      };
       this.waiting = { key: content.upload ?? content.piece, resolve: end(resolve), reject: end(reject) };
       this.model.send(content, undefined, piece ? [piece] : []);
     });

@@ -17,7 +17,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.panels import DELAY, NumbersPanel
-from vmamba_explore.view.explorer.tabs import side_names
+from vmamba_explore.view.explorer.vocabulary import side_titles
 from vmamba_explore.view.widgets.static_figure import MIMETYPE
 
 STATES, CHANNELS, MEMORY, SCORES = range(4)
@@ -169,7 +169,7 @@ def test_every_statistic_sorts_the_channels_it_lists(panel, statistic):
     channels = panel.tabs.children[CHANNELS]
     panel.tabs.selected_index = CHANNELS
     channels.statistic.value = statistic
-    found = panel.ask("channels", 1, "forward")
+    found = panel.answers.ask("channels", 1, "forward", side=0)
     listed = [number for _, number in channels.channel.options]
     assert listed == found.ranked(statistic).tolist()
     unit = STATISTICS[statistic].unit
@@ -194,14 +194,14 @@ def test_a_chosen_channel_stays_while_the_scan_does(panel, explorer):
 def test_memory_counts_all_states_and_says_the_median(panel):
     panel.tabs.selected_index = MEMORY
     memory = panel.tabs.children[MEMORY]
-    lives = panel.ask("half_lives", 1)
+    lives = panel.answers.ask("half_lives", 1, side=0)
     assert title(memory) == "How long the states of layer 1 last"
     assert f"forward: median {float(lives[0].median()):.3g} tokens" in memory.about.value
 
 
 def test_two_clips_are_in_one_picture_or_one_is_chosen(pair):
     panel = NumbersPanel(pair)
-    names = side_names(pair)
+    names = side_titles(pair.explorations)
     assert [name[:3] for name in names] == ["A: ", "B: "] and panel.side in panel.children
     lines = [t for t in figure(panel.tabs.children[STATES])["data"] if "lines" in t["mode"]]
     assert len(lines) == 4 and panel.side.disabled
@@ -265,7 +265,9 @@ def test_an_edited_side_has_numbers_but_no_score_card(sides):
 def test_scrubbing_in_a_kernel_draws_once(sides, monkeypatch):
     explorer = Explorer(sides[0])
     panel, drawn = NumbersPanel(explorer), []
-    monkeypatch.setattr(panel.tabs.children[STATES], "draw", lambda: drawn.append(explorer.frame))
+    monkeypatch.setattr(
+        panel.tabs.children[STATES], "draw", lambda view, *_: drawn.append(view.frame)
+    )
 
     async def scrub():
         for frame in range(1, 8):

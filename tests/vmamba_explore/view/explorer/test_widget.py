@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.explorer.widget import BOTH, DIFFERENCE
+from vmamba_explore.view.explorer.vocabulary import BOTH, DIFFERENCE
 
 
 class Answers:
@@ -175,7 +175,7 @@ def test_what_is_saved_is_named_after_the_clip_without_its_html(asked):
 def test_an_unknown_kind_of_file_is_refused_in_words(asked):
     reply, _, _ = asked(save=4, kind="__class__")
     assert reply["saved"] == 4
-    assert reply["error"].startswith("Explorer: cannot save as '__class__'; expected html, png")
+    assert reply["error"].startswith("Explorer: cannot save as '__class__'; expected png, html")
 
 
 def test_an_exported_page_says_that_nobody_can_be_asked(make_exploration):
