@@ -60,7 +60,9 @@ def test_every_control_and_picture_has_a_name(show):
             assert f'- {role} "{name}"' in snapshot
     nameless = explorer.locator("canvas:not([aria-label]):not([aria-hidden])")
     assert nameless.count() == 0
-    assert "- status" in snapshot and 'group "explorer: A: right.mp4 — B: right.mp4, back' in snapshot
+    assert (
+        "- status" in snapshot and 'group "explorer: A: right.mp4 — B: right.mp4, back' in snapshot
+    )
 
 
 def test_everything_is_reached_and_moved_by_keys_alone(notebook, show):

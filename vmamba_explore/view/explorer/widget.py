@@ -185,10 +185,9 @@ class Explorer(anywidget.AnyWidget):
 
     def bytes_on_load(self) -> int:
         """Return how many bytes the browser gets when the explorer is shown, code included."""
-        state = self._state()
-        data = _bytes_in(state)
-        text = json.dumps(state, default=lambda value: "")
-        return data + len(text) + len(self._esm.encode()) + len(self._css.encode())
+        buffers: list[int] = []
+        text = json.dumps(self._state(), default=lambda value: buffers.append(len(value)))
+        return sum(buffers) + sum(len(part.encode()) for part in (text, self._esm, self._css))
 
     def to_fragment(self) -> str:
         """Return the explorer as a piece of HTML that needs nothing else."""
@@ -326,11 +325,3 @@ def _one_of(trait: str, value: Any, known: list[Any]) -> Any:
             f"Explorer: {trait} is {value!r}, expected one of {', '.join(map(repr, known))}."
         )
     return value
-
-
-def _bytes_in(value: Any) -> int:
-    if isinstance(value, bytes):
-        return len(value)
-    if isinstance(value, dict):
-        value = list(value.values())
-    return sum(map(_bytes_in, value)) if isinstance(value, list) else 0

@@ -194,9 +194,6 @@ class ClipChooser(anywidget.AnyWidget):
             return
         if "upload" in content or "piece" in content:
             self._receive(content, buffers)
-        elif content.get("drop") in SLOTS:
-            self._inbox.drop(content["drop"])
-            self.uploads = {k: v for k, v in self.uploads.items() if k != content["drop"]}
         elif "run" in content and not self.busy:
             self.message, self.failed = "", False
             try:

@@ -1,10 +1,16 @@
-"""Explorations made of plain numbers: no model has run."""
+"""Explorations made of plain numbers, and those of a model that was never trained."""
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Exploration
 
 LAYERS, FRAMES, ROWS, COLS = (0, 3), 3, 2, 4
@@ -63,3 +69,16 @@ def make_exploration():
         return Exploration(**(fields | changes))
 
     return make
+
+
+@pytest.fixture(scope="package")
+def motion():
+    """Return a motion clip, and a function that explores one through an untrained model."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
+    )
+    model = VideoMamba(config).eval()
+    question = Question(target=1, quantities=["delta"], progress=False)
+    clip = MotionClips(3, num_frames=8, img_size=32)[0]
+    return clip, lambda clip, **options: gather(model, clip, question, **options)

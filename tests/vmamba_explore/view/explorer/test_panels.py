@@ -4,16 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-import torch
 from ipywidgets.widgets.widget import _instances
 
 from vmamba_explore.analysis.channels import STATISTICS
 from vmamba_explore.app.explore import backwards
-from vmamba_explore.app.gather import gather
-from vmamba_explore.app.question import Question
-from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.panels import DELAY, NumbersPanel
@@ -33,21 +27,11 @@ def no_running_loop():
 
 
 @pytest.fixture(scope="module")
-def sides():
+def sides(motion):
     """Explorations of a motion clip, forwards, backwards, and through an edited model."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
-    )
-    model = VideoMamba(config).eval()
-    clip = MotionClips(3, num_frames=8, img_size=32)[0]
-    question = Question(target=1, quantities=["delta"], progress=False)
-    edited = gather(model, clip, question, edit=lambda model: mute(model, "forward"))
-    return (
-        gather(model, clip, question, name="<b>forwards"),
-        gather(model, backwards(clip), question),
-        replace(edited, name="edited model"),
-    )
+    clip, explored = motion
+    edited = explored(clip, edit=lambda model: mute(model, "forward"), name="edited model")
+    return explored(clip, name="<b>forwards"), explored(backwards(clip)), edited
 
 
 @pytest.fixture
@@ -73,26 +57,12 @@ class Counted:
     def __init__(self, numbers):
         self.numbers, self.asked = numbers, []
 
-    def methods(self):
-        return self.numbers.methods()
+    def __getattr__(self, name):
+        def answer(*question):
+            self.asked.append((name, *question))
+            return getattr(self.numbers, name)(*question)
 
-    def truth(self):
-        return self.numbers.truth()
-
-    def score(self, methods, report=None):
-        return self.numbers.score(methods, report)
-
-    def states(self, layer, place=None):
-        self.asked.append(("states", layer, place))
-        return self.numbers.states(layer, place)
-
-    def channels(self, layer, direction):
-        self.asked.append(("channels", layer, direction))
-        return self.numbers.channels(layer, direction)
-
-    def half_lives(self, layer):
-        self.asked.append(("half_lives", layer))
-        return self.numbers.half_lives(layer)
+        return answer
 
 
 def figure(tab, number=0):
