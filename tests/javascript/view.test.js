@@ -47,12 +47,11 @@ async function asking(changes) {
   const sent = [];
   model.send = (content) => sent.push(content);
   for (const side of view.data.sides) side.live = true;
-  let hear;
-  model.on = (_, handler) => (hear = handler);
   const asker = createAsker(view);
-  const answer = (content, levels = 16) => {
+  const answer = (content) => {
     const maps = [{ name: "reads", shape: [1, 2, 2, 2, 2], ranges: [[0, 1]] }];
-    hear({ maps, ...content }, [new DataView(new ArrayBuffer(levels))]);
+    view.requests.hear({ maps, ...content }, [new DataView(new ArrayBuffer(16))]);
+    return new Promise(setImmediate); // until it was taken in
   };
   return { view, sent, asker, answer };
 }
@@ -62,8 +61,8 @@ test("sides are asked one after the other, and an answer is kept", async () => {
   asker.ask();
   assert.deepEqual(sent.map(({ side, layer, token }) => [side, layer, token]), [[0, 5, [1, 0, 1]]]);
   assert.equal(asker.state().asking, "pending");
-  answer({ answer: sent[0].ask });
-  answer({ answer: sent[1].ask });
+  await answer({ reply: sent[0].request });
+  await answer({ reply: sent[1].request });
   assert.equal(asker.state().asking, "answered");
   assert.equal(asker.state().found[1].reads.plane(0, "backward", 5, 1).length, 4);
   view.set("query", []);
@@ -76,12 +75,26 @@ test("sides are asked one after the other, and an answer is kept", async () => {
 test("an error is said, an answer to another view is not ours, and a page alone asks nobody", async () => {
   const { view, sent, asker, answer } = await asking({ query: [0, 0, 0] });
   asker.ask();
-  answer({ answer: "somebody else's" });
+  await answer({ reply: "somebody else's" });
   assert.equal(asker.state().asking, "pending");
-  answer({ answer: sent[0].ask, error: "no <b>answer</b>" });
+  await answer({ reply: sent[0].request, error: "no <b>answer</b>" });
   assert.deepEqual([asker.state().asking, asker.state().words], ["failed", "no <b>answer</b>"]);
   view.data.sides[0].live = false;
   asker.ask();
   assert.match(asker.state().words, /There is no model to ask here/);
-  asker.close();
+});
+
+test("a late answer is taken, and a view that closes waits for none", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { view, sent, asker, answer } = await asking({ query: [0, 0, 0] });
+  asker.ask();
+  context.mock.timers.tick(10_000);
+  assert.match(asker.state().words, /No kernel answers/);
+  await answer({ reply: sent[0].request });
+  assert.equal(asker.state().asking, "answered");
+  view.set("layer", 0);
+  asker.ask();
+  view.requests.close();
+  await new Promise(setImmediate);
+  assert.equal(view.requests.waiting.size, 0);
 });

@@ -135,7 +135,6 @@ export function createControls(view) {
     },
     close() {
       cancelAnimationFrame(request);
-      saving.close();
     },
   };
 }

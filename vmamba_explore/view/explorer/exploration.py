@@ -167,7 +167,8 @@ class Exploration:
     @property
     def grid(self) -> tuple[int, int, int]:
         """Token frames, rows and columns; a token for each clip frame where nothing tells."""
-        shapes = [array.shape for array in (*self.steps.values(), *self.maps.values())]
+        shapes = [steps.shape for steps in self.steps.values()]
+        shapes += [values.shape for values in self.maps.values()]
         for *_, frames, rows, cols in shapes:
             return frames, rows, cols
         return self.clip.num_frames, 1, 1

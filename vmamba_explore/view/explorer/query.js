@@ -20,9 +20,7 @@ const PAGE_ONLY =
 // Asks the kernel, one question at a time; of those waiting only the newest counts.
 export function createAsker(view) {
   const answers = new Map(); // by question
-  const asked = new Map(); // questions by id
-  const name = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
-  let [count, inFlight, timer, failed] = [0, null, null, null];
+  let [inFlight, failed] = [null, null];
 
   function questions() {
     const token = [...view.get("query")];
@@ -33,47 +31,36 @@ export function createAsker(view) {
   const key = (question) => JSON.stringify(question);
 
   // Sends the next question that has no answer yet.
-  function pursue() {
+  async function pursue() {
     const next = questions().find((question) => !answers.has(key(question)));
     if (!next || inFlight || failed?.key === key(next)) return view.touch("answer");
-    if (!view.data.sides[next.side].live) return fail(key(next), PAGE_ONLY);
-    inFlight = `${name} ${(count += 1)}`;
-    asked.set(inFlight, next);
-    timer = setTimeout(() => fail(key(next), NOBODY), PATIENCE);
-    view.model.send({ ask: inFlight, ...next });
+    if (!view.data.sides[next.side].live) return fail(next, PAGE_ONLY);
+    inFlight = next;
     view.touch("answer");
+    try {
+      keep(next, await view.requests.ask(next, PATIENCE, () => fail(next, NOBODY)));
+    } catch (error) {
+      fail(next, error.message);
+    }
+    if (inFlight === next) inFlight = null;
+    pursue();
   }
 
   function fail(question, words) {
-    clearTimeout(timer);
-    inFlight = null;
-    failed = { key: question, words };
+    if (inFlight === question) inFlight = null;
+    failed = { key: key(question), words };
     view.touch("answer");
   }
 
-  function hear(content, buffers) {
-    const question = asked.get(content.answer);
-    if (question === undefined) return;
-    asked.delete(content.answer);
-    if (content.answer === inFlight) {
-      clearTimeout(timer);
-      inFlight = null;
-    }
-    if (content.error !== undefined) {
-      fail(key(question), content.error);
-      return pursue();
-    }
-    const found = content.maps.map((map, i) => {
+  function keep(question, { maps, buffers }) {
+    const found = maps.map((map, i) => {
       const levels = { 0: asBytes(buffers[i]) };
       return [map.name, new Quantity(map, levels, view.data.directions, [question.layer])];
     });
     if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
     answers.set(key(question), Object.fromEntries(found));
     if (failed?.key === key(question)) failed = null; // late, but here
-    pursue();
   }
-
-  view.hear(hear);
 
   return {
     ask() {
@@ -89,9 +76,6 @@ export function createAsker(view) {
         return { asking: "failed", words: failed.words, found: null };
       }
       return { asking: "pending", words: "asking the model …", found: null };
-    },
-    close() {
-      clearTimeout(timer);
     },
   };
 }
@@ -253,7 +237,6 @@ export function createQuery(view) {
     },
     close() {
       clearTimeout(timer);
-      asker.close();
     },
   };
 }

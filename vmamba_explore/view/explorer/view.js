@@ -1,8 +1,9 @@
 // What the explorer's parts share: the traits, the data, what is pointed at, how to tell of a change.
 
+import { Requests } from "../widgets/requests.js";
 import { terms } from "./terms.js";
 
-export const PATIENCE = 10_000; // ms until we say that nobody answers
+export const PATIENCE = 10; // seconds until we say that nobody answers
 
 export class View {
   constructor(model, data, root, status) {
@@ -10,7 +11,7 @@ export class View {
     this.messages = new Map();
     this.changed = new Set();
     this.ended = new AbortController();
-    this.hearers = [];
+    this.requests = new Requests(model);
     this.request = null;
   }
 
@@ -96,6 +97,7 @@ export class View {
   }
 
   again() {
+    if (this.ended.signal.aborted) return; // what was asked may end later than the view
     this.request ??= requestAnimationFrame(() => this.flush());
   }
 
@@ -120,12 +122,6 @@ export class View {
     target.addEventListener(type, handler, { signal: this.ended.signal });
   }
 
-  // Listens to messages of the kernel.
-  hear(handler) {
-    this.hearers.push(handler);
-    this.model.on("msg:custom", handler);
-  }
-
   // Follows the traits, the size and the theme of the page; returns how to end that and all else.
   live() {
     const follow = terms.state.map((name) => [`change:${name}`, () => this.touch(name)]);
@@ -144,7 +140,7 @@ export class View {
     themes.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-name"] });
     return () => {
       for (const [event, handler] of follow) this.model.off(event, handler);
-      for (const handler of this.hearers) this.model.off("msg:custom", handler);
+      this.requests.close();
       this.ended.abort();
       sizes.disconnect();
       themes.disconnect();

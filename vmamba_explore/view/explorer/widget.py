@@ -266,16 +266,13 @@ class Explorer(anywidget.AnyWidget):
         return data
 
     def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        """Answer the browser: {"ask": id, "side", "layer", "token"} or {"save": id, "kind"}."""
-        if "ask" in content:
-            reply, answer = {"answer": content["ask"]}, self._asked
-        elif "save" in content:
-            reply, answer = {"saved": content["save"]}, self._saved
-        else:
+        """Answer the browser: {"request": id}, with "side", "layer", "token" or "kind", "theme"."""
+        if "request" not in content:
             return
+        reply = {"reply": content["request"]}
         packed: list[bytes] = []
         try:
-            more, packed = answer(content)
+            more, packed = self._saved(content) if "kind" in content else self._asked(content)
             reply |= more
         except Exception as error:  # shown where it was asked
             reply["error"] = f"{error}" or type(error).__name__

@@ -192,7 +192,7 @@ class ClipChooser(anywidget.AnyWidget):
         """Take a message from the browser; whatever is wrong with it becomes a message."""
         if not isinstance(content, dict):
             return
-        if "upload" in content or "piece" in content:
+        if "request" in content:
             self._receive(content, buffers)
         elif "run" in content and not self.busy:
             self.message, self.failed = "", False
@@ -205,23 +205,25 @@ class ClipChooser(anywidget.AnyWidget):
             self._on_cancel()
 
     def _receive(self, content: dict[str, Any], buffers: list[Any]) -> None:
-        key, slot = str(content.get("upload", content.get("piece"))), str(content.get("slot"))
+        """Begin an upload, {"key", "slot", "name", "size"}, or take a piece, {…, "start"}."""
+        reply = {"reply": content["request"]}
+        key, slot = str(content.get("key")), str(content.get("slot"))
         try:
-            if "upload" in content:
+            if "size" in content:
                 name = str(content.get("name"))[:200]
                 self.uploads = {k: v for k, v in self.uploads.items() if k != slot}
-                self._inbox.begin(slot, key, name, int(content.get("size", 0)))
+                self._inbox.begin(slot, key, name, int(content["size"]))
                 received = 0
             else:
                 piece = buffers[0] if buffers else b""
                 received = self._inbox.add(slot, key, int(content.get("start", 0)), piece)
         except UploadError as error:
-            self.send({"refused": key, "error": str(error)})
+            self.send({**reply, "error": str(error)})
             return
         file = self._inbox.file(slot)
         if file is not None:
             self.uploads = {**self.uploads, slot: file.name}
-        self.send({"received": key, "bytes": received})
+        self.send({**reply, "bytes": received})
 
 
 def _first_of(names: list[str]) -> dict[str, str]:

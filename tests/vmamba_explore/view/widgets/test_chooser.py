@@ -29,10 +29,10 @@ def hears(chooser, content, *buffers):
 
 
 def uploads(chooser, content=b"0123456789", slot="clip", name="film.mp4"):
-    hears(chooser, {"upload": "k", "slot": slot, "name": name, "size": len(content)})
+    hears(chooser, {"request": 1, "key": "k", "slot": slot, "name": name, "size": len(content)})
     for start in range(0, len(content), 4):
         piece = memoryview(content[start : start + 4])
-        hears(chooser, {"piece": "k", "slot": slot, "start": start}, piece)
+        hears(chooser, {"request": 2, "key": "k", "slot": slot, "start": start}, piece)
 
 
 def test_what_is_chosen_at_first_can_be_run(make_chooser):
@@ -66,9 +66,9 @@ def test_an_upload_is_acknowledged_piece_by_piece_and_chosen(make_chooser):
 
 def test_an_upload_that_is_refused_says_why(make_chooser):
     chooser = make_chooser(limit_mib=1)
-    hears(chooser, {"upload": "k", "slot": "clip", "name": "big.mp4", "size": 2**30})
-    hears(chooser, {"piece": "x", "slot": "clip", "start": 0}, memoryview(b"abc"))
-    assert [message["refused"] for message in chooser.sent] == ["k", "x"]
+    hears(chooser, {"request": 1, "key": "k", "slot": "clip", "name": "big.mp4", "size": 2**30})
+    hears(chooser, {"request": 2, "key": "x", "slot": "clip", "start": 0}, memoryview(b"abc"))
+    assert [message["reply"] for message in chooser.sent] == [1, 2]
     assert "1024 MiB is more than the 1 MiB" in chooser.sent[0]["error"]
 
 
