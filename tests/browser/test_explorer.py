@@ -36,24 +36,18 @@ def test_keys_move_everything(notebook, show):
     top = kernel_value(notebook, "one.layers[-1]")
     explorer.focus()
     seen = [drawn(explorer)]
-    for keys, state in (
-        (["ArrowRight", "ArrowRight"], {"frame": 2}),
-        (["ArrowLeft"], {"frame": 1}),
-        (["End"], {"frame": last}),
-        (["Home"], {"frame": 0}),
-        (["ArrowLeft"], {"frame": last}),
-        (["ArrowUp"], {"layer": top}),
-        (["ArrowDown"], {"layer": top - 1}),
-        (["d"], {"direction": "difference"}),
-        (["d"], {"direction": "forward"}),
-        (["q"], {"quantity": "state norm"}),
+    for key, state in (  # where every key leads, tests/javascript/moves.test.js has
+        ("ArrowRight", {"frame": 1}),
+        ("End", {"frame": last}),
+        ("ArrowDown", {"layer": top - 1}),
+        ("d", {"direction": "difference"}),
+        ("d", {"direction": "forward"}),
+        ("q", {"quantity": "state norm"}),
     ):
-        for key in keys:
-            explorer.press(key)
+        explorer.press(key)
         is_at(explorer, **state)
         seen.append(drawn(explorer))
-    assert seen[5] == seen[3] and seen[6] == seen[5]
-    assert len({str(each) for each in seen}) == len(seen) - 3, "a key changed a name, not a pixel"
+    assert len({str(each) for each in seen}) == len(seen), "a key changed a name, not a pixel"
     path = explorer.get_by_label("scan path")
     explorer.press("p")
     expect(path).to_be_checked()

@@ -1,23 +1,11 @@
 // Buttons, menus and keys; playing.
 
-import { element } from "../widgets/drawing.js";
+import { element, labelled, menu } from "../widgets/drawing.js";
 import { keysOf, step } from "./moves.js";
 import { createSaving } from "./saving.js";
 import { terms } from "./terms.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1];
-
-function labelled(words, control, there) {
-  const node = element("label", {}, element("span", {}, words), control);
-  node.hidden = !there; // where there is nothing to choose
-  return node;
-}
-
-function menu(name, options) {
-  const node = element("select", { "aria-label": name });
-  for (const [value, words] of options) node.append(element("option", { value }, words));
-  return node;
-}
 
 export function createControls(view) {
   const { data } = view;
@@ -31,25 +19,27 @@ export function createControls(view) {
   const ui = {
     play: element("button", { type: "button", "aria-label": "play" }, "▶"),
     frame: element("input", { type: "range", min: 0, max: last, step: 1, "aria-label": "frame" }),
-    speed: menu("speed", SPEEDS.map((speed) => [speed, `${speed} ×`])),
-    quantity: menu("quantity", quantities),
-    layer: menu("layer", data.layers.map((layer) => [layer, layer])),
-    direction: menu("direction", directions),
-    opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "opacity" }),
-    path: element("input", { type: "checkbox", "aria-label": "scan path" }),
-    scale: menu("scale", [["layer", "this layer's"], ["all", "all layers'"]]),
+    speed: menu(SPEEDS.map((speed) => [speed, `${speed} ×`]), { "aria-label": "speed" }),
+    quantity: menu(quantities),
+    layer: menu(data.layers.map((layer) => [layer, layer])),
+    direction: menu(directions),
+    opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05 }),
+    path: element("input", { type: "checkbox" }),
+    scale: menu([["layer", "this layer's"], ["all", "all layers'"]]),
     readout: element("button", { type: "button", "aria-label": "ask the read-out" }, "ask the read-out"),
   };
   const saving = createSaving(view);
-  const mapped = data.quantities.size > 0;
+  const ofMaps = [labelled("quantity", ui.quantity), labelled("opacity", ui.opacity)];
+  const ofScans = [
+    labelled("layer", ui.layer), labelled("direction", ui.direction),
+    labelled("scale", ui.scale, "colors span"), labelled("scan path", ui.path), ui.readout,
+  ];
+  for (const each of ofMaps) each.hidden = data.quantities.size === 0;
+  for (const each of ofScans) each.hidden = !view.scanned;
   const node = element("div", { class: "vmx-controls" },
     element("div", { class: "vmx-row" }, ui.play, ui.frame, ui.speed),
     element("div", { class: "vmx-row vmx-menus" },
-      labelled("quantity", ui.quantity, mapped), labelled("layer", ui.layer, view.scanned),
-      labelled("direction", ui.direction, view.scanned), labelled("colors span", ui.scale, view.scanned),
-      labelled("opacity", ui.opacity, mapped), labelled("scan path", ui.path, view.scanned),
-      ui.readout, ...saving.nodes));
-  ui.readout.hidden = !view.scanned;
+      ...ofMaps, ...ofScans, ...saving.nodes));
 
   let request = null; // the next tick while playing
   let [started, done] = [0, 0];

@@ -2,7 +2,7 @@
 
 import { asBytes, Board, element, outline } from "../widgets/drawing.js";
 import { Quantity, rangeInWords } from "./data.js";
-import { paneName, swatch } from "./stage.js";
+import { figureOf, paneName } from "./stage.js";
 import { terms } from "./terms.js";
 import { PATIENCE } from "./view.js";
 
@@ -132,8 +132,7 @@ export function createQuery(view) {
           const from = view.get("query").length ? 0 : side; // an answer is of one side
           const strip = { board, quantity, side, direction, from, ...tiles(width) };
           const words = reachable(strip) ? name : `${name}: nothing is within the scan's reach`;
-          const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, words));
-          column.append(element("figure", {}, caption, board.canvas));
+          column.append(figureOf(view, direction, words, board.canvas));
           drawFilm(strip);
           strips.push(strip);
         });

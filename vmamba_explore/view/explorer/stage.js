@@ -13,7 +13,7 @@ export function paneName(view, side, direction) {
 }
 
 // A direction's color as a small square; the text beside it keeps the theme's.
-export function swatch(view, direction) {
+function swatch(view, direction) {
   const colors = direction === terms.difference ? view.data.directions : [direction];
   return colors
     .filter((name) => name in view.data.colors)
@@ -22,6 +22,12 @@ export function swatch(view, direction) {
       square.style.background = view.data.colors[name];
       return square;
     });
+}
+
+// A picture of one direction under its name.
+export function figureOf(view, direction, name, canvas) {
+  const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, name));
+  return element("figure", {}, caption, canvas);
 }
 
 // The cell of a grid that lies over a box in the page, where a point is; null outside of it.
@@ -59,9 +65,9 @@ export function createStage(view) {
         class: "vmx-pane", width, height, role: "img", "data-side": side, "data-direction": direction,
       });
       const name = paneName(view, side, direction) || clip.title;
-      const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, name));
-      caption.hidden = !view.scanned && data.sides.length === 1; // the heading has that name already
-      return { side, direction, canvas, figure: element("figure", {}, caption, canvas), name };
+      const figure = figureOf(view, direction, name, canvas);
+      figure.firstChild.hidden = !view.scanned; // the heading has that name already
+      return { side, direction, canvas, figure, name };
     });
     const columns = data.sides.length > 1 ? view.sides(view.quantity !== null).length : panes.length;
     grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${WIDEST[columns] ?? 300}px))`;

@@ -136,19 +136,20 @@ class Explorer(anywidget.AnyWidget):
     def _inside(self, proposal: dict[str, Any]) -> int:
         return min(max(proposal["value"], 0), self.explorations[0].clip.num_frames - 1)
 
-    @traitlets.validate("quantity")
-    def _known_quantity(self, proposal: dict[str, Any]) -> str:
-        names = [item["name"] for item in self.maps]
-        return _one_of("quantity", proposal["value"], [*names, ""])
-
-    @traitlets.validate("layer")
-    def _known_layer(self, proposal: dict[str, Any]) -> int:
-        return _one_of("layer", proposal["value"], self.layers or [0])
-
-    @traitlets.validate("direction")
-    def _known_direction(self, proposal: dict[str, Any]) -> str:
+    @traitlets.validate("quantity", "layer", "direction")
+    def _known(self, proposal: dict[str, Any]) -> str | int:
+        name, value = proposal["trait"].name, proposal["value"]
         several = [BOTH, DIFFERENCE] if len(self.directions) > 1 else []
-        return _one_of("direction", proposal["value"], [*self.directions, *several] or [""])
+        known: list[Any] = {
+            "quantity": [*(item["name"] for item in self.maps), ""],
+            "layer": self.layers or [0],
+            "direction": [*self.directions, *several] or [""],
+        }[name]
+        if value not in known:
+            raise WrongValueError(
+                f"Explorer: {name} is {value!r}, expected one of {', '.join(map(repr, known))}."
+            )
+        return value
 
     @traitlets.validate("query")
     def _on_the_grid(self, proposal: dict[str, Any]) -> list[int]:
@@ -314,11 +315,3 @@ def _check_pair(one: Exploration, other: Exploration) -> None:
             f"Explorer: the two explorations have no map in common: {', '.join(one.maps)} and "
             f"{', '.join(other.maps)}."
         )
-
-
-def _one_of(trait: str, value: Any, known: list[Any]) -> Any:
-    if value not in known:
-        raise WrongValueError(
-            f"Explorer: {trait} is {value!r}, expected one of {', '.join(map(repr, known))}."
-        )
-    return value

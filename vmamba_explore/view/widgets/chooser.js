@@ -1,6 +1,6 @@
 // Which clip, with what beside it, through which model; run, watch, cancel (see chooser.py).
 
-import { element } from "./drawing.js";
+import { element, labelled, menu } from "./drawing.js";
 import { Sender } from "./upload.js";
 
 const ANSWER_SECONDS = 10;
@@ -9,15 +9,6 @@ const UPLOAD = ":upload";
 
 const size = (bytes) =>
   bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-
-function labelled(words, control) {
-  control.setAttribute("aria-label", words);
-  return element("label", {}, element("span", {}, words), control);
-}
-
-function menu(pairs) {
-  return element("select", {}, ...pairs.map(([value, words]) => element("option", { value }, words)));
-}
 
 // A clip's menu, and the field that its choice needs.
 function clipField(model, slot, words) {

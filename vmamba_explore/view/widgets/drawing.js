@@ -13,6 +13,16 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+// A control under its name, which stands beside it where it may be short.
+export function labelled(name, control, words = name) {
+  control.setAttribute("aria-label", name);
+  return element("label", {}, element("span", {}, words), control);
+}
+
+// pairs: value and words of each option.
+export const menu = (pairs, attributes) =>
+  element("select", attributes, ...pairs.map(([value, words]) => element("option", { value }, words)));
+
 export async function inflate(packed) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
