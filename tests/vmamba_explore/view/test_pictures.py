@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vmamba_explore.view.colors import MISSING, color_table
-from vmamba_explore.view.pictures import Overlay, contact_sheet, encode, thumbnail
+from vmamba_explore.view.pictures import Overlay, encode, thumbnail
 
 
 def test_a_small_frame_is_encoded_without_loss(clip):
@@ -72,11 +72,3 @@ def test_a_map_of_nothing_but_missing_values_draws_the_frame_alone(clip, grid_ma
     overlay = Overlay.from_map("delta", grid_map()[0, 0] * np.nan, 16)
     assert (overlay.levels == MISSING).all()
     assert (np.ptp(overlay.over(clip, 0, 1.0), axis=2) == 0).all()
-
-
-def test_a_contact_sheet_has_room_for_every_frame_and_the_legend(clip, grid_map):
-    overlay = Overlay.from_map("delta", grid_map(signed=True)[0, 0], 16)
-    alone = contact_sheet(list(clip.frames), [""] * 16)
-    sheet = contact_sheet(list(clip.frames), [""] * 16, overlay)
-    assert sheet.width == alone.width and sheet.height == alone.height + 56
-    assert (np.asarray(alone)[8:168, 8:168] == np.asarray(alone.crop((8, 8, 168, 168)))).all()
