@@ -1,4 +1,4 @@
-"""What a running kernel can still be asked about a clip that was explored."""
+"""LiveRun: hidden attention of an explored clip, computed on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LiveRun:
         self._edited = edited
 
     def attention(self, layer: int, token: Token) -> xr.Dataset:
-        """Return whom a token reads and who reads it; see `Live.attention`."""
+        """Return which tokens a token reads and which read it; see `Live.attention`."""
         found = {}
         with torch.no_grad(), self._edited():
             for name, side in SIDES.items():

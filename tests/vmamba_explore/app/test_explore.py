@@ -194,7 +194,7 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
         changes = {"frame": 3, "layer": 0, "direction": "difference", "query": [1, 2, 3]}
         say({"method": "update", "state": changes, "buffer_paths": []})
         for number, token in enumerate(([1, 2, 3], [], [9, 0, 0])):
-            ask = {"ask": number, "side": 1, "layer": 0, "token": token}
+            ask = {"request": number, "side": 1, "layer": 0, "token": token}
             say({"method": "custom", "content": ask})
         hear_answers(3)
         say({"method": "update", "state": {"layer": 99}, "buffer_paths": []})

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from vmamba_explore.app.live import SIDES
+from vmamba_explore.app.question import QUANTITIES
 from vmamba_explore.view.explorer.vocabulary import DIFFERENCE, DIRECTION_NAMES, SIDE_NAMES, TERMS
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -37,3 +39,8 @@ def test_no_module_spells_out_a_term_of_its_own(file):
     quoted = [DIFFERENCE, "forward", "backward", *TERMS["reading"]]
     assert [name for name in names if name in code] == []
     assert [key for key in quoted if f'"{key}"' in code] == []
+
+
+def test_the_maps_that_have_a_place_of_their_own_are_quantities_of_the_explorer():
+    assert {TERMS["norm"], TERMS["readout"]} <= set(QUANTITIES)
+    assert list(TERMS["reading"]) == list(SIDES)

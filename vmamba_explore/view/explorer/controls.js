@@ -1,6 +1,6 @@
 // Buttons, menus and keys; playing.
 
-import { element, labelled, menu } from "../widgets/drawing.js";
+import { element, labeled, menu } from "../widgets/drawing.js";
 import { keysOf, step } from "./moves.js";
 import { createSaving } from "./saving.js";
 import { terms } from "./terms.js";
@@ -29,10 +29,10 @@ export function createControls(view) {
     readout: element("button", { type: "button", "aria-label": "ask the read-out" }, "ask the read-out"),
   };
   const saving = createSaving(view);
-  const ofMaps = [labelled("quantity", ui.quantity), labelled("opacity", ui.opacity)];
+  const ofMaps = [labeled("quantity", ui.quantity), labeled("opacity", ui.opacity)];
   const ofScans = [
-    labelled("layer", ui.layer), labelled("direction", ui.direction),
-    labelled("scale", ui.scale, "colors span"), labelled("scan path", ui.path), ui.readout,
+    labeled("layer", ui.layer), labeled("direction", ui.direction),
+    labeled("scale", ui.scale, "colors span"), labeled("scan path", ui.path), ui.readout,
   ];
   for (const each of ofMaps) each.hidden = data.quantities.size === 0;
   for (const each of ofScans) each.hidden = !view.scanned;

@@ -1,4 +1,4 @@
-"""Exploration: every number that the explorer shows of one clip, as labelled arrays."""
+"""Exploration: every number that the explorer shows of one clip, as labeled arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Numbers(Protocol):
         """The attribution methods that `score` knows; empty where there is nothing to score."""
 
     def truth(self) -> npt.NDArray[np.bool_] | None:
-        """The tokens that show what decides, (frame, row, col); None where nobody knows."""
+        """The tokens that show what decides, (frame, row, col); None where that is unknown."""
 
     def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
         """Return the state in every token frame: dims direction, frame, channel, state.
@@ -61,10 +61,10 @@ class Numbers(Protocol):
 
 @runtime_checkable
 class Live(Protocol):
-    """What a running kernel can still be asked about a clip; a saved page has nobody to ask."""
+    """The live backend for hidden attention; a saved page has none."""
 
     def attention(self, layer: int, token: Token) -> xr.Dataset:
-        """Return whom a token reads, and who reads it, in one layer.
+        """Return which tokens a token reads, and which read it, in one layer.
 
         Args:
             layer: Block number.
@@ -181,7 +181,7 @@ class Exploration:
         return np.maximum(places, 0).tolist()
 
     def dataset(self) -> xr.Dataset:
-        """Return all maps and curves as one labelled dataset; names with "_" for spaces."""
+        """Return all maps and curves as one labeled dataset; names with "_" for spaces."""
         arrays = {
             name.replace(" ", "_"): values.rename(name.replace(" ", "_"))
             for name, values in {**self.maps, **self.curves}.items()

@@ -136,7 +136,7 @@ def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = F
 
     Raises:
         FileNotFoundError: its folder does not exist.
-        FileExistsError: there is something already, or something that is no Zarr store.
+        FileExistsError: something is there already, or something that is not a Zarr store.
         IsADirectoryError: a folder is in the place of the file.
     """
     path = Path(path)
@@ -150,7 +150,7 @@ def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = F
         raise FileExistsError(f"{call}: {path} exists already; overwrite=True replaces it.")
     if folder and path.exists() and not _is_store(path):
         raise FileExistsError(
-            f"{call}: {path} is no Zarr store, so it is not replaced; name another folder."
+            f"{call}: {path} is not a Zarr store, so it is not replaced; name another folder."
         )
     return path
 

@@ -39,11 +39,12 @@ class WrongValueError(traitlets.TraitError, ValueError):
 
 
 class Explorer(anywidget.AnyWidget):
-    """Look at a clip through the model: play it, lay any recorded quantity over it, ask a patch.
+    """Look at a clip through the model: play it, lay any recorded quantity over it, query a patch.
 
     Everything recorded is sent once, so the browser needs no Python to play, scrub and switch
-    layer, direction or quantity; it stays alive in a saved notebook and in the page that `to_html`
-    writes. Only a new patch's hidden attention is asked of the kernel (see `Exploration.live`).
+    layer, direction or quantity; it keeps working in a saved notebook and in the page that
+    `to_html` writes. Only the hidden attention of a new patch needs a kernel (see
+    `Exploration.live`).
 
     Args:
         exploration: What to show.
@@ -172,7 +173,7 @@ class Explorer(anywidget.AnyWidget):
         return ViewState(self.explorations, **{**state, "query": tuple(self.query)})
 
     def ask(self, side: int, layer: int, token: Token) -> Any:
-        """Return whom a token reads and who reads it (see `Live.attention`)."""
+        """Return which tokens a token reads and which read it (see `Live.attention`)."""
         live = self.explorations[side].live
         if live is None:
             raise ValueError(
@@ -250,7 +251,7 @@ class Explorer(anywidget.AnyWidget):
         return text
 
     def to_zarr(self, path: AnyPath, *, overwrite: bool = False) -> Path:
-        """Write all maps and curves, labelled, as a Zarr store; `xarray.open_zarr` reads it.
+        """Write all maps and curves, labeled, as a Zarr store; `xarray.open_zarr` reads it.
 
         Args:
             path: The store to write, a folder.

@@ -14,7 +14,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 // A control under its name, which stands beside it where it may be short.
-export function labelled(name, control, words = name) {
+export function labeled(name, control, words = name) {
   control.setAttribute("aria-label", name);
   return element("label", {}, element("span", {}, words), control);
 }

@@ -17,7 +17,7 @@ LAYERS, FRAMES, ROWS, COLS = (0, 3), 3, 2, 4
 SHAPE = (len(LAYERS), 2, FRAMES, ROWS, COLS)
 
 
-def labelled(values, **attrs):
+def labeled(values, **attrs):
     coords = {
         "frame": np.arange(FRAMES),
         "clip_frame": ("frame", 2 * np.arange(FRAMES)),
@@ -46,17 +46,17 @@ def make_exploration():
         )
         tokens = np.arange(FRAMES * ROWS * COLS).reshape(FRAMES, ROWS, COLS)
         curves = {
-            "seen from the start": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
-            "seen from the end": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+            "seen from the start": labeled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+            "seen from the end": labeled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
         }
         for curve, direction in zip(curves.values(), ("forward", "backward"), strict=True):
             curve.attrs = {"unit": "logits", "direction": direction}
         fields = {
             "clip": clip,
             "maps": {
-                "contribution": labelled(signed, unit="logits", about="What it adds."),
-                "delta": labelled(positive, unit="", log=True),
-                "relevance": labelled(random.normal(size=SHAPE[2:]), unit="logits"),
+                "contribution": labeled(signed, unit="logits", about="What it adds."),
+                "delta": labeled(positive, unit="", log=True),
+                "relevance": labeled(random.normal(size=SHAPE[2:]), unit="logits"),
             },
             "curves": curves,
             "classes": [("<i>right</i>", 0.75), ("left", 0.25)],

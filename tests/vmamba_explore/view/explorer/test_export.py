@@ -139,7 +139,7 @@ def test_a_zarr_store_replaces_a_store_and_nothing_else(explorer, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for path in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
-        with pytest.raises(FileExistsError, match="is no Zarr store, so it is not replaced"):
+        with pytest.raises(FileExistsError, match="is not a Zarr store, so it is not replaced"):
             explorer.to_zarr(path, overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
     explorer.to_zarr(tmp_path / "store")
