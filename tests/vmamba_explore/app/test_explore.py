@@ -205,7 +205,7 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
         (printed,) = run("print(sorted(heard))")
         assert printed.text.strip() == "['direction', 'frame', 'layer', 'query']"
     first, second, third = answers
-    assert [content["answer"] for content, _ in answers] == [0, 1, 2]
+    assert [content["reply"] for content, _ in answers] == [0, 1, 2]
     assert [m["name"] for m in first[0]["maps"]] == ["reads", "read_by"]
     assert [len(bytes(buffer)) for buffer in first[1]] == [2 * 64, 2 * 64]
     assert [m["name"] for m in second[0]["maps"]] == ["reads"]
