@@ -65,6 +65,16 @@ check: $(TEST_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-javascript; \
+	    else echo "JavaScript is not checked: there is no npm on this machine" >&2; fi
+
+.PHONY: check-javascript
+check-javascript: node_modules/.package-lock.json
+	npm run --silent lint
+	npm run --silent test
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@npm ci --silent --no-fund --no-audit
 
 .PHONY: notebooks
 notebooks: $(TEST_STAMP)

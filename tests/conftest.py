@@ -24,7 +24,7 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-REQUIRABLE = ("browser", "cxx", "triton")
+REQUIRABLE = ("browser", "cxx", "node", "triton")
 
 
 def pytest_configure() -> None:

@@ -81,7 +81,9 @@ def imports_of(code: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module or "")
-    return {name for name in found if name.partition(".")[0] in ("vmamba_explore", "vmamba_kernels")}
+    return {
+        name for name in found if name.partition(".")[0] in ("vmamba_explore", "vmamba_kernels")
+    }
 
 
 def code_cells(path: pathlib.Path) -> list[str]:

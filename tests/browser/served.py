@@ -161,6 +161,16 @@ def kernel_value(page, expression: str):
     return json.loads(page.evaluate(ASK, expression).encode().decode("unicode_escape"))
 
 
+def kernel_comes_to(page, expression: str, value) -> None:
+    """Wait until an expression in the kernel has a value; the page sends changes when it can."""
+    for _ in range(100):
+        found = kernel_value(page, expression)
+        if found == value:
+            return
+        page.wait_for_timeout(SECOND / 5)
+    raise AssertionError(f"{expression} is {found!r}, expected {value!r}")
+
+
 def kernel_does(page, code: str) -> None:
     """Run code in the kernel without a cell."""
     page.evaluate(TELL, code)

@@ -12,14 +12,14 @@ def page(browser, lab):
     context.close()
 
 
-def test_the_first_notebook_runs_and_its_player_moves_frame_and_overlay(page, screenshot):
+def test_the_first_notebook_runs_and_its_player_moves_frame_and_map(page, screenshot):
     run_all_cells(page)
-    player = page.locator(".vmx-player").first
+    player = page.locator(".vmx-compact").first
     player.wait_for(timeout=30 * SECOND)
     player.scroll_into_view_if_needed()
     page.wait_for_function("player => player.dataset.ready", arg=player.element_handle())
     canvas = player.locator("canvas").first
-    frame, overlay = player.get_attribute("data-frame"), player.get_attribute("data-overlay")
+    frame, shown = player.get_attribute("data-frame"), player.get_attribute("data-quantity")
     before = canvas.evaluate(PIXELS)
     screenshot(page, "before.png")
 
@@ -33,14 +33,14 @@ def test_the_first_notebook_runs_and_its_player_moves_frame_and_overlay(page, sc
     moved = canvas.evaluate(PIXELS)
     assert moved != before, "the frame changed its number but not its pixels"
 
-    menu = player.get_by_label("overlay", exact=True)
+    menu = player.get_by_label("quantity", exact=True)
     names = menu.locator("option").evaluate_all("options => options.map(o => o.value)")
-    other = next(name for name in names if name not in ("", overlay))
+    other = next(name for name in names if name not in ("", shown))
     menu.select_option(other)
     page.wait_for_function(
-        "([player, name]) => player.dataset.overlay === name", arg=[player.element_handle(), other]
+        "([player, name]) => player.dataset.quantity === name", arg=[player.element_handle(), other]
     )
-    assert canvas.evaluate(PIXELS) != moved, "the overlay changed its name but not its pixels"
+    assert canvas.evaluate(PIXELS) != moved, "the map changed its name but not its pixels"
     screenshot(page, "after.png")
     assert page.locator(".Toastify__toast").count() == 0
     assert page.foreign == []

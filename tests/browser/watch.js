@@ -41,6 +41,7 @@ window.vmxRoots = []; // weak references to every explorer that was on the page
       const mine = ours();
       const id = start((...values) => {
         if (once) timers.delete(`${begin} ${id}`);
+        // biome-ignore lint/security/noGlobalEval: text is what timers take, too
         return typeof callback === "function" ? callback(...values) : window.eval(callback);
       }, ...rest);
       if (mine) timers.add(`${begin} ${id}`);

@@ -1,4 +1,4 @@
-"""What a running kernel can still be asked about a clip that was explored."""
+"""LiveRun: hidden attention of an explored clip, computed on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view.explorer.exploration import Token
 
 SIDES: dict[str, Literal["reads", "reaches"]] = {"reads": "reads", "read_by": "reaches"}
-"""What the explorer calls the rows and columns of hidden attention."""
+"""What the explorer calls the rows and columns of hidden attention, in the order of its terms."""
 
 
 class LiveRun:
@@ -31,7 +31,7 @@ class LiveRun:
         self._edited = edited
 
     def attention(self, layer: int, token: Token) -> xr.Dataset:
-        """Return whom a token reads and who reads it; see `Live.attention`."""
+        """Return which tokens a token reads and which read it; see `Live.attention`."""
         found = {}
         with torch.no_grad(), self._edited():
             for name, side in SIDES.items():
@@ -39,9 +39,8 @@ class LiveRun:
                     continue
                 array = hidden_attention(self.trace, token, side=side, layers=[layer]).array()
                 found[name] = self._possible(array.isel(layer=0, drop=True), layer, token, side)
-        labels = {"reads": "reads", "read_by": "is read by"}
-        for name, array in found.items():
-            array.attrs = {"unit": "", "label": f"{labels[name]}: mean |weight|"}
+        for array in found.values():
+            array.attrs = {"unit": ""}
         return xr.Dataset(found)
 
     def _possible(self, array: xr.DataArray, layer: int, token: Token, side: str) -> xr.DataArray:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from vmamba_explore.clips import Clip
-from vmamba_explore.view.colors import MISSING, Scale, color_table, scale_of, theme_named, with_unit
+from vmamba_explore.view.colors import MISSING, Scale, color_table, scale_of
 
 EXACT_SIDE = 128
 """Frames up to this many pixels a side are encoded without loss (PNG), larger ones as JPEG."""
@@ -107,53 +105,3 @@ class Overlay:
         table = np.vstack([color_table(self.scale.signed), np.zeros((1, 3), np.uint8)])
         blended = (1 - opacity) * picture + opacity * table[levels]
         return np.where((levels == MISSING)[..., None], picture, blended).round().astype(np.uint8)
-
-
-def contact_sheet(
-    pictures: Sequence[npt.NDArray[np.uint8]],
-    labels: Sequence[str],
-    overlay: Overlay | None = None,
-    columns: int = 8,
-    theme: str = "light",
-) -> Image.Image:
-    """Return pictures of one size with a label under each and the overlay's legend below.
-
-    Args:
-        pictures: uint8 (height, width, 3) each.
-        labels: One per picture.
-        overlay: Whose legend to draw.
-        columns: Pictures in a line.
-        theme: "light" or "dark".
-
-    Raises:
-        ValueError: another theme.
-    """
-    colors = theme_named(theme, "contact_sheet")
-    height, width = pictures[0].shape[:2]
-    zoom = max(1, round(160 / width))
-    height, width, gap, line = height * zoom, width * zoom, 8, 24
-    columns = min(columns, len(pictures))
-    lines = math.ceil(len(pictures) / columns)
-    legend = 0 if overlay is None else 56
-    sheet = Image.new(
-        "RGB",
-        (columns * (width + gap) + gap, lines * (height + line) + gap + legend),
-        colors.background,
-    )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        x, y = gap + i % columns * (width + gap), gap + i // columns * (height + line)
-        resized = Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(resized, (x, y))
-        draw.text((x + width / 2, y + height + 3), label, colors.ink, font, anchor="ma")
-    if overlay is not None:
-        bar = Image.fromarray(color_table(overlay.scale.signed)[None]).resize((255, 14))
-        y, scale = sheet.height - legend + 6, overlay.scale
-        sheet.paste(bar, (gap, y))
-        draw.text((gap, y + 18), f"{scale.low:.3g}", colors.ink, font)
-        if scale.signed:
-            draw.text((gap + 127, y + 18), "0", colors.ink, font, anchor="ma")
-        draw.text((gap + 255, y + 18), f"{scale.high:.3g}", colors.ink, font, anchor="ra")
-        label = with_unit(overlay.name, overlay.unit)
-        draw.text((gap + 275, y - 2), label, colors.ink, font)
-    return sheet

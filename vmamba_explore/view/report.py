@@ -5,15 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.figures.layout import CONFIG, THEME_CSS
 from vmamba_explore.view.page import html_page
-from vmamba_explore.view.widgets import ClipPlayer
 
 
 class Cell(NamedTuple):
@@ -58,6 +56,14 @@ class Table:
         return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
 
+@runtime_checkable
+class View(Protocol):
+    """What has its own place on a page: a table, an explorer, a player."""
+
+    def to_fragment(self) -> str:
+        """Return it as HTML that needs nothing else."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading, a few sentences, and what they are about.
@@ -70,7 +76,7 @@ class Section:
 
     title: str
     words: Sequence[str]
-    views: Sequence[go.Figure | ClipPlayer | Explorer | Table]
+    views: Sequence[go.Figure | View]
 
 
 def report_page(
@@ -95,8 +101,8 @@ def report_page(
     return html_page(title, "\n".join(body))
 
 
-def _fragment(view: go.Figure | ClipPlayer | Explorer | Table) -> str:
-    if isinstance(view, ClipPlayer | Explorer | Table):
+def _fragment(view: go.Figure | View) -> str:
+    if isinstance(view, View):
         return view.to_fragment()
     return view.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
 

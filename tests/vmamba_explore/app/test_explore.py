@@ -29,7 +29,7 @@ def test_it_is_found_in_the_package_itself():
 def test_a_file_and_the_name_of_a_model_are_enough():
     explorer = explore(data_dir() / "clips" / "right.mp4", progress=False)
     (side,) = explorer.explorations
-    assert isinstance(explorer, Explorer) and explorer.model_name == "motion-nano"
+    assert isinstance(explorer, Explorer) and explorer.view.sides[0].model == "motion-nano"
     assert side.classes[0][0] == side.target == "right"
     assert len(explorer.maps) == 7 and side.live is not None
     assert explorer.bytes_on_load() < 300_000
@@ -207,7 +207,7 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
         changes = {"frame": 3, "layer": 0, "direction": "difference", "query": [1, 2, 3]}
         say({"method": "update", "state": changes, "buffer_paths": []})
         for number, token in enumerate(([1, 2, 3], [], [9, 0, 0])):
-            ask = {"ask": number, "side": 1, "layer": 0, "token": token}
+            ask = {"request": number, "side": 1, "layer": 0, "token": token}
             say({"method": "custom", "content": ask})
         hear_answers(3)
         say({"method": "update", "state": {"layer": 99}, "buffer_paths": []})
@@ -218,7 +218,7 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
         (printed,) = run("print(sorted(heard))")
         assert printed.text.strip() == "['direction', 'frame', 'layer', 'query']"
     first, second, third = answers
-    assert [content["answer"] for content, _ in answers] == [0, 1, 2]
+    assert [content["reply"] for content, _ in answers] == [0, 1, 2]
     assert [m["name"] for m in first[0]["maps"]] == ["reads", "read_by"]
     assert [len(bytes(buffer)) for buffer in first[1]] == [2 * 64, 2 * 64]
     assert [m["name"] for m in second[0]["maps"]] == ["reads"]

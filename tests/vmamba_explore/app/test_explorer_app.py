@@ -40,8 +40,8 @@ def path(name):
 def upload(app, file, name, slot="clip"):
     content = file.read_bytes()
     hear = app.chooser._handle_custom_msg
-    hear({"upload": "k", "slot": slot, "name": name, "size": len(content)}, [])
-    hear({"piece": "k", "slot": slot, "start": 0}, [memoryview(content)])
+    hear({"request": 1, "key": "k", "slot": slot, "name": name, "size": len(content)}, [])
+    hear({"request": 2, "key": "k", "slot": slot, "start": 0}, [memoryview(content)])
     return {"kind": "upload", "name": "", "path": ""}
 
 

@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import Image
 
-from vmamba_explore.view.colors import MISSING, THEMES, color_table
-from vmamba_explore.view.pictures import Overlay, contact_sheet, encode, thumbnail
+from vmamba_explore.view.colors import MISSING, color_table
+from vmamba_explore.view.pictures import Overlay, encode, thumbnail
 
 
 def test_a_small_frame_is_encoded_without_loss(clip):
@@ -72,25 +72,3 @@ def test_a_map_of_nothing_but_missing_values_draws_the_frame_alone(clip, grid_ma
     overlay = Overlay.from_map("delta", grid_map()[0, 0] * np.nan, 16)
     assert (overlay.levels == MISSING).all()
     assert (np.ptp(overlay.over(clip, 0, 1.0), axis=2) == 0).all()
-
-
-def test_a_contact_sheet_has_room_for_every_frame_and_the_legend(clip, grid_map):
-    overlay = Overlay.from_map("delta", grid_map(signed=True)[0, 0], 16)
-    alone = contact_sheet(list(clip.frames), [""] * 16)
-    sheet = contact_sheet(list(clip.frames), [""] * 16, overlay)
-    assert sheet.width == alone.width and sheet.height == alone.height + 56
-    assert (np.asarray(alone)[8:168, 8:168] == np.asarray(alone.crop((8, 8, 168, 168)))).all()
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_a_contact_sheet_has_the_colors_of_its_theme(clip, grid_map, theme):
-    overlay = Overlay.from_map("delta", grid_map(signed=True)[0, 0], 16)
-    sheet = contact_sheet(list(clip.frames), ["0"] * 16, overlay, theme=theme)
-    colors = {f"#{bytes(color).hex()}" for _, color in sheet.getcolors(1 << 20)}
-    assert sheet.getpixel((0, 0)) == ImageColor.getrgb(THEMES[theme].background)
-    assert THEMES[theme].ink in colors
-
-
-def test_an_unknown_theme_is_refused(clip):
-    with pytest.raises(ValueError, match="contact_sheet: theme is 'blue', expected 'light' or"):
-        contact_sheet(list(clip.frames), [""] * 16, theme="blue")

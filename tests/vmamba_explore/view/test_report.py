@@ -3,8 +3,8 @@
 import pytest
 
 from vmamba_explore.view import figures
+from vmamba_explore.view.explorer import ClipPlayer
 from vmamba_explore.view.report import Cell, Section, Table, report_page
-from vmamba_explore.view.widgets import ClipPlayer
 
 EVIL = "</script><script>window.evil = true</script>"
 
@@ -27,7 +27,7 @@ def test_html_in_any_text_shows_as_text(page, tmp_path, open_offline):
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
     opened = open_offline(path)
-    opened.wait_for_selector(".vmx-player[data-ready='16']")
+    opened.wait_for_selector(".vmx-explorer[data-ready='1']")
     assert opened.evaluate("window.evil") is None
     assert opened.locator("h1").inner_text() == EVIL
     assert opened.locator("section p").inner_text() == EVIL

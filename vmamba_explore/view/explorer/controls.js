@@ -1,43 +1,45 @@
 // Buttons, menus and keys; playing.
 
-function labelled(words, control) {
-  return element("label", {}, element("span", {}, words), control);
-}
+import { element, labeled, menu } from "../widgets/drawing.js";
+import { keysOf, step } from "./moves.js";
+import { createSaving } from "./saving.js";
+import { terms } from "./terms.js";
 
-function menu(name, options) {
-  const node = element("select", { "aria-label": name });
-  for (const [value, words] of options) node.append(element("option", { value }, words));
-  return node;
-}
+const SPEEDS = [0.1, 0.25, 0.5, 1];
 
-function createControls(view) {
+export function createControls(view) {
   const { data } = view;
   const last = data.tokenFrames.length - 1;
   const several = data.directions.length > 1;
   const directions = [
     ...data.directions.map((name) => [name, name]),
-    ...(several ? [[BOTH, "both"], [DIFFERENCE, "forward − backward"]] : []),
+    ...(several ? Object.entries(terms.directions) : []),
   ];
   const quantities = [...[...data.quantities.keys()].map((name) => [name, name]), ["", "none"]];
   const ui = {
     play: element("button", { type: "button", "aria-label": "play" }, "▶"),
     frame: element("input", { type: "range", min: 0, max: last, step: 1, "aria-label": "frame" }),
-    speed: menu("speed", SPEEDS.map((speed) => [speed, `${speed} ×`])),
-    quantity: menu("quantity", quantities),
-    layer: menu("layer", data.layers.map((layer) => [layer, layer])),
-    direction: menu("direction", directions),
-    opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "opacity" }),
-    path: element("input", { type: "checkbox", "aria-label": "scan path" }),
-    scale: menu("scale", [["layer", "this layer's"], ["all", "all layers'"]]),
+    speed: menu(SPEEDS.map((speed) => [speed, `${speed} ×`]), { "aria-label": "speed" }),
+    quantity: menu(quantities),
+    layer: menu(data.layers.map((layer) => [layer, layer])),
+    direction: menu(directions),
+    opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05 }),
+    path: element("input", { type: "checkbox" }),
+    scale: menu([["layer", "this layer's"], ["all", "all layers'"]]),
     readout: element("button", { type: "button", "aria-label": "ask the read-out" }, "ask the read-out"),
   };
   const saving = createSaving(view);
+  const ofMaps = [labeled("quantity", ui.quantity), labeled("opacity", ui.opacity)];
+  const ofScans = [
+    labeled("layer", ui.layer), labeled("direction", ui.direction),
+    labeled("scale", ui.scale, "colors span"), labeled("scan path", ui.path), ui.readout,
+  ];
+  for (const each of ofMaps) each.hidden = data.quantities.size === 0;
+  for (const each of ofScans) each.hidden = !view.scanned;
   const node = element("div", { class: "vmx-controls" },
     element("div", { class: "vmx-row" }, ui.play, ui.frame, ui.speed),
     element("div", { class: "vmx-row vmx-menus" },
-      labelled("quantity", ui.quantity), labelled("layer", ui.layer), labelled("direction", ui.direction),
-      labelled("colors span", ui.scale), labelled("opacity", ui.opacity), labelled("scan path", ui.path),
-      ui.readout, ...saving.nodes));
+      ...ofMaps, ...ofScans, ...saving.nodes));
 
   let request = null; // the next tick while playing
   let [started, done] = [0, 0];
@@ -47,7 +49,7 @@ function createControls(view) {
   function tick(now) {
     started ||= now;
     const due = Math.floor((now - started) * rate());
-    if (due > done) step(due - done); // a slow page leaves frames out and keeps the time
+    if (due > done) step(view, due - done); // a slow page leaves frames out and keeps the time
     done = due;
     request = requestAnimationFrame(tick);
   }
@@ -65,46 +67,11 @@ function createControls(view) {
     view.touch("playing");
   }
 
-  function step(by) {
-    view.set("frame", (((view.get("frame") + by) % (last + 1)) + last + 1) % (last + 1));
-  }
-
-  function next(name, values, by = 1, around = true) {
-    const at = values.indexOf(view.get(name)) + by;
-    if (!around && (at < 0 || at >= values.length)) return;
-    if (values.length) view.set(name, values.at(at % values.length));
-  }
-
   const toggle = () => (view.playing ? stop() : play());
-  const keys = {
-    ArrowLeft: () => step(-1),
-    ArrowRight: () => step(1),
-    Home: () => view.set("frame", 0),
-    End: () => view.set("frame", last),
-    ArrowUp: () => next("layer", data.layers, 1, false),
-    ArrowDown: () => next("layer", data.layers, -1, false),
-    " ": toggle,
-    d: () => next("direction", directions.map(([value]) => value)),
-    q: () => next("quantity", quantities.map(([value]) => value)),
-    p: () => view.set("path", !view.get("path")),
-    Escape: () => view.set("query", []),
-  };
-
-  // The asked patch, moved by a row or a column; the first one is in the middle of this frame.
-  function ask(rows, cols) {
-    const within = (place, size) => Math.min(Math.max(place, 0), size - 1);
-    const [, row = data.rows >> 1, col = data.cols >> 1] = view.get("query");
-    const first = view.get("query").length === 0;
-    const place = first ? [row, col] : [within(row + rows, data.rows), within(col + cols, data.cols)];
-    view.set("query", [view.tokenFrame, ...place]);
-  }
-
-  const asking = {
-    ArrowLeft: () => ask(0, -1),
-    ArrowRight: () => ask(0, 1),
-    ArrowUp: () => ask(-1, 0),
-    ArrowDown: () => ask(1, 0),
-  };
+  const keys = keysOf(view, {
+    direction: directions.map(([value]) => value),
+    quantity: quantities.map(([value]) => value),
+  }, toggle);
 
   function key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return; // the page's
@@ -112,7 +79,7 @@ function createControls(view) {
     const { tagName } = event.target;
     if (tagName === "SELECT" || event.target === ui.opacity) return; // they use keys themselves
     if (event.key === " " && (tagName === "BUTTON" || event.target === ui.path)) return;
-    const act = (event.shiftKey ? asking : keys)[event.key];
+    const act = (event.shiftKey ? keys.shift : keys.alone)[event.key];
     if (act === undefined) return;
     event.preventDefault();
     act();
@@ -120,13 +87,12 @@ function createControls(view) {
 
   view.listen(view.root, "keydown", key);
   view.listen(ui.play, "click", toggle);
-  view.listen(ui.frame, "input", () => view.set("frame", Number(ui.frame.value)));
-  view.listen(ui.speed, "change", () => view.set("speed", Number(ui.speed.value)));
-  for (const name of ["quantity", "direction", "scale"]) {
-    view.listen(ui[name], "change", () => view.set(name, ui[name].value));
+  for (const name of ["frame", "speed", "layer", "opacity"]) {
+    view.listen(ui[name], "input", () => view.set(name, Number(ui[name].value)));
   }
-  view.listen(ui.layer, "change", () => view.set("layer", Number(ui.layer.value)));
-  view.listen(ui.opacity, "input", () => view.set("opacity", Number(ui.opacity.value)));
+  for (const name of ["quantity", "direction", "scale"]) {
+    view.listen(ui[name], "input", () => view.set(name, ui[name].value));
+  }
   view.listen(ui.path, "change", () => view.set("path", ui.path.checked));
   view.listen(ui.readout, "click", () => view.set("query", []));
 
@@ -159,7 +125,6 @@ function createControls(view) {
     },
     close() {
       cancelAnimationFrame(request);
-      saving.close();
     },
   };
 }

@@ -1,19 +1,18 @@
 // What the explorer shows, unpacked once: frames, the values of every map, the steps of the scans.
 
-const DIFFERENCE = "difference"; // of two sides (B − A), or of two directions (forward − backward)
-const BOTH = "both";
+import { asBytes, colored, decodePictures, grayed, inflate, short } from "../widgets/drawing.js";
+import { terms } from "./terms.js";
+
 const DRAWN = 800; // maps kept as pictures
 
 // The numbers of one map, decoded from levels. Of a map on a logarithmic scale they are log10, so a
 // difference of them is a ratio.
-class Quantity {
+export class Quantity {
   // levels: by side ("0", "1", "difference"), (layer, direction, frame, row, col), see packing.py.
   constructor(description, levels, directions, layers) {
     Object.assign(this, description);
     this.sides = levels;
     this.layers = layers;
-    this.unit = /\(([^()]*)\)$/.exec(this.label)?.[1] ?? "";
-    if (this.unit === "no unit") this.unit = "";
     const one = this.shape[1] === 1 && directions.length > 1;
     this.directions = one ? [] : directions; // none: it does not depend on the direction
     this.memo = new Map();
@@ -31,14 +30,19 @@ class Quantity {
   values(side) {
     return this.once(`values ${side}`, () => {
       const levels = this.sides[side];
-      const ranges = side === DIFFERENCE ? this.differenceRanges : this.ranges;
+      const ranges = side === terms.difference ? this.differenceRanges : this.ranges;
       const perLayer = levels.length / ranges.length;
       return Float32Array.from(levels, (level, i) => {
-        if (level === MISSING) return NaN;
+        if (level === terms.missing) return NaN;
         const [low, high] = ranges[Math.floor(i / perLayer)];
-        return low + (level / (LEVELS - 1)) * (high - low);
+        return low + (level / (terms.levels - 1)) * (high - low);
       });
     });
+  }
+
+  // Whether a direction stands for the difference of the two that this map has.
+  differs(direction) {
+    return direction === terms.difference && this.directions.length > 1;
   }
 
   // The values of one token frame, (row, col).
@@ -49,19 +53,19 @@ class Quantity {
       const start = ((this.layerIndex(layer) * directions + index) * frames + frame) * rows * cols;
       return values.subarray(start, start + rows * cols);
     };
-    if (direction === DIFFERENCE && this.directions.length > 1) {
-      const backward = cut(this.directions.indexOf("backward"));
-      return cut(this.directions.indexOf("forward")).map((value, i) => value - backward[i]);
+    if (this.differs(direction)) {
+      const second = cut(1);
+      return cut(0).map((value, i) => value - second[i]);
     }
     return cut(Math.max(0, this.directions.indexOf(direction)));
   }
 
   // What the colors of a pane span; layer null: all layers.
   scale(side, direction, layer) {
-    const ofDirections = direction === DIFFERENCE && this.directions.length > 1;
-    const kind = side === DIFFERENCE ? DIFFERENCE : "0";
+    const ofDirections = this.differs(direction);
+    const kind = side === terms.difference ? terms.difference : "0";
     return this.once(`scale ${kind} ${ofDirections} ${layer}`, () => {
-      const all = kind === DIFFERENCE ? this.differenceRanges : this.ranges;
+      const all = kind === terms.difference ? this.differenceRanges : this.ranges;
       const indices = layer === null ? all.keys() : [this.layerIndex(layer)];
       let [low, high] = [Infinity, -Infinity];
       if (ofDirections) {
@@ -73,16 +77,16 @@ class Quantity {
           high = Math.max(high, all[index][1]);
         }
       }
-      const ratio = this.log && (ofDirections || kind === DIFFERENCE);
-      const signed = this.signed || ofDirections || kind === DIFFERENCE;
+      const ratio = this.log && (ofDirections || kind === terms.difference);
+      const signed = this.signed || ofDirections || kind === terms.difference;
       return { low, high, signed, ratio, log: this.log && !ratio, unit: this.unit };
     });
   }
 
   // The sides that share a scale with one.
   kin(side) {
-    if (String(side) === DIFFERENCE) return [DIFFERENCE];
-    return Object.keys(this.sides).filter((name) => name !== DIFFERENCE);
+    if (String(side) === terms.difference) return [terms.difference];
+    return Object.keys(this.sides).filter((name) => name !== terms.difference);
   }
 
   // The largest difference of the directions in a layer, over frames and sides.
@@ -91,7 +95,7 @@ class Quantity {
     let reach = 0;
     for (const side of this.kin(kind)) {
       for (let frame = 0; frame < this.shape[2]; frame++) {
-        for (const value of this.plane(side, DIFFERENCE, layer, frame)) {
+        for (const value of this.plane(side, terms.difference, layer, frame)) {
           if (Math.abs(value) > reach) reach = Math.abs(value);
         }
       }
@@ -121,7 +125,7 @@ class Quantity {
 }
 
 // Lowest and highest of some rows of numbers, apart; numbers that are none are left out.
-function ends(rows) {
+export function ends(rows) {
   let [low, high] = [Infinity, -Infinity];
   for (const row of rows) {
     for (const value of row) {
@@ -135,25 +139,26 @@ function ends(rows) {
 }
 
 // A value of a scale in words, with its unit.
-function inWords(value, scale) {
+export function inWords(value, scale) {
   if (Number.isNaN(value)) return "no value";
   if (scale.ratio) return `×${short(10 ** value)}`;
   return `${short(scale.log ? 10 ** value : value)}${scale.unit ? ` ${scale.unit}` : ""}`;
 }
 
-function rangeInWords(scale) {
+export function rangeInWords(scale) {
   return `${inWords(scale.low, { ...scale, unit: "" })} to ${inWords(scale.high, scale)}`;
 }
 
-function toLevels(values, scale) {
-  const factor = (LEVELS - 1) / (scale.high - scale.low);
+export function toLevels(values, scale) {
+  const top = terms.levels - 1;
+  const factor = top / (scale.high - scale.low);
   return Uint8Array.from(values, (value) => {
-    if (Number.isNaN(value)) return MISSING;
-    return Math.min(LEVELS - 1, Math.max(0, Math.round((value - scale.low) * factor)));
+    if (Number.isNaN(value)) return terms.missing;
+    return Math.min(top, Math.max(0, Math.round((value - scale.low) * factor)));
   });
 }
 
-async function loadData(model) {
+export async function loadData(model) {
   const [levels, steps, ...pictures] = await Promise.all([
     inflate(asBytes(model.get("levels"))),
     inflate(asBytes(model.get("steps"))),
@@ -162,7 +167,7 @@ async function loadData(model) {
   return new Data(model, levels, steps, pictures);
 }
 
-class Data {
+export class Data {
   constructor(model, levels, steps, pictures) {
     this.directions = model.get("directions");
     this.layers = model.get("layers");
@@ -171,7 +176,7 @@ class Data {
     this.sides = model.get("sides").map((side, i) => ({ ...side, pictures: pictures[i], gray: [] }));
     this.tables = asBytes(model.get("tables"));
     this.quantities = this.cut(model.get("maps"), levels);
-    [this.frames, this.rows, this.cols] = model.get("maps")[0].shape.slice(2);
+    [this.frames, this.rows, this.cols] = model.get("grid");
     const tokens = this.frames * this.rows * this.cols;
     const all = new Int32Array(steps.buffer);
     this.steps = Object.fromEntries(
@@ -184,7 +189,7 @@ class Data {
 
   // The one stream of levels, map by map and in each side by side.
   cut(descriptions, levels) {
-    const sides = [...this.sides.keys(), ...(this.sides.length > 1 ? [DIFFERENCE] : [])];
+    const sides = [...this.sides.keys(), ...(this.sides.length > 1 ? [terms.difference] : [])];
     let start = 0;
     return new Map(
       descriptions.map((description) => {
@@ -197,7 +202,7 @@ class Data {
   }
 
   table(signed) {
-    return this.tables.subarray(signed ? 3 * LEVELS : 0).subarray(0, 3 * LEVELS);
+    return this.tables.subarray(signed ? 3 * terms.levels : 0).subarray(0, 3 * terms.levels);
   }
 
   // Rows of values as a picture, one pixel each.

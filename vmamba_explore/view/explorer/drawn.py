@@ -12,6 +12,7 @@ import xarray as xr
 
 from vmamba_explore.view.colors import Scale, scale_of
 from vmamba_explore.view.explorer.exploration import DIMS
+from vmamba_explore.view.explorer.vocabulary import DIFFERENCE
 
 FLOOR = 1e-6
 """On a logarithmic scale values below this part of the largest are drawn as this part."""
@@ -52,10 +53,10 @@ class DrawnMap:
         values: dict[Side, Floats] = dict(enumerate(sides))
         of_difference: list[Scale] = []
         if len(sides) == 2:
-            values["difference"] = sides[1] - sides[0]
-            of_difference = [scale_of(layer, signed=True) for layer in values["difference"]]
+            values[DIFFERENCE] = sides[1] - sides[0]
+            of_difference = [scale_of(layer, signed=True) for layer in values[DIFFERENCE]]
         together = np.concatenate(sides, axis=2)
-        scales = [scale_of(layer, True) if signed else spanning(layer) for layer in together]
+        scales = [scale_of(layer, signed) for layer in together]
         return cls(values, log, scales, of_difference)
 
     @property
@@ -65,7 +66,7 @@ class DrawnMap:
 
     def scales_of(self, side: Side) -> list[Scale]:
         """The scales of one side or of the difference, by layer."""
-        return self.difference_scales if side == "difference" else self.scales
+        return self.difference_scales if side == DIFFERENCE else self.scales
 
     def levels(self, side: Side) -> npt.NDArray[np.uint8]:
         """The levels of one side or of the difference, shaped like its values."""
@@ -90,9 +91,9 @@ class DrawnMap:
             Values (frame, row, col), their scale, and whether they are log10 of a ratio.
         """
         spanned = slice(None) if all_layers else slice(layer, layer + 1)
-        ratio = self.log and "difference" in (side, direction)
-        if direction == "difference":
-            alike = [s for s in self.values if (s == "difference") == (side == "difference")]
+        ratio = self.log and DIFFERENCE in (side, direction)
+        if direction == DIFFERENCE:
+            alike = [s for s in self.values if (s == DIFFERENCE) == (side == DIFFERENCE)]
             apart = {s: self.values[s][:, 0] - self.values[s][:, 1] for s in alike}
             scale = scale_of(np.stack([values[spanned] for values in apart.values()]), signed=True)
             return apart[side][layer], scale, ratio
@@ -100,13 +101,6 @@ class DrawnMap:
         low, high = min(scale.low for scale in scales), max(scale.high for scale in scales)
         number = min(direction, self.shape[1] - 1)  # a map without directions has one
         return self.values[side][layer, number], Scale(low, high, scales[0].signed), ratio
-
-
-def spanning(values: Floats) -> Scale:
-    """A scale from the lowest to the highest value, whatever their signs."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return Scale(low, high if high > low else low + 1.0, signed=False)
 
 
 def _numbers(array: xr.DataArray, floor: float | None) -> Floats:

@@ -1,4 +1,4 @@
-"""Exploration: every number that the explorer shows of one clip, as labelled arrays."""
+"""Exploration: every number that the explorer shows of one clip, as labeled arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Numbers(Protocol):
         """The attribution methods that `score` knows; empty where there is nothing to score."""
 
     def truth(self) -> npt.NDArray[np.bool_] | None:
-        """The tokens that show what decides, (frame, row, col); None where nobody knows."""
+        """The tokens that show what decides, (frame, row, col); None where that is unknown."""
 
     def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
         """Return the state in every token frame: dims direction, frame, channel, state.
@@ -61,10 +61,10 @@ class Numbers(Protocol):
 
 @runtime_checkable
 class Live(Protocol):
-    """What a running kernel can still be asked about a clip; a saved page has nobody to ask."""
+    """The live backend for hidden attention; a saved page has none."""
 
     def attention(self, layer: int, token: Token) -> xr.Dataset:
-        """Return whom a token reads, and who reads it, in one layer.
+        """Return which tokens a token reads, and which read it, in one layer.
 
         Args:
             layer: Block number.
@@ -93,24 +93,25 @@ class Exploration:
         target: What `maps` of contributions and `curves` of evidence explain: the class, or two
             of which the second's logit is subtracted ("right - left").
         explained: The numbers of those classes, the second None where nothing is subtracted.
-        model: The model's name.
+        model: The model's name; empty where none has run.
         steps: By direction, at which step its scan reads each token: int64 (frame, row, col),
-            steps counted from 0 and the class token's included.
+            steps counted from 0 and the class token's included. Empty where nothing is known but
+            maps of a clip without directions.
         cls_steps: By direction, at which step it reads the class token; empty without one.
         deciding: First and last clip frame of what decides the label, where that is known.
         name: What this side of a comparison is called; by default the clip's source.
-        live: Whom to ask for more; None where there is nobody.
-        numbers: Whom the panel of numbers asks; None where there is nobody.
+        live: Live backend for hidden attention, or None.
+        numbers: Live backend for the panel of numbers, or None.
     """
 
     clip: Clip
     maps: Mapping[str, xr.DataArray]
-    curves: Mapping[str, xr.DataArray]
-    classes: Sequence[tuple[str, float]]
-    target: str
-    explained: tuple[int, int | None]
-    model: str
-    steps: Mapping[str, Int64[np.ndarray, "frame row col"]]
+    curves: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    classes: Sequence[tuple[str, float]] = ()
+    target: str = ""
+    explained: tuple[int, int | None] = (0, None)
+    model: str = ""
+    steps: Mapping[str, Int64[np.ndarray, "frame row col"]] = field(default_factory=dict)
     cls_steps: Mapping[str, int] = field(default_factory=dict)
     deciding: tuple[int, int] | None = None
     name: str = ""
@@ -118,9 +119,9 @@ class Exploration:
     numbers: Numbers | None = None
 
     def __post_init__(self) -> None:
-        if not self.maps:
+        if self.steps and not self.maps:
             raise ValueError("Exploration: maps is empty, expected at least one.")
-        if not self.steps:
+        if not self.steps and any("direction" in values.dims for values in self.maps.values()):
             raise ValueError("Exploration: steps is empty, expected those of every direction.")
         for name, values in self.maps.items():
             if values.dims not in (DIMS, DIMS[2:]) or 0 in values.shape:
@@ -157,14 +158,30 @@ class Exploration:
     @property
     def first_clip_frames(self) -> Int64[np.ndarray, " frame"]:
         """The first clip frame of each token frame."""
-        values = next(iter(self.maps.values()))
-        if "clip_frame" in values.coords:
-            return values["clip_frame"].values.astype(np.int64)
-        frames = values.sizes["frame"]
-        return np.arange(frames, dtype=np.int64) * self.clip.num_frames // frames
+        for values in self.maps.values():
+            if "clip_frame" in values.coords:
+                return values["clip_frame"].values.astype(np.int64)
+        frames = self.grid[0]
+        return -(-np.arange(frames, dtype=np.int64) * self.clip.num_frames // frames)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Token frames, rows and columns; a token for each clip frame where nothing tells."""
+        shapes = [steps.shape for steps in self.steps.values()]
+        shapes += [values.shape for values in self.maps.values()]
+        for *_, frames, rows, cols in shapes:
+            return frames, rows, cols
+        return self.clip.num_frames, 1, 1
+
+    @property
+    def token_frames(self) -> list[int]:
+        """The token frame of each clip frame."""
+        clip_frames = np.arange(self.clip.num_frames)
+        places = self.first_clip_frames.searchsorted(clip_frames, side="right") - 1
+        return np.maximum(places, 0).tolist()
 
     def dataset(self) -> xr.Dataset:
-        """Return all maps and curves as one labelled dataset; names with "_" for spaces."""
+        """Return all maps and curves as one labeled dataset; names with "_" for spaces."""
         arrays = {
             name.replace(" ", "_"): values.rename(name.replace(" ", "_"))
             for name, values in {**self.maps, **self.curves}.items()

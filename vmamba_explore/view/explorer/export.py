@@ -1,4 +1,4 @@
-"""Taking the explorer along: pictures, films, tables."""
+"""Export: what an explorer shows as pictures and films, and its numbers as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,25 +17,25 @@ from PIL import Image
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.view.explorer.exploration import Exploration
 from vmamba_explore.view.explorer.snapshot import Snapshots
-
-if TYPE_CHECKING:
-    from vmamba_explore.view.explorer.widget import Explorer
+from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.vocabulary import SIDE_NAMES
 
 AnyPath = str | os.PathLike[str]
 COLORS = 256
 """Colors of a GIF's palette."""
 
 
-def png(explorer: Explorer) -> bytes:
-    """Return the present frame's view as a PNG picture."""
-    buffer = io.BytesIO()
-    Snapshots(explorer).picture(explorer.frame).save(buffer, "PNG", optimize=True)
+def png(view: ViewState, theme: str, sheet: bool = False) -> bytes:
+    """Return the present frame, or a contact sheet of all frames, as a PNG picture."""
+    snapshots, buffer = Snapshots(view, theme), io.BytesIO()
+    picture = snapshots.sheet() if sheet else snapshots.picture(view.frame)
+    picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def gif(explorer: Explorer) -> bytes:
-    """Return all frames as an animated GIF, at the explorer's speed, with one palette."""
-    pictures = _all_frames(explorer)
+def gif(view: ViewState, theme: str) -> bytes:
+    """Return all frames as an animated GIF, at the view's speed, with one palette."""
+    pictures = _all_frames(view, theme)
     samples = pictures[:: max(1, len(pictures) // 4)]
     width, height = pictures[0].size
     together = Image.new("RGB", (width, height * len(samples)))
@@ -46,15 +46,15 @@ def gif(explorer: Explorer) -> bytes:
     buffer = io.BytesIO()
     frames[0].save(
         buffer, "GIF", save_all=True, append_images=frames[1:], loop=0, optimize=False,
-        duration=round(1000 / _rate(explorer)),
+        duration=round(1000 / view.frames_per_second),
     )  # fmt: skip
     return buffer.getvalue()
 
 
-def mp4(explorer: Explorer) -> bytes:
-    """Return all frames as an H.264 film, at the explorer's speed."""
-    pictures = np.stack([np.asarray(picture) for picture in _all_frames(explorer)])
-    rate = _rate(explorer)
+def mp4(view: ViewState, theme: str) -> bytes:
+    """Return all frames as an H.264 film, at the view's speed."""
+    pictures = np.stack([np.asarray(picture) for picture in _all_frames(view, theme)])
+    rate = view.frames_per_second
     times = max(1, round(8 / rate))  # players dislike films of few frames a second
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
@@ -90,10 +90,10 @@ def dataset_of(sides: Sequence[Exploration]) -> xr.Dataset:
     if len(datasets) == 1:
         return datasets[0]
     together = xr.concat(
-        datasets, pd.Index(["A", "B"], name="side"), data_vars="all", coords="different",
-        compat="equals", join="inner", combine_attrs="drop",
+        datasets, pd.Index([SIDE_NAMES[0], SIDE_NAMES[1]], name="side"), data_vars="all",
+        coords="different", compat="equals", join="inner", combine_attrs="drop",
     )  # fmt: skip
-    names = {letter: side.title for letter, side in zip("AB", sides, strict=True)}
+    names = {SIDE_NAMES[number]: side.title for number, side in enumerate(sides)}
     return together.assign_attrs(model=sides[0].model, target=sides[0].target, **names)
 
 
@@ -136,7 +136,7 @@ def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = F
 
     Raises:
         FileNotFoundError: its folder does not exist.
-        FileExistsError: there is something already, or something that is no Zarr store.
+        FileExistsError: something is there already, or something that is not a Zarr store.
         IsADirectoryError: a folder is in the place of the file.
     """
     path = Path(path)
@@ -150,7 +150,7 @@ def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = F
         raise FileExistsError(f"{call}: {path} exists already; overwrite=True replaces it.")
     if folder and path.exists() and not _is_store(path):
         raise FileExistsError(
-            f"{call}: {path} is no Zarr store, so it is not replaced; name another folder."
+            f"{call}: {path} is not a Zarr store, so it is not replaced; name another folder."
         )
     return path
 
@@ -168,11 +168,6 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _all_frames(explorer: Explorer) -> list[Image.Image]:
-    snapshots = Snapshots(explorer)
-    return [snapshots.picture(n) for n in range(explorer.explorations[0].clip.num_frames)]
-
-
-def _rate(explorer: Explorer) -> float:
-    """Frames a second of a film of this explorer."""
-    return (explorer.explorations[0].clip.fps or 8.0) * explorer.speed
+def _all_frames(view: ViewState, theme: str) -> list[Image.Image]:
+    snapshots = Snapshots(view, theme)
+    return [snapshots.picture(n) for n in range(view.sides[0].clip.num_frames)]

@@ -1,12 +1,16 @@
 // What the colors mean, and the classes the model finds most probable.
 
-function createLegend(view) {
+import { colored, element } from "../widgets/drawing.js";
+import { inWords } from "./data.js";
+import { joined, sideName, terms } from "./terms.js";
+
+export function createLegend(view) {
   const { data } = view;
   const node = element("div", { class: "vmx-legend" });
-  const ramp = Uint8Array.from({ length: LEVELS }, (_, i) => i);
+  const ramp = Uint8Array.from({ length: terms.levels }, (_, i) => i);
 
   function bar(scale, words) {
-    const canvas = colored(ramp, data.table(scale.signed), 1, LEVELS);
+    const canvas = colored(ramp, data.table(scale.signed), 1, terms.levels);
     canvas.setAttribute("aria-hidden", "true");
     const values = scale.signed ? [scale.low, 0, scale.high] : [scale.low, scale.high];
     const marks = values.map((value) => element("span", {}, inWords(value, { ...scale, unit: "" })));
@@ -20,14 +24,14 @@ function createLegend(view) {
     node.hidden = quantity === null;
     if (quantity === null) return;
     const several = quantity.directions.length > 1;
-    const difference = view.get("direction") === DIFFERENCE && several;
+    const difference = quantity.differs(view.get("direction"));
     const kind = quantity.log ? ", logarithmic" : "";
     const bars = [];
-    for (const side of data.sides.length > 1 ? [0, DIFFERENCE] : [0]) {
+    for (const side of data.sides.length > 1 ? [0, terms.difference] : [0]) {
       const scale = quantity.scale(side, view.get("direction"), view.scaleLayer());
       const parts = [
-        side === DIFFERENCE ? "B − A" : data.sides.length > 1 ? "A and B" : "",
-        difference ? "forward − backward" : "",
+        side === terms.difference ? sideName(data, side) : data.sides.length > 1 ? "A and B" : "",
+        difference ? terms.directions[terms.difference] : "",
         scale.ratio ? "as a ratio" : "",
       ].filter(Boolean).join(", ");
       bars.push(bar(scale, `${parts && `${parts}: `}${quantity.label}${kind}`));
@@ -49,7 +53,7 @@ function createLegend(view) {
   return { nodes: [node], update };
 }
 
-function createClasses(view) {
+export function createClasses(view) {
   const { data } = view;
   const lists = data.sides.map((side, i) => {
     const rows = side.classes.map(({ name, probability }) => {

@@ -13,6 +13,7 @@ import xarray as xr
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.explorer.drawn import DrawnMap
 from vmamba_explore.view.explorer.exploration import Exploration
+from vmamba_explore.view.explorer.vocabulary import evidence_label
 from vmamba_explore.view.pictures import encode
 
 
@@ -31,12 +32,12 @@ def pack_side(side: Exploration) -> dict[str, Any]:
         "fps": side.clip.fps,
         "classes": [{"name": name, "probability": float(p)} for name, p in side.classes],
         "target": side.target,
+        "evidence": evidence_label(side),
         "deciding": None if deciding is None else [int(frame) for frame in deciding],
         "live": side.live is not None,
         "curves": [
             {
                 "name": name,
-                "unit": str(curve.attrs.get("unit", "")),
                 "direction": str(curve.attrs.get("direction", "")),
                 "values": _numbers(curve.values),
             }
@@ -66,11 +67,9 @@ def pack_maps(sides: Sequence[Exploration]) -> tuple[list[dict[str, Any]], bytes
         levels += [drawn.levels(side) for side in drawn.values]
         descriptions.append(
             {
-                "name": name,
-                "label": with_unit(name, str(arrays[0].attrs.get("unit", ""))),
+                **_described(name, arrays[0], drawn),
                 "about": str(arrays[0].attrs.get("about", "")),
                 "differenceRanges": [[scale.low, scale.high] for scale in drawn.difference_scales],
-                **_ranges(drawn),
             }
         )
     return descriptions, zlib.compress(b"".join(part.tobytes() for part in levels), 9)
@@ -91,14 +90,17 @@ def pack_answer(dataset: xr.Dataset) -> tuple[list[dict[str, Any]], list[bytes]]
     descriptions, buffers = [], []
     for name, array in dataset.data_vars.items():
         drawn = DrawnMap.of([array.assign_attrs(log=True).expand_dims("layer")])
-        label = with_unit(str(array.attrs.get("label", name)), array.attrs["unit"])
-        descriptions.append({"name": str(name), "label": label, **_ranges(drawn)})
+        descriptions.append(_described(str(name), array, drawn))
         buffers.append(drawn.levels(0).tobytes())
     return descriptions, buffers
 
 
-def _ranges(drawn: DrawnMap) -> dict[str, Any]:
+def _described(name: str, array: xr.DataArray, drawn: DrawnMap) -> dict[str, Any]:
+    unit = str(array.attrs.get("unit", ""))
     return {
+        "name": name,
+        "unit": unit,
+        "label": with_unit(name, unit),
         "log": drawn.log,
         "signed": drawn.scales[0].signed,
         "shape": list(drawn.shape),

@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets
 
-from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.explorer.panels import close_all
 from vmamba_explore.view.explorer.widget import Explorer
 from vmamba_explore.view.widgets.chooser import ClipChooser
 
@@ -51,14 +51,4 @@ class ExplorerPage(ipywidgets.VBox):
             return
         (box,) = fold.children
         if not box.children:
-            box.children = (NumbersPanel(explorer),)
-
-
-def close_all(widget: ipywidgets.Widget) -> None:
-    """Close a widget and all that it holds: children, layouts and styles live on otherwise."""
-    held = [getattr(widget, name) for name in widget.keys]
-    widget.close()
-    for value in held:
-        for part in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(part, ipywidgets.Widget) and part.comm is not None:
-                close_all(part)
+            box.children = (explorer.numbers(),)

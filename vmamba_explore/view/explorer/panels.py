@@ -1,4 +1,4 @@
-"""Numbers behind the explorer's pictures: states, channels, memory, and scores of attributions."""
+"""NumbersPanel: states, channels, memory and scores behind the explorer's pictures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from vmamba_explore.view.explorer.exploration import Numbers
 from vmamba_explore.view.explorer.score_panel import ScorePanel, sentence
-from vmamba_explore.view.explorer.tabs import (
-    MENU,
-    ChannelsTab,
-    MemoryTab,
-    StatesTab,
-    side_names,
-)
-from vmamba_explore.view.explorer.widget import Explorer
+from vmamba_explore.view.explorer.tabs import MENU, Answers, ChannelsTab, MemoryTab, StatesTab
+from vmamba_explore.view.explorer.view_state import Viewed
+from vmamba_explore.view.explorer.vocabulary import side_titles
 
 FOLLOWED = ("layer", "direction", "query", "frame")
 DELAY = 0.15
 """Seconds without a change after which the figures are drawn again: scrubbing draws once."""
-_KEPT = 16  # answers
 
 
 class NumbersPanel(ipywidgets.VBox):
@@ -32,7 +25,7 @@ class NumbersPanel(ipywidgets.VBox):
     Only the open tab is computed. Without a kernel nothing is, and the last figures stay.
 
     Args:
-        explorer: Whom to follow. The `numbers` of its explorations are asked.
+        explorer: The explorer to follow; the `numbers` of its explorations are asked.
         active: Whether to compute anything yet; a panel in a closed accordion waits.
 
     The trait `active` can be set.
@@ -40,20 +33,23 @@ class NumbersPanel(ipywidgets.VBox):
 
     active = traitlets.Bool(True)
 
-    def __init__(self, explorer: Explorer, *, active: bool = True) -> None:
+    def __init__(self, explorer: Viewed, *, active: bool = True) -> None:
         self.explorer = explorer
-        self._answers: dict[tuple[object, ...], Any] = {}
+        sides = explorer.view.sides
+        self.answers = Answers(sides)
         self._later: asyncio.TimerHandle | None = None
-        names = side_names(explorer)
+        names = side_titles(sides)
         self.side = ipywidgets.Dropdown(
             options=[(name, number) for number, name in enumerate(names)], description="clip",
             **MENU,
         )  # fmt: skip
         self.words = ipywidgets.HTML()
-        self.scores = ScorePanel(lambda: (explorer.explorations[self.side.value], self.numbers()))
-        self.tabs = ipywidgets.Tab(
-            [StatesTab(self), ChannelsTab(self), MemoryTab(self), self.scores]
+        self.scores = ScorePanel(
+            lambda: (sides[self.side.value], self.answers.backend(self.side.value))
         )
+        channels = ChannelsTab(self.draw, sides[0].directions)
+        tabs = [StatesTab(self.draw), channels, MemoryTab(self.draw), self.scores]
+        self.tabs = ipywidgets.Tab(tabs)
         self.tabs.titles = ("states", "channels", "memory", "score card")
         super().__init__([*([self.side] if len(names) > 1 else []), self.words, self.tabs])
         self.add_class("vmx-numbers")
@@ -64,42 +60,6 @@ class NumbersPanel(ipywidgets.VBox):
         self.observe(self.draw, "active")
         self.draw()
 
-    def numbers(self, side: int | None = None) -> Numbers:
-        """Return whom to ask about a side; None: the chosen one.
-
-        Raises:
-            ValueError: there is nobody.
-        """
-        side = self.side.value if side is None else side
-        found = self.explorer.explorations[side].numbers
-        if found is None:
-            raise ValueError(
-                "There is no model to ask for numbers; explore(...) makes an explorer that has one."
-            )
-        return found
-
-    def ask(self, what: str, *question: Any, side: int | None = None) -> Any:
-        """Return the answer of a method of `Numbers`; the last ones are kept."""
-        side = self.side.value if side is None else side
-        key = (what, side, *question)
-        if key not in self._answers:
-            answer = getattr(self.numbers(side), what)(*question)
-            while len(self._answers) >= _KEPT:
-                del self._answers[next(iter(self._answers))]
-            self._answers[key] = answer
-        return self._answers[key]
-
-    @property
-    def token_frame(self) -> int:
-        """The token frame of the explorer's clip frame."""
-        return self.explorer.token_frames[self.explorer.frame]
-
-    @property
-    def direction(self) -> str | None:
-        """The one direction that the explorer shows; None where it shows two."""
-        shown = self.explorer.direction
-        return shown if shown in self.explorer.directions else None
-
     def close(self) -> None:
         """Let go of the explorer, and end what runs."""
         if self.comm is None:  # closed before
@@ -109,7 +69,7 @@ class NumbersPanel(ipywidgets.VBox):
         self.explorer.unobserve(self._follow, FOLLOWED)
         self.scores.stop()
         for part in (self.side, self.words, self.tabs, self.layout):
-            _close(part)
+            close_all(part)
         super().close()
 
     def _follow(self, change: dict[str, Any]) -> None:
@@ -134,18 +94,18 @@ class NumbersPanel(ipywidgets.VBox):
         self.words.value = ""
         self.side.disabled = not self.tabs.children[index].one_side
         try:
-            self.tabs.children[index].draw()
+            self.tabs.children[index].draw(self.explorer.view, self.answers, self.side.value)
         except Exception as error:  # a sentence in the panel, not a traceback
             self.words.value = html.escape(sentence(error))
             for figure in self.tabs.children[index].figures:  # of something else
                 figure.show(None)
 
 
-def _close(widget: ipywidgets.Widget) -> None:
-    """Close a widget with all that it is made of; each has a line of its own to the browser."""
-    parts = [*getattr(widget, "children", ()), getattr(widget, "style", None)]
-    for part in (*parts, getattr(widget, "layout", None)):
-        if isinstance(part, ipywidgets.Widget):
-            _close(part)
-    if isinstance(widget, ipywidgets.Widget):
-        widget.close()
+def close_all(widget: ipywidgets.Widget) -> None:
+    """Close a widget and all that it holds: children, layouts and styles live on otherwise."""
+    held = [getattr(widget, name) for name in widget.keys]
+    widget.close()
+    for value in held:
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, ipywidgets.Widget) and part.comm is not None:
+                close_all(part)

@@ -1,7 +1,7 @@
 // The order in which a scan reads the tokens of one frame, as a line through the patches' centers.
 
 // size: of the pane, pixels; until: the step of the current position, or null.
-function drawPath(context, data, direction, frame, size, until, shift = 0) {
+export function drawPath(context, data, direction, frame, size, until, shift = 0) {
   const cells = data.order(direction, frame);
   const unit = window.devicePixelRatio || 1;
   const points = cells.map(({ row, col, step }) => ({

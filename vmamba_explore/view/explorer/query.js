@@ -1,11 +1,15 @@
 // What the asked patch, or what the logits are read from, reads and is read by: film strips.
 
+import { asBytes, Board, element, outline } from "../widgets/drawing.js";
+import { Quantity, rangeInWords } from "./data.js";
+import { figureOf, paneName } from "./stage.js";
+import { terms } from "./terms.js";
+import { PATIENCE } from "./view.js";
+
 const DRAWN_ANEW = ["query", "layer", "direction", "opacity", "answer", "size", "theme"];
 const TILE = { high: 96, low: 40, gap: 3 }; // CSS pixels
-const PATIENCE = 10_000; // ms until we say that nobody answers
 const SETTLE = 120; // ms a layer must stay before it is asked
 const KEPT = 64; // answers
-const KINDS_OF_FILM = { reads: "reads", read_by: "is read by" };
 const NOBODY =
   "No kernel answers: this is a saved notebook, or its kernel is busy or gone. " +
   "Run the cell again to ask patches.";
@@ -14,62 +18,49 @@ const PAGE_ONLY =
   "Run explore(...) in a notebook to ask patches.";
 
 // Asks the kernel, one question at a time; of those waiting only the newest counts.
-function createAsker(view) {
+export function createAsker(view) {
   const answers = new Map(); // by question
-  const asked = new Map(); // questions by id
-  const name = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
-  let [count, inFlight, timer, failed] = [0, null, null, null];
+  let [inFlight, failed] = [null, null];
 
   function questions() {
     const token = [...view.get("query")];
     if (!token.length) return [];
-    return view.data.sides.map((side, i) => ({ side: i, layer: view.get("layer"), token }));
+    return [...view.data.sides.keys()].map((side) => ({ side, layer: view.get("layer"), token }));
   }
 
   const key = (question) => JSON.stringify(question);
 
   // Sends the next question that has no answer yet.
-  function pursue() {
+  async function pursue() {
     const next = questions().find((question) => !answers.has(key(question)));
     if (!next || inFlight || failed?.key === key(next)) return view.touch("answer");
-    if (!view.data.sides[next.side].live) return fail(key(next), PAGE_ONLY);
-    inFlight = `${name} ${(count += 1)}`;
-    asked.set(inFlight, next);
-    timer = setTimeout(() => fail(key(next), NOBODY), PATIENCE);
-    view.model.send({ ask: inFlight, ...next });
+    if (!view.data.sides[next.side].live) return fail(next, PAGE_ONLY);
+    inFlight = next;
     view.touch("answer");
+    try {
+      keep(next, await view.requests.ask(next, PATIENCE, () => fail(next, NOBODY)));
+    } catch (error) {
+      fail(next, error.message);
+    }
+    if (inFlight === next) inFlight = null;
+    pursue();
   }
 
   function fail(question, words) {
-    clearTimeout(timer);
-    inFlight = null;
-    failed = { key: question, words };
+    if (inFlight === question) inFlight = null;
+    failed = { key: key(question), words };
     view.touch("answer");
   }
 
-  function hear(content, buffers) {
-    const question = asked.get(content.answer);
-    if (question === undefined) return;
-    asked.delete(content.answer);
-    if (content.answer === inFlight) {
-      clearTimeout(timer);
-      inFlight = null;
-    }
-    if (content.error !== undefined) {
-      fail(key(question), content.error);
-      return pursue();
-    }
-    const found = content.maps.map((map, i) => {
+  function keep(question, { maps, buffers }) {
+    const found = maps.map((map, i) => {
       const levels = { 0: asBytes(buffers[i]) };
       return [map.name, new Quantity(map, levels, view.data.directions, [question.layer])];
     });
     if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
     answers.set(key(question), Object.fromEntries(found));
     if (failed?.key === key(question)) failed = null; // late, but here
-    pursue();
   }
-
-  view.hear(hear);
 
   return {
     ask() {
@@ -86,15 +77,13 @@ function createAsker(view) {
       }
       return { asking: "pending", words: "asking the model …", found: null };
     },
-    close() {
-      clearTimeout(timer);
-    },
   };
 }
 
-function createQuery(view) {
+export function createQuery(view) {
   const { data } = view;
   const asker = createAsker(view);
+  const [reads, readBy] = Object.keys(terms.reading);
   const node = element("div", { class: "vmx-query" });
   const films = new Map(); // gray frames side by side, by side and size
   let strips = [];
@@ -103,11 +92,11 @@ function createQuery(view) {
   // What can be drawn: for each kind the quantity of every side.
   function kinds(state) {
     if (state.asking === "none") {
-      const quantity = data.quantities.get("hidden attention");
-      return quantity ? [["reads", data.sides.map(() => quantity)]] : [];
+      const quantity = data.quantities.get(terms.readout);
+      return quantity ? [[reads, data.sides.map(() => quantity)]] : [];
     }
     if (!state.found) return [];
-    return ["reads", "read_by"].map((kind) => [kind, state.found.map((answer) => answer[kind])]);
+    return [reads, readBy].map((kind) => [kind, state.found.map((answer) => answer[kind])]);
   }
 
   function heading(kind, quantity) {
@@ -115,7 +104,7 @@ function createQuery(view) {
     const who = view.get("query").length ? `frame ${frame}, row ${row}, col ${col}` : "the read-out";
     const scale = quantity.scale(0, "", view.get("layer"));
     const range = `${rangeInWords(scale)}${scale.log ? ", logarithmic" : ""}`;
-    const words = kind === "reads" ? `What ${who} reads` : `What reads ${who}`;
+    const words = kind === reads ? `What ${who} reads` : `What reads ${who}`;
     return element("div", {},
       element("div", { class: "vmx-heading" }, `${words}, layer ${view.get("layer")}`),
       element("div", { class: "vmx-soft" }, `mean size of the weights, ${range}; gray: out of the scan's reach`));
@@ -128,7 +117,7 @@ function createQuery(view) {
     const found = kinds(state);
     strips = [];
     const sections = found.map(([kind, quantities]) => {
-      const name = kind === "reads" ? "vmx-reads" : "vmx-read-by";
+      const name = kind === reads ? "vmx-reads" : "vmx-read-by";
       const column = element("div", { class: name }, heading(kind, quantities[0]));
       const beside = found.length > 1 && view.width >= 820;
       const width = beside ? Math.floor((view.width - 16) / 2) : view.width;
@@ -138,13 +127,12 @@ function createQuery(view) {
           const name = paneName(view, side, direction);
           const board = new Board({
             role: "img", "data-side": side, "data-direction": direction,
-            "aria-label": `${KINDS_OF_FILM[kind]}: ${name}, all token frames; click to go to one`,
+            "aria-label": `${terms.reading[kind]}: ${name}, all token frames; click to go to one`,
           });
           const from = view.get("query").length ? 0 : side; // an answer is of one side
           const strip = { board, quantity, side, direction, from, ...tiles(width) };
           const words = reachable(strip) ? name : `${name}: nothing is within the scan's reach`;
-          const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, words));
-          column.append(element("figure", {}, caption, board.canvas));
+          column.append(figureOf(view, direction, words, board.canvas));
           drawFilm(strip);
           strips.push(strip);
         });
@@ -248,7 +236,6 @@ function createQuery(view) {
     },
     close() {
       clearTimeout(timer);
-      asker.close();
     },
   };
 }

@@ -1,6 +1,8 @@
 // Saving: a picture of the view is made here, everything else by the kernel.
 
-const KINDS = ["PNG", "HTML", "GIF", "MP4", "CSV"];
+import { asBytes, element } from "../widgets/drawing.js";
+import { terms } from "./terms.js";
+import { PATIENCE } from "./view.js";
 
 // Draws what is seen of the explorer, but for its controls, into one picture.
 function paintedPicture(view) {
@@ -58,11 +60,8 @@ function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function createSaving(view) {
-  const waiting = new Map(); // kinds by id
-  const name = Math.random().toString(36).slice(2);
-  let [count, timer] = [0, null];
-  const kinds = view.model.alone ? ["PNG"] : KINDS; // a page alone has no kernel to ask
+export function createSaving(view) {
+  const kinds = view.model.alone ? ["PNG"] : terms.files.map((kind) => kind.toUpperCase()); // a page alone has no kernel
   const buttons = kinds.map((kind) =>
     element("button", { type: "button", "aria-label": `save as ${kind}` }, kind),
   );
@@ -77,29 +76,24 @@ function createSaving(view) {
     });
   }
 
-  function save(kind) {
+  async function save(kind) {
     if (kind === "PNG") return savePicture();
-    const id = `${name} ${(count += 1)}`;
-    waiting.set(id, kind);
     view.say("saving", `writing ${kind} …`);
-    clearTimeout(timer);
-    timer = setTimeout(() => {
+    view.model.save_changes(); // what is saved is the present state
+    const late = () =>
       view.say("saving", `No kernel has answered yet, so there is no ${kind}: in a saved notebook ` +
         "run the cell again; a busy kernel may still answer.");
-    }, PATIENCE);
-    view.model.save_changes(); // what is saved is the present state
-    view.model.send({ save: id, kind: kind.toLowerCase() });
+    const question = { kind: kind.toLowerCase(), theme: view.theme };
+    try {
+      const { name, mime, buffers } = await view.requests.ask(question, PATIENCE, late);
+      download(name, new Blob([asBytes(buffers[0])], { type: mime }));
+      view.say("saving", `saved ${name}`);
+    } catch (error) {
+      view.say("saving", error.message);
+    }
   }
 
-  view.hear((content, buffers) => {
-    if (!waiting.has(content.saved)) return;
-    clearTimeout(timer);
-    waiting.delete(content.saved);
-    if (content.error !== undefined) return view.say("saving", content.error);
-    download(content.name, new Blob([asBytes(buffers[0])], { type: content.mime }));
-    view.say("saving", `saved ${content.name}`);
-  });
-  buttons.forEach((button, i) => view.listen(button, "click", () => save(kinds[i])));
+  for (const [i, button] of buttons.entries()) view.listen(button, "click", () => save(kinds[i]));
 
-  return { nodes: [node], update() {}, close: () => clearTimeout(timer) };
+  return { nodes: [node] };
 }

@@ -34,8 +34,7 @@ class ScorePanel(ipywidgets.VBox):
     """Choose methods, run them on the explored clip, compare their maps and scores.
 
     Args:
-        chosen: Gives what was explored, and whom to ask about it; raises a ValueError where there
-            is nobody.
+        chosen: Returns what was explored and its live backend; raises a ValueError without one.
     """
 
     one_side = True
@@ -56,7 +55,7 @@ class ScorePanel(ipywidgets.VBox):
         self.measured = ipywidgets.ToggleButton(
             description="motion-nano on 300 clips",
             layout={"width": "auto", "align_self": "flex-start"},
-            tooltip="The bundled score card: every method against the truth of labelled clips",
+            tooltip="The bundled score card: every method against the truth of labeled clips",
         )  # fmt: skip
         self.card = StaticFigure()
         buttons = ipywidgets.VBox([self.run, self.cancel, self.bar])
@@ -67,8 +66,8 @@ class ScorePanel(ipywidgets.VBox):
         self.cancel.on_click(lambda _: self.stop())
         self.measured.observe(self._show_card, "value")
 
-    def draw(self) -> None:
-        """List the methods of the chosen side."""
+    def draw(self, *_: object) -> None:
+        """List the methods of the chosen side, whatever the view."""
         numbers = self._chosen()[1]
         known = numbers.methods()
         if self.methods.options != known:

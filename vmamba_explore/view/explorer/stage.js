@@ -1,23 +1,20 @@
 // The panes: for each side and direction shown, the frame with one token frame of the map over it.
 
+import { element, outline } from "../widgets/drawing.js";
+import { inWords } from "./data.js";
+import { drawPath } from "./path.js";
+import { joined, sideName, terms } from "./terms.js";
+
 const WIDEST = { 1: 440, 2: 380, 3: 300 }; // CSS pixels of a pane, by panes in a row
 
-function sideName(data, side) {
-  if (data.sides.length === 1) return "";
-  return side === DIFFERENCE ? "B − A" : "AB"[side];
-}
-
-const joined = (...words) => words.filter(Boolean).join(" · ");
-
 // What to call a pane: its side and direction, as far as there are several.
-function paneName(view, side, direction) {
-  const words = direction === DIFFERENCE ? "forward − backward" : direction;
-  return joined(sideName(view.data, side), words);
+export function paneName(view, side, direction) {
+  return joined(sideName(view.data, side), terms.directions[direction] ?? direction);
 }
 
 // A direction's color as a small square; the text beside it keeps the theme's.
 function swatch(view, direction) {
-  const colors = direction === DIFFERENCE ? view.data.directions : [direction];
+  const colors = direction === terms.difference ? view.data.directions : [direction];
   return colors
     .filter((name) => name in view.data.colors)
     .map((name) => {
@@ -27,7 +24,20 @@ function swatch(view, direction) {
     });
 }
 
-function createStage(view) {
+// A picture of one direction under its name.
+export function figureOf(view, direction, name, canvas) {
+  const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, name));
+  return element("figure", {}, caption, canvas);
+}
+
+// The cell of a grid that lies over a box in the page, where a point is; null outside of it.
+export function cellIn(box, x, y, rows, cols) {
+  const row = Math.floor(((y - box.top) / box.height) * rows);
+  const col = Math.floor(((x - box.left) / box.width) * cols);
+  return row >= 0 && row < rows && col >= 0 && col < cols ? { row, col } : null;
+}
+
+export function createStage(view) {
   const { data } = view;
   const readout = element("div", { class: "vmx-readout" });
   const grid = element("div", { class: "vmx-panes" });
@@ -38,7 +48,7 @@ function createStage(view) {
     const { quantity } = view;
     let directions = [""];
     if (quantity?.directions.length) directions = view.shownDirections();
-    else if (view.get("path")) directions = view.shownDirections(true); // one path each
+    else if (view.path) directions = view.shownDirections(true); // one path each
     const sides = view.sides(quantity !== null);
     return directions.flatMap((direction) => sides.map((side) => ({ side, direction })));
   }
@@ -49,14 +59,15 @@ function createStage(view) {
     if (key === shown) return;
     shown = key;
     panes = list.map(({ side, direction }) => {
-      const clip = data.sides[side === DIFFERENCE ? 1 : side];
+      const clip = data.sides[side === terms.difference ? 1 : side];
       const [height, width] = clip.size;
       const canvas = element("canvas", {
         class: "vmx-pane", width, height, role: "img", "data-side": side, "data-direction": direction,
       });
       const name = paneName(view, side, direction) || clip.title;
-      const caption = element("figcaption", {}, ...swatch(view, direction), element("span", {}, name));
-      return { side, direction, canvas, figure: element("figure", {}, caption, canvas), name };
+      const figure = figureOf(view, direction, name, canvas);
+      figure.firstChild.hidden = !view.scanned; // the heading has that name already
+      return { side, direction, canvas, figure, name };
     });
     const columns = data.sides.length > 1 ? view.sides(view.quantity !== null).length : panes.length;
     grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${WIDEST[columns] ?? 300}px))`;
@@ -65,7 +76,7 @@ function createStage(view) {
 
   function drawPane({ side, direction, canvas, name }) {
     const { quantity, tokenFrame } = view;
-    const [clipFrame, clip] = [view.get("frame"), side === DIFFERENCE ? 1 : side];
+    const [clipFrame, clip] = [view.get("frame"), side === terms.difference ? 1 : side];
     const picture = data.sides[clip].pictures[clipFrame];
     const ratio = window.devicePixelRatio || 1;
     const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
@@ -84,7 +95,7 @@ function createStage(view) {
       context.drawImage(map, 0, 0, width, height);
       context.globalAlpha = 1;
     }
-    if (view.get("path")) drawPaths(context, direction, { width, height });
+    if (view.path) drawPaths(context, direction, { width, height });
     const cell = { width: width / data.cols, height: height / data.rows };
     for (const place of [view.hover, view.queryHere()]) {
       if (!place) continue;
@@ -96,7 +107,7 @@ function createStage(view) {
 
   function drawPaths(context, direction, size) {
     const place = view.hover ?? view.queryHere();
-    const drawn = direction === DIFFERENCE ? data.directions : [direction];
+    const drawn = direction === terms.difference ? data.directions : [direction];
     drawn.forEach((name, i) => {
       const until = place ? data.step(name, view.tokenFrame, place.row, place.col) : null;
       drawPath(context, data, name, view.tokenFrame, size, until, drawn.length > 1 ? 4 * i - 2 : 0);
@@ -115,8 +126,8 @@ function createStage(view) {
         const step = data.step(name, tokenFrame, place.row, place.col) + 1;
         words.push(`${name}: step ${step} of ${data.seqlen}`);
       }
-    } else {
-      words.push("point at a patch for its values, click it to ask what it reads");
+    } else if (quantity || view.scanned) {
+      words.push(`point at a patch for its values${view.scanned ? ", click it to ask what it reads" : ""}`);
     }
     readout.textContent = words.join(" · ");
   }
@@ -143,10 +154,7 @@ function createStage(view) {
   function cellAt(event) {
     const canvas = event.target.closest("canvas.vmx-pane");
     if (!canvas) return null;
-    const box = canvas.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - box.top) / box.height) * data.rows);
-    const col = Math.floor(((event.clientX - box.left) / box.width) * data.cols);
-    return row >= 0 && row < data.rows && col >= 0 && col < data.cols ? { row, col } : null;
+    return cellIn(canvas.getBoundingClientRect(), event.clientX, event.clientY, data.rows, data.cols);
   }
 
   function hover(place) {
@@ -159,7 +167,7 @@ function createStage(view) {
   view.listen(grid, "pointerleave", () => hover(null));
   view.listen(grid, "click", (event) => {
     const place = cellAt(event);
-    if (place) view.set("query", [view.tokenFrame, place.row, place.col]);
+    if (place && view.scanned) view.set("query", [view.tokenFrame, place.row, place.col]);
   });
 
   return {

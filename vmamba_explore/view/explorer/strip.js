@@ -1,8 +1,12 @@
 // The strip: a map's frame means, layer by direction by token frame, to click in.
 
+import { Board, element, FONT, outline } from "../widgets/drawing.js";
+import { rangeInWords } from "./data.js";
+import { joined, sideName } from "./terms.js";
+
 const CELL = { left: 30, top: 16, bottom: 16, gap: 10, low: 7, high: 16, all: 150 }; // CSS pixels
 
-function createStrip(view) {
+export function createStrip(view) {
   const { data } = view;
   const node = element("div", { class: "vmx-strip" });
   let strips = [];

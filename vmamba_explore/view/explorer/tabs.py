@@ -3,77 +3,126 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import ipywidgets
 
 from vmamba_explore.analysis.channels import STATISTICS, Channels
 from vmamba_explore.analysis.trajectory import trajectory
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.explorer.widget import Explorer
+from vmamba_explore.view.explorer.exploration import Exploration, Numbers
+from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.vocabulary import side_titles
 from vmamba_explore.view.figures.channels import channel_browser
 from vmamba_explore.view.figures.half_lives import half_life_histogram
 from vmamba_explore.view.figures.states import channel_states
 from vmamba_explore.view.figures.trajectory import state_trajectories
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
-if TYPE_CHECKING:
-    from vmamba_explore.view.explorer.panels import NumbersPanel
-
 MENU: dict[str, Any] = {"layout": {"width": "auto", "max_width": "340px"}}
 """How wide a menu is."""
+_KEPT = 16  # answers
+
+
+class Answers:
+    """Asks the live backends of some sides for numbers, and keeps the last answers.
+
+    Args:
+        sides: Whose `numbers` are asked.
+    """
+
+    def __init__(self, sides: Sequence[Exploration]) -> None:
+        self._sides = sides
+        self._kept: dict[tuple[object, ...], Any] = {}
+
+    def backend(self, side: int) -> Numbers:
+        """Return the backend of a side.
+
+        Raises:
+            ValueError: it has none.
+        """
+        found = self._sides[side].numbers
+        if found is None:
+            raise ValueError(
+                "There is no model to ask for numbers; explore(...) makes an explorer that has one."
+            )
+        return found
+
+    def ask(self, what: str, *question: Any, side: int) -> Any:
+        """Return the answer of a method of `Numbers`."""
+        key = (what, side, *question)
+        if key not in self._kept:
+            answer = getattr(self.backend(side), what)(*question)
+            while len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = answer
+        return self._kept[key]
 
 
 class NumbersTab(ipywidgets.VBox):
-    """Controls, a sentence and figures; `draw` brings them up to date."""
+    """Controls, a sentence and figures; `draw` brings them up to date.
+
+    Args:
+        redraw: Called when one of the controls was moved.
+        controls: The controls.
+        figures: How many figures there are.
+    """
 
     one_side = False
     """Whether it shows the chosen side of two, or both."""
 
-    def __init__(self, panel: NumbersPanel, *controls: ipywidgets.Widget, figures: int = 1) -> None:
-        self.panel = panel
+    def __init__(
+        self, redraw: Callable[[], None], *controls: ipywidgets.Widget, figures: int = 1
+    ) -> None:
+        self._redraw = redraw
         self.about = ipywidgets.HTML("Computed when this is opened, by a running kernel.")
         self.figures = [StaticFigure() for _ in range(figures)]
         rows = [ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"})] if controls else []
         super().__init__([*rows, self.about, *self.figures])
+        for control in controls:
+            control.observe(self.moved, "value")
 
-    def draw(self) -> None:
-        """Compute what the explorer's state asks for, and show it."""
+    def draw(self, view: ViewState, answers: Answers, side: int) -> None:
+        """Compute what belongs to a view, and show it.
+
+        Args:
+            view: What the explorer shows.
+            answers: Asks for the numbers.
+            side: The chosen side.
+        """
         raise NotImplementedError
 
     def say(self, words: str) -> None:
         """Show a sentence, plain text."""
         self.about.value = html.escape(words)
 
-    def redraw(self, change: dict[str, Any]) -> None:
-        """Draw, since a control was moved."""
-        self.panel.draw()
+    def moved(self, change: dict[str, Any]) -> None:
+        """Draw again, since a control was moved."""
+        self._redraw()
 
 
 class StatesTab(NumbersTab):
     """The paths of the states from frame to frame."""
 
-    def __init__(self, panel: NumbersPanel) -> None:
+    def __init__(self, redraw: Callable[[], None]) -> None:
         self.where = ipywidgets.Dropdown(
             options=["after each frame", "at the asked patch"], description="state", **MENU
         )
-        super().__init__(panel, self.where)
-        self.where.observe(self.redraw, "value")
+        super().__init__(redraw, self.where)
 
-    def draw(self) -> None:
-        panel, layer = self.panel, self.panel.explorer.layer
-        query = tuple(panel.explorer.query)
+    def draw(self, view: ViewState, answers: Answers, side: int) -> None:
+        layer, query = view.layer, view.query
         asked = self.where.value == "at the asked patch"
         place = query[1:] if asked and query else None
-        sides = range(len(panel.explorer.explorations))
-        states = [panel.ask("states", layer, place, side=side) for side in sides]
+        states = [answers.ask("states", layer, place, side=n) for n in range(len(view.sides))]
         title = f"Where the state of layer {layer} goes, " + (
             "after each frame" if place is None else f"at row {place[0]}, column {place[1]}"
         )
         self.figures[0].show(
             state_trajectories(
-                trajectory(states), title, names=side_names(panel.explorer),
-                frame=panel.token_frame,
+                trajectory(states), title, names=side_titles(view.sides), frame=view.token_frame,
             )
         )  # fmt: skip
         hint = (
@@ -90,43 +139,47 @@ class ChannelsTab(NumbersTab):
 
     one_side = True
 
-    def __init__(self, panel: NumbersPanel) -> None:
+    def __init__(self, redraw: Callable[[], None], directions: Sequence[str]) -> None:
         self.statistic = ipywidgets.Dropdown(
             options=list(STATISTICS), description="sorted by", **MENU
         )
-        self.direction = ipywidgets.Dropdown(
-            options=panel.explorer.directions, description="direction", **MENU
-        )
+        self.direction = ipywidgets.Dropdown(options=directions, description="direction", **MENU)
         self.channel = ipywidgets.Dropdown(description="channel", **MENU)
-        super().__init__(panel, self.statistic, self.direction, self.channel, figures=2)
+        super().__init__(redraw, self.statistic, self.direction, self.channel, figures=2)
         self._listed: tuple[object, ...] | None = None
         self._setting = False
-        for control in (self.statistic, self.direction, self.channel):
-            control.observe(self.redraw, "value")
 
-    def redraw(self, change: dict[str, Any]) -> None:
+    def moved(self, change: dict[str, Any]) -> None:
         if not self._setting:
-            super().redraw(change)
+            super().moved(change)
 
-    def draw(self) -> None:
-        panel, layer = self.panel, self.panel.explorer.layer
-        with _Setting(self):
-            self.direction.disabled = panel.direction is not None
-            if panel.direction is not None:
-                self.direction.value = panel.direction
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """While the tab sets its own controls, they ask for nothing."""
+        self._setting = True
+        try:
+            yield
+        finally:
+            self._setting = False
+
+    def draw(self, view: ViewState, answers: Answers, side: int) -> None:
+        layer = view.layer
+        with self._quiet():
+            self.direction.disabled = view.one_direction is not None
+            if view.one_direction is not None:
+                self.direction.value = view.one_direction
         direction = self.direction.value
-        found: Channels = panel.ask("channels", layer, direction)
+        found: Channels = answers.ask("channels", layer, direction, side=side)
         if self.statistic.value not in found.statistics:
             raise ValueError(
                 f"There is no {self.statistic.value} here: the run was edited such that its parts "
                 "do not sum to the logit. Choose another statistic."
             )
         statistic = self.statistic.value
-        self._list_channels(found, statistic, (panel.side.value, layer, direction))
+        self._list_channels(found, statistic, (side, layer, direction))
         channel = self.channel.value
-        frame = panel.token_frame
-        self.figures[0].show(channel_browser(found, statistic, channel, frame=frame))
-        states = panel.ask("states", layer, None).sel(direction=direction)
+        self.figures[0].show(channel_browser(found, statistic, channel, frame=view.token_frame))
+        states = answers.ask("states", layer, None, side=side).sel(direction=direction)
         self.figures[1].show(channel_states(states.isel(channel=channel)))
         below = f"Below: the states of channel {channel} after each frame."
         self.say(f"{STATISTICS[statistic].about} {below}")
@@ -138,7 +191,7 @@ class ChannelsTab(NumbersTab):
         stays = self._listed is not None and self._listed[:-1] == scan and self.channel.index > 0
         values, unit = found.values[statistic].values, STATISTICS[statistic].unit
         ranked = [int(channel) for channel in found.ranked(statistic)]
-        with _Setting(self):
+        with self._quiet():
             chosen = self.channel.value if stays else ranked[0]
             self.channel.options = [(f"{n}: {values[n]:.3g} {unit}".strip(), n) for n in ranked]
             self.channel.value = chosen
@@ -148,13 +201,11 @@ class ChannelsTab(NumbersTab):
 class MemoryTab(NumbersTab):
     """How long the states last."""
 
-    def draw(self) -> None:
-        panel, layer = self.panel, self.panel.explorer.layer
-        names = side_names(panel.explorer)
-        lives = {name: panel.ask("half_lives", layer, side=n) for n, name in enumerate(names)}
-        self.figures[0].show(
-            half_life_histogram(lives, f"How long the states of layer {layer} last")
-        )
+    def draw(self, view: ViewState, answers: Answers, side: int) -> None:
+        names = side_titles(view.sides)
+        lives = {n: answers.ask("half_lives", view.layer, side=i) for i, n in enumerate(names)}
+        title = f"How long the states of layer {view.layer} last"
+        self.figures[0].show(half_life_histogram(lives, title))
         first = lives[names[0]]
         shares = [
             f"{name}: median {float(each.median()):.3g} tokens, "
@@ -165,22 +216,3 @@ class MemoryTab(NumbersTab):
             f"{with_unit('Half-lives', 'tokens')} of all {first[0].size} states of a direction, at "
             f"the mean step size of their channel. {'; '.join(shares)}."
         )
-
-
-class _Setting:
-    """While a tab sets its own controls, they ask for nothing."""
-
-    def __init__(self, tab: ChannelsTab) -> None:
-        self.tab = tab
-
-    def __enter__(self) -> None:
-        self.tab._setting = True
-
-    def __exit__(self, *_: object) -> None:
-        self.tab._setting = False
-
-
-def side_names(explorer: Explorer) -> list[str]:
-    """What to call the sides; two have a letter each, so that no two names are the same."""
-    titles = [exploration.title for exploration in explorer.explorations]
-    return titles if len(titles) == 1 else [f"{s}: {t}" for s, t in zip("AB", titles, strict=True)]

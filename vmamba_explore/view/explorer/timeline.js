@@ -1,8 +1,12 @@
 // The timeline: curves over the clip's frames, with the one time cursor.
 
+import { Board, element, FONT, short } from "../widgets/drawing.js";
+import { ends } from "./data.js";
+import { sideName, terms } from "./terms.js";
+
 const ROW = { evidence: 84, norm: 60, line: 14, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
 
-function createTimeline(view) {
+export function createTimeline(view) {
   const { data } = view;
   const board = new Board({ role: "img" });
   const node = element("div", { class: "vmx-timeline" }, board.canvas);
@@ -26,12 +30,11 @@ function createTimeline(view) {
         name: i ? "" : name, values, color: data.colors[direction], dashed: i > 0,
       })),
     );
-    const unit = data.sides.flatMap((side) => side.curves)[0].unit;
-    return { heading: `evidence for ${data.sides[0].target} (${unit})`, lines, log: false };
+    return { heading: data.sides.find((side) => side.curves.length).evidence, lines, log: false };
   }
 
   function norms() {
-    const quantity = data.quantities.get("state norm") ?? view.quantity;
+    const quantity = data.quantities.get(terms.norm) ?? view.quantity;
     if (!quantity) return null;
     const [, directions, frames] = quantity.shape;
     const lines = data.sides.flatMap((_, side) => {
@@ -180,7 +183,7 @@ function createTimeline(view) {
   return {
     nodes: [node],
     update(changed) {
-      const own = data.quantities.has("state norm") ? [] : ["quantity"];
+      const own = data.quantities.has(terms.norm) ? [] : ["quantity"];
       if (view.touched(changed, "layer", "size", "theme", ...own)) draw();
       if (view.touched(changed, "frame", "layer", "size", "theme", ...own)) mark();
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import anywidget
 import traitlets
@@ -16,26 +16,23 @@ from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import Exploration, Token
 from vmamba_explore.view.explorer.export import AnyPath
 from vmamba_explore.view.explorer.packing import pack_answer, pack_maps, pack_side, pack_steps
+from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.vocabulary import (
+    BOTH,
+    DIFFERENCE,
+    FILES,
+    STATE,
+    TERMS,
+    heading,
+)
 from vmamba_explore.view.page import html_page
-from vmamba_explore.view.widgets.browser_code import read_code, standalone_fragment
-
-if TYPE_CHECKING:
-    from vmamba_explore.view.explorer.panels import NumbersPanel
+from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
 
 _HERE = Path(__file__).parent
-CODE = (
-    "data.js", "path.js", "stage.js", "legend.js", "timeline.js", "strip.js", "query.js",
-    "saving.js", "controls.js", "explorer.js",
-)  # fmt: skip
-"""The explorer's JavaScript, in the order in which it is joined."""
-BOTH, DIFFERENCE = "both", "difference"
-_FILES = {
-    "html": "text/html",
-    "png": "image/png",
-    "gif": "image/gif",
-    "mp4": "video/mp4",
-    "csv": "text/csv",
-}
+
+
+Theme = Literal["light", "dark"]
 
 
 class WrongValueError(traitlets.TraitError, ValueError):
@@ -43,17 +40,19 @@ class WrongValueError(traitlets.TraitError, ValueError):
 
 
 class Explorer(anywidget.AnyWidget):
-    """Look at a clip through the model: play it, lay any recorded quantity over it, ask a patch.
+    """Look at a clip through the model: play it, lay any recorded quantity over it, query a patch.
 
     Everything recorded is sent once, so the browser needs no Python to play, scrub and switch
-    layer, direction or quantity; it stays alive in a saved notebook and in the page that `to_html`
-    writes. Only a new patch's hidden attention is asked of the kernel (see `Exploration.live`).
+    layer, direction or quantity; it keeps working in a saved notebook and in the page that
+    `to_html` writes. Only the hidden attention of a new patch needs a kernel (see
+    `Exploration.live`).
 
     Args:
         exploration: What to show.
         other: A second one to show in step, with the difference (other - exploration): another
             clip, the clip reversed, or the same clip through an edited model.
         quantity: The map to show first; None for the first one.
+        compact: Show the clip with its maps and nothing else (see `ClipPlayer`).
 
     Raises:
         ValueError: the two explorations do not fit together, or there is no such quantity.
@@ -74,8 +73,8 @@ class Explorer(anywidget.AnyWidget):
         speed: Of playing, as a factor.
     """
 
-    _css = read_code([_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css"])
-    _esm = read_code([_HERE.parent / "widgets" / "drawing.js", *(_HERE / name for name in CODE)])
+    _css = read_style(_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css")
+    _esm = read_code(_HERE / "explorer.js")
 
     sides = traitlets.List(traitlets.Dict()).tag(sync=True)  # one clip each, see pack_side
     maps = traitlets.List(traitlets.Dict()).tag(sync=True)  # what the maps are, see pack_maps
@@ -86,7 +85,10 @@ class Explorer(anywidget.AnyWidget):
     directions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     colors = traitlets.Dict().tag(sync=True)  # of the directions
     token_frames = traitlets.List(traitlets.Int()).tag(sync=True)  # of each clip frame
-    model_name = traitlets.Unicode().tag(sync=True)
+    grid = traitlets.List(traitlets.Int()).tag(sync=True)  # token frames, rows, columns
+    heading = traitlets.Unicode().tag(sync=True)
+    terms = traitlets.Dict(TERMS).tag(sync=True)
+    compact = traitlets.Bool(False).tag(sync=True)
     tables = traitlets.Bytes().tag(sync=True)  # red, green, blue: sequential, then diverging
 
     frame = traitlets.Int(0).tag(sync=True)
@@ -105,12 +107,13 @@ class Explorer(anywidget.AnyWidget):
         other: Exploration | None = None,
         *,
         quantity: str | None = None,
+        compact: bool = False,
     ) -> None:
         self.explorations = (exploration,) if other is None else (exploration, other)
         if other is not None:
             _check_pair(exploration, other)
         maps, levels = pack_maps(self.explorations)
-        first = exploration.first_clip_frames
+        directions = exploration.directions
         super().__init__(
             sides=[pack_side(side) for side in self.explorations],
             maps=maps,
@@ -118,16 +121,16 @@ class Explorer(anywidget.AnyWidget):
             steps=pack_steps(exploration),
             cls_steps=dict(exploration.cls_steps),
             layers=list(exploration.layers),
-            directions=list(exploration.directions),
+            directions=list(directions),
             colors=dict(DIRECTION_COLORS),
-            token_frames=[
-                int((first <= frame).sum()) - 1 for frame in range(exploration.clip.num_frames)
-            ],
-            model_name=exploration.model,
+            token_frames=exploration.token_frames,
+            grid=list(exploration.grid),
+            heading=heading(self.explorations),
+            compact=compact,
             tables=color_table(signed=False).tobytes() + color_table(signed=True).tobytes(),
-            quantity=maps[0]["name"] if quantity is None else quantity,
+            quantity=next((item["name"] for item in maps), "") if quantity is None else quantity,
             layer=exploration.layers[-1] if exploration.layers else 0,
-            direction=BOTH if len(exploration.directions) > 1 else exploration.directions[0],
+            direction=BOTH if len(directions) > 1 else "".join(directions),
         )
         self.on_msg(self._answer)
 
@@ -135,24 +138,25 @@ class Explorer(anywidget.AnyWidget):
     def _inside(self, proposal: dict[str, Any]) -> int:
         return min(max(proposal["value"], 0), self.explorations[0].clip.num_frames - 1)
 
-    @traitlets.validate("quantity")
-    def _known_quantity(self, proposal: dict[str, Any]) -> str:
-        names = [item["name"] for item in self.maps]
-        return _one_of("quantity", proposal["value"], [*names, ""])
-
-    @traitlets.validate("layer")
-    def _known_layer(self, proposal: dict[str, Any]) -> int:
-        return _one_of("layer", proposal["value"], self.layers or [0])
-
-    @traitlets.validate("direction")
-    def _known_direction(self, proposal: dict[str, Any]) -> str:
+    @traitlets.validate("quantity", "layer", "direction")
+    def _known(self, proposal: dict[str, Any]) -> str | int:
+        name, value = proposal["trait"].name, proposal["value"]
         several = [BOTH, DIFFERENCE] if len(self.directions) > 1 else []
-        return _one_of("direction", proposal["value"], [*self.directions, *several])
+        known: list[Any] = {
+            "quantity": [*(item["name"] for item in self.maps), ""],
+            "layer": self.layers or [0],
+            "direction": [*self.directions, *several] or [""],
+        }[name]
+        if value not in known:
+            raise WrongValueError(
+                f"Explorer: {name} is {value!r}, expected one of {', '.join(map(repr, known))}."
+            )
+        return value
 
     @traitlets.validate("query")
     def _on_the_grid(self, proposal: dict[str, Any]) -> list[int]:
         place = list(proposal["value"])
-        shape = self.explorations[0].steps[self.directions[0]].shape
+        shape = self.explorations[0].grid
         inside = len(place) == 3 and all(
             0 <= n < size for n, size in zip(place, shape, strict=True)
         )
@@ -163,8 +167,14 @@ class Explorer(anywidget.AnyWidget):
             )
         return place
 
+    @property
+    def view(self) -> ViewState:
+        """What is shown now."""
+        state = {name: getattr(self, name) for name in STATE}
+        return ViewState(self.explorations, **{**state, "query": tuple(self.query)})
+
     def ask(self, side: int, layer: int, token: Token) -> Any:
-        """Return whom a token reads and who reads it (see `Live.attention`)."""
+        """Return which tokens a token reads and which read it (see `Live.attention`)."""
         live = self.explorations[side].live
         if live is None:
             raise ValueError(
@@ -174,16 +184,13 @@ class Explorer(anywidget.AnyWidget):
 
     def numbers(self) -> NumbersPanel:
         """Return tabs of figures that follow this explorer: states, channels, memory, scores."""
-        from vmamba_explore.view.explorer.panels import NumbersPanel
-
         return NumbersPanel(self)
 
     def bytes_on_load(self) -> int:
         """Return how many bytes the browser gets when the explorer is shown, code included."""
-        state = self._state()
-        data = _bytes_in(state)
-        text = json.dumps(state, default=lambda value: "")
-        return data + len(text) + len(self._esm.encode()) + len(self._css.encode())
+        buffers: list[int] = []
+        text = json.dumps(self._state(), default=lambda value: buffers.append(len(value)))
+        return sum(buffers) + sum(len(part.encode()) for part in (text, self._esm, self._css))
 
     def to_fragment(self) -> str:
         """Return the explorer as a piece of HTML that needs nothing else."""
@@ -198,37 +205,33 @@ class Explorer(anywidget.AnyWidget):
             path: Also write the page there.
             overwrite: Whether to replace a file.
         """
-        title = " and ".join(side.title for side in self.explorations)
-        page = html_page(f"{title}: {self.model_name}", self.to_fragment())
+        page = html_page(self.heading, self.to_fragment())
         self._write(page.encode(), path, "to_html", overwrite)
         return page
 
-    def to_png(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
+    def to_png(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
         """Return the present frame with its map, legend and evidence as a PNG picture.
 
         Args:
             path: Also write the picture there.
+            theme: "light" or "dark": background and ink.
             overwrite: Whether to replace a file.
         """
-        return self._write(export.png(self), path, "to_png", overwrite)
+        return self._write(export.png(self.view, theme), path, "to_png", overwrite)
 
-    def to_gif(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
-        """Return the same of all frames as an animated GIF, at the present speed.
+    def to_gif(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
+        """Return the same of all frames as an animated GIF, at the present speed; see `to_png`."""
+        return self._write(export.gif(self.view, theme), path, "to_gif", overwrite)
 
-        Args:
-            path: Also write the GIF there.
-            overwrite: Whether to replace a file.
-        """
-        return self._write(export.gif(self), path, "to_gif", overwrite)
-
-    def to_mp4(self, path: AnyPath | None = None, *, overwrite: bool = False) -> bytes:
-        """Return the same as an H.264 film.
-
-        Args:
-            path: Also write the film there.
-            overwrite: Whether to replace a file.
-        """
-        return self._write(export.mp4(self), path, "to_mp4", overwrite)
+    def to_mp4(
+        self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
+    ) -> bytes:
+        """Return the same as an H.264 film; see `to_png`."""
+        return self._write(export.mp4(self.view, theme), path, "to_mp4", overwrite)
 
     def to_csv(
         self,
@@ -249,7 +252,7 @@ class Explorer(anywidget.AnyWidget):
         return text
 
     def to_zarr(self, path: AnyPath, *, overwrite: bool = False) -> Path:
-        """Write all maps and curves, labelled, as a Zarr store; `xarray.open_zarr` reads it.
+        """Write all maps and curves, labeled, as a Zarr store; `xarray.open_zarr` reads it.
 
         Args:
             path: The store to write, a folder.
@@ -266,16 +269,13 @@ class Explorer(anywidget.AnyWidget):
         return data
 
     def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        """Answer the browser: {"ask": id, "side", "layer", "token"} or {"save": id, "kind"}."""
-        if "ask" in content:
-            reply, answer = {"answer": content["ask"]}, self._asked
-        elif "save" in content:
-            reply, answer = {"saved": content["save"]}, self._saved
-        else:
+        """Answer the browser: {"request": id}, with "side", "layer", "token" or "kind", "theme"."""
+        if "request" not in content:
             return
+        reply = {"reply": content["request"]}
         packed: list[bytes] = []
         try:
-            more, packed = answer(content)
+            more, packed = self._saved(content) if "kind" in content else self._asked(content)
             reply |= more
         except Exception as error:  # shown where it was asked
             reply["error"] = f"{error}" or type(error).__name__
@@ -288,11 +288,12 @@ class Explorer(anywidget.AnyWidget):
 
     def _saved(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         kind = str(content["kind"])
-        if kind not in _FILES:
-            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(_FILES)}.")
-        data = getattr(self, f"to_{kind}")()
+        if kind not in FILES:
+            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(FILES)}.")
+        themed = kind in ("png", "gif", "mp4") and "theme" in content
+        data = getattr(self, f"to_{kind}")(**({"theme": content["theme"]} if themed else {}))
         stem = re.sub(r"[^\w.-]+", "_", self.explorations[0].clip.source) or "clip"
-        reply = {"name": f"{stem}-explorer.{kind}", "mime": _FILES[kind]}
+        reply = {"name": f"{stem}-explorer.{kind}", "mime": FILES[kind]}
         return reply, [data.encode() if isinstance(data, str) else data]
 
     def _state(self) -> dict[str, Any]:
@@ -304,7 +305,7 @@ def _check_pair(one: Exploration, other: Exploration) -> None:
         ("clip frames", one.clip.num_frames, other.clip.num_frames),
         ("layers", one.layers, other.layers),
         ("directions", one.directions, other.directions),
-        ("token grids", *(next(iter(e.steps.values())).shape for e in (one, other))),
+        ("token grids", one.grid, other.grid),
     ):
         if mine != theirs:
             raise ValueError(
@@ -316,19 +317,3 @@ def _check_pair(one: Exploration, other: Exploration) -> None:
             f"Explorer: the two explorations have no map in common: {', '.join(one.maps)} and "
             f"{', '.join(other.maps)}."
         )
-
-
-def _one_of(trait: str, value: Any, known: list[Any]) -> Any:
-    if value not in known:
-        raise WrongValueError(
-            f"Explorer: {trait} is {value!r}, expected one of {', '.join(map(repr, known))}."
-        )
-    return value
-
-
-def _bytes_in(value: Any) -> int:
-    if isinstance(value, bytes):
-        return len(value)
-    if isinstance(value, dict):
-        value = list(value.values())
-    return sum(map(_bytes_in, value)) if isinstance(value, list) else 0

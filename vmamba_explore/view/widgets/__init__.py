@@ -1,5 +1,1 @@
-"""Widgets: a Python class each, its JavaScript and CSS beside it."""
-
-from vmamba_explore.view.widgets.player import ClipPlayer
-
-__all__ = ["ClipPlayer"]
+"""What widgets are made of: JavaScript and CSS, a chooser of clips, uploads, static figures."""

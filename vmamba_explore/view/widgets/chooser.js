@@ -1,27 +1,14 @@
 // Which clip, with what beside it, through which model; run, watch, cancel (see chooser.py).
 
+import { element, labeled, menu } from "./drawing.js";
+import { Sender } from "./upload.js";
+
 const ANSWER_SECONDS = 10;
-const WORDS = {
-  "": "nothing",
-  reversed: "the clip played backwards",
-  second: "another clip",
-  "mute forward": "the clip, forward scans muted",
-  "mute backward": "the clip, backward scans muted",
-};
 const PATH = ":path"; // of a menu; no bundled clip or model is called so
 const UPLOAD = ":upload";
 
 const size = (bytes) =>
   bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-
-function labelled(words, control) {
-  control.setAttribute("aria-label", words);
-  return element("label", {}, element("span", {}, words), control);
-}
-
-function menu(pairs) {
-  return element("select", {}, ...pairs.map(([value, words]) => element("option", { value }, words)));
-}
 
 // A clip's menu, and the field that its choice needs.
 function clipField(model, slot, words) {
@@ -37,11 +24,11 @@ function clipField(model, slot, words) {
     sender: new Sender(model),
     sending: false,
   };
-  field.pathLabel = labelled(`path of ${words}`, field.path);
+  field.pathLabel = labeled(`path of ${words}`, field.path);
   const button = element("label", { class: "vmx-file" }, "choose a file", field.file);
   field.drop = element("div", { class: "vmx-drop" }, button, field.state);
   field.root = element("div", { class: "vmx-field", "data-slot": slot },
-    labelled(words, field.menu), field.pathLabel, field.drop);
+    labeled(words, field.menu), field.pathLabel, field.drop);
   return field;
 }
 
@@ -49,7 +36,7 @@ function build(model) {
   const ui = {
     clip: clipField(model, "clip", "clip"),
     second: clipField(model, "second", "second clip"),
-    compare: menu(Object.entries(WORDS)),
+    compare: menu(Object.entries(model.get("comparisons"))),
     model: menu([
       ...model.get("models").map((name) => [name, name]),
       ...(model.get("allow_paths") ? [[PATH, "a folder or file …"]] : []),
@@ -64,15 +51,15 @@ function build(model) {
     words: element("span", { class: "vmx-words", "aria-live": "polite" }),
     message: element("div", { class: "vmx-message", role: "status" }),
   };
-  ui.folderLabel = labelled("model's folder or file", ui.folder);
-  ui.strideLabel = labelled("every … frames", ui.stride);
+  ui.folderLabel = labeled("model's folder or file", ui.folder);
+  ui.strideLabel = labeled("every … frames", ui.stride);
   ui.choices = element("fieldset", {},
     element("legend", {}, "Your clip"),
     element("div", { class: "vmx-line" }, ui.clip.root,
-      labelled("model", ui.model), ui.folderLabel),
-    element("div", { class: "vmx-line" }, labelled("compare with", ui.compare), ui.second.root),
-    element("div", { class: "vmx-line" }, labelled("frames", ui.spread), ui.strideLabel,
-      labelled("first frame", ui.start)));
+      labeled("model", ui.model), ui.folderLabel),
+    element("div", { class: "vmx-line" }, labeled("compare with", ui.compare), ui.second.root),
+    element("div", { class: "vmx-line" }, labeled("frames", ui.spread), ui.strideLabel,
+      labeled("first frame", ui.start)));
   ui.work = element("span", { class: "vmx-work" }, ui.bar, ui.words);
   ui.root = element("div", { class: "vmx-chooser", role: "group", "aria-label": "choose a clip" },
     ui.choices,

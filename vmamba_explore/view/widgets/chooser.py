@@ -10,12 +10,19 @@ from typing import Any
 import anywidget
 import traitlets
 
-from vmamba_explore.view.widgets.browser_code import read_code
+from vmamba_explore.view.widgets.browser_code import read_code, read_style
 from vmamba_explore.view.widgets.upload import PIECE, ChosenFile, Inbox, UploadError
 
 _HERE = Path(__file__).parent
 SLOTS = ("clip", "second")
-COMPARISONS = ("", "reversed", "second", "mute forward", "mute backward")
+COMPARISONS = {
+    "": "nothing",
+    "reversed": "the clip played backwards",
+    "second": "another clip",
+    "mute forward": "the clip, forward scans muted",
+    "mute backward": "the clip, backward scans muted",
+}
+"""What a clip can be compared with, and how the menu names it."""
 
 
 class ChoiceError(ValueError):
@@ -64,11 +71,12 @@ class ClipChooser(anywidget.AnyWidget):
         failed: Whether `message` is an error.
     """
 
-    _css = read_code([_HERE / "theme.css", _HERE / "chooser.css"])
-    _esm = read_code(_HERE / name for name in ("drawing.js", "upload.js", "chooser.js"))
+    _css = read_style(_HERE / "theme.css", _HERE / "chooser.css")
+    _esm = read_code(_HERE / "chooser.js")
 
     samples = traitlets.List(traitlets.Unicode()).tag(sync=True)
     models = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    comparisons = traitlets.Dict(COMPARISONS).tag(sync=True)
     allow_paths = traitlets.Bool(True).tag(sync=True)
     piece = traitlets.Int(PIECE).tag(sync=True)  # bytes, of an upload
     uploads = traitlets.Dict().tag(sync=True)  # by slot: the name of the file that is here
@@ -124,7 +132,8 @@ class ClipChooser(anywidget.AnyWidget):
         """
         compare = choice.get("compare", "")
         if compare not in COMPARISONS:
-            raise ChoiceError(f"Compare: {compare!r} is none of {', '.join(COMPARISONS[1:])}.")
+            known = ", ".join(filter(None, COMPARISONS))
+            raise ChoiceError(f"Compare: {compare!r} is none of {known}.")
         model = str(choice.get("model", "")).strip()
         if model not in self.models and not self.allow_paths:
             raise ChoiceError(f"Model: {model!r} is none of {', '.join(self.models)}.")
@@ -183,11 +192,8 @@ class ClipChooser(anywidget.AnyWidget):
         """Take a message from the browser; whatever is wrong with it becomes a message."""
         if not isinstance(content, dict):
             return
-        if "upload" in content or "piece" in content:
+        if "request" in content:
             self._receive(content, buffers)
-        elif content.get("drop") in SLOTS:
-            self._inbox.drop(content["drop"])
-            self.uploads = {k: v for k, v in self.uploads.items() if k != content["drop"]}
         elif "run" in content and not self.busy:
             self.message, self.failed = "", False
             try:
@@ -199,23 +205,25 @@ class ClipChooser(anywidget.AnyWidget):
             self._on_cancel()
 
     def _receive(self, content: dict[str, Any], buffers: list[Any]) -> None:
-        key, slot = str(content.get("upload", content.get("piece"))), str(content.get("slot"))
+        """Begin an upload, {"key", "slot", "name", "size"}, or take a piece, {…, "start"}."""
+        reply = {"reply": content["request"]}
+        key, slot = str(content.get("key")), str(content.get("slot"))
         try:
-            if "upload" in content:
+            if "size" in content:
                 name = str(content.get("name"))[:200]
                 self.uploads = {k: v for k, v in self.uploads.items() if k != slot}
-                self._inbox.begin(slot, key, name, int(content.get("size", 0)))
+                self._inbox.begin(slot, key, name, int(content["size"]))
                 received = 0
             else:
                 piece = buffers[0] if buffers else b""
                 received = self._inbox.add(slot, key, int(content.get("start", 0)), piece)
         except UploadError as error:
-            self.send({"refused": key, "error": str(error)})
+            self.send({**reply, "error": str(error)})
             return
         file = self._inbox.file(slot)
         if file is not None:
             self.uploads = {**self.uploads, slot: file.name}
-        self.send({"received": key, "bytes": received})
+        self.send({**reply, "bytes": received})
 
 
 def _first_of(names: list[str]) -> dict[str, str]:

@@ -1,33 +1,41 @@
 // What the widgets share: bytes of a trait, elements, frames, and maps as colors.
 
-const MISSING = 255; // the level of a cell without a value
-const LEVELS = 255; // colors of a table
-const SPEEDS = [0.1, 0.25, 0.5, 1];
+export const FONT = "11px system-ui, sans-serif";
 
-function asBytes(view) {
+export function asBytes(view) {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-function element(tag, attributes = {}, ...children) {
+export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children); // strings become text, never HTML
   return node;
 }
 
-async function inflate(packed) {
+// A control under its name, which stands beside it where it may be short.
+export function labeled(name, control, words = name) {
+  control.setAttribute("aria-label", name);
+  return element("label", {}, element("span", {}, words), control);
+}
+
+// pairs: value and words of each option.
+export const menu = (pairs, attributes) =>
+  element("select", attributes, ...pairs.map(([value, words]) => element("option", { value }, words)));
+
+export async function inflate(packed) {
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // Encoded pictures, one after the other, each from its offset to the next.
-async function decodePictures(bytes, offsets) {
+export async function decodePictures(bytes, offsets) {
   const blobs = offsets.slice(1).map((end, i) => new Blob([bytes.slice(offsets[i], end)]));
   return Promise.all(blobs.map((blob) => createImageBitmap(blob)));
 }
 
 // The picture in gray, so that all hue is the map's.
-function grayed(picture) {
+export function grayed(picture) {
   const { width, height } = picture;
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d");
@@ -38,10 +46,11 @@ function grayed(picture) {
   return canvas;
 }
 
-function colored(levels, table, height, width) {
+// Levels as a picture, one pixel each; a level past the table (red, green, blue) stays transparent.
+export function colored(levels, table, height, width) {
   const image = new ImageData(width, height);
   for (let i = 0; i < levels.length; i++) {
-    if (levels[i] === MISSING) continue; // stays transparent
+    if (3 * levels[i] >= table.length) continue;
     for (let color = 0; color < 3; color++) {
       image.data[4 * i + color] = table[3 * levels[i] + color];
     }
@@ -53,7 +62,7 @@ function colored(levels, table, height, width) {
 }
 
 // A canvas drawn in two steps: what rarely changes is kept, marks are drawn over it again and again.
-class Board {
+export class Board {
   constructor(attributes) {
     this.canvas = element("canvas", attributes);
     this.kept = element("canvas");
@@ -91,7 +100,7 @@ class Board {
 }
 
 // A frame around a cell that is seen on every color.
-function outline(context, x, y, width, height) {
+export function outline(context, x, y, width, height) {
   for (const [color, line] of [["#000", 3], ["#fff", 1.5]]) {
     context.strokeStyle = color;
     context.lineWidth = line;
@@ -99,4 +108,4 @@ function outline(context, x, y, width, height) {
   }
 }
 
-const short = (value) => String(Number(value.toPrecision(3)));
+export const short = (value) => String(Number(value.toPrecision(3)));

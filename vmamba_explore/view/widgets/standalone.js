@@ -10,7 +10,7 @@ function withBytes(value) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withBytes(item)]));
 }
 
-function standaloneModel(packed) {
+export function standaloneModel(packed) {
   const state = withBytes(packed);
   const listeners = {};
   return {
@@ -28,6 +28,6 @@ function standaloneModel(packed) {
   };
 }
 
-function show(id, state) {
+export function show(render, id, state) {
   render({ model: standaloneModel(state), el: document.getElementById(id) });
 }

@@ -1,17 +1,23 @@
-"""Explorations made of plain numbers: no model has run."""
+"""Explorations made of plain numbers, and those of a model that was never trained."""
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+from vmamba_explore.app.gather import gather
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Exploration
 
 LAYERS, FRAMES, ROWS, COLS = (0, 3), 3, 2, 4
 SHAPE = (len(LAYERS), 2, FRAMES, ROWS, COLS)
 
 
-def labelled(values, **attrs):
+def labeled(values, **attrs):
     coords = {
         "frame": np.arange(FRAMES),
         "clip_frame": ("frame", 2 * np.arange(FRAMES)),
@@ -40,17 +46,17 @@ def make_exploration():
         )
         tokens = np.arange(FRAMES * ROWS * COLS).reshape(FRAMES, ROWS, COLS)
         curves = {
-            "seen from the start": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
-            "seen from the end": labelled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+            "seen from the start": labeled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
+            "seen from the end": labeled(random.normal(size=(FRAMES, 1, 1)))[:, 0, 0],
         }
         for curve, direction in zip(curves.values(), ("forward", "backward"), strict=True):
             curve.attrs = {"unit": "logits", "direction": direction}
         fields = {
             "clip": clip,
             "maps": {
-                "contribution": labelled(signed, unit="logits", about="What it adds."),
-                "delta": labelled(positive, unit="", log=True),
-                "relevance": labelled(random.normal(size=SHAPE[2:]), unit="logits"),
+                "contribution": labeled(signed, unit="logits", about="What it adds."),
+                "delta": labeled(positive, unit="", log=True),
+                "relevance": labeled(random.normal(size=SHAPE[2:]), unit="logits"),
             },
             "curves": curves,
             "classes": [("<i>right</i>", 0.75), ("left", 0.25)],
@@ -63,3 +69,16 @@ def make_exploration():
         return Exploration(**(fields | changes))
 
     return make
+
+
+@pytest.fixture(scope="package")
+def motion():
+    """Return a motion clip, and a function that explores one through an untrained model."""
+    torch.manual_seed(0)
+    config = VideoMambaConfig(
+        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
+    )
+    model = VideoMamba(config).eval()
+    question = Question(target=1, quantities=["delta"], progress=False)
+    clip = MotionClips(3, num_frames=8, img_size=32)[0]
+    return clip, lambda clip, **options: gather(model, clip, question, **options)

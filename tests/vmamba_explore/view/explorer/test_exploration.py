@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from vmamba_explore.view.explorer import Exploration
+
 
 def test_layers_directions_and_first_frames_are_those_of_the_maps(make_exploration):
     exploration = make_exploration()
@@ -38,29 +40,33 @@ def test_the_dataset_has_every_map_and_curve_with_its_labels(make_exploration):
     }  # fmt: skip
 
 
-def test_no_maps_is_an_error(make_exploration):
-    with pytest.raises(ValueError, match="maps is empty, expected at least one"):
-        make_exploration(maps={})
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (lambda delta: {"maps": {}}, "maps is empty, expected at least one"),
+        (lambda delta: {"steps": {}}, "steps is empty, expected those of every direction"),
+        (
+            lambda delta: {"maps": {"delta": delta.isel(direction=0)}},
+            "map 'delta' has dims .*expected layer, direction, frame",
+        ),
+        (
+            lambda delta: {"maps": {"delta": delta.isel(layer=[])}},
+            "map 'delta' has dims .*none empty",
+        ),
+        (
+            lambda delta: {"steps": {"forward": np.arange(6).reshape(3, 2, 1)}},
+            r"grids of \[\(3, 2, 1\), \(3, 2, 4\)\] tokens",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_an_error(make_exploration, changes, words):
+    with pytest.raises(ValueError, match=f"Exploration: .*{words}"):
+        make_exploration(**changes(make_exploration().maps["delta"]))
 
 
-def test_no_steps_is_an_error(make_exploration):
-    with pytest.raises(ValueError, match="steps is empty, expected those of every direction"):
-        make_exploration(steps={})
-
-
-def test_a_map_with_other_dims_is_an_error(make_exploration):
-    values = make_exploration().maps["delta"].isel(direction=0)
-    with pytest.raises(ValueError, match="map 'delta' has dims .*expected layer, direction, frame"):
-        make_exploration(maps={"delta": values})
-
-
-def test_an_empty_map_is_an_error(make_exploration):
-    values = make_exploration().maps["delta"].isel(layer=[])
-    with pytest.raises(ValueError, match="map 'delta' has dims .*none empty"):
-        make_exploration(maps={"delta": values})
-
-
-def test_maps_and_steps_over_different_grids_are_an_error(make_exploration):
-    steps = {"forward": np.arange(6).reshape(3, 2, 1)}
-    with pytest.raises(ValueError, match=r"grids of \[\(3, 2, 1\), \(3, 2, 4\)\] tokens"):
-        make_exploration(steps=steps)
+def test_a_clip_alone_has_a_token_for_each_frame_and_maps_need_no_scan(make_exploration):
+    clip, maps = make_exploration().clip, make_exploration().maps
+    alone, mapped = Exploration(clip, {}), Exploration(clip, {"relevance": maps["relevance"]})
+    assert alone.grid == (6, 1, 1) and alone.token_frames == [0, 1, 2, 3, 4, 5]
+    assert mapped.grid == (3, 2, 4) and mapped.token_frames == [0, 0, 1, 1, 2, 2]
+    assert alone.directions == mapped.directions == mapped.layers == ()

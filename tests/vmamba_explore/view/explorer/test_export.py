@@ -117,13 +117,21 @@ def test_a_zarr_store_gives_every_number_back(pair, make_exploration, tmp_path):
     np.testing.assert_array_equal(second, make_exploration(1).maps["delta"].values)
 
 
-@pytest.mark.parametrize("kind", ["html", "png", "csv", "zarr"])
-def test_nothing_is_overwritten_unless_told(explorer, tmp_path, kind):
-    path = tmp_path / f"there.{kind}"
+@pytest.mark.parametrize("kind", ["html", "png", "gif", "csv", "zarr"])
+def test_what_is_in_the_way_is_named_and_replaced_only_when_told(explorer, tmp_path, kind):
+    save, path = getattr(explorer, f"to_{kind}"), tmp_path / f"there.{kind}"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match=f"to_{kind}: .* exists already; overwrite=True"):
-        getattr(explorer, f"to_{kind}")(path)
+        save(path)
     assert path.read_text() == "mine"
+    with pytest.raises(FileNotFoundError, match=f"to_{kind}: .* the folder .*absent does not exis"):
+        save(tmp_path / "absent" / path.name)
+    if kind == "zarr":  # a folder of its own; see below
+        return
+    save(path, overwrite=True)
+    assert path.read_bytes()[:4] != b"mine"
+    with pytest.raises(IsADirectoryError, match=f"to_{kind}: .* is a folder; name a file"):
+        save(tmp_path, overwrite=True)
 
 
 def test_a_zarr_store_replaces_a_store_and_nothing_else(explorer, tmp_path):
@@ -131,7 +139,7 @@ def test_a_zarr_store_replaces_a_store_and_nothing_else(explorer, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for path in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
-        with pytest.raises(FileExistsError, match="is no Zarr store, so it is not replaced"):
+        with pytest.raises(FileExistsError, match="is not a Zarr store, so it is not replaced"):
             explorer.to_zarr(path, overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
     explorer.to_zarr(tmp_path / "store")
@@ -144,25 +152,6 @@ def test_without_zarr_the_package_to_install_is_named(explorer, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vmamba-explore\[extract\]'"):
         explorer.to_zarr(tmp_path / "clip.zarr")
-
-
-@pytest.mark.parametrize("kind", ["html", "png", "gif", "csv"])
-def test_a_folder_is_no_file(explorer, tmp_path, kind):
-    (tmp_path / "a.zarr").mkdir()
-    with pytest.raises(IsADirectoryError, match=f"to_{kind}: .*a.zarr is a folder; name a file"):
-        getattr(explorer, f"to_{kind}")(tmp_path / "a.zarr", overwrite=True)
-
-
-def test_a_missing_folder_is_named(explorer, tmp_path):
-    with pytest.raises(FileNotFoundError, match="to_gif: .* the folder .*absent does not exist"):
-        explorer.to_gif(tmp_path / "absent" / "a.gif")
-
-
-def test_overwriting_replaces_the_file(explorer, tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("old")
-    explorer.to_csv(path, overwrite=True)
-    assert path.read_text().startswith("layer,direction,frame")
 
 
 def test_an_unknown_table_is_refused(explorer, unchecked):

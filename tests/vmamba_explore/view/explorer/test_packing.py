@@ -126,9 +126,8 @@ def test_an_answer_is_one_buffer_for_each_map_on_a_scale_of_its_own(directions):
     values = random.lognormal(size=(2, directions, 3, 2, 4)).astype(np.float32)
     values[:, 0, 1] = np.nan
     dims = ("direction", "frame", "row", "col")
-    attrs = {"unit": "", "label": "reads: mean |weight|"}
     answer = xr.Dataset({
-        name: xr.DataArray(array, dims=dims, attrs=attrs)
+        name: xr.DataArray(array, dims=dims)
         for name, array in zip(("reads", "read_by"), values, strict=True)
     })  # fmt: skip
     descriptions, buffers = pack_answer(answer)

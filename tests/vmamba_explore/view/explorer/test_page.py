@@ -4,7 +4,6 @@ import ipywidgets
 import pytest
 
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.explorer import page as page_module
 from vmamba_explore.view.explorer.page import ExplorerPage
 from vmamba_explore.view.widgets.chooser import ClipChooser
 
@@ -27,7 +26,7 @@ def panels(monkeypatch):
         made.append(explorer)
         return ipywidgets.VBox([ipywidgets.Label("numbers"), ipywidgets.Button()])
 
-    monkeypatch.setattr(page_module, "NumbersPanel", panel)
+    monkeypatch.setattr(Explorer, "numbers", panel)
     return made
 
 

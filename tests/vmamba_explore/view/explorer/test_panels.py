@@ -4,20 +4,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-import torch
 from ipywidgets.widgets.widget import _instances
 
 from vmamba_explore.analysis.channels import STATISTICS
 from vmamba_explore.app.explore import backwards
-from vmamba_explore.app.gather import gather
-from vmamba_explore.app.question import Question
-from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.panels import DELAY, NumbersPanel
-from vmamba_explore.view.explorer.tabs import side_names
+from vmamba_explore.view.explorer.vocabulary import side_titles
 from vmamba_explore.view.widgets.static_figure import MIMETYPE
 
 STATES, CHANNELS, MEMORY, SCORES = range(4)
@@ -33,21 +27,11 @@ def no_running_loop():
 
 
 @pytest.fixture(scope="module")
-def sides():
+def sides(motion):
     """Explorations of a motion clip, forwards, backwards, and through an edited model."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
-    )
-    model = VideoMamba(config).eval()
-    clip = MotionClips(3, num_frames=8, img_size=32)[0]
-    question = Question(target=1, quantities=["delta"], progress=False)
-    edited = gather(model, clip, question, edit=lambda model: mute(model, "forward"))
-    return (
-        gather(model, clip, question, name="<b>forwards"),
-        gather(model, backwards(clip), question),
-        replace(edited, name="edited model"),
-    )
+    clip, explored = motion
+    edited = explored(clip, edit=lambda model: mute(model, "forward"), name="edited model")
+    return explored(clip, name="<b>forwards"), explored(backwards(clip)), edited
 
 
 @pytest.fixture
@@ -73,26 +57,12 @@ class Counted:
     def __init__(self, numbers):
         self.numbers, self.asked = numbers, []
 
-    def methods(self):
-        return self.numbers.methods()
+    def __getattr__(self, name):
+        def answer(*question):
+            self.asked.append((name, *question))
+            return getattr(self.numbers, name)(*question)
 
-    def truth(self):
-        return self.numbers.truth()
-
-    def score(self, methods, report=None):
-        return self.numbers.score(methods, report)
-
-    def states(self, layer, place=None):
-        self.asked.append(("states", layer, place))
-        return self.numbers.states(layer, place)
-
-    def channels(self, layer, direction):
-        self.asked.append(("channels", layer, direction))
-        return self.numbers.channels(layer, direction)
-
-    def half_lives(self, layer):
-        self.asked.append(("half_lives", layer))
-        return self.numbers.half_lives(layer)
+        return answer
 
 
 def figure(tab, number=0):
@@ -169,7 +139,7 @@ def test_every_statistic_sorts_the_channels_it_lists(panel, statistic):
     channels = panel.tabs.children[CHANNELS]
     panel.tabs.selected_index = CHANNELS
     channels.statistic.value = statistic
-    found = panel.ask("channels", 1, "forward")
+    found = panel.answers.ask("channels", 1, "forward", side=0)
     listed = [number for _, number in channels.channel.options]
     assert listed == found.ranked(statistic).tolist()
     unit = STATISTICS[statistic].unit
@@ -194,14 +164,14 @@ def test_a_chosen_channel_stays_while_the_scan_does(panel, explorer):
 def test_memory_counts_all_states_and_says_the_median(panel):
     panel.tabs.selected_index = MEMORY
     memory = panel.tabs.children[MEMORY]
-    lives = panel.ask("half_lives", 1)
+    lives = panel.answers.ask("half_lives", 1, side=0)
     assert title(memory) == "How long the states of layer 1 last"
     assert f"forward: median {float(lives[0].median()):.3g} tokens" in memory.about.value
 
 
 def test_two_clips_are_in_one_picture_or_one_is_chosen(pair):
     panel = NumbersPanel(pair)
-    names = side_names(pair)
+    names = side_titles(pair.explorations)
     assert [name[:3] for name in names] == ["A: ", "B: "] and panel.side in panel.children
     lines = [t for t in figure(panel.tabs.children[STATES])["data"] if "lines" in t["mode"]]
     assert len(lines) == 4 and panel.side.disabled
@@ -265,7 +235,9 @@ def test_an_edited_side_has_numbers_but_no_score_card(sides):
 def test_scrubbing_in_a_kernel_draws_once(sides, monkeypatch):
     explorer = Explorer(sides[0])
     panel, drawn = NumbersPanel(explorer), []
-    monkeypatch.setattr(panel.tabs.children[STATES], "draw", lambda: drawn.append(explorer.frame))
+    monkeypatch.setattr(
+        panel.tabs.children[STATES], "draw", lambda view, *_: drawn.append(view.frame)
+    )
 
     async def scrub():
         for frame in range(1, 8):

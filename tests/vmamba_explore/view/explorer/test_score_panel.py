@@ -3,13 +3,7 @@
 import threading
 
 import pytest
-import torch
 
-from vmamba_explore.app.gather import gather
-from vmamba_explore.app.question import Question
-from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer.score_panel import QUICK, ScorePanel, score_table, sentence
 from vmamba_explore.view.widgets.static_figure import MIMETYPE
 
@@ -17,16 +11,10 @@ PATIENCE = 60  # seconds
 
 
 @pytest.fixture(scope="module")
-def explored():
+def explored(motion):
     """Return what was explored of a motion clip, and of the same clip without its truth."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=8, img_size=32, patch_size=8, d_model=16, depth=2, num_classes=10
-    )
-    model = VideoMamba(config).eval()
-    motion = MotionClips(3, num_frames=8, img_size=32)[0]
-    question = Question(target=1, quantities=["delta"], progress=False)
-    return gather(model, motion, question, name="<i>"), gather(model, motion.clip, question)
+    clip, explored = motion
+    return explored(clip, name="<i>"), explored(clip.clip)
 
 
 @pytest.fixture
@@ -34,6 +22,16 @@ def panel(explored):
     panel = ScorePanel(lambda: (explored[0], explored[0].numbers))
     panel.draw()
     return panel
+
+
+class Answering:
+    """Numbers of which a test replaces a part."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __getattr__(self, name):
+        return getattr(self.numbers, name)
 
 
 def run(panel, *methods):
@@ -72,17 +70,14 @@ def test_cancel_ends_the_work_inside_a_method_and_keeps_what_was_done(explored):
     begun, go_on = threading.Event(), threading.Event()
     numbers = explored[0].numbers
 
-    class Slow:
-        def __getattr__(self, name):
-            return getattr(numbers, name)
-
+    class Slow(Answering):
         def score(self, methods, report):
             yield from numbers.score(methods[:1], report)
             begun.set()
             go_on.wait(PATIENCE)
             yield from numbers.score(methods[1:] or methods, report)
 
-    panel = ScorePanel(lambda: (explored[0], Slow()))
+    panel = ScorePanel(lambda: (explored[0], Slow(numbers)))
     panel.draw()
     panel.methods.value = ["delta", "random"]
     panel.run.click()
@@ -98,16 +93,11 @@ def test_cancel_ends_the_work_inside_a_method_and_keeps_what_was_done(explored):
 
 
 def test_an_error_is_words_in_the_panel(explored):
-    numbers = explored[0].numbers
-
-    class Broken:
-        def __getattr__(self, name):
-            return getattr(numbers, name)
-
+    class Broken(Answering):
         def score(self, methods, report):
             raise RuntimeError("<b>out of luck")
 
-    panel = ScorePanel(lambda: (explored[0], Broken()))
+    panel = ScorePanel(lambda: (explored[0], Broken(explored[0].numbers)))
     panel.draw()
     run(panel, "delta")
     assert panel.words.value == "RuntimeError: &lt;b&gt;out of luck"

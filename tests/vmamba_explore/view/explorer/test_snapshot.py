@@ -13,11 +13,11 @@ def explorer(make_exploration):
 
 
 def pixels(explorer, frame=2):
-    return np.asarray(Snapshots(explorer).picture(frame))
+    return np.asarray(Snapshots(explorer.view).picture(frame))
 
 
 def test_all_frames_have_one_even_size(explorer):
-    snapshots = Snapshots(explorer)
+    snapshots = Snapshots(explorer.view)
     sizes = {snapshots.picture(frame).size for frame in range(6)}
     assert len(sizes) == 1
     assert all(side % 2 == 0 for side in sizes.pop())
@@ -46,8 +46,10 @@ def test_a_missing_value_leaves_the_gray_frame(make_exploration):
 
 
 def test_two_sides_stand_beside_each_other_with_their_difference(make_exploration):
-    one = Snapshots(Explorer(make_exploration(0))).picture(0)
-    two = Snapshots(Explorer(make_exploration(0), make_exploration(1))).picture(0)
+    one, two = (
+        Snapshots(Explorer(*(make_exploration(n) for n in range(count))).view).picture(0)
+        for count in (1, 2)
+    )
     assert two.width > 1.3 * one.width and two.height > one.height
 
 
@@ -87,3 +89,23 @@ def test_the_paths_of_two_directions_do_not_hide_each_other(explorer, quantity, 
     seen = pixels(explorer)
     length = [(seen == color).all(-1).sum() for color in ((0, 114, 178), (213, 94, 0))]
     assert min(length) > 0.5 * max(length)
+
+
+@pytest.mark.parametrize("picture", ["picture", "sheet"])
+def test_a_theme_is_ground_and_ink_and_never_a_maps_colors(explorer, picture):
+    drawn = {}
+    for theme in ("light", "dark"):
+        snapshots = Snapshots(explorer.view, theme)
+        image = snapshots.sheet() if picture == "sheet" else snapshots.picture(2)
+        drawn[theme] = np.asarray(image).astype(int)
+    apart = np.abs(drawn["light"] - drawn["dark"]).max(-1)
+    ground, ink = drawn["dark"][0, 0], drawn["dark"].max()
+    assert apart[0, 0] > 200 and (ground < 40).all() and ink > 220
+    top = 8 if picture == "sheet" else 68
+    assert (apart[top : top + 112, 8:200] == 0).all()
+
+
+def test_another_theme_is_refused(explorer, unchecked):
+    for save in (explorer.to_png, explorer.to_gif, explorer.to_mp4):
+        with pytest.raises(ValueError, match="theme is 'sepia', expected 'light' or 'dark'"):
+            save(theme="sepia")

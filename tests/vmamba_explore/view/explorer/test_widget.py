@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.explorer.widget import BOTH, DIFFERENCE
+from vmamba_explore.view.explorer.vocabulary import BOTH, DIFFERENCE
 
 
 class Answers:
@@ -132,32 +132,32 @@ def test_two_that_do_not_fit_together_are_refused(make_exploration, changes, wor
 
 
 def test_a_question_is_answered_with_its_number_and_a_buffer_for_each_map(asked):
-    reply, buffers, heard = asked(ask=7, side=0, layer=3, token=[1, 0, 2])
+    reply, buffers, heard = asked(request=7, side=0, layer=3, token=[1, 0, 2])
     assert heard == [(3, (1, 0, 2))]
-    assert reply["answer"] == 7 and [m["name"] for m in reply["maps"]] == ["reads", "read_by"]
+    assert reply["reply"] == 7 and [m["name"] for m in reply["maps"]] == ["reads", "read_by"]
     assert [len(buffer) for buffer in buffers] == [2 * 24, 2 * 24]
     json.dumps(reply, allow_nan=False)
 
 
 def test_no_token_asks_what_the_logits_are_read_from(asked):
-    reply, buffers, heard = asked(ask=8, side=0, layer=0, token=[])
+    reply, buffers, heard = asked(request=8, side=0, layer=0, token=[])
     assert heard == [(0, None)]
     assert [m["name"] for m in reply["maps"]] == ["reads"] and len(buffers) == 1
 
 
 def test_an_error_is_answered_in_words(asked):
-    reply, buffers, _ = asked(ask=9, side=0, layer=0, token=[2, 1, 3])
-    assert reply == {"answer": 9, "error": "no such <b>token</b>"} and buffers == []
+    reply, buffers, _ = asked(request=9, side=0, layer=0, token=[2, 1, 3])
+    assert reply == {"reply": 9, "error": "no such <b>token</b>"} and buffers == []
 
 
 @pytest.mark.parametrize(
-    "message", [{}, {"ask": 1}, {"ask": 1, "side": 4, "layer": 0, "token": []}]
+    "message", [{}, {"request": 1}, {"request": 1, "side": 4, "layer": 0, "token": []}]
 )
 def test_a_message_that_asks_nothing_sensible_breaks_nothing(asked, message):
     reply, _, heard = asked(**message)
-    assert reply is None if not message else reply["answer"] == 1 and reply["error"]
+    assert reply is None if not message else reply["reply"] == 1 and reply["error"]
     assert heard == []
-    assert "maps" in asked(ask=2, side=0, layer=0, token=[])[0]
+    assert "maps" in asked(request=2, side=0, layer=0, token=[])[0]
 
 
 def test_without_a_model_there_is_nobody_to_ask(explorer):
@@ -166,16 +166,16 @@ def test_without_a_model_there_is_nobody_to_ask(explorer):
 
 
 def test_what_is_saved_is_named_after_the_clip_without_its_html(asked):
-    reply, (data,), _ = asked(save=3, kind="csv")
-    assert reply["saved"] == 3 and reply["mime"] == "text/csv"
+    reply, (data,), _ = asked(request=3, kind="csv")
+    assert reply["reply"] == 3 and reply["mime"] == "text/csv"
     assert reply["name"] == "clip_b_0_b_.mp4-explorer.csv"
     assert data.decode().count("\n") > 2 * 2 * 24
 
 
 def test_an_unknown_kind_of_file_is_refused_in_words(asked):
-    reply, _, _ = asked(save=4, kind="__class__")
-    assert reply["saved"] == 4
-    assert reply["error"].startswith("Explorer: cannot save as '__class__'; expected html, png")
+    reply, _, _ = asked(request=4, kind="__class__")
+    assert reply["reply"] == 4
+    assert reply["error"].startswith("Explorer: cannot save as '__class__'; expected png, html")
 
 
 def test_an_exported_page_says_that_nobody_can_be_asked(make_exploration):

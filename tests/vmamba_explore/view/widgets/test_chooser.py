@@ -29,10 +29,10 @@ def hears(chooser, content, *buffers):
 
 
 def uploads(chooser, content=b"0123456789", slot="clip", name="film.mp4"):
-    hears(chooser, {"upload": "k", "slot": slot, "name": name, "size": len(content)})
+    hears(chooser, {"request": 1, "key": "k", "slot": slot, "name": name, "size": len(content)})
     for start in range(0, len(content), 4):
         piece = memoryview(content[start : start + 4])
-        hears(chooser, {"piece": "k", "slot": slot, "start": start}, piece)
+        hears(chooser, {"request": 2, "key": "k", "slot": slot, "start": start}, piece)
 
 
 def test_what_is_chosen_at_first_can_be_run(make_chooser):
@@ -62,16 +62,13 @@ def test_an_upload_is_acknowledged_piece_by_piece_and_chosen(make_chooser):
     choice = chooser.read({**chooser.choice, "clip": {"kind": "upload"}})
     assert choice.clip.path.read_bytes() == b"0123456789"
     assert choice.clip.name == "../<i>x</i>.mp4"
-    hears(chooser, {"drop": "clip"})
-    assert chooser.uploads == {}
-    assert not choice.clip.path.exists()
 
 
 def test_an_upload_that_is_refused_says_why(make_chooser):
     chooser = make_chooser(limit_mib=1)
-    hears(chooser, {"upload": "k", "slot": "clip", "name": "big.mp4", "size": 2**30})
-    hears(chooser, {"piece": "x", "slot": "clip", "start": 0}, memoryview(b"abc"))
-    assert [message["refused"] for message in chooser.sent] == ["k", "x"]
+    hears(chooser, {"request": 1, "key": "k", "slot": "clip", "name": "big.mp4", "size": 2**30})
+    hears(chooser, {"request": 2, "key": "x", "slot": "clip", "start": 0}, memoryview(b"abc"))
+    assert [message["reply"] for message in chooser.sent] == [1, 2]
     assert "1024 MiB is more than the 1 MiB" in chooser.sent[0]["error"]
 
 
@@ -126,7 +123,7 @@ def test_one_run_at_a_time_and_only_a_run_is_cancelled(make_chooser):
 
 def test_messages_of_another_kind_change_nothing(make_chooser):
     chooser = make_chooser()
-    for content in ({}, {"drop": "elsewhere"}, {"save": 1}, "text", None):
+    for content in ({}, {"save": 1}, "text", None):
         hears(chooser, content)
     assert chooser.sent == []
     assert chooser.message == ""
