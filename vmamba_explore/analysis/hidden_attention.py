@@ -16,9 +16,9 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from vmamba_explore.analysis.evidence import Classes
 from vmamba_explore.analysis.logit_parts import logit_parts
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
@@ -250,12 +250,12 @@ def _entries(part: ScanOperator, weights: Tensor, side: str, of: str) -> Tensor:
 
 
 def reduced(values: Tensor, reduce: str) -> Tensor:
-    """(batch, d_inner, seqlen) to (batch, seqlen)."""
+    """(..., d_inner, seqlen) to (..., seqlen)."""
     if reduce == "abs":
         values = values.abs()
     elif reduce == "positive":
         values = values.clamp_min(0)
-    return values.mean(1)
+    return values.mean(-2)
 
 
 def chosen_layers(trace: Trace, layers: Iterable[int] | None) -> tuple[int, ...]:

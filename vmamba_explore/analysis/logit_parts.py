@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, LogitReadout, logit_readout
+from vmamba_explore.analysis.evidence import LogitReadout, logit_readout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import TokenLabels, Trace

@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, as_classes, pick_logits
+from vmamba_explore.model.contrast import Classes, Contrast, class_numbers
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import record_past, transplant
 from vmamba_explore.trace.places import Layers, numbers, scans
@@ -23,6 +23,7 @@ Metric = Callable[[Tensor], Tensor]
 """Maps logits (batch, num_classes) to one number a clip, (batch,)."""
 Surgery = Callable[[VideoMamba, int, str, int], AbstractContextManager[None]]
 """Gives the `with` block of one place: (model, layer, direction, frame)."""
+LABELS = ("labels", "twin_labels")
 ROOM = 64
 """Clips that run side by side where one place is tried on many."""
 
@@ -98,29 +99,16 @@ def logit_difference(labels: Classes, minus: Classes) -> Metric:
     Raises:
         ValueError: these are no class numbers; when called, no such class or not one a clip.
     """
-    first, second = (torch.as_tensor(x) for x in (labels, minus))
-    for classes in (first, second):
-        if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
-            raise ValueError(
-                f"logit_difference: got {classes.dtype} of shape {tuple(classes.shape)}, expected "
-                "class numbers, one for all clips or one for each."
-            )
-    first, second = first.long(), second.long()
+    chosen = {"labels": labels, "minus": minus}
+    call = "logit_difference: {}".format
+    for name, classes in chosen.items():
+        class_numbers(classes, None, None, call(name))
 
     def metric(logits: Tensor) -> Tensor:
-        for classes in (first, second):
-            if classes.ndim and len(classes) != len(logits):
-                raise ValueError(
-                    f"logit_difference: got {len(classes)} classes for {len(logits)} clips; give "
-                    "one for all, or one for each."
-                )
-            if not bool(((classes >= 0) & (classes < logits.shape[1])).all()):
-                raise ValueError(
-                    f"logit_difference: got class {classes.tolist()}; the classes are 0 to "
-                    f"{logits.shape[1] - 1}."
-                )
-        each = (x.to(logits.device).expand(len(logits)) for x in (first, second))
-        return pick_logits(logits, *each)
+        sizes, device = logits.shape, logits.device
+        return Contrast(
+            *(class_numbers(x, *sizes, call(name), device=device) for name, x in chosen.items())
+        ).of_logits(logits)
 
     return metric
 
@@ -248,10 +236,9 @@ def twin_patching(
     pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
     at = torch.tensor(moments).repeat(len(ours))
     shape = (len(ours), len(moments))
-    first = as_classes(labels, len(ours), model, "twin_patching: labels")
-    second = as_classes(twin_labels, len(ours), model, "twin_patching: twin_labels")
+    contrast = Contrast.of(model, len(ours), labels, twin_labels, "twin_patching", names=LABELS)
     with torch.no_grad():
-        metric = logit_difference(first, second)
+        metric = contrast.of_logits
         past, clip = record_past(model, ours), metric(model(ours))
         hooks = [f"layers.{group[0]}.hook_block_input" for group in groups]
         logits, trace = run_with_trace(model, theirs, hooks, budget_gib)
@@ -264,7 +251,7 @@ def twin_patching(
                     found = []
                     for part in torch.arange(len(pairs)).split(ROOM):
                         who, when = pairs[part], at[part].tolist()
-                        done = logit_difference(first[who], second[who])
+                        done = contrast.take(who).of_logits
                         with transplant(
                             model, donor.take(who), when, direction=direction, layers=group
                         ):

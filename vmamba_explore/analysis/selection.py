@@ -10,13 +10,8 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, as_classes
-from vmamba_explore.analysis.patching import (
-    Metric,
-    largest_share,
-    logit_difference,
-    logits_from,
-)
+from vmamba_explore.analysis.patching import LABELS, Metric, largest_share, logits_from
+from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import ablate, patch
 from vmamba_explore.trace.places import Layers, Scan, scans
@@ -146,8 +141,7 @@ def selection_swap(
     ours, theirs = as_batch(clips, model), as_batch(twins, model)
     if len(ours) != len(theirs):
         raise ValueError(f"selection_swap: got {len(ours)} clips and {len(theirs)} twins.")
-    first = as_classes(labels, len(ours), model, "selection_swap: labels")
-    second = as_classes(twin_labels, len(ours), model, "selection_swap: twin_labels")
+    contrast = Contrast.of(model, len(ours), labels, twin_labels, "selection_swap", names=LABELS)
     groups = _groups(model, layers)
     results, ends = [], []
     names = [f"*.hook_{name}" for name in ("u", *SELECTION, "block_input")]
@@ -159,7 +153,7 @@ def selection_swap(
     ):
         for clip in range(len(ours)):  # one pair's scan inputs at a time
             own_clip, twin_clip = ours[clip : clip + 1], theirs[clip : clip + 1]
-            metric = logit_difference(int(first[clip]), int(second[clip]))
+            metric = contrast.take([clip]).of_logits
             logits, own = run_with_trace(model, own_clip, names, budget_gib)
             twin_logits, twin = run_with_trace(model, twin_clip, names, budget_gib)
             ends.append(torch.cat([metric(logits), metric(twin_logits)]))

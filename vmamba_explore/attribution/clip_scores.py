@@ -17,6 +17,7 @@ from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 
 CONTROLS = ("random", "frame_difference", "edge_energy", "center_prior")
@@ -103,8 +104,8 @@ def score_on_clip(
     model: VideoMamba,
     clip: Clip | MotionClip,
     methods: Sequence[str],
-    target: Tensor | int | str | None = None,
-    minus: Tensor | int | str | None = None,
+    target: Classes | None = None,
+    minus: Classes | None = None,
     *,
     report: Report | None = None,
     budget_gib: float | int = 1.0,

@@ -6,58 +6,16 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import html_page
+from vmamba_explore.view.tables import Table
 from vmamba_explore.view.widgets import ClipPlayer
 
 _HERE = Path(__file__).parent
-
-
-class Cell(NamedTuple):
-    """What stands in one place of a table.
-
-    Args:
-        words: Plain text.
-        bold: Whether it stands out.
-    """
-
-    words: str
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under titles.
-
-    Args:
-        titles: One for each column.
-        rows: Cells, as many in each row as there are titles; the first names the row.
-    """
-
-    titles: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.titles):
-                raise ValueError(
-                    f"Table: the row of {row[0].words!r} has {len(row)} cells, expected "
-                    f"{len(self.titles)}, one for each title."
-                )
-
-    def to_fragment(self) -> str:
-        """Return the table as HTML."""
-        titles = "".join(f'<th scope="col">{_text(title)}</th>' for title in self.titles)
-        rows = "".join(
-            f'<tr><th scope="row">{_text(name.words)}</th>{"".join(map(_data, cells))}</tr>\n'
-            for name, *cells in self.rows
-        )
-        return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
 
 @dataclass(frozen=True)
@@ -101,11 +59,6 @@ def _fragment(view: go.Figure | ClipPlayer | Explorer | Table) -> str:
     if isinstance(view, ClipPlayer | Explorer | Table):
         return view.to_fragment()
     return view.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
-
-
-def _data(cell: Cell) -> str:
-    words = _text(cell.words)
-    return f"<td>{f'<strong>{words}</strong>' if cell.bold else words}</td>"
 
 
 def _text(words: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from vmamba_explore.analysis.intervals import Interval, mean_interval, mean_intervals
+from vmamba_explore.intervals import Interval, mean_interval, mean_intervals
 
 
 def test_nineteen_of_twenty_intervals_hold_the_true_mean():
