@@ -199,8 +199,8 @@ def after_cut(
             enter("share", (a, b, stop), Interval.of_draws(r2 / start, n))
             left = fading(test, layer, direction, stop)
             kept = ((left * weights).sum(dim=1) / weights.sum(dim=1)).numpy()
-            quarters = np.quantile(kept, [0.25, 0.75]).tolist()
-            enter("retention", (a, b, stop), Interval(float(kept.mean()), *quarters, n))
+            low, high = np.quantile(kept, [0.25, 0.75]).tolist()
+            enter("retention", (a, b, stop), Interval(float(kept.mean()), low, high, n))
             place = train.grid.position(token)
             if place is not None and layer in train.inputs and layer in test.inputs:
                 if place[0] not in by_frame:

@@ -105,10 +105,9 @@ def logit_difference(labels: Classes, minus: Classes) -> Metric:
         class_numbers(classes, None, None, call(name))
 
     def metric(logits: Tensor) -> Tensor:
-        sizes, device = logits.shape, logits.device
-        return Contrast(
-            *(class_numbers(x, *sizes, call(name), device=device) for name, x in chosen.items())
-        ).of_logits(logits)
+        (batch, count), device = logits.shape, logits.device
+        each = (class_numbers(x, batch, count, call(n), device=device) for n, x in chosen.items())
+        return Contrast(*each).of_logits(logits)
 
     return metric
 

@@ -55,7 +55,8 @@ class Contrast:
             ValueError: no such class, not one for each clip, or the same class twice.
         """
         if isinstance(target, Contrast):
-            target, minus = target.target, target.minus if minus is None else minus
+            minus = target.minus if minus is None else minus
+            target = target.target
         if target is None and logits is not None:
             target = logits.argmax(-1)
         if target is None:
