@@ -261,9 +261,7 @@ class Trace(Mapping[str, Tensor]):
         layers, directions = self._chosen(quantity, layer, direction)
         wanted = {"frame": frame, "row": row, "col": col, "channel": channel, "state": state}
         names = [
-            f"layers.{n}.{_hook(quantity, d)}"
-            for n in _listed(layers)
-            for d in _listed(directions)
+            f"layers.{n}.{_hook(quantity, d)}" for n in _listed(layers) for d in _listed(directions)
         ]
         places = self._positions(names[0], clip, token, wanted)
         parts = [self._part(name, clip, places) for name in names]
