@@ -154,10 +154,8 @@ class EvidenceCurve:
 
     def array(self, clip: int = 0) -> xr.DataArray:
         """One clip's curve: dim frame, with the coordinates clip_frame and seconds."""
-        values = self.values[clip].cpu().numpy().copy()
         name = f"{self.kind}, the rest {self.removal}"
-        attrs = {"quantity": name, "unit": "logits"}
-        return xr.DataArray(values, self.labels.frame_coords(clip), ("frame",), name, attrs)
+        return self.labels.frames(self.values[clip], clip, name, unit="logits")
 
 
 def prefix_curve(

@@ -77,10 +77,9 @@ class TokenAttention:
         `attrs["cls"]` has the class token's own, (layer, direction); `attrs["residual"]` is the
         largest residual.
         """
-        dims = ("layer", "direction")
-        array = self.labels.array(self.values[clip], clip, self.name, dims)
-        array = array.assign_coords(layer=list(self.layers), direction=list(self.directions))
-        array.attrs |= {"residual": self.residual, "unit": self.unit}
+        dims = {"layer": self.layers, "direction": self.directions}
+        attrs = {"residual": self.residual, "unit": self.unit}
+        array = self.labels.array(self.values[clip], clip, self.name, dims, **attrs)
         if self.cls is not None:
             array.attrs["cls"] = self.cls[clip].cpu().numpy()
         return array

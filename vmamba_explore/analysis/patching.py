@@ -23,7 +23,6 @@ Metric = Callable[[Tensor], Tensor]
 """Maps logits (batch, num_classes) to one number a clip, (batch,)."""
 Surgery = Callable[[VideoMamba, int, str, int], AbstractContextManager[None]]
 """Gives the `with` block of one place: (model, layer, direction, frame)."""
-LABELS = ("labels", "twin_labels")
 ROOM = 64
 """Clips that run side by side where one place is tried on many."""
 
@@ -179,7 +178,7 @@ def sweep(
                         with surgery(model, layer, direction, frame):
                             values[i, j, k] = _measured(metric, model(batch))
                         bar.update()
-    return Sweep(_by_place(values, model, chosen, known, moments), _by_clip(plain))
+    return Sweep(_by_place(values, model, chosen, known, moments), by_clip(plain))
 
 
 def twin_patching(
@@ -217,9 +216,7 @@ def twin_patching(
             or no layer at all, or the model has one token frame only.
         TraceBudgetError: the recording would be over budget; nothing was patched.
     """
-    ours, theirs = as_batch(clips, model), as_batch(twins, model)
-    if len(ours) != len(theirs):
-        raise ValueError(f"twin_patching: got {len(ours)} clips and {len(theirs)} twins.")
+    ours, theirs, contrast = pairs_of(model, clips, twins, labels, twin_labels, "twin_patching")
     if model.grid.frames < 2:
         raise ValueError(
             "twin_patching: this model has one token frame, and a past needs a boundary between "
@@ -235,7 +232,6 @@ def twin_patching(
     pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
     at = torch.tensor(moments).repeat(len(ours))
     shape = (len(ours), len(moments))
-    contrast = Contrast.of(model, len(ours), labels, twin_labels, "twin_patching", names=LABELS)
     with torch.no_grad():
         metric = contrast.of_logits
         past, clip = record_past(model, ours), metric(model(ours))
@@ -264,11 +260,31 @@ def twin_patching(
     names = [-1] if together else chosen
     return TwinPatching(
         _by_place(values.movedim(-1, -2), model, names, known, moments),
-        _by_clip(clip),
-        _by_clip(twin),
+        by_clip(clip),
+        by_clip(twin),
         drawn,
         residual,
     )
+
+
+def pairs_of(
+    model: VideoMamba, clips: Clips, twins: Clips, labels: Classes, twin_labels: Classes, call: str
+) -> tuple[Tensor, Tensor, Contrast]:
+    """Return clips and twins as batches, and what tells them apart.
+
+    Raises:
+        ValueError: there are not as many twins as clips, or there is no such class.
+    """
+    ours, theirs = as_batch(clips, model), as_batch(twins, model)
+    if len(ours) != len(theirs):
+        raise ValueError(f"{call}: got {len(ours)} clips and {len(theirs)} twins.")
+    names = ("labels", "twin_labels")
+    return ours, theirs, Contrast.of(model, len(ours), labels, twin_labels, call, names=names)
+
+
+def by_clip(values: Tensor) -> xr.DataArray:
+    """Label one number for each clip."""
+    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])
 
 
 def largest_share(change: Tensor, whole: Tensor) -> float:
@@ -301,10 +317,6 @@ def _measured(metric: Metric, logits: Tensor) -> Tensor:
             f"a clip, ({len(logits)},)."
         )
     return value
-
-
-def _by_clip(values: Tensor) -> xr.DataArray:
-    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])
 
 
 def _by_place(

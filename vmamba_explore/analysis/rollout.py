@@ -61,10 +61,9 @@ class Rollout:
         Returns:
             Dims [layer,] frame, row, col.
         """
-        array = self.labels.array(self.values[clip], clip, "roll-out", ("layer",))
-        array = array.assign_coords(layer=list(self.layers))
-        array.attrs["residual"] = self.residual
-        array.attrs["cancellation"] = float(self.cancellation[clip].mean())
+        attrs = {"residual": self.residual, "cancellation": float(self.cancellation[clip].mean())}
+        dims = {"layer": self.layers}
+        array = self.labels.array(self.values[clip], clip, "roll-out", dims, **attrs)
         return array if layer is None else array.sel(layer=layer)
 
 

@@ -10,8 +10,8 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.patching import LABELS, Metric, largest_share, logits_from
-from vmamba_explore.model.contrast import Classes, Contrast
+from vmamba_explore.analysis.patching import Metric, by_clip, largest_share, logits_from, pairs_of
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import ablate, patch
 from vmamba_explore.trace.places import Layers, Scan, scans
@@ -138,10 +138,7 @@ def selection_swap(
         ValueError: there are not as many twins as clips, or there is no such layer or class.
         TraceBudgetError: a recording would be over budget; nothing was swapped.
     """
-    ours, theirs = as_batch(clips, model), as_batch(twins, model)
-    if len(ours) != len(theirs):
-        raise ValueError(f"selection_swap: got {len(ours)} clips and {len(theirs)} twins.")
-    contrast = Contrast.of(model, len(ours), labels, twin_labels, "selection_swap", names=LABELS)
+    ours, theirs, contrast = pairs_of(model, clips, twins, labels, twin_labels, "selection_swap")
     groups = _groups(model, layers)
     results, ends = [], []
     names = [f"*.hook_{name}" for name in ("u", *SELECTION, "block_input")]
@@ -173,7 +170,7 @@ def selection_swap(
                         bar.update()
             results.append(torch.cat(found).view(len(groups), 2, 2))
     values = _labelled(torch.stack(results, -1), groups, {"u": _FROM, "selection": _FROM})
-    clip_m, twin_m = (_row(side) for side in torch.stack(ends, -1))
+    clip_m, twin_m = (by_clip(side) for side in torch.stack(ends, -1))
     own_own = torch.stack(results)[:, :, 0, 0]  # clip, group
     clip_end, twin_end = (side[:, None] for side in torch.stack(ends, -1))
     moved = largest_share(own_own - clip_end, (clip_end - twin_end).expand_as(own_own))
@@ -221,7 +218,7 @@ def time_invariant(
                     found.append(metric(model(batch)))
                 bar.update()
     values = torch.stack(found).view(len(groups), len(kinds), len(batch))
-    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), _row(plain))
+    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
 
 
 def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Scan]]:
@@ -246,7 +243,3 @@ def _labelled(
         whole[layers.index(layer), directions.index(direction)] = value
     coords = {"layer": layers, "direction": directions, **{k: list(v) for k, v in dims.items()}}
     return xr.DataArray(whole.numpy(), coords, [*coords, "clip"], name="metric")
-
-
-def _row(values: Tensor) -> xr.DataArray:
-    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])

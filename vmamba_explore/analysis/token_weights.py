@@ -116,12 +116,11 @@ class TokenWeights:
         names = list(self.by_direction)
         rows = torch.stack([self.tokens(reduce, of, name)[clip] for name in names])
         name = of.rstrip("s") if reduce in ("mean", "sum") else f"{reduce} {of.rstrip('s')}"
-        array = self.labels.array(rows, clip, name, ["direction"])
-        array = array.assign_coords(direction=names, layer=self.layer)
+        array = self.labels.array(rows, clip, name, {"direction": names}, residual=self.residual)
+        array = array.assign_coords(layer=self.layer)
         _, cls = self.labels.grid.split(rows.detach())
         if cls is not None:
             array.attrs["cls"] = dict(zip(names, cls.tolist(), strict=True))
-        array.attrs["residual"] = self.residual
         return array
 
 

@@ -221,3 +221,10 @@ def chunks(total: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` that cover `total`."""
     for i in range(math.ceil(total / size)):
         yield slice(i * size, (i + 1) * size)
+
+
+def at_least_one(call: str, **numbers: int) -> None:
+    """Raise a ValueError that names the call and the argument unless all numbers are 1 or more."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{call}: {name} is {number}, expected at least 1.")

@@ -60,7 +60,12 @@ class TokenLabels:
         }
 
     def array(
-        self, values: Tensor, clip: int = 0, name: str = "value", dims: Sequence[str] = ()
+        self,
+        values: Tensor,
+        clip: int = 0,
+        name: str = "value",
+        dims: Sequence[str] | Mapping[str, Sequence[object]] = (),
+        **attrs: object,
     ) -> xr.DataArray:
         """Label values over the tokens of one clip.
 
@@ -68,14 +73,31 @@ class TokenLabels:
             values: (*dims, seqlen), natural clip order.
             clip: Which clip of the batch they belong to (for the times).
             name: Name of the quantity, also in `attrs["quantity"]`.
-            dims: Names of the axes before the tokens.
+            dims: Names of the axes before the tokens; a mapping has their labels, too.
+            attrs: More of these, such as `unit`.
         Returns:
             A float32 copy with dims (*dims, frame, row, col); the class token is left out.
         """
         video, _ = self.grid.split(values.detach())
-        copy = np.array(video.float().cpu().numpy(), order="C")
-        dims = (*dims, "frame", "row", "col")
-        return xr.DataArray(copy, self.frame_coords(clip), dims, name, {"quantity": name})
+        return self.frames(video.float(), clip, name, dims, ("frame", "row", "col"), **attrs)
+
+    def frames(
+        self,
+        values: Tensor,
+        clip: int = 0,
+        name: str = "value",
+        dims: Sequence[str] | Mapping[str, Sequence[object]] = (),
+        over: Sequence[str] = ("frame",),
+        **attrs: object,
+    ) -> xr.DataArray:
+        """Label values (*dims, *over) of one clip; `over` starts with its token frames.
+
+        The other arguments are those of `array`.
+        """
+        copy = np.array(values.detach().cpu().numpy(), order="C")
+        labels = {dim: list(dims[dim]) for dim in dims} if isinstance(dims, Mapping) else {}
+        coords = labels | self.frame_coords(clip)
+        return xr.DataArray(copy, coords, (*dims, *over), name, {"quantity": name, **attrs})
 
 
 class Trace(Mapping[str, Tensor]):
