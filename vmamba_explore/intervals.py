@@ -147,5 +147,5 @@ def t_interval(values: Sequence[float]) -> Interval:
     mean, n = float(np.mean(values)) if len(values) else np.nan, len(values)
     if n < 2:
         return Interval(mean, np.nan, np.nan, n)
-    low, high = stats.t.interval(0.95, n - 1, mean, stats.sem(values))
-    return Interval(mean, float(low), float(high), n)
+    half = float(stats.t.ppf(0.975, n - 1)) * float(stats.sem(values))
+    return Interval(mean, mean - half, mean + half, n)

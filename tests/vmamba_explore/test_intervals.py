@@ -109,6 +109,8 @@ def test_a_few_runs_have_students_interval():
     half = stats.t.ppf(0.975, 2) * np.std([0.9, 0.93, 0.91], ddof=1) / np.sqrt(3)
     assert found.value == pytest.approx(0.91333333)
     assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    same = t_interval([0.5, 0.5, 0.5])
+    assert (same.low, same.high) == (0.5, 0.5)
     for values in ([], [0.5]):
         alone = t_interval(values)
         assert alone.n == len(values) and np.isnan([alone.low, alone.high]).all()
