@@ -19,12 +19,15 @@ def test_the_matrix_has_the_dense_channel_mean(direction, batch):
     assert torch.allclose(found.values, expected.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_rows_made_side_by_side_are_those_made_one_by_one(monkeypatch):
-    _, trace = make_trace(1)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_rows_made_side_by_side_are_those_made_one_by_one(batch, monkeypatch):
+    _, trace = make_trace(batch)
     whole = attention_matrix(trace, 1).values
     operator = ScanOperator.from_trace(trace, layer=1)
     for rows in (1, 4):  # 19 tokens: the last tile is not full
-        monkeypatch.setattr(scan_operator, "_TILE", rows * operator.d_inner * operator.seqlen)
+        monkeypatch.setattr(
+            scan_operator, "_TILE", rows * batch * operator.d_inner * operator.seqlen
+        )
         assert operator.columns_at_once == rows
         assert torch.allclose(attention_matrix(trace, 1).values, whole, atol=1e-6)
 
