@@ -1,6 +1,6 @@
 """The façade: what users import, and with which arguments. The list is `tests/public_api.txt`.
 
-A change that is meant: `python tests/test_public_api.py` writes the list anew; CONTRIBUTING.md has the policy.
+`python tests/test_public_api.py` rewrites the list; CONTRIBUTING.md has the policy.
 """
 
 import ast

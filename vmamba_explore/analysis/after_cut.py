@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 from vmamba_explore.analysis.frame_states import FrameStates, collect, cut_stops
 from vmamba_explore.analysis.motion_targets import circle, cut_clips
 from vmamba_explore.analysis.probes import Job, check_pair, held_out_r2, inner_products, predicted
-from vmamba_explore.analysis.ridge import Estimate, Resampling
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import TURN
+from vmamba_explore.intervals import Interval
 from vmamba_explore.model.videomamba import VideoMamba
 
 LAGS = (0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192)
@@ -164,17 +164,20 @@ def after_cut(
             f"after_cut: got {len(lags)} lags for {[len(s) for s in train.stops.values()]} stops; "
             "give the lags that the states were collected with."
         )
-    layers, directions = train.layers, train.directions
+    layers, directions, n = train.layers, train.directions, len(test)
     found = {
         name + end: np.full((len(layers), len(directions), len(lags)), np.nan)
         for name in _QUANTITIES
         for end in ("", "_low", "_high")
     }
-    resampling = Resampling(len(test), resamples, seed)
 
-    def enter(name: str, index: tuple[int, ...], estimate: Estimate) -> None:
-        for end, number in zip(("", "_low", "_high"), vars(estimate).values(), strict=True):
-            found[name + end][index] = number
+    def enter(name: str, index: tuple[int, ...], estimate: Interval) -> None:
+        for end, number in {"": "value", "_low": "low", "_high": "high"}.items():
+            found[name + end][index] = getattr(estimate, number)
+
+    def read(job: Job, train: Tensor, test: Tensor) -> np.ndarray:
+        (guess,) = predicted(*inner_products(train, test), [job])
+        return held_out_r2(job, guess, resamples, seed)
 
     places = [(a, b) for a in range(len(layers)) for b in range(len(directions))]
     for a, b in tqdm(places, desc="probing after the jump", unit="place", leave=False):
@@ -183,28 +186,26 @@ def after_cut(
         clip_frame = cut - 1 if forward_in_time else cut
         job = Job(old_position(train, clip_frame), old_position(test, clip_frame), False)
         weights = test.features(layer, direction, 0, like=train).abs()
-        by_frame: dict[int, Estimate] = {}
+        by_frame: dict[int, Interval] = {}
         for stop, token in enumerate(train.stops[direction]):
             features = (
                 train.features(layer, direction, stop),
                 test.features(layer, direction, stop, like=train),
             )
-            r2 = held_out_r2(job, predicted(*inner_products(*features), [job])[0], resampling)
+            r2 = read(job, *features)
             if stop == 0:
                 start = r2
-            enter("r2", (a, b, stop), resampling.estimate(r2))
-            enter("share", (a, b, stop), resampling.estimate(r2 / start))
+            enter("r2", (a, b, stop), Interval.of_draws(r2, n))
+            enter("share", (a, b, stop), Interval.of_draws(r2 / start, n))
             left = fading(test, layer, direction, stop)
             kept = ((left * weights).sum(dim=1) / weights.sum(dim=1)).numpy()
-            quarters = np.quantile(kept, [0.25, 0.75]).tolist()
-            enter("retention", (a, b, stop), Estimate(float(kept.mean()), *quarters))
+            low, high = np.quantile(kept, [0.25, 0.75]).tolist()
+            enter("retention", (a, b, stop), Interval(float(kept.mean()), low, high, n))
             place = train.grid.position(token)
             if place is not None and layer in train.inputs and layer in test.inputs:
                 if place[0] not in by_frame:
                     tokens = (each.inputs[layer][:, place[0]] for each in (train, test))
-                    guess = predicted(*inner_products(*tokens), [job])[0]
-                    r2 = held_out_r2(job, guess, resampling)
-                    by_frame[place[0]] = resampling.estimate(r2)
+                    by_frame[place[0]] = Interval.of_draws(read(job, *tokens), n)
                 enter("inputs", (a, b, stop), by_frame[place[0]])
     per_frame = train.grid.rows * train.grid.cols
     return AfterCut(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +13,6 @@ from tqdm.auto import tqdm
 from vmamba_explore.analysis.hidden_attention import REDUCED, Reduce, check_choice, reduced
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.trace.trace import TokenLabels, Trace
-
-_TILE = 2**22
-"""Numbers in the vectors that are scanned side by side, at most, unless one is longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +87,11 @@ def attention_matrix(
                 "hidden_attention, or pass budget_gib=."
             )
         values = torch.empty(batch, seqlen, seqlen)
-        tiles = unit_rows(operator, range(seqlen))
-        count = -(-seqlen // rows_at_once(operator))
+        tiles = operator.T.columns(range(seqlen))
+        count = -(-seqlen // operator.columns_at_once)
         title = f"matrix of layer {layer}"
         for tokens, rows in tqdm(tiles, title, total=count, unit="tile", leave=False):
-            values[:, tokens] = reduced(rows, reduce).unflatten(0, (batch, -1)).to(values)
+            values[:, tokens] = reduced(rows, reduce).to(values)
     return AttentionMatrix(
         values,
         layer,
@@ -104,30 +100,3 @@ def attention_matrix(
         operator.residual,
         trace.labels,
     )
-
-
-def rows_at_once(operator: ScanOperator) -> int:
-    """How many rows `unit_rows` scans side by side: a bounded amount of memory, or one row."""
-    if operator.batch > 1:
-        return 1
-    return max(1, _TILE // (operator.d_inner * operator.seqlen))
-
-
-def unit_rows(
-    operator: ScanOperator, tokens: Sequence[int]
-) -> Iterator[tuple[list[int], Float[Tensor, "rows d_inner seqlen"]]]:
-    """Yield an operator's rows, several at a time where there is one clip.
-
-    Args:
-        operator: Of one clip or several.
-        tokens: Natural indices.
-    Yields:
-        Some of the tokens, and their rows: (batch * tokens, d_inner, seqlen).
-    """
-    transposed, size = operator.T, rows_at_once(operator)
-    for start in range(0, len(tokens), size):
-        some = list(tokens[start : start + size])
-        ones = torch.zeros(operator.batch * len(some), operator.d_inner, operator.seqlen)
-        for row, token in enumerate(some * operator.batch):
-            ones[row, :, token] = 1
-        yield some, transposed @ ones

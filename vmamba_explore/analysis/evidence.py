@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 import xarray as xr
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips, as_batch, clip_seconds
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
-Classes = int | Sequence[int] | Tensor
-"""A class for all clips, or one for each."""
 Kind = Literal["prefix", "suffix"]
 Removal = Literal["dropped", "held"]
 
@@ -41,16 +39,14 @@ class LogitReadout:
         bias: What the head's bias adds, (batch,), logits.
         logit: What the model itself gave, (batch,): the target's logit, less that of `minus`.
         residual: The largest distance of q's sum to `logit`, logits: rounding only.
-        target: The class of each clip, (batch,).
-        minus: The class whose logit is subtracted, (batch,), or None.
+        contrast: The classes.
     """
 
     q: Float[Tensor, "batch d_model seqlen"]
     bias: Float[Tensor, " batch"]
     logit: Float[Tensor, " batch"]
     residual: float
-    target: Int64[Tensor, " batch"]
-    minus: Int64[Tensor, " batch"] | None
+    contrast: Contrast
 
     @staticmethod
     def names(model: VideoMamba) -> list[str]:
@@ -79,7 +75,7 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
 
     Args:
         trace: A recording with what `LogitReadout.names(model)` lists.
-        target: The class, one for all clips or one for each.
+        target: The class, by number or name, one for all clips or one for each.
         minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
     Raises:
         KeyError: the last block's input or output was not recorded.
@@ -96,12 +92,12 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
     with torch.no_grad():
         residual = trace[names[0]].detach() + at_least_float32(trace[names[1]].detach())
         batch, seqlen, _ = residual.shape
-        plus = as_classes(target, batch, model, "logit_readout: target")
-        less = None if minus is None else as_classes(minus, batch, model, "logit_readout: minus")
-        logit = pick_logits(at_least_float32(model.read_out(residual)), plus, less)
+        contrast = Contrast.of(model, batch, target, minus, "logit_readout")
+        logit = contrast.of_logits(model.read_out(residual))
 
         head, norm = at_least_float32(model.head.weight), at_least_float32(model.norm_f.weight)
         bias = torch.zeros_like(head[:, 0]) if model.head.bias is None else model.head.bias
+        plus, less = contrast.target, contrast.minus
         weight = norm * (head[plus] if less is None else head[plus] - head[less])
         rms = (residual.square().mean(-1) + model.config.norm_eps).sqrt()
         share = rms.new_full((seqlen,), 1 / seqlen)
@@ -109,10 +105,10 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
             share = torch.zeros_like(share)
             share[model.grid.cls_index] = 1
         q = weight.unsqueeze(-1) * (share / rms).unsqueeze(1)
-        offset = pick_logits(at_least_float32(bias).expand(batch, -1), plus, less)
+        offset = contrast.of_logits(bias.expand(batch, -1))
         total = torch.einsum("bct,btc->b", q, residual) + offset
     error = float((total - logit).abs().max())
-    return LogitReadout(q, offset, logit, error, plus, less)
+    return LogitReadout(q, offset, logit, error, contrast)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +154,8 @@ class EvidenceCurve:
 
     def array(self, clip: int = 0) -> xr.DataArray:
         """One clip's curve: dim frame, with the coordinates clip_frame and seconds."""
-        values = self.values[clip].cpu().numpy().copy()
         name = f"{self.kind}, the rest {self.removal}"
-        attrs = {"quantity": name, "unit": "logits"}
-        return xr.DataArray(values, self.labels.frame_coords(clip), ("frame",), name, attrs)
+        return self.labels.frames(self.values[clip], clip, name, unit="logits")
 
 
 def prefix_curve(
@@ -180,7 +174,7 @@ def prefix_curve(
     Args:
         model: The model.
         clips: As for the model: a tensor, a `Clip`, or a list of them.
-        target: The class, one for all clips or one for each.
+        target: The class, by number or name, one for all clips or one for each.
         minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
         progress: Whether to show a bar.
     Raises:
@@ -221,29 +215,6 @@ def held_frame_curve(
     return _curve(model, clips, target, minus, kind, "held")
 
 
-def as_classes(
-    classes: Classes, batch: int, model: VideoMamba, what: str
-) -> Int64[Tensor, " batch"]:
-    """Turn one class for all clips, or one for each, into one for each.
-
-    Raises:
-        ValueError: no such class, or not one for each clip; `what` names the argument.
-    """
-    chosen = torch.as_tensor(classes, device=model.head.weight.device)
-    if chosen.is_floating_point() or chosen.dtype == torch.bool:
-        raise ValueError(f"{what} is {chosen.dtype}, expected class numbers, whole numbers.")
-    if chosen.ndim > 1 or (chosen.ndim == 1 and len(chosen) != batch):
-        raise ValueError(
-            f"{what} has shape {tuple(chosen.shape)}, expected one class, or one for each of the "
-            f"{batch} clips."
-        )
-    last = model.config.num_classes - 1
-    if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) <= last:
-        wrong = int(chosen.min()) if int(chosen.min()) < 0 else int(chosen.max())
-        raise ValueError(f"{what} is {wrong}; this model's classes are 0 to {last}.")
-    return chosen.long().expand(batch)
-
-
 def _curve(
     model: VideoMamba,
     clips: Clips,
@@ -254,8 +225,7 @@ def _curve(
     progress: bool = True,
 ) -> EvidenceCurve:
     batch = as_batch(clips, model)
-    plus = as_classes(target, len(batch), model, f"{kind} curve: target")
-    less = None if minus is None else as_classes(minus, len(batch), model, f"{kind} curve: minus")
+    contrast = Contrast.of(model, len(batch), target, minus, f"{kind} curve")
     run = _logits_dropped if removal == "dropped" else _logits_held
     frames = tqdm(
         range(model.grid.frames),
@@ -265,9 +235,7 @@ def _curve(
         disable=not progress,
     )
     with torch.no_grad():
-        rows = [
-            pick_logits(at_least_float32(run(model, batch, kind, n)), plus, less) for n in frames
-        ]
+        rows = [contrast.of_logits(run(model, batch, kind, n)) for n in frames]
     labels = TokenLabels(model.grid, model.config.tubelet_size, clip_seconds(clips))
     return EvidenceCurve(torch.stack(rows, dim=1), kind, removal, labels)
 
@@ -287,9 +255,3 @@ def _logits_held(model: VideoMamba, clips: Tensor, kind: Kind, frame: int) -> Te
     last = first + model.config.tubelet_size - 1
     shown = number.clamp(max=last) if kind == "prefix" else number.clamp(min=first)
     return model(clips[:, :, shown])
-
-
-def pick_logits(logits: Tensor, target: Tensor, minus: Tensor | None) -> Tensor:
-    """The target's entry of each row, (batch,), less that of `minus`; classes are (batch,)."""
-    rows = torch.arange(len(logits), device=logits.device)
-    return logits[rows, target] - (0 if minus is None else logits[rows, minus])

@@ -213,6 +213,13 @@ class FrozenScan:
         total = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
         return total if self.after is None else total * self.after
 
+    def clip(self, number: int) -> FrozenScan:
+        """The scan of one clip of the batch, which `apply` gives any number of inputs."""
+        names = ("delta", "B", "C", "source", "recorded", "before", "after")
+        one = {n: x[[number]] for n in names if (x := getattr(self, n)) is not None}
+        restarts = tuple((token, state[[number]]) for token, state in self.restarts)
+        return replace(self, **one, restarts=restarts)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> FrozenScan:
         """The same with every floating tensor passed through `function`."""
         values: dict[str, Any] = {

@@ -16,9 +16,9 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from vmamba_explore.analysis.evidence import Classes
 from vmamba_explore.analysis.logit_parts import logit_parts
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
@@ -77,10 +77,9 @@ class TokenAttention:
         `attrs["cls"]` has the class token's own, (layer, direction); `attrs["residual"]` is the
         largest residual.
         """
-        dims = ("layer", "direction")
-        array = self.labels.array(self.values[clip], clip, self.name, dims)
-        array = array.assign_coords(layer=list(self.layers), direction=list(self.directions))
-        array.attrs |= {"residual": self.residual, "unit": self.unit}
+        dims = {"layer": self.layers, "direction": self.directions}
+        attrs = {"residual": self.residual, "unit": self.unit}
+        array = self.labels.array(self.values[clip], clip, self.name, dims, **attrs)
         if self.cls is not None:
             array.attrs["cls"] = self.cls[clip].cpu().numpy()
         return array
@@ -250,12 +249,12 @@ def _entries(part: ScanOperator, weights: Tensor, side: str, of: str) -> Tensor:
 
 
 def reduced(values: Tensor, reduce: str) -> Tensor:
-    """(batch, d_inner, seqlen) to (batch, seqlen)."""
+    """(..., d_inner, seqlen) to (..., seqlen)."""
     if reduce == "abs":
         values = values.abs()
     elif reduce == "positive":
         values = values.clamp_min(0)
-    return values.mean(1)
+    return values.mean(-2)
 
 
 def chosen_layers(trace: Trace, layers: Iterable[int] | None) -> tuple[int, ...]:

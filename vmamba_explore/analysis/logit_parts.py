@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, LogitReadout, logit_readout
+from vmamba_explore.analysis.evidence import LogitReadout, logit_readout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import TokenLabels, Trace
@@ -164,18 +165,11 @@ class DirectCurves:
     def array(self, clip: int = 0) -> xr.DataArray:
         """One clip with labels: dims layer, direction, frame; the coordinate `tokens` of `layer`
         says whether they are patches or mixed."""
-        values = self.values[clip].detach().cpu().numpy().copy()
-        layers = np.arange(values.shape[0])
-        coords = {
-            "layer": layers,
-            "tokens": ("layer", ["patches" if layer == 0 else "mixed tokens" for layer in layers]),
-            "direction": list(self.directions),
-            **self.labels.frame_coords(clip),
-        }
-        attrs = {"quantity": "direct evidence", "unit": "logits"}
-        return xr.DataArray(
-            values, coords, ("layer", "direction", "frame"), "direct evidence", attrs
-        )
+        layers = range(self.values.shape[1])
+        dims = {"layer": layers, "direction": self.directions}
+        name, tokens = "direct evidence", ["patches" if n == 0 else "mixed tokens" for n in layers]
+        array = self.labels.frames(self.values[clip], clip, name, dims, unit="logits")
+        return array.assign_coords(tokens=("layer", tokens))
 
 
 def logit_parts(

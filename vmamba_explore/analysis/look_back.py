@@ -57,8 +57,7 @@ class LookBack:
         values = self.ceiling if ceiling else self.distance
         chosen = check_channels("LookBack.array", channels, values.shape[1])
         name = "look-back without decay" if ceiling else "look-back"
-        array = self.labels.array(values[clip, chosen].mean(0), clip, name)
-        return array.assign_attrs(unit=self.unit)
+        return self.labels.array(values[clip, chosen].mean(0), clip, name, unit=self.unit)
 
 
 def look_back(

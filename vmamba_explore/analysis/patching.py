@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, as_classes, pick_logits
+from vmamba_explore.model.contrast import Classes, Contrast, class_numbers
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import record_past, transplant
 from vmamba_explore.trace.places import Layers, numbers, scans
@@ -98,29 +98,15 @@ def logit_difference(labels: Classes, minus: Classes) -> Metric:
     Raises:
         ValueError: these are no class numbers; when called, no such class or not one a clip.
     """
-    first, second = (torch.as_tensor(x) for x in (labels, minus))
-    for classes in (first, second):
-        if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
-            raise ValueError(
-                f"logit_difference: got {classes.dtype} of shape {tuple(classes.shape)}, expected "
-                "class numbers, one for all clips or one for each."
-            )
-    first, second = first.long(), second.long()
+    chosen = {"labels": labels, "minus": minus}
+    call = "logit_difference: {}".format
+    for name, classes in chosen.items():
+        class_numbers(classes, None, None, call(name))
 
     def metric(logits: Tensor) -> Tensor:
-        for classes in (first, second):
-            if classes.ndim and len(classes) != len(logits):
-                raise ValueError(
-                    f"logit_difference: got {len(classes)} classes for {len(logits)} clips; give "
-                    "one for all, or one for each."
-                )
-            if not bool(((classes >= 0) & (classes < logits.shape[1])).all()):
-                raise ValueError(
-                    f"logit_difference: got class {classes.tolist()}; the classes are 0 to "
-                    f"{logits.shape[1] - 1}."
-                )
-        each = (x.to(logits.device).expand(len(logits)) for x in (first, second))
-        return pick_logits(logits, *each)
+        (batch, count), device = logits.shape, logits.device
+        each = (class_numbers(x, batch, count, call(n), device=device) for n, x in chosen.items())
+        return Contrast(*each).of_logits(logits)
 
     return metric
 
@@ -192,7 +178,7 @@ def sweep(
                         with surgery(model, layer, direction, frame):
                             values[i, j, k] = _measured(metric, model(batch))
                         bar.update()
-    return Sweep(_by_place(values, model, chosen, known, moments), _by_clip(plain))
+    return Sweep(_by_place(values, model, chosen, known, moments), by_clip(plain))
 
 
 def twin_patching(
@@ -230,9 +216,7 @@ def twin_patching(
             or no layer at all, or the model has one token frame only.
         TraceBudgetError: the recording would be over budget; nothing was patched.
     """
-    ours, theirs = as_batch(clips, model), as_batch(twins, model)
-    if len(ours) != len(theirs):
-        raise ValueError(f"twin_patching: got {len(ours)} clips and {len(theirs)} twins.")
+    ours, theirs, contrast = pairs_of(model, clips, twins, labels, twin_labels, "twin_patching")
     if model.grid.frames < 2:
         raise ValueError(
             "twin_patching: this model has one token frame, and a past needs a boundary between "
@@ -248,10 +232,8 @@ def twin_patching(
     pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
     at = torch.tensor(moments).repeat(len(ours))
     shape = (len(ours), len(moments))
-    first = as_classes(labels, len(ours), model, "twin_patching: labels")
-    second = as_classes(twin_labels, len(ours), model, "twin_patching: twin_labels")
     with torch.no_grad():
-        metric = logit_difference(first, second)
+        metric = contrast.of_logits
         past, clip = record_past(model, ours), metric(model(ours))
         hooks = [f"layers.{group[0]}.hook_block_input" for group in groups]
         logits, trace = run_with_trace(model, theirs, hooks, budget_gib)
@@ -264,7 +246,7 @@ def twin_patching(
                     found = []
                     for part in torch.arange(len(pairs)).split(ROOM):
                         who, when = pairs[part], at[part].tolist()
-                        done = logit_difference(first[who], second[who])
+                        done = contrast.take(who).of_logits
                         with transplant(
                             model, donor.take(who), when, direction=direction, layers=group
                         ):
@@ -278,11 +260,31 @@ def twin_patching(
     names = [-1] if together else chosen
     return TwinPatching(
         _by_place(values.movedim(-1, -2), model, names, known, moments),
-        _by_clip(clip),
-        _by_clip(twin),
+        by_clip(clip),
+        by_clip(twin),
         drawn,
         residual,
     )
+
+
+def pairs_of(
+    model: VideoMamba, clips: Clips, twins: Clips, labels: Classes, twin_labels: Classes, call: str
+) -> tuple[Tensor, Tensor, Contrast]:
+    """Return clips and twins as batches, and what tells them apart.
+
+    Raises:
+        ValueError: there are not as many twins as clips, or there is no such class.
+    """
+    ours, theirs = as_batch(clips, model), as_batch(twins, model)
+    if len(ours) != len(theirs):
+        raise ValueError(f"{call}: got {len(ours)} clips and {len(theirs)} twins.")
+    names = ("labels", "twin_labels")
+    return ours, theirs, Contrast.of(model, len(ours), labels, twin_labels, call, names=names)
+
+
+def by_clip(values: Tensor) -> xr.DataArray:
+    """Label one number for each clip."""
+    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])
 
 
 def largest_share(change: Tensor, whole: Tensor) -> float:
@@ -315,10 +317,6 @@ def _measured(metric: Metric, logits: Tensor) -> Tensor:
             f"a clip, ({len(logits)},)."
         )
     return value
-
-
-def _by_clip(values: Tensor) -> xr.DataArray:
-    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])
 
 
 def _by_place(

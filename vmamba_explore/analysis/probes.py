@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.frame_states import FrameStates
 from vmamba_explore.analysis.motion_targets import Target, targets
-from vmamba_explore.analysis.ridge import NOTHING, Estimate, Resampling, fit_ridge
-from vmamba_explore.training.evaluate import proportion
+from vmamba_explore.analysis.ridge import fit_ridge
+from vmamba_explore.intervals import NOTHING, Interval, drawn_counts, proportion
 
 SOURCES = ("state", "shuffled", "input tokens", "all tokens read")
 """What is read from: the state; the state, training answers shuffled; the model's input tokens of
@@ -133,10 +133,10 @@ def probe(
     shape = (len(names), len(SOURCES), len(layers), len(directions), frames)
     values, low, high = (np.full(shape, np.nan) for _ in range(3))
     answers = [(known[name], truth[name]) for name in names]
-    draws = _Draws(resamples, seed)
+    draws = (resamples, seed)
     order = np.random.default_rng(seed).permutation(len(train))
 
-    def enter(where: tuple[int | slice, ...], frame: int, found: list[Estimate]) -> None:
+    def enter(where: tuple[int | slice, ...], frame: int, found: list[Interval]) -> None:
         for at, estimate in enumerate(found):
             index = (at, *where, frame)
             values[index], low[index], high[index] = estimate.value, estimate.low, estimate.high
@@ -180,19 +180,6 @@ def check_pair(train: FrameStates, test: FrameStates) -> None:
         )
 
 
-class _Draws:
-    """Bootstrap draws for any number of test clips, the same wherever the number is the same."""
-
-    def __init__(self, resamples: int, seed: int) -> None:
-        self._resamples, self._seed = resamples, seed
-        self._known: dict[int, Resampling] = {}
-
-    def of(self, clips: int) -> Resampling:
-        if clips not in self._known:
-            self._known[clips] = Resampling(clips, self._resamples, self._seed)
-        return self._known[clips]
-
-
 def inner_products(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Inner products of training clips, and of test with training clips, in float64.
 
@@ -211,9 +198,9 @@ def _read(
     crossed: Tensor,
     answers: Sequence[tuple[Target, Target]],
     frame: int,
-    draws: _Draws,
+    draws: tuple[int, int],
     order: np.ndarray | None = None,
-) -> list[Estimate]:
+) -> list[Interval]:
     """Score every target of one frame; then, in shuffled `order`, fitted to answers of others."""
     found = [NOTHING] * len(answers) * (1 if order is None else 2)
     masks = [(a.valid[:, frame].tobytes(), b.valid[:, frame].tobytes()) for a, b in answers]
@@ -233,7 +220,7 @@ def _read(
         ]  # fmt: skip
         guesses = predicted(products[columns][:, columns], crossed[rows][:, columns], jobs)
         for (place, _, _), job, guess in zip(places, jobs, guesses, strict=True):
-            found[place] = _score(job, guess, draws.of(len(rows)))
+            found[place] = _score(job, guess, *draws)
     return found
 
 
@@ -246,14 +233,20 @@ def predicted(products: Tensor, crossed: Tensor, jobs: Sequence[Job]) -> list[np
     return [guesses[:, group] for group in groups]
 
 
-def _score(job: Job, guess: np.ndarray, resampling: Resampling) -> Estimate:
+def _score(job: Job, guess: np.ndarray, resamples: int, seed: int) -> Interval:
     if job.is_class:
-        share = proportion(guess.argmax(axis=1) == job.test.argmax(axis=1))
-        return Estimate(share.value, share.low, share.high)
-    return resampling.estimate(held_out_r2(job, guess, resampling))
+        return proportion(guess.argmax(axis=1) == job.test.argmax(axis=1))
+    return Interval.of_draws(held_out_r2(job, guess, resamples, seed), len(guess))
 
 
-def held_out_r2(job: Job, guess: np.ndarray, resampling: Resampling) -> np.ndarray:
-    """R^2 of the test clips, then of each draw of them."""
-    errors = np.square(job.test - guess).sum(axis=1)
-    return resampling.r2(errors, np.square(job.test - job.train.mean(axis=0)).sum(axis=1))
+def held_out_r2(
+    job: Job, guess: np.ndarray, resamples: int, seed: int
+) -> Float[np.ndarray, " draw"]:
+    """R^2 = 1 - sum of squared errors / sum of squares about the training mean.
+
+    Of the test clips, then of each draw of them; NaN where the test clips do not differ.
+    """
+    counts = drawn_counts(len(guess), resamples, seed)
+    errors = counts @ np.square(job.test - guess).sum(axis=1)
+    total = counts @ np.square(job.test - job.train.mean(axis=0)).sum(axis=1)
+    return np.where(total > 0, 1 - errors / np.maximum(total, 1e-300), np.nan)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-10, 9))
@@ -104,55 +103,3 @@ def fit_ridge(
         coefficients[:, group] = vectors @ (inside[:, group] / (values + chosen[-1])[:, None])
         scores.append(1 - float(error[best]) / total if total else float("nan"))
     return DualRidge(coefficients, means, similarity, tuple(chosen), tuple(scores))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval over test clips.
-
-    Args:
-        value: The number.
-        low: Lower end.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
-
-
-class Resampling:
-    """Test clips drawn again with replacement, the same draws for everything that is compared.
-
-    Args:
-        clips: How many there are.
-        resamples: How often all of them are drawn.
-        seed: Of the draws.
-    """
-
-    def __init__(self, clips: int, resamples: int = 1000, seed: int = 0) -> None:
-        draws = np.random.default_rng(seed).multinomial(
-            clips, np.full(clips, 1 / clips), size=resamples
-        )
-        self._counts = np.vstack([np.ones(clips), draws])  # the clips themselves come first
-
-    def r2(
-        self, errors: Float[np.ndarray, " clips"], spread: Float[np.ndarray, " clips"]
-    ) -> Float[np.ndarray, " draw"]:
-        """R^2 = 1 - sum errors / sum spread; of the clips themselves, then of each draw.
-
-        Args:
-            errors: Squared error of each test clip.
-            spread: Squared distance of its target from the mean of the training clips.
-        """
-        total = self._counts @ spread
-        return np.where(total > 0, 1 - (self._counts @ errors) / np.maximum(total, 1e-300), np.nan)
-
-    @staticmethod
-    def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
-        """Return the first number with the interval that holds 95 % of the others."""
-        low, high = np.nanquantile(draws[1:], [0.025, 0.975])
-        return Estimate(float(draws[0]), float(low), float(high))

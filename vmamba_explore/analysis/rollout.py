@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.attention_matrix import unit_rows
 from vmamba_explore.analysis.hidden_attention import Token, chosen_layers, readout_weights
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.trace.trace import TokenLabels, Trace
@@ -62,10 +61,9 @@ class Rollout:
         Returns:
             Dims [layer,] frame, row, col.
         """
-        array = self.labels.array(self.values[clip], clip, "roll-out", ("layer",))
-        array = array.assign_coords(layer=list(self.layers))
-        array.attrs["residual"] = self.residual
-        array.attrs["cancellation"] = float(self.cancellation[clip].mean())
+        attrs = {"residual": self.residual, "cancellation": float(self.cancellation[clip].mean())}
+        dims = {"layer": self.layers}
+        array = self.labels.array(self.values[clip], clip, "roll-out", dims, **attrs)
         return array if layer is None else array.sel(layer=layer)
 
 
@@ -153,8 +151,8 @@ def _through_layer(
     parts = moved.sum(-1)
     sizes = torch.zeros_like(parts)
     for i, part in enumerate(operator.parts):
-        for _, entries in unit_rows(part, rows):
-            sizes[:, i] += entries.abs().sum((1, 2)).view(len(sizes), -1).sum(1)
+        for _, entries in part.T.columns(rows):
+            sizes[:, i] += entries.abs().sum((2, 3)).sum(1)
     bounds = sums[..., list(rows)].sum((2, 3)).T
     tiny = torch.finfo(parts.dtype).tiny
     return (

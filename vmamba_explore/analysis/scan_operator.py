@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -24,6 +24,8 @@ from vmamba_explore.trace.trace import TokenLabels, Trace
 Kind = Literal["alpha", "beta"]
 Tokens = int | Sequence[int] | Tensor
 GIB = 2**30
+_TILE = 2**22
+"""Numbers in the vectors that are scanned side by side, at most, unless one is longer."""
 
 
 class DenseBudgetError(MemoryError):
@@ -249,7 +251,7 @@ class ScanOperator:
             {part.direction: part @ one for part in self.parts},
             {p.direction: p.source[..., token, None].expand_as(one) for p in self.parts},
             None,
-            self,
+            *self._of_weights,
         )
 
     def read(self, v: Tensor) -> TokenWeights:
@@ -265,7 +267,7 @@ class ScanOperator:
             {part.direction: part.T @ v for part in self.parts},
             {part.direction: part.source for part in self.parts},
             None if self.offset is None else (v * self.offset).sum(-1),
-            self,
+            *self._of_weights,
         )
 
     def frames(self) -> FrameContributions:
@@ -389,11 +391,42 @@ class ScanOperator:
                 f"budget_gib=."
             )
         out = self._any.delta.new_empty(shape)
-        for token in range(self.seqlen):
-            out[..., token] = self @ self._one(token, "dense")
+        for tokens, columns in self.columns(range(self.seqlen)):
+            out[..., tokens] = columns.movedim(1, -1)
         return out
 
+    def columns(
+        self, tokens: Sequence[int]
+    ) -> Iterator[tuple[list[int], Float[Tensor, "batch tokens d_inner seqlen"]]]:
+        """Yield columns of the matrix, a bounded number side by side; those of `op.T` are rows.
+
+        Args:
+            tokens: Natural indices.
+        Yields:
+            Some of the tokens, and where each of them goes.
+        """
+        at_once = self.columns_at_once
+        clips = [self] if self.batch == 1 else [self._clip(number) for number in range(self.batch)]
+        for start in range(0, len(tokens), at_once):
+            some = list(tokens[start : start + at_once])
+            # token-major memory, as the scan reads and writes it
+            units = torch.zeros(len(some), self.seqlen, self.d_inner).to(self._any.delta)
+            units[torch.arange(len(some)), some] = 1
+            yield some, torch.stack([(clip @ units.mT).mT for clip in clips]).mT
+
+    @property
+    def columns_at_once(self) -> int:
+        """How many tokens `columns` scans side by side."""
+        return max(1, _TILE // (self.batch * self.d_inner * self.seqlen))
+
+    def _clip(self, number: int) -> ScanOperator:
+        return self._edited(lambda d: d.clip(number))
+
     # ---------------------------------------------------------------- small things
+
+    @property
+    def _of_weights(self) -> tuple[Kind, TokenLabels, int, Callable[[], float]]:
+        return self.kind, self.labels, self.layer, lambda: self.residual
 
     def _edited(self, edit: Callable[[FrozenScan], FrozenScan]) -> ScanOperator:
         return replace(self, directions={name: edit(d) for name, d in self.directions.items()})

@@ -10,13 +10,8 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import Classes, as_classes
-from vmamba_explore.analysis.patching import (
-    Metric,
-    largest_share,
-    logit_difference,
-    logits_from,
-)
+from vmamba_explore.analysis.patching import Metric, by_clip, largest_share, logits_from, pairs_of
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import ablate, patch
 from vmamba_explore.trace.places import Layers, Scan, scans
@@ -143,11 +138,7 @@ def selection_swap(
         ValueError: there are not as many twins as clips, or there is no such layer or class.
         TraceBudgetError: a recording would be over budget; nothing was swapped.
     """
-    ours, theirs = as_batch(clips, model), as_batch(twins, model)
-    if len(ours) != len(theirs):
-        raise ValueError(f"selection_swap: got {len(ours)} clips and {len(theirs)} twins.")
-    first = as_classes(labels, len(ours), model, "selection_swap: labels")
-    second = as_classes(twin_labels, len(ours), model, "selection_swap: twin_labels")
+    ours, theirs, contrast = pairs_of(model, clips, twins, labels, twin_labels, "selection_swap")
     groups = _groups(model, layers)
     results, ends = [], []
     names = [f"*.hook_{name}" for name in ("u", *SELECTION, "block_input")]
@@ -159,7 +150,7 @@ def selection_swap(
     ):
         for clip in range(len(ours)):  # one pair's scan inputs at a time
             own_clip, twin_clip = ours[clip : clip + 1], theirs[clip : clip + 1]
-            metric = logit_difference(int(first[clip]), int(second[clip]))
+            metric = contrast.take([clip]).of_logits
             logits, own = run_with_trace(model, own_clip, names, budget_gib)
             twin_logits, twin = run_with_trace(model, twin_clip, names, budget_gib)
             ends.append(torch.cat([metric(logits), metric(twin_logits)]))
@@ -179,7 +170,7 @@ def selection_swap(
                         bar.update()
             results.append(torch.cat(found).view(len(groups), 2, 2))
     values = _labelled(torch.stack(results, -1), groups, {"u": _FROM, "selection": _FROM})
-    clip_m, twin_m = (_row(side) for side in torch.stack(ends, -1))
+    clip_m, twin_m = (by_clip(side) for side in torch.stack(ends, -1))
     own_own = torch.stack(results)[:, :, 0, 0]  # clip, group
     clip_end, twin_end = (side[:, None] for side in torch.stack(ends, -1))
     moved = largest_share(own_own - clip_end, (clip_end - twin_end).expand_as(own_own))
@@ -227,7 +218,7 @@ def time_invariant(
                     found.append(metric(model(batch)))
                 bar.update()
     values = torch.stack(found).view(len(groups), len(kinds), len(batch))
-    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), _row(plain))
+    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
 
 
 def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Scan]]:
@@ -252,7 +243,3 @@ def _labelled(
         whole[layers.index(layer), directions.index(direction)] = value
     coords = {"layer": layers, "direction": directions, **{k: list(v) for k, v in dims.items()}}
     return xr.DataArray(whole.numpy(), coords, [*coords, "clip"], name="metric")
-
-
-def _row(values: Tensor) -> xr.DataArray:
-    return xr.DataArray(values.cpu().double().numpy(), dims=["clip"])

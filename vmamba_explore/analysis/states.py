@@ -32,7 +32,7 @@ def state_norms(trace: Trace, clip: int = 0) -> xr.DataArray:
             f"state_norms: the trace has states of layers {layers} and C of layers {with_c}; it "
             "needs both. Record them with names_filter=['*.hook_h_over_channels', '*.hook_C']."
         )
-    labels = trace.sel(quantity="C", clip=clip).sel(layer=layers).isel(state=0, drop=True)
+    labels = trace.sel(layer=layers, quantity="C", clip=clip, state=0)
     norms = np.empty(labels.shape, np.float32)
     for i, layer in enumerate(layers):
         for j, direction in enumerate(labels["direction"].values):

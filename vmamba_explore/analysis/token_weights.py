@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import xarray as xr
 from torch import Tensor
 
 from vmamba_explore.trace.trace import TokenLabels
-
-if TYPE_CHECKING:
-    from vmamba_explore.analysis.scan_operator import ScanOperator
 
 Reduction = Literal["mean", "sum", "abs", "positive"]
 
@@ -27,18 +25,24 @@ class TokenWeights:
         by_direction: For each direction the weights, (batch, d_inner, seqlen), natural order.
         sources: For each direction what the tokens held in the run, the same shape.
         offset: What the read-out takes that comes from no token, (batch, d_inner), or None.
-        operator: What read: its `kind` says whether sources are the scans' u or the mixer's x.
+        kind: "alpha" where the sources are the scans' u, "beta" where they are the mixer's x.
+        labels: Places and times of the tokens.
+        layer: Block number.
+        deviation: Measures `residual`: a scan, so not before it is asked for.
     """
 
     by_direction: dict[str, Tensor]
     sources: dict[str, Tensor]
     offset: Tensor | None
-    operator: ScanOperator
+    kind: Literal["alpha", "beta"]
+    labels: TokenLabels
+    layer: int
+    deviation: Callable[[], float]
 
     @property
     def residual(self) -> float:
         """How far the operator's output is from the recorded one, relative."""
-        return self.operator.residual
+        return self.deviation()
 
     @property
     def weights(self) -> Tensor:
@@ -112,12 +116,11 @@ class TokenWeights:
         names = list(self.by_direction)
         rows = torch.stack([self.tokens(reduce, of, name)[clip] for name in names])
         name = of.rstrip("s") if reduce in ("mean", "sum") else f"{reduce} {of.rstrip('s')}"
-        array = self.operator.labels.array(rows, clip, name, ["direction"])
-        array = array.assign_coords(direction=names, layer=self.operator.layer)
-        _, cls = self.operator.labels.grid.split(rows.detach())
+        array = self.labels.array(rows, clip, name, {"direction": names}, residual=self.residual)
+        array = array.assign_coords(layer=self.layer)
+        _, cls = self.labels.grid.split(rows.detach())
         if cls is not None:
             array.attrs["cls"] = dict(zip(names, cls.tolist(), strict=True))
-        array.attrs["residual"] = self.residual
         return array
 
 

@@ -18,9 +18,10 @@ from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.live import LiveRun
 from vmamba_explore.app.numbers import LiveNumbers
 from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
-from vmamba_explore.attribution.attribute import attribute, class_numbers
+from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.contrast import Contrast, class_name
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import replay_layer, run_with_trace
 from vmamba_explore.view.explorer import Exploration
@@ -80,10 +81,10 @@ def gather(
                 "explore: the model's logits are not finite; run_with_trace(model, clip) shows "
                 "which layer is the first to make such numbers."
             )
-        target, minus, words = _classes(model, logits, question)
-        numbers = LiveNumbers(
-            trace, edited, given, target, minus, edit is not None, question.budget_gib
+        contrast = Contrast.of(
+            model, 1, question.target, question.minus, "explore", logits=logits, distinct=True
         )
+        numbers = LiveNumbers(trace, edited, given, contrast, edit is not None, question.budget_gib)
         live = LiveRun(trace, edited)
         maps: dict[str, xr.DataArray] = {}
         for layer in layers:
@@ -93,14 +94,14 @@ def gather(
         steps("contributions")
         if "contribution" in names:
             with edited():
-                found = logit_attention(trace, target, minus, progress=False)
+                found = logit_attention(trace, contrast, progress=False)
             if edit is None or found.residual < 1e-3:
                 maps["contribution"] = found.array().sel(layer=layers)
         steps("relevance")
         if "relevance" in names and edit is None:
             try:
                 maps["relevance"] = attribute(
-                    model, clip, target, "mamba_lrp", minus=minus,
+                    model, clip, contrast, "mamba_lrp",
                     budget_gib=question.budget_gib, progress=False,
                 ).array()  # fmt: skip
             except MemoryError as error:
@@ -109,7 +110,8 @@ def gather(
                 logger.warning("explore: relevance is left out: %s", error)
         steps("evidence")
         with edited():
-            curves = _evidence(model, clip, target, minus)
+            curves = _evidence(model, clip, contrast)
+    explained = int(contrast.target), None if contrast.minus is None else int(contrast.minus)
     shown = {name: _described(maps[name], name) for name in names if name in maps}
     seqlen = trace.grid.seqlen
     order = {d: trace.ssm(0, d).steps(seqlen).argsort() for d in model.config.directions}
@@ -119,8 +121,8 @@ def gather(
         maps=shown,
         curves=curves,
         classes=_top_classes(model, logits),
-        target=words,
-        explained=(int(target), None if minus is None else int(minus)),
+        target=" − ".join(class_name(model, number) for number in explained if number is not None),
+        explained=explained,
         model=question.model_name,
         steps={direction: video.numpy() for direction, (video, _) in places.items()},
         cls_steps={d: int(cls) for d, (_, cls) in places.items() if cls is not None},
@@ -182,9 +184,7 @@ def _described(array: xr.DataArray, name: str) -> xr.DataArray:
     return array
 
 
-def _evidence(
-    model: VideoMamba, clip: Clip, target: Tensor, minus: Tensor | None
-) -> dict[str, xr.DataArray]:
+def _evidence(model: VideoMamba, clip: Clip, contrast: Contrast) -> dict[str, xr.DataArray]:
     if model.grid.frames > EVIDENCE_FRAMES:
         return {}
     found = {}
@@ -192,35 +192,12 @@ def _evidence(
         ("seen from the start", prefix_curve, "forward"),
         ("seen from the end", suffix_curve, "backward"),
     ):
-        values = curve(model, clip, target, minus, progress=False).array()
+        values = curve(model, clip, contrast, progress=False).array()
         found[name] = values.assign_attrs(unit="logits", direction=direction)
     return found
-
-
-def _classes(
-    model: VideoMamba, logits: Tensor, question: Question
-) -> tuple[Tensor, Tensor | None, str]:
-    """The classes as (1,) numbers, and in words."""
-    if question.target is None:
-        target = logits.argmax(-1)
-    else:
-        target = class_numbers(question.target, 1, model, "explore: target")
-    if question.minus is None:
-        return target, None, _class_name(model, int(target))
-    minus = class_numbers(question.minus, 1, model, "explore: minus")
-    if int(minus) == int(target):
-        raise ValueError(
-            f"explore: target and minus are both {_class_name(model, int(target))}, so there is "
-            "nothing to explain; choose another minus."
-        )
-    return target, minus, f"{_class_name(model, int(target))} − {_class_name(model, int(minus))}"
 
 
 def _top_classes(model: VideoMamba, logits: Tensor, count: int = 5) -> list[tuple[str, float]]:
     probabilities, numbers = logits[0].float().softmax(-1).topk(min(count, logits.shape[-1]))
     pairs = zip(numbers.tolist(), probabilities.tolist(), strict=True)
-    return [(_class_name(model, number), share) for number, share in pairs]
-
-
-def _class_name(model: VideoMamba, number: int) -> str:
-    return f"class {number}" if model.class_names is None else model.class_names[number]
+    return [(class_name(model, number), share) for number, share in pairs]

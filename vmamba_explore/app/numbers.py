@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vmamba_explore.analysis.channels import (
     Channels,
@@ -24,6 +23,7 @@ from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_metho
 from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import Trace
 
@@ -38,7 +38,7 @@ class LiveNumbers:
         trace: Holds `hook_block_input` of every layer, and `hook_out` of the last.
         edited: Opens the block in which the model is as it was in that run.
         clip: What was explored, with its truth where that is known.
-        target, minus: The classes that are explained, (1,).
+        contrast: The classes that are explained.
         is_edited: Whether the model was edited.
         budget_gib: For attributions, GiB.
     """
@@ -46,8 +46,7 @@ class LiveNumbers:
     trace: Trace
     edited: Callable[[], AbstractContextManager[object]]
     clip: Clip | MotionClip
-    target: Tensor
-    minus: Tensor | None = None
+    contrast: Contrast
     is_edited: bool = False
     budget_gib: float | int = 1.0
 
@@ -70,7 +69,7 @@ class LiveNumbers:
     def channels(self, layer: int, direction: str) -> Channels:
         """Return numbers of every channel of a scan; see `channel_statistics`."""
         with torch.no_grad(), self.edited():
-            readout = logit_readout(self.trace, self.target, self.minus)
+            readout = logit_readout(self.trace, self.contrast)
             run = replay_layer(self.trace, layer, channel_names(layer))
             return channel_statistics(run, layer, direction, readout)
 
@@ -88,6 +87,6 @@ class LiveNumbers:
                 "Choose the other side."
             )
         yield from score_on_clip(
-            self.trace.model, self.clip, methods, self.target, self.minus,
+            self.trace.model, self.clip, methods, self.contrast,
             report=report, budget_gib=self.budget_gib,
         )  # fmt: skip

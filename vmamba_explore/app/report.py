@@ -196,7 +196,7 @@ def _liveliest_channel(clip: Clip, trace: Trace, layer: int) -> tuple[xr.DataArr
     size = clip.frames.shape[1] // rows
     patches = change[: rows * size, : cols * size].reshape(rows, size, cols, size).sum((1, 3))
     row, col = (int(place) for place in np.unravel_index(patches.argmax(), patches.shape))
-    h = trace.sel(layer=layer, quantity="h").isel(row=row, col=col)
+    h = trace.sel(layer=layer, quantity="h", row=row, col=col)
     share = h / abs(h).max("frame")  # the scale of a state is arbitrary
     channel = int(share.std("frame").sum(["direction", "state"]).argmax("channel"))
     return h.isel(channel=channel), row, col, channel

@@ -9,7 +9,8 @@ from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
 from vmamba_explore.view.page import FOOTER, page_path
-from vmamba_explore.view.report import Cell, Section, Table, report_page
+from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.tables import Cell, Table
 
 MAX_ROWS = 300
 """A page lists at most so many segments."""

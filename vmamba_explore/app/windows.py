@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vmamba_explore.analysis.evidence import pick_logits
 from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
 from vmamba_explore.analysis.timeline import FIXED
-from vmamba_explore.attribution.attribute import class_numbers
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.stream import Damage
 from vmamba_explore.errors import first_line
 from vmamba_explore.hooks import HookPoint, attached
+from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.predict import top_predictions
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
@@ -42,14 +42,9 @@ class Looker:
         config = model.config
         self.model, self.k = model, min(k, config.num_classes)
         self.by_frame, self.budget_gib = by_frame, budget_gib
-        self._target, self._minus = (
-            None if chosen is None else int(class_numbers(chosen, 1, model, f"watch: {what}")[0])
-            for what, chosen in (("target", target), ("minus", minus))
-        )
-        if self._target is not None and self._target == self._minus:
-            raise ValueError(
-                f"watch: target and minus are both class {target!r}; name two different ones."
-            )
+        self._target, self._minus = target, minus
+        known = 0 if target is None else target
+        Contrast.of(model, 1, known, minus, "watch", distinct=target is not None)
         self._deltas = matching_names(model, DELTA)
         frames = range(config.grid.frames if by_frame else 0)
         self.columns = [
@@ -107,11 +102,11 @@ class Looker:
                 logits = self.model(as_batch(clips, self.model))
         logits = logits.float()
         good = logits.isfinite().all(1)
-        target, minus = self._explained(logits.nan_to_num())
-        margin = pick_logits(logits, target, minus).cpu()
+        contrast = self._explained(logits.nan_to_num())
+        margin = contrast.of_logits(logits).cpu()
         evidence = torch.empty(len(clips), 0)
         if self.by_frame and good.all():
-            evidence = logit_parts(trace, target, minus, progress=False).frames.cpu()
+            evidence = logit_parts(trace, contrast, progress=False).frames.cpu()
         elif self.by_frame and len(clips) > 1:
             return [row for clip in clips for row in self._run([clip])]
         rows: list[dict[str, Any]] = []
@@ -128,15 +123,14 @@ class Looker:
             rows.append(row)
         return rows
 
-    def _explained(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """For each window the class that is explained, and the one that is subtracted."""
-        best = logits.argmax(1)
-        target = best if self._target is None else torch.full_like(best, self._target)
-        if self._minus is not None:
-            return target, torch.full_like(best, self._minus)
-        if logits.shape[1] == 1:
-            return target, None
-        return target, logits.scatter(1, target.unsqueeze(1), -torch.inf).argmax(1)
+    def _explained(self, logits: Tensor) -> Contrast:
+        """For each window the class that is explained, less the most probable other one."""
+        asked = (self._target, self._minus, "watch")
+        contrast = Contrast.of(self.model, len(logits), *asked, logits=logits)
+        if contrast.minus is None and logits.shape[1] > 1:
+            others = logits.scatter(1, contrast.target.unsqueeze(1), -torch.inf)
+            contrast = replace(contrast, minus=others.argmax(1))
+        return contrast
 
 
 def _delta_column(name: str) -> str:

@@ -7,25 +7,24 @@ import importlib
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import as_classes
 from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.problem import Problem, State, chunks
 from vmamba_explore.attribution.result import Attribution, Cost, Found, finite
 from vmamba_explore.model.checkpoints import fingerprint
+from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips, as_batch, clip_seconds
 from vmamba_explore.trace.trace import TokenLabels
 
-Target = int | str | Sequence[int] | Sequence[str] | Tensor | State | None
-"""A class by number or name, one for all clips or one for each; a state; None: as predicted."""
+Target = Classes | State | None
+"""Classes as for a `Contrast`; a state; None: the class that the model names."""
 Method = Callable[..., Found]
 
 METHODS: dict[str, str] = {
@@ -65,7 +64,7 @@ def attribute(
     target: Target = None,
     method: str = "integrated_gradients",
     *,
-    minus: Target = None,
+    minus: Classes | None = None,
     seed: int = 0,
     budget_gib: float | int = 1.0,
     progress: bool = True,
@@ -162,7 +161,7 @@ def make_problem(
     clips: Clips,
     target: Target = None,
     *,
-    minus: Target = None,
+    minus: Classes | None = None,
     seed: int = 0,
     budget_gib: float | int = 1.0,
     progress: bool = False,
@@ -184,26 +183,23 @@ def make_problem(
     labels = TokenLabels(model.grid, model.config.tubelet_size, clip_seconds(clips))
     cost = Cost()
     limits = Limits.within(model, budget_gib, observes_states=isinstance(target, State))
-    chosen: Tensor | State
+    asked: Contrast | State
     if isinstance(target, State):
-        chosen = _checked(target, model)
+        asked = _checked(target, model)
         if minus is not None:
             raise ValueError("attribute: minus goes with a class, and the target is a State.")
-    elif target is None:
-        with torch.no_grad():
-            parts = [model(inputs[rows]) for rows in chunks(len(inputs), limits.forward_rows)]
-        chosen = torch.cat(parts).argmax(-1)
-        cost.forward += len(inputs)
     else:
-        chosen = class_numbers(target, len(inputs), model, "attribute: target")
-    less = None if minus is None else class_numbers(minus, len(inputs), model, "attribute: minus")
-    if less is not None and isinstance(chosen, Tensor) and bool((less == chosen).any()):
-        raise ValueError(
-            "attribute: target and minus are the same class for at least one clip, so there is "
-            "nothing to explain. Leave minus out, or give another class."
+        logits = None
+        if target is None:
+            with torch.no_grad():
+                parts = [model(inputs[rows]) for rows in chunks(len(inputs), limits.forward_rows)]
+            logits = torch.cat(parts)
+            cost.forward += len(inputs)
+        asked = Contrast.of(
+            model, len(inputs), target, minus, "attribute", logits=logits, distinct=True
         )
     generator = torch.Generator().manual_seed(seed)
-    return Problem(model, inputs, chosen, less, labels, generator, seed, limits, progress, cost)
+    return Problem(model, inputs, asked, labels, generator, seed, limits, progress, cost)
 
 
 def _bar(method: str, progress: bool) -> tqdm:
@@ -229,21 +225,3 @@ def _checked(state: State, model: VideoMamba) -> State:
                 f"attribute: the target's {name} is {value}; this model has 0 to {count - 1}."
             )
     return state
-
-
-def class_numbers(target: Any, batch: int, model: VideoMamba, what: str) -> Tensor:
-    """Turn classes, by number or name, one for all clips or one for each, into (batch,) numbers.
-
-    Raises:
-        ValueError: no such class, or not one for each clip; `what` names the argument.
-    """
-    names = model.class_names
-    words = [target] if isinstance(target, str) else target
-    if not isinstance(words, Tensor) and isinstance(words, Sequence) and words:
-        for word in words:
-            if isinstance(word, str) and word not in (names or ()):
-                known = f"this model knows {', '.join(names)}" if names else "it has no class names"
-                raise ValueError(f"{what} is {word!r}; {known}. A class number works too.")
-        numbers = [names.index(w) if names and isinstance(w, str) else w for w in words]
-        target = numbers[0] if isinstance(target, str) else numbers
-    return as_classes(target, batch, model, what).expand(batch)

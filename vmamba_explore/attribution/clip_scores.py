@@ -18,6 +18,7 @@ from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.edits import editing, pinned
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -105,8 +106,8 @@ def score_on_clip(
     model: VideoMamba,
     clip: Clip | MotionClip,
     methods: Sequence[str],
-    target: Tensor | int | str | None = None,
-    minus: Tensor | int | str | None = None,
+    target: Classes | None = None,
+    minus: Classes | None = None,
     *,
     report: Report | None = None,
     budget_gib: float | int = 1.0,

@@ -14,7 +14,7 @@ from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.curves import Faithfulness, Kind, Order, RandomControl, RemovalCurve
 from vmamba_explore.attribution.game import Game
-from vmamba_explore.attribution.problem import Problem, State, chunks
+from vmamba_explore.attribution.problem import Problem, State, at_least_one, chunks
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.units import Unit, units_of
 from vmamba_explore.model.ssm import at_least_float32
@@ -127,8 +127,7 @@ def random_control(
     Raises:
         As `deletion`.
     """
-    if seeds < 1:
-        raise ValueError(f"random_control: seeds is {seeds}, expected at least 1.")
+    at_least_one("random_control", seeds=seeds)
     trial = _Trial(problem, unit, baselines, n_steps)
     runs = []
     for seed in range(seeds):
@@ -176,8 +175,7 @@ class _Trial:
     """
 
     def __init__(self, problem: Problem, unit: Unit, baselines: Baselines, n_steps: int) -> None:
-        if n_steps < 1:
-            raise ValueError(f"faithfulness: n_steps is {n_steps}, expected at least 1.")
+        at_least_one("faithfulness", n_steps=n_steps)
         self.problem, self.n_steps = problem, n_steps
         self.units = units_of(problem, unit)
         self.game = Game(problem, self.units, baselines)

@@ -18,7 +18,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
-from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.result import Found
 
 INTEGRATIONS = (
@@ -71,7 +71,7 @@ def integrated_gradients(
     Source:
         Sundararajan, Taly and Yan 2017, arXiv:1703.01365; Captum's IntegratedGradients.
     """
-    _at_least_one(n_steps=n_steps)
+    at_least_one("attribute", n_steps=n_steps)
     if integration not in INTEGRATIONS:
         raise ValueError(
             f"integrated_gradients: integration is {integration!r}; expected one of "
@@ -111,7 +111,7 @@ def gradient_shap(
         distance of the sum to f(clip) less the mean of f over the baselines.
     """
     baselines = baselines if isinstance(baselines, tuple) else (baselines,)
-    _at_least_one(n_samples=n_samples, baselines=len(baselines))
+    at_least_one("attribute", n_samples=n_samples, baselines=len(baselines))
 
     def explain(part: Problem, choices: Tensor) -> Found:
         with part.seeded():
@@ -190,7 +190,7 @@ def noise_tunnel(
         raise ValueError(
             f"noise_tunnel: nt_type must be {', '.join(get_args(NoiseType))}, got {nt_type!r}."
         )
-    _at_least_one(nt_samples=nt_samples)
+    at_least_one("attribute", nt_samples=nt_samples)
     kinds: dict[str, Any] = {
         "saliency": Saliency,
         "input_x_gradient": InputXGradient,
@@ -266,9 +266,3 @@ def _complete(
 def _gap(problem: Problem, values: Tensor, base: Tensor) -> Tensor:
     """The values' sum less the change of the output, (batch,)."""
     return values.flatten(1).sum(1) - (problem(problem.inputs) - base)
-
-
-def _at_least_one(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"attribute: {name} is {number}, expected at least 1.")

@@ -9,7 +9,7 @@ from captum.attr import LayerGradCam, LayerIntegratedGradients
 from torch import Tensor, nn
 
 from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
-from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.result import Found
 
 
@@ -55,8 +55,7 @@ def layer_integrated_gradients(
         Sundararajan, Taly and Yan 2017, arXiv:1703.01365; Captum's LayerIntegratedGradients.
     """
     layer = _layer(problem, layer, "layer_integrated_gradients")
-    if n_steps < 1:
-        raise ValueError(f"attribute: n_steps is {n_steps}, expected at least 1.")
+    at_least_one("attribute", n_steps=n_steps)
     found = []
     for part, (base,) in parts_with_baselines(problem, baselines):
         tapped = _Tapped(part, layer)

@@ -11,7 +11,7 @@ from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.faithfulness import Ranking, token_map
 from vmamba_explore.attribution.game import Game
-from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.units import Unit, units_of
 
@@ -70,10 +70,7 @@ def infidelity(
     """
     if not 0 < removed < 1:
         raise ValueError(f"infidelity: removed is {removed}, expected between 0 and 1.")
-    if n_perturb_samples < 1:
-        raise ValueError(
-            f"infidelity: n_perturb_samples is {n_perturb_samples}, expected at least 1."
-        )
+    at_least_one("infidelity", n_perturb_samples=n_perturb_samples)
     units = units_of(problem, unit)
     game = Game(problem, units, baselines)
     generator = torch.Generator().manual_seed(problem.seed)
@@ -120,10 +117,7 @@ def sensitivity_max(
     Source:
         Yeh et al. 2019, arXiv:1901.09392, definition 3.1, by `captum.metrics.sensitivity_max`.
     """
-    if n_perturb_samples < 1:
-        raise ValueError(
-            f"sensitivity_max: n_perturb_samples is {n_perturb_samples}, expected at least 1."
-        )
+    at_least_one("sensitivity_max", n_perturb_samples=n_perturb_samples)
     generator = torch.Generator().manual_seed(problem.seed)
 
     def explain(inputs: tuple[Tensor] | Tensor) -> tuple[Tensor]:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.evidence import pick_logits
 from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.result import Cost
 from vmamba_explore.hooks import HookPoint, attached
-from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import TokenLabels
 
@@ -58,8 +57,7 @@ class Problem:
     Args:
         model: The model. Its parameters are left out of the gradients.
         inputs: The clips, (batch, channels, num_frames, height, width), no gradient.
-        target: The class of each clip, (batch,), or a `State`.
-        minus: The class whose logit is subtracted, (batch,), or None.
+        asked: The classes of each clip whose logits make the number, or a `State`.
         labels: Places and times of the tokens.
         generator: The only source of randomness a method may use, on the CPU.
         seed: The generator's; for libraries that only know the global one (see `seeded`).
@@ -71,8 +69,7 @@ class Problem:
 
     model: VideoMamba
     inputs: Tensor
-    target: Tensor | State
-    minus: Tensor | None
+    asked: Contrast | State
     labels: TokenLabels
     generator: torch.Generator
     seed: int
@@ -80,6 +77,16 @@ class Problem:
     progress: bool = True
     cost: Cost = field(default_factory=Cost)
     bar: tqdm | None = None
+
+    @property
+    def target(self) -> Tensor | State:
+        """The class of each clip, (batch,), or the `State`."""
+        return self.asked.target if isinstance(self.asked, Contrast) else self.asked
+
+    @property
+    def minus(self) -> Tensor | None:
+        """The class whose logit is subtracted, (batch,), or None."""
+        return self.asked.minus if isinstance(self.asked, Contrast) else None
 
     @property
     def batch(self) -> int:
@@ -118,20 +125,18 @@ class Problem:
 
     def number(self, inputs: Tensor, which: Tensor) -> Tensor:
         """The explained number of each row in one go, nothing counted, the graph kept."""
-        if isinstance(self.target, State):
-            return self._state(inputs, self.target)
+        if isinstance(self.asked, State):
+            return self._state(inputs, self.asked)
         return self.pick(self.model(inputs), which)
 
     def pick(self, logits: Tensor, which: Tensor | None = None) -> Tensor:
         """The target's logit of each row, less that of `minus`, at least float32."""
-        if isinstance(self.target, State):
+        if isinstance(self.asked, State):
             raise ValueError(
                 "attribute: this method reads logits, and the target is a State. Give a class, "
                 "or choose a gradient or perturbation method."
             )
-        which = self.which if which is None else which
-        minus = None if self.minus is None else self.minus[which]
-        return pick_logits(at_least_float32(logits), self.target[which], minus)
+        return self.asked.take(self.which if which is None else which).of_logits(logits)
 
     def gradient(self, inputs: Tensor, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The explained number of each row and its gradient, of the shape of `inputs`."""
@@ -161,11 +166,10 @@ class Problem:
         They share the generator and the cost.
         """
         for part in chunks(self.batch, self.limits.gradient_rows if rows is None else rows):
-            target = self.target if isinstance(self.target, State) else self.target[part]
-            minus = None if self.minus is None else self.minus[part]
+            asked = self.asked if isinstance(self.asked, State) else self.asked.take(part)
             seconds = None if self.labels.seconds is None else self.labels.seconds[part]
             labels = replace(self.labels, seconds=seconds)
-            yield replace(self, inputs=self.inputs[part], target=target, minus=minus, labels=labels)
+            yield replace(self, inputs=self.inputs[part], asked=asked, labels=labels)
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
@@ -217,3 +221,10 @@ def chunks(total: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` that cover `total`."""
     for i in range(math.ceil(total / size)):
         yield slice(i * size, (i + 1) * size)
+
+
+def at_least_one(call: str, **numbers: int) -> None:
+    """Raise a ValueError that names the call and the argument unless all numbers are 1 or more."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{call}: {name} is {number}, expected at least 1.")

@@ -15,6 +15,7 @@ from vmamba_explore.attribution.attribute import Target, make_problem
 from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
+from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
 from vmamba_explore.trace.trace import TokenLabels
@@ -93,7 +94,7 @@ def relevance_flow(
     clips: Clips,
     target: Target = None,
     *,
-    minus: Target = None,
+    minus: Classes | None = None,
     budget_gib: float | int = 1.0,
     progress: bool = True,
 ) -> RelevanceFlow:

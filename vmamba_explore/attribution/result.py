@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 import xarray as xr
 from einops import reduce as einops_reduce
@@ -170,10 +169,9 @@ class Attribution:
 
     def array(self, clip: int = 0, part: Part = "signed") -> xr.DataArray:
         """The token map of one clip: dims frame, row, col, coordinates clip_frame and seconds."""
-        values = np.array(self.tokens(part)[clip].detach().float().cpu().numpy(), order="C")
+        values, over = self.tokens(part)[clip].float(), ("frame", "row", "col")
         attrs = {"quantity": f"attribution by {self.method}", "method": self.method, "part": part}
-        coords = self.labels.frame_coords(clip)
-        return xr.DataArray(values, coords, ("frame", "row", "col"), "attribution", attrs)
+        return self.labels.frames(values, clip, "attribution", over=over).assign_attrs(attrs)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.values.shape))

@@ -18,10 +18,10 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.intervals import RESAMPLES, Interval, mean_intervals
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Attribution, Part
+from vmamba_explore.intervals import RESAMPLES, Interval, mean_intervals
 from vmamba_explore.model.videomamba import VideoMamba
 
 WINDOW = 7

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.game import Game
-from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.removal import (
     everything,
     found_on_tokens,
@@ -46,10 +46,7 @@ def shapley_value_sampling(
         Castro, Gomez and Tejada 2009; Strumbelj and Kononenko 2010; Captum's ShapleyValueSampling,
         which adds up in float32.
     """
-    if n_samples < 1:
-        raise ValueError(
-            f"attribute: shapley_value_sampling's n_samples is {n_samples}, expected at least 1."
-        )
+    at_least_one("shapley_value_sampling", n_samples=n_samples)
     game = Game(problem, units_of(problem, unit), baselines)
     count = game.units.count
     each = n_samples * count + 1

@@ -12,7 +12,7 @@ from skimage.segmentation import slic
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmamba_explore.attribution.problem import Problem
+from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.clips.clip import IMAGENET_MEAN, IMAGENET_STD
 from vmamba_explore.tokens import TokenGrid
 
@@ -110,8 +110,7 @@ def units_of(problem: Problem, unit: Unit = "tubelets", *, n_tubes: int = 40) ->
             "occlusion slides a window over them, and gradient methods give each its value."
         )
     elif unit == "tubes":
-        if n_tubes < 1:
-            raise ValueError(f"attribute: n_tubes is {n_tubes}, expected at least 1.")
+        at_least_one("attribute", n_tubes=n_tubes)
         tubes = [_tubes(clip, grid, n_tubes) for clip in problem.inputs]
         return Units(torch.stack(tubes).to(device), grid, unit)
     else:

@@ -147,7 +147,9 @@ def explore(
     clips = [clip] if compare in (None, REVERSED) else [clip, compare]
     output_paths((output, gif, csv), "explore", clips)
     explorer = explore(clip, compare=compare, **options)
-    write = {output: explorer.to_html, gif: explorer.to_gif, csv: explorer.to_csv}
+    write: dict[Any, Any] = {
+        output: explorer.to_html, gif: explorer.to_gif, csv: explorer.to_csv
+    }  # fmt: skip
     for path in filter(None, write):
         write[path](path, overwrite=True)
         print(path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vmamba_explore.hooks import UnknownNameError, nearest
@@ -27,6 +28,8 @@ _PER_BLOCK = {
 _NORMS = ("h_over_states", "h_over_channels")
 _PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", *_NORMS, "y")
 QUANTITIES = (*_PER_BLOCK, *_PER_DIRECTION)
+Labels = int | str | Sequence[int] | Sequence[str] | slice | None
+"""One label, several, or a slice of them, as xarray's `sel` takes them; None: all."""
 _DIMS = {"d_model": "channel", "d_inner": "channel", "d_state": "state"}
 
 
@@ -57,7 +60,12 @@ class TokenLabels:
         }
 
     def array(
-        self, values: Tensor, clip: int = 0, name: str = "value", dims: Sequence[str] = ()
+        self,
+        values: Tensor,
+        clip: int = 0,
+        name: str = "value",
+        dims: Sequence[str] | Mapping[str, Sequence[object]] = (),
+        **attrs: object,
     ) -> xr.DataArray:
         """Label values over the tokens of one clip.
 
@@ -65,14 +73,31 @@ class TokenLabels:
             values: (*dims, seqlen), natural clip order.
             clip: Which clip of the batch they belong to (for the times).
             name: Name of the quantity, also in `attrs["quantity"]`.
-            dims: Names of the axes before the tokens.
+            dims: Names of the axes before the tokens; a mapping has their labels, too.
+            attrs: More of these, such as `unit`.
         Returns:
             A float32 copy with dims (*dims, frame, row, col); the class token is left out.
         """
         video, _ = self.grid.split(values.detach())
-        copy = np.array(video.float().cpu().numpy(), order="C")
-        dims = (*dims, "frame", "row", "col")
-        return xr.DataArray(copy, self.frame_coords(clip), dims, name, {"quantity": name})
+        return self.frames(video.float(), clip, name, dims, ("frame", "row", "col"), **attrs)
+
+    def frames(
+        self,
+        values: Tensor,
+        clip: int = 0,
+        name: str = "value",
+        dims: Sequence[str] | Mapping[str, Sequence[object]] = (),
+        over: Sequence[str] = ("frame",),
+        **attrs: object,
+    ) -> xr.DataArray:
+        """Label values (*dims, *over) of one clip; `over` starts with its token frames.
+
+        The other arguments are those of `array`.
+        """
+        copy = np.array(values.detach().cpu().numpy(), order="C")
+        labels = {dim: list(dims[dim]) for dim in dims} if isinstance(dims, Mapping) else {}
+        coords = labels | self.frame_coords(clip)
+        return xr.DataArray(copy, coords, (*dims, *over), name, {"quantity": name, **attrs})
 
 
 class Trace(Mapping[str, Tensor]):
@@ -191,43 +216,60 @@ class Trace(Mapping[str, Tensor]):
 
     def sel(
         self,
-        layer: int | None = None,
-        direction: str | None = None,
-        quantity: str = "delta",
+        layer: Labels = None,
+        direction: Labels = None,
+        quantity: str | None = None,
         clip: int = 0,
         token: Literal["cls"] | None = None,
+        *,
+        frame: Labels = None,
+        row: Labels = None,
+        col: Labels = None,
+        channel: Labels = None,
+        state: Labels = None,
     ) -> xr.DataArray:
-        """Take one quantity as a labeled array.
+        """Select one quantity as a labeled array; only what is selected is copied.
+
+        Labels are as in xarray: one drops its dim and stays as a scalar coordinate, a list or a
+        slice keeps it, None takes all of it. Slices of layer, direction and frame include their
+        end; row, col, channel and state are positions.
 
         Args:
-            layer: Block number, from 0; None stacks every recorded block on a dim `layer`.
-            direction: "forward" or "backward"; None stacks the recorded ones on a dim
-                `direction`. Not for block_input, x, z and out, which have no direction.
+            layer: Block numbers, from 0; None: every recorded block.
+            direction: "forward" or "backward"; None: the recorded ones. Not for block_input, x, z
+                and out, which have no direction.
             quantity: One of block_input, x, u, z, delta, B, C, A_bar, h, h_over_states,
-                h_over_channels, y, out.
+                h_over_channels, y, out. There is no default.
             clip: Which clip of the batch.
             token: None for the video tokens, "cls" for the class token.
+            frame, row, col: Places of video tokens; `frame` counts token frames.
+            channel, state: Of d_inner (or d_model) and of d_state.
         Returns:
             A read-only float32 copy with dims among layer, direction, frame, row, col, channel,
             state, in this order. `frame` counts token frames (one tubelet each) and has the
             coordinates `clip_frame` (the tubelet's first frame) and `seconds` (NaN where the
-            clip's times are not known). A chosen layer or direction stays as a scalar coordinate.
+            clip's times are not known).
         Raises:
             KeyError: the quantity was not recorded there; the message says what was.
-            ValueError: an unknown quantity or direction, or no class token.
+            ValueError: no or an unknown quantity, an unknown direction, no class token, or a dim
+                that the quantity does not have.
+            IndexError: no such frame, row, col, channel or state.
         """
-        if quantity not in QUANTITIES:
+        if quantity is None or quantity not in QUANTITIES:
+            missing = "name a quantity" if quantity is None else f"no quantity {quantity!r}"
             raise ValueError(
-                f"trace.sel: no quantity {quantity!r}. Quantities: {', '.join(QUANTITIES)}. "
-                "(Boundary states are read by state_window.)"
-            )
-        if direction not in (None, "forward", "backward"):
-            raise ValueError(
-                f"trace.sel: direction must be 'forward', 'backward' or None, got {direction!r}."
+                f"trace.sel: {missing}. This trace has {', '.join(self.quantities) or 'none'}; all "
+                f"quantities are {', '.join(QUANTITIES)}. (Boundary states are read by "
+                "state_window.)"
             )
         if direction is not None and quantity in _PER_BLOCK:
             raise ValueError(
                 f"trace.sel: {quantity!r} belongs to both directions; leave direction out."
+            )
+        named = [direction] if isinstance(direction, str) else direction
+        if isinstance(named, Sequence) and not {"forward", "backward"}.issuperset(named):
+            raise ValueError(
+                f"trace.sel: direction must be 'forward', 'backward' or None, got {direction!r}."
             )
         if token not in (None, "cls") or (token == "cls" and self.grid.cls_index is None):
             raise ValueError(
@@ -235,63 +277,105 @@ class Trace(Mapping[str, Tensor]):
                 f"{self.grid.cls_position!r}. Use None for the video tokens, 'cls' for the "
                 "class token where there is one."
             )
-        places = [
-            place
-            for place in self._places(quantity)
-            if layer in (None, place[0]) and direction in (None, place[1])
+        layers, directions = self._chosen(quantity, layer, direction)
+        wanted = {"frame": frame, "row": row, "col": col, "channel": channel, "state": state}
+        names = [
+            f"layers.{n}.{_hook(quantity, d)}" for n in _listed(layers) for d in _listed(directions)
         ]
+        places = self._positions(names[0], clip, token, wanted)
+        parts = [self._part(name, clip, places) for name in names]
+        values = np.stack(parts).reshape(*layers.shape, *directions.shape, *parts[0].shape)
+        values.flags.writeable = False
+        dims = (*layers.dims, *directions.dims, *(dim for x in places.values() for dim in x.dims))
+        coords: dict[Any, xr.DataArray] = {"layer": layers, "direction": directions}
+        if quantity in _PER_BLOCK:
+            del coords["direction"]
+        coords |= {key: value for x in places.values() for key, value in x.coords.items()}
+        return xr.DataArray(values, coords, dims, quantity, {"quantity": quantity})
+
+    @property
+    def quantities(self) -> list[str]:
+        """The recorded quantities that `sel` takes."""
+        return [quantity for quantity in QUANTITIES if self._places(quantity)]
+
+    def _chosen(
+        self, quantity: str, layer: Labels, direction: Labels
+    ) -> tuple[xr.DataArray, xr.DataArray]:
+        """The layers and directions that were asked for, each labeled with itself.
+
+        Raises:
+            KeyError: the quantity was not recorded at all of them.
+        """
+        recorded = self._places(quantity)
+        try:
+            layers = _selected("layer", sorted({n for n, _ in recorded}), layer)
+            here = {d for n, d in recorded if n in layers.values}
+            known = [d for d in ("forward", "backward") if d in here]
+            directions = xr.DataArray(None)  # of a whole block
+            if None not in here:
+                directions = _selected("direction", known, direction)
+        except KeyError:
+            layers = directions = _selected("layer", [], None)
+        places = [(n, d) for n in _listed(layers) for d in _listed(directions)]
         if not places:
-            recorded = sorted({(n, d) for n, d in self._places(quantity)}, key=str)
             raise UnknownNameError(
                 f"{quantity!r} of layer {layer}, direction {direction} was not recorded; it was "
-                f"recorded at {recorded or 'no layer'}. Record it with names_filter="
-                f"'*.{_hook(quantity, None).rpartition('.')[2]}'."
+                f"recorded at {sorted(recorded, key=str) or 'no layer'}. Record it with "
+                f"names_filter='*.{_hook(quantity, None).rpartition('.')[2]}'."
             )
-        layers = sorted({place[0] for place in places})
-        directions = [d for d in ("forward", "backward", None) if d in {p[1] for p in places}]
-        absent = [(n, d) for n in layers for d in directions if (n, d) not in places]
+        absent = [place for place in places if place not in recorded]
         if absent:
             raise UnknownNameError(
-                f"{quantity!r} was recorded at {sorted(places, key=str)} but not at {absent}, so "
+                f"{quantity!r} was recorded at {sorted(recorded, key=str)} but not at {absent}, so "
                 "they cannot be stacked. Choose layer= and direction=, or record the rest."
             )
-        rows = []
-        for n in layers:
-            found = [self._array(n, d, quantity, clip, token) for d in directions]
-            rows.append(found[0] if len(found) == 1 else xr.concat(found, "direction"))
-        array = rows[0] if layer is not None else xr.concat(rows, "layer")
-        if direction is None and "direction" not in array.dims and directions != [None]:
-            array = array.expand_dims("direction", axis=int(layer is None))
-        array = array.assign_coords(layer=layers if layer is None else layer)
-        if directions != [None]:
-            stacked = "direction" in array.dims
-            array = array.assign_coords(direction=directions if stacked else direction)
-        array.values.flags.writeable = False
-        return array
+        return layers, directions
 
-    def _array(
-        self, layer: int, direction: str | None, quantity: str, clip: int, token: str | None
-    ) -> xr.DataArray:
-        name = f"layers.{layer}.{_hook(quantity, direction)}"
-        value, axes = self[name], self._axes[name]
-        if not 0 <= clip < value.shape[0]:
+    def _positions(
+        self, name: str, clip: int, token: str | None, wanted: dict[str, Labels]
+    ) -> dict[str, xr.DataArray]:
+        """By dim of a recorded value, the positions that were asked for, labeled."""
+        shape = dict(zip(self._axes[name], self[name].shape, strict=True))
+        if not 0 <= clip < shape["batch"]:
             raise UnknownNameError(
-                f"trace.sel: clip {clip} is outside this batch of {value.shape[0]}."
+                f"trace.sel: clip {clip} is outside this batch of {shape['batch']}."
             )
-        video, cls = self.grid.split(value[clip].detach().float(), axes.index("seqlen") - 1)
-        dims = [_DIMS[axis] for axis in axes if axis in _DIMS]
-        coords: dict[str, object] = {}
-        if token == "cls":
-            assert cls is not None
-            values = cls
+        sizes = dict(zip(("frame", "row", "col"), self.grid.shape, strict=True))
+        coords = {"frame": self.labels.frame_coords(clip)}
+        sizes = {} if token == "cls" else sizes
+        sizes |= {_DIMS[axis]: size for axis, size in shape.items() if axis in _DIMS}
+        places = {}
+        for dim, labels in wanted.items():
+            if dim in sizes:
+                index = xr.DataArray(np.arange(sizes[dim]), coords.get(dim), (dim,))
+                try:
+                    places[dim] = index if labels is None else index.sel({dim: labels})
+                except (KeyError, IndexError):
+                    raise IndexError(
+                        f"trace.sel: {dim} is {labels!r}, expected some of 0 to {sizes[dim] - 1}."
+                    ) from None
+            elif labels is not None:
+                raise ValueError(
+                    f"trace.sel: {dim} is {labels!r}, and these values have no {dim}; they have "
+                    f"{', '.join(sizes)}."
+                )
+        return places
+
+    def _part(self, name: str, clip: int, places: dict[str, xr.DataArray]) -> NDArray[np.float32]:
+        """The chosen places of one recorded value, tokens first."""
+        value, axes = self[name][clip].detach(), list(self._axes[name][1:])
+        value = value.movedim(axes.index("seqlen"), 0)
+        axes.remove("seqlen")
+        # the last axis first, so that the others keep their numbers; nothing else is copied
+        for axis, dim in reversed([(n, _DIMS[each]) for n, each in enumerate(axes, start=1)]):
+            value = value[(slice(None),) * axis + (_index(places[dim]),)]
+        tokens, cls = self.grid.split(torch.arange(self.grid.seqlen))
+        if "frame" not in places:
+            tokens = cast(Tensor, cls)
         else:
-            place = axes.index("seqlen") - 1
-            values = video.movedim((place, place + 1, place + 2), (0, 1, 2))
-            dims = ["frame", "row", "col", *dims]
-            coords = self.labels.frame_coords(clip)
-        # a copy: the recording stays as it was, whatever is done to the array
-        copy = np.array(values.cpu().numpy(), order="C")
-        return xr.DataArray(copy, coords, dims, name=quantity, attrs={"quantity": quantity})
+            for axis, dim in enumerate(("col", "row", "frame")):
+                tokens = tokens[(slice(None),) * (2 - axis) + (_index(places[dim]),)]
+        return value[tokens].float().cpu().numpy()
 
     def _places(self, quantity: str | None = None) -> list[tuple[int, str | None]]:
         """(layer, direction) of every recorded value, or of those of one quantity."""
@@ -302,6 +386,26 @@ class Trace(Mapping[str, Tensor]):
             if quantity is None or hook == _hook(quantity, direction):
                 places.append((int(layer), direction))
         return places
+
+
+def _selected(dim: str, labels: Sequence[object], wanted: Labels) -> xr.DataArray:
+    """Labels along a dim, those that were asked for, each labeled with itself."""
+    array = xr.DataArray(list(labels), {dim: list(labels)}, (dim,))
+    return array if wanted is None else array.sel({dim: wanted})
+
+
+def _listed(labels: xr.DataArray) -> list[Any]:
+    return labels.values.ravel().tolist()
+
+
+def _index(places: xr.DataArray) -> int | slice | Tensor:
+    """Positions as torch takes them: a slice, which copies nothing, where they are in a row."""
+    numbers = places.to_numpy()
+    if numbers.ndim == 0:
+        return int(numbers)
+    if len(numbers) and bool((np.diff(numbers) == 1).all()):
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return torch.from_numpy(numbers)
 
 
 def _hook(quantity: str, direction: str | None) -> str:

@@ -1,9 +1,6 @@
-"""How right a model is on labelled clips, with intervals."""
+"""A model's answers for many labeled clips."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -13,42 +10,6 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.model.videomamba import VideoMamba
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """A share of right answers with its 95 % Wilson interval.
-
-    Args:
-        value: The share, 0..1.
-        low: Lower end.
-        high: Upper end.
-        n: Answers counted.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain values, rounded to 4 digits."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
-
-
-def proportion(right: NDArray[np.bool_] | Tensor) -> Proportion:
-    """Count right answers.
-
-    Source:
-        Wilson 1927, JASA 22:209, with z = 1.96.
-    """
-    n, z = len(right), 1.96
-    if n == 0:
-        raise ValueError("proportion: no answers to count.")
-    share = float(np.asarray(right).mean())
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Proportion(share, max(0.0, center - half), min(1.0, center + half), n)
 
 
 def predict_logits(

@@ -17,10 +17,11 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.clip import ClipError
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views, read_views
+from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import RowFile
-from vmamba_explore.training.evaluate import Proportion, predict_logits, proportion
+from vmamba_explore.training.evaluate import predict_logits
 from vmamba_explore.training.processes import OneProcess, read_ahead
 
 COLUMNS = ("video", "path", "bytes", "label", "predicted", "probability", "rank", "reason")
@@ -37,8 +38,8 @@ class VideoScores:
         broken: Path and reason of each video that could not be read; they count nowhere.
     """
 
-    top1: Proportion
-    top5: Proportion
+    top1: Interval
+    top5: Interval
     broken: tuple[tuple[str, str], ...]
 
     def to_dict(self) -> dict[str, Any]:

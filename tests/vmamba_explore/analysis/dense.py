@@ -3,12 +3,11 @@
 import torch
 from torch.nn import functional as F
 
+from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.analysis.scan_operator import ScanOperator
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
 
-SIZES = {"num_frames": 4, "img_size": 12, "patch_size": 4, "d_model": 6, "depth": 2}
+SIZES = {"num_frames": 4, "img_size": 12, "patch_size": 4, "d_model": 6, "num_classes": 3}
 VARIANTS = {
     "front": {},
     "middle": {"cls_position": "middle", "direction_merge": "mean"},
@@ -22,14 +21,9 @@ NAMES = [*ScanOperator.names(None, "beta"), "*.hook_block_input", "*.hook_out"]
 
 def make_trace(batch=2, dtype=torch.float64, names=NAMES, **changes):
     """Return the logits and the trace of an untrained model whose every weight is random."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(**SIZES, num_classes=3, d_state=4, **changes)
-    model = VideoMamba(config).to(dtype).eval()
+    model = toy(dtype=dtype, change=shake, **SIZES | changes)
     with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.3 * torch.randn_like(weight)
-        clips = torch.randn(batch, 3, 4, 12, 12, dtype=dtype)
-        return run_with_trace(model, clips, names_filter=names)
+        return run_with_trace(model, clips_for(model, batch), names)
 
 
 def dense(trace, layer, direction, kind="alpha", sizes=False):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.dense import VARIANTS, dense, make_trace
-from vmamba_explore.analysis import attention_matrix as rows_module
+from vmamba_explore.analysis import scan_operator
 from vmamba_explore.analysis.attention_matrix import attention_matrix
 from vmamba_explore.analysis.scan_operator import ScanOperator
 
@@ -19,13 +19,16 @@ def test_the_matrix_has_the_dense_channel_mean(direction, batch):
     assert torch.allclose(found.values, expected.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_rows_made_side_by_side_are_those_made_one_by_one(monkeypatch):
-    _, trace = make_trace(1)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_rows_made_side_by_side_are_those_made_one_by_one(batch, monkeypatch):
+    _, trace = make_trace(batch)
     whole = attention_matrix(trace, 1).values
     operator = ScanOperator.from_trace(trace, layer=1)
     for rows in (1, 4):  # 19 tokens: the last tile is not full
-        monkeypatch.setattr(rows_module, "_TILE", rows * operator.d_inner * operator.seqlen)
-        assert rows_module.rows_at_once(operator) == rows
+        monkeypatch.setattr(
+            scan_operator, "_TILE", rows * batch * operator.d_inner * operator.seqlen
+        )
+        assert operator.columns_at_once == rows
         assert torch.allclose(attention_matrix(trace, 1).values, whole, atol=1e-6)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import SMALL, toy
 from vmamba_explore.analysis.channels import (
     STATISTICS,
     Channels,
@@ -16,8 +18,6 @@ from vmamba_explore.analysis.channels import (
 )
 from vmamba_explore.analysis.evidence import logit_readout
 from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import cut_edges
 from vmamba_explore.trace.record import run_with_trace
 
@@ -26,15 +26,8 @@ DIRECTIONS = ("forward", "backward")
 
 def record(seed=0, change=None, **changes):
     """Return a trace of two random clips of 4 frames of 4 x 4 tokens, with all that is needed."""
-    torch.manual_seed(seed)
-    sizes = {"num_frames": 8, "img_size": 16, "patch_size": 4, "d_model": 8, "d_state": 3}
-    model = VideoMamba(VideoMambaConfig(**(sizes | {"num_classes": 3, "depth": 2} | changes)))
-    if change is not None:
-        change(model)
-    names = [*LogitParts.names(model), *channel_names(), "*.hook_h"]
-    with torch.no_grad():
-        clips = torch.randn(2, 3, model.config.num_frames, 16, 16)
-        return run_with_trace(model.eval(), clips, names)[1]
+    model = toy(seed=seed, change=change, **SMALL | {"num_frames": 8, "img_size": 16} | changes)
+    return toys.record(model, [*LogitParts.names(model), *channel_names(), "*.hook_h"])
 
 
 @pytest.fixture(scope="module")

@@ -3,34 +3,22 @@
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
 from vmamba_explore.analysis.decay import channel_groups, decay, frames_opened
 from vmamba_explore.analysis.memory import retention
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.record import run_with_trace
-
-KINDS = [(order, cls) for order in ("spatiotemporal", "spatial", "temporal")
-         for cls in ("front", None)] + [("spatiotemporal", "middle")]  # fmt: skip
 
 
-def record(order="spatiotemporal", cls="front"):
+def record(**changes):
     """Return a trace of two random clips of 3 frames of 2 x 2 tokens, float64."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=6, img_size=8, patch_size=4, d_model=8, d_state=3, num_classes=3,
-        depth=1, backward_order=order, cls_position=cls,
-    )  # fmt: skip
-    model = VideoMamba(config).double().eval()
-    for ssm in (ssm for block in model.layers for ssm in block.mixer.directions.values()):
-        ssm.dt_proj.bias.data += 2.5 + torch.randn(ssm.dt_proj.bias.shape)
-    with torch.no_grad():
-        return run_with_trace(model, torch.randn(2, 3, 6, 8, 8).double(), ["*.hook_delta"])[1]
+    model = toy(dtype=torch.float64, change=vary_steps, depth=1, num_frames=6, **SMALL | changes)
+    return toys.record(model, ["*.hook_delta"])
 
 
-@pytest.mark.parametrize(("order", "cls"), KINDS)
-def test_what_is_retained_is_the_product_of_every_step_between(order, cls):
-    trace = record(order, cls)
+@pytest.mark.parametrize("kind", ORDERS, ids=str)
+def test_what_is_retained_is_the_product_of_every_step_between(kind):
+    trace = record(**kind)
     for direction in ("forward", "backward"):
         ssm, fading = trace.ssm(0, direction), decay(trace, 0, direction)
         steps = ssm.steps(trace.grid.seqlen).tolist()

@@ -122,7 +122,7 @@ def test_a_row_takes_memory_in_proportion_to_the_tokens():
     peaks = []
     for side in (16, 32):
         config = VideoMambaConfig(
-            **{**SIZES, "img_size": side, "depth": 1, "d_model": 4}, num_classes=2, d_state=2
+            **SIZES | {"img_size": side, "depth": 1, "d_model": 4, "num_classes": 2, "d_state": 2}
         )
         torch.manual_seed(0)
         model = VideoMamba(config).eval()

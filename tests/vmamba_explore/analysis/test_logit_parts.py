@@ -3,42 +3,26 @@
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import KINDS, clips_for
 from vmamba_explore import load_model
 from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.hooks import UnknownNameError
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import matching_names, run_with_hooks, run_with_trace
-
-KINDS = [
-    {"cls_position": "front"},
-    {"cls_position": "middle", "direction_merge": "mean"},
-    {"cls_position": None},
-    {"backward_order": "spatial"},
-    {"backward_order": "temporal", "cls_position": None},
-    {"backward_order": None, "cls_position": "middle"},
-]
 
 
 def toy(double=False, **changes):
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_frames=6, **changes)).eval()
-    with torch.no_grad():
+    def change(model):
         model.head.weight.normal_()
         model.head.bias.normal_()
         for layer in model.layers:
             for ssm in layer.mixer.directions.values():
                 ssm.conv1d.bias.normal_()
-    return model.double() if double else model
 
-
-def clips_for(model):
-    config = model.config
-    generator = torch.Generator().manual_seed(1)
-    clips = torch.randn(2, 3, 6, config.img_size, config.img_size, generator=generator)
-    return clips.to(model.head.weight.dtype)
+    dtype = torch.float64 if double else torch.float32
+    return toys.toy(dtype=dtype, num_frames=6, change=change, **changes)
 
 
 def split(model, target=1, minus=None):

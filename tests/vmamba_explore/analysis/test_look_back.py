@@ -3,30 +3,20 @@
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
 from vmamba_explore.analysis.look_back import look_back, look_back_course
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.trace.trace import Trace
 
 NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]
-KINDS = [(order, cls) for order in ("spatiotemporal", "spatial", "temporal")
-         for cls in ("front", None)] + [("spatiotemporal", "middle")]  # fmt: skip
-SIZES = {"img_size": 8, "patch_size": 4, "d_model": 8, "d_state": 3, "num_classes": 3}
 
 
-def record(order="spatiotemporal", cls="front", dtype=torch.float64, num_frames=6, depth=1):
+def record(dtype=torch.float64, num_frames=6, depth=1, **changes):
     """Return a trace of two random clips; the class token in the middle splits a frame."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=num_frames, depth=depth, backward_order=order, cls_position=cls, **SIZES
-    )
-    model = VideoMamba(config).to(dtype).eval()
-    for ssm in (ssm for block in model.layers for ssm in block.mixer.directions.values()):
-        ssm.dt_proj.bias.data += torch.randn(ssm.dt_proj.bias.shape)
-    with torch.no_grad():
-        return run_with_trace(model, torch.randn(2, 3, num_frames, 8, 8, dtype=dtype), NAMES)[1]
+    sizes = {**SMALL, "num_frames": num_frames, "depth": depth}
+    model = toy(dtype=dtype, change=lambda model: vary_steps(model, 0), **sizes | changes)
+    return toys.record(model, NAMES)
 
 
 def read_order(trace, direction):
@@ -79,9 +69,9 @@ def place(trace, read):
 
 
 @pytest.mark.parametrize("unit", ["tokens", "frames"])
-@pytest.mark.parametrize(("order", "cls"), KINDS)
-def test_two_scans_give_the_mean_age_over_all_pairs(order, cls, unit):
-    trace = record(order, cls)
+@pytest.mark.parametrize("kind", ORDERS, ids=str)
+def test_two_scans_give_the_mean_age_over_all_pairs(kind, unit):
+    trace = record(**kind)
     for direction in ("forward", "backward"):
         found = look_back(trace, 0, direction, unit=unit)
         expected = by_definition(trace, direction, unit, "written", decay=1)
@@ -154,9 +144,7 @@ def test_a_wrong_argument_gets_its_sentence(arguments, words, unchecked):
 
 
 def test_a_model_that_reads_forward_only_has_no_backward_look_back():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig(num_frames=4, depth=1, backward_order=None, **SIZES))
-    trace = run_with_trace(model.eval(), torch.randn(1, 3, 4, 8, 8), NAMES)[1]
+    trace = record(num_frames=4, backward_order=None)
     assert look_back_course(trace).distance["direction"].values.tolist() == ["forward"]
     with pytest.raises(ValueError, match="no direction 'backward'; expected 'forward'"):
         look_back(trace, 0, "backward")

@@ -6,39 +6,29 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
 from vmamba_explore.analysis.decay import decay, frame_tokens
 from vmamba_explore.analysis.memory import half_lives, retained_share, retention
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.trace.trace import Trace
 
 NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C", "*.hook_h"]
-KINDS = [(order, cls) for order in ("spatiotemporal", "spatial", "temporal")
-         for cls in ("front", None)] + [("spatiotemporal", "middle")]  # fmt: skip
 
 
-def record(order="spatiotemporal", cls="front", depth=1):
+def record(depth=1, **changes):
     """Return a trace of two random clips of 3 frames of 2 x 2 tokens, float64."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=6, img_size=8, patch_size=4, d_model=8, d_state=3, num_classes=3,
-        depth=depth, backward_order=order, cls_position=cls,
-    )  # fmt: skip
-    model = VideoMamba(config).double().eval()
-    for ssm in (ssm for block in model.layers for ssm in block.mixer.directions.values()):
-        ssm.dt_proj.bias.data += 2.5 + torch.randn(ssm.dt_proj.bias.shape)
-    with torch.no_grad():
-        return run_with_trace(model, torch.randn(2, 3, 6, 8, 8).double(), NAMES)[1]
+    sizes = SMALL | {"num_frames": 6, "depth": depth} | changes
+    model = toy(dtype=torch.float64, change=vary_steps, **sizes)
+    return toys.record(model, NAMES)
 
 
 def delta_of(trace, direction):
     return trace[f"layers.0.mixer.ssm_{direction}.hook_delta"]
 
 
-@pytest.mark.parametrize(("order", "cls"), KINDS)
-def test_half_lives_are_found_by_waiting_until_half_is_gone(order, cls):
-    trace = record(order, cls)
+@pytest.mark.parametrize("kind", ORDERS, ids=str)
+def test_half_lives_are_found_by_waiting_until_half_is_gone(kind):
+    trace = record(**kind)
     grid = trace.grid
     for direction in ("forward", "backward"):
         found = {q: half_lives(trace, 0, direction, quantile=q, clip=1) for q in (0.2, 0.5, 1.0)}
@@ -61,7 +51,7 @@ def test_half_lives_are_found_by_waiting_until_half_is_gone(order, cls):
 
 
 def test_half_lives_in_frames_count_the_frames_that_were_opened_meanwhile():
-    trace = record("temporal")
+    trace = record(backward_order="temporal")
     found = half_lives(trace, 0, "backward")
     steps = trace.ssm(0, "backward").steps(trace.grid.seqlen).tolist()
     for frame, row, col in ((2, 0, 0), (2, 1, 1), (1, 0, 1), (0, 0, 0)):
@@ -94,10 +84,10 @@ def test_with_one_delta_for_all_tokens_the_true_half_life_is_the_frozen_one_roun
     assert (true.tokens <= frozen.tokens + 1).all()
 
 
-@pytest.mark.parametrize(("order", "cls"), KINDS)
-def test_retention_of_a_frame_is_what_removing_it_takes_from_a_later_state(order, cls):
+@pytest.mark.parametrize("kind", ORDERS, ids=str)
+def test_retention_of_a_frame_is_what_removing_it_takes_from_a_later_state(kind):
     """Freeze delta, B, C and put a single frame's u in: its state at frame t over that at k."""
-    trace = record(order, cls)
+    trace = record(**kind)
     frames = trace.grid.frame_of_tokens()
     for direction in ("forward", "backward"):
         found = retention(trace, 0, direction, weights="written", clip=1)[0, 0]
@@ -167,10 +157,10 @@ def test_maps_are_stacked_by_layer_and_direction_with_their_times():
     assert held.dims == ("layer", "direction", "source", "frame") and held.sizes["layer"] == 2
 
 
-@pytest.mark.parametrize(("order", "cls"), KINDS)
+@pytest.mark.parametrize("kind", ORDERS, ids=str)
 @pytest.mark.parametrize("tokens", [None, 1, 5])
-def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(order, cls, tokens):
-    trace = record(order, cls)
+def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(kind, tokens):
+    trace = record(**kind)
     grid, later = trace.grid, tokens or trace.grid.rows * trace.grid.cols
     for direction in ("forward", "backward"):
         found = retained_share(trace, 0, direction, tokens=tokens, clip=1)

@@ -9,7 +9,7 @@ import torch
 from tests.vmamba_explore.analysis.planted_states import planted
 from vmamba_explore.analysis import probes
 from vmamba_explore.analysis.frame_states import collect
-from vmamba_explore.analysis.probes import SOURCES, inner_products, probe
+from vmamba_explore.analysis.probes import SOURCES, Job, held_out_r2, inner_products, probe
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
@@ -128,3 +128,12 @@ def test_what_does_not_exist_gets_a_sentence(scores):
     ]
     with pytest.raises(ValueError, match="a state for each token frame; collect without stops"):
         probe(*short)
+
+
+def test_r2_of_perfect_and_of_mean_predictions():
+    answers = np.arange(10.0)[:, None]
+    job = Job(answers, answers, False)
+    assert (held_out_r2(job, answers, 50, 0) == 1).all()
+    assert held_out_r2(job, np.full_like(answers, 4.5), 50, 0)[0] == 0
+    same = np.zeros_like(answers)
+    assert np.isnan(held_out_r2(Job(same, same, False), same, 50, 0)).all()

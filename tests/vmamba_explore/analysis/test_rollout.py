@@ -4,18 +4,17 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.dense import (
+    NAMES,
     SIZES,
     VARIANTS,
     dense,
     dense_rollout,
     make_trace,
 )
+from tests.vmamba_explore.toys import record, toy
 from vmamba_explore.analysis.hidden_attention import readout_weights
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -91,13 +90,8 @@ def test_a_channel_that_reads_nothing_leaves_the_weight_where_it_is():
 def test_it_takes_memory_in_proportion_to_the_tokens():
     peaks = []
     for side in (16, 32):
-        config = VideoMambaConfig(
-            **{**SIZES, "img_size": side, "d_model": 4}, num_classes=2, d_state=2
-        )
-        torch.manual_seed(0)
-        model = VideoMamba(config).eval()
-        with torch.no_grad():
-            _, trace = run_with_trace(model, torch.randn(1, 3, 4, side, side))
+        model = toy(**SIZES | {"img_size": side, "d_model": 4, "d_state": 2})
+        trace = record(model, NAMES, batch=1)
         attention_rollout(trace)
         peaks.append(peak_bytes(lambda trace=trace: attention_rollout(trace)))
     assert peaks[1] / peaks[0] < 1.3 * (2 * 64 + 1) / (2 * 16 + 1)

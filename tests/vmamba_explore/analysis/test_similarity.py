@@ -6,25 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import SMALL, toy
 from vmamba_explore.analysis.similarity import (
     debiased_cka,
     participation_ratio,
     scale_free_states,
     state_similarity,
 )
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.trace.trace import Trace
 
 
 def record(names=("*.hook_h", "*.hook_C"), depth=2, **changes):
     """Return a trace of two random clips of 8 frames of 4 x 4 tokens."""
-    torch.manual_seed(0)
-    sizes = {"num_frames": 16, "img_size": 16, "patch_size": 4, "d_model": 8, "d_state": 3}
-    model = VideoMamba(VideoMambaConfig(**(sizes | {"num_classes": 3, "depth": depth} | changes)))
-    with torch.no_grad():
-        return run_with_trace(model.eval(), torch.randn(2, 3, 16, 16, 16), list(names))[1]
+    model = toy(depth=depth, **SMALL | {"num_frames": 16, "img_size": 16} | changes)
+    return toys.record(model, list(names))
 
 
 def samples(count, features, seed=0):

@@ -5,22 +5,17 @@ import pytest
 import torch
 import xarray as xr
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.toys import SMALL, toy
 from vmamba_explore.analysis.trajectory import states_by_frame, trajectory
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import BACKWARD_ORDERS
-from vmamba_explore.trace.record import run_with_trace
 
 NAMES = ["*.hook_h", "*.hook_C"]
 
 
 def record(names=NAMES, **changes):
     """Return a trace of two random clips of 4 frames of 4 x 4 tokens."""
-    torch.manual_seed(0)
-    sizes = {"num_frames": 8, "img_size": 16, "patch_size": 4, "d_model": 8, "d_state": 3}
-    model = VideoMamba(VideoMambaConfig(**(sizes | {"num_classes": 3, "depth": 2} | changes)))
-    with torch.no_grad():
-        return run_with_trace(model.eval(), torch.randn(2, 3, 8, 16, 16), names)[1]
+    return toys.record(toy(**SMALL | {"num_frames": 8, "img_size": 16} | changes), names)
 
 
 def states(paths, order=None):

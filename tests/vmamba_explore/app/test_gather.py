@@ -278,7 +278,7 @@ def test_no_progress_bar_is_drawn_where_none_is_wanted(small_model, noise_clip, 
         ({"target": 5}, "explore: target is 5; this model's classes are 0 to 4"),
         ({"target": "right"}, "explore: target is 'right'"),
         ({"minus": -1}, "explore: minus is -1; this model's classes are 0 to 4"),
-        ({"target": 1, "minus": 1}, "target and minus are both class 1, so there is nothing"),
+        ({"target": 1, "minus": 1}, "explore: target and minus are the same class .class 1."),
     ],
 )
 def test_a_wrong_question_is_refused_in_a_sentence(

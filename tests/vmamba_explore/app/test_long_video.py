@@ -197,7 +197,7 @@ def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopp
 
 
 def test_the_same_class_is_not_set_against_itself(model, noise):
-    with pytest.raises(ValueError, match="target and minus are both class 1"):
+    with pytest.raises(ValueError, match="watch: target and minus are the same class"):
         watched(noise, model, target=1, minus=1)
 
 

@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.baselines import BASELINES, make_baselines
 from vmamba_explore.clips.clip import normalize
 
 
 def problem(**config):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=6, **config)
-    shape = (2, config.in_channels, 6, 32, 32)
-    clips = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
-    return make_problem(VideoMamba(config).double().eval(), clips, 0)
+    model = toy(dtype=torch.float64, num_frames=6, **config)
+    return make_problem(model, clips_for(model), 0)
 
 
 @pytest.mark.parametrize("name", list(BASELINES))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.budget import GIB, MOST_ROWS, Limits
@@ -12,9 +12,7 @@ from vmamba_explore.hooks import attached
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=8, img_size=64, depth=8, d_model=48)
-    return VideoMamba(config).eval().requires_grad_(False)
+    return toy(num_frames=8, img_size=64, depth=8, d_model=48).requires_grad_(False)
 
 
 def test_a_larger_budget_takes_more_clips_and_stops_recomputing(model):

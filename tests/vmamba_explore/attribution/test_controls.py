@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
@@ -12,8 +13,7 @@ CONTROLS = ("random", "frame_difference", "edge_energy", "center_prior")
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy")).eval()
+    return toy()
 
 
 def clip_with_a_jump():
@@ -29,10 +29,8 @@ def clip_with_a_jump():
 def test_the_weights_change_no_control(method, cls_position):
     maps = []
     for seed in (0, 1):
-        torch.manual_seed(seed)
-        model = VideoMamba(VideoMambaConfig.preset("toy", cls_position=cls_position)).eval()
-        clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(5))
-        found = attribute(model, clips, 0, method)
+        model = toy(seed=seed, cls_position=cls_position)
+        found = attribute(model, clips_for(model), 0, method)
         assert found.cost.backward == 0
         maps.append(found.tokens())
         assert found.tokens().shape == (2, *model.grid.shape)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.faithfulness import (
     deletion,
@@ -12,21 +13,14 @@ from vmamba_explore.attribution.faithfulness import (
     random_control,
 )
 from vmamba_explore.attribution.problem import State
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 
 BRIGHT = (1, 0, 1)  # frame, row, col of the tubelet that makes the answer
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy", patch_size=8, **changes)).eval()
 
 
 @pytest.fixture(scope="module")
 def planted():
     """A model without mixing: the mean over tokens of class scores, 0 for a black tubelet."""
-    model = toy(cls_position=None, pos_embed="none")
+    model = toy(patch_size=8, cls_position=None, pos_embed="none")
     with torch.no_grad():
         for layer in model.layers:
             layer.mixer.out_proj.weight.zero_()
@@ -86,7 +80,7 @@ def test_deletion_lowest_first_is_insertion_read_from_its_end(planted, unit, n_s
 @pytest.fixture(scope="module")
 def problem():
     clips = torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
-    return make_problem(toy(), clips, [0, 3, 4], minus=[1, 1, 2])
+    return make_problem(toy(patch_size=8), clips, [0, 3, 4], minus=[1, 1, 2])
 
 
 def test_every_point_is_the_model_s_answer_to_a_clip_made_by_hand(problem):

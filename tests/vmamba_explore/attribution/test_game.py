@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.game import Game, blend
 from vmamba_explore.attribution.problem import State
@@ -23,11 +23,8 @@ LAYOUTS = [
 
 
 def problem(target=(1, 2), **config):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=8, **config)
-    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1)).double()
-    target = target if isinstance(target, State) else list(target)
-    return make_problem(VideoMamba(config).double().eval(), clips, target)
+    model = toy(dtype=torch.float64, num_frames=8, **config)
+    return make_problem(model, clips_for(model), target)
 
 
 def coalitions(count, rows=10):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS, dense
+from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout as rollout_of_trace
 from vmamba_explore.analysis.scan_operator import ScanOperator
@@ -19,8 +20,6 @@ from vmamba_explore.attribution.hidden import (
 )
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
 
 METHODS = [attention_rollout, attention_x_gradient, delta, delta_x_gradient, selection_path]
@@ -28,14 +27,8 @@ TARGET, MINUS = [2, 0], [1, 1]
 
 
 def build(dtype=torch.float64, seed=0, **changes):
-    torch.manual_seed(seed)
-    config = VideoMambaConfig(**{**SIZES, "num_classes": 3, "d_state": 4, **changes})
-    model = VideoMamba(config).to(dtype).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.3 * torch.randn_like(weight)
-    clips = torch.randn(2, 3, config.num_frames, 12, 12, dtype=dtype)
-    return model, clips
+    model = toy(dtype=dtype, seed=seed, change=shake, **SIZES | changes)
+    return model, clips_for(model, seed=seed + 1)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -3,20 +3,13 @@
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.attribution.attribute import attribute
 
 
 @pytest.fixture(params=["front", "middle", None])
 def model(request):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", cls_position=request.param)
-    return VideoMamba(config).double().eval()
-
-
-@pytest.fixture
-def clips():
-    return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1)).double()
+    return toy(dtype=torch.float64, cls_position=request.param)
 
 
 @pytest.mark.parametrize("layer", [0, -1])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from captum import metrics as captum_metrics
 
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.faithfulness import problem_of
 from vmamba_explore.attribution.metrics import (
@@ -19,13 +20,12 @@ from vmamba_explore.model.videomamba import VideoMamba
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy", patch_size=8)).eval()
+    return toy(patch_size=8)
 
 
 @pytest.fixture(scope="module")
-def clips():
-    return torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+def clips(model):
+    return clips_for(model, 3)
 
 
 @pytest.fixture(scope="module")

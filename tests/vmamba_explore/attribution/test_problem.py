@@ -8,20 +8,15 @@ import pytest
 import torch
 from tqdm.auto import tqdm
 
-from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace
+from tests.vmamba_explore.toys import clips_for
+from vmamba_explore import run_with_trace
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.problem import State
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy")).double().eval()
-
-
-@pytest.fixture
-def clips():
-    return torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1)).double()
+def clips(model):
+    return clips_for(model, 3)
 
 
 def sliced(problem, rows):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from captum import attr
-from torch import nn
 
+from tests.vmamba_explore.toys import Wrapped
 from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.attribution import removal
 from vmamba_explore.attribution.attribute import attribute
@@ -12,28 +12,6 @@ from vmamba_explore.attribution.problem import State
 
 TARGET = torch.tensor([1, 3])
 GAP = torch.tensor([2, 0])
-
-
-class Wrapped(nn.Module):
-    """The model as somebody would hand it to Captum."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs):
-        return self.model(inputs)
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy")).double().eval()
-
-
-@pytest.fixture
-def clips():
-    return torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1)).double()
 
 
 def ours(model, clips, method, **options):

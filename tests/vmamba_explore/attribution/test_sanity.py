@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.sanity import (
@@ -16,29 +17,24 @@ from vmamba_explore.attribution.sanity import (
     stages,
     weight_randomization,
 )
-from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 
 
-def toy(seed=0, **changes):
-    torch.manual_seed(seed)
-    model = VideoMamba(VideoMambaConfig.preset("toy", patch_size=8, **changes)).eval()
-    with torch.no_grad():  # as if it had been trained: no weight is where it began
-        for value in model.parameters():
-            value += 0.05 * torch.randn_like(value)
+def trained(**changes):
+    """A model as if it had been trained: no weight is where it began."""
+    model = toy(patch_size=8, change=lambda model: shake(model, 0.05), **changes)
     model.class_names = tuple("abcde")
     return model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return toy()
+    return trained()
 
 
 @pytest.fixture(scope="module")
 def problem(model):
-    clips = torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
-    return make_problem(model, clips, [0, 3, 4])
+    return make_problem(model, clips_for(model, 3), [0, 3, 4])
 
 
 def explained(problem, method, **options):
@@ -48,7 +44,7 @@ def explained(problem, method, **options):
 
 @pytest.mark.parametrize("cls_position, pos_embed", [("front", "spatial_temporal"), (None, "none")])
 def test_a_part_is_drawn_anew_and_no_other(cls_position, pos_embed):
-    model = toy(cls_position=cls_position, pos_embed=pos_embed)
+    model = trained(cls_position=cls_position, pos_embed=pos_embed)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     seen = set()
     for part in stages(model):
@@ -187,6 +183,6 @@ def test_what_cannot_be_compared_is_said(model, problem, unchecked):
     state = make_problem(model, problem.inputs, State(0, "forward", 0, 0, 0))
     with pytest.raises(ValueError, match="random_logit: the target is a State; expected a class"):
         random_logit(state, explained(state, "saliency"))
-    pair = make_problem(toy(num_classes=2), problem.inputs, 0, minus=1)
+    pair = make_problem(trained(num_classes=2), problem.inputs, 0, minus=1)
     with pytest.raises(ValueError, match="no other class to ask for"):
         random_logit(pair, explained(pair, "saliency"))

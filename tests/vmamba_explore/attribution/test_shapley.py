@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 from captum import attr
-from torch import nn
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import Wrapped, toy
 from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.shapley import _LeastSquares
 
@@ -17,29 +16,9 @@ TARGET = torch.tensor([1, 3])
 FRAMES = 4
 
 
-class Wrapped(nn.Module):
-    """The model as somebody would hand it to Captum."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs):
-        return self.model(inputs)
-
-
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_frames=8)).double().eval()
-    with torch.no_grad():
-        model.head.weight *= 20
-    return model
-
-
-@pytest.fixture
-def clips():
-    return torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1)).double()
+    return toy(dtype=torch.float64, num_frames=8, change=lambda model: model.head.weight.mul_(20))
 
 
 def ours(model, clips, method, **options):

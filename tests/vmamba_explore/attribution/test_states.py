@@ -8,6 +8,7 @@ from captum.attr import NeuronGradient, NeuronIntegratedGradients
 from torch import nn
 
 from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS
+from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.analysis.frame_states import frame_ends
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.attribution.attribute import attribute, make_problem
@@ -15,21 +16,14 @@ from vmamba_explore.attribution.hidden import attention_x_gradient
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.states import state_gradient, state_x_gradient
 from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
 
 TARGET, MINUS = [2, 0], [1, 1]
 
 
-def build(dtype=torch.float64, **changes):
-    torch.manual_seed(0)
-    config = VideoMambaConfig(**{**SIZES, "num_classes": 3, "d_state": 4, **changes})
-    model = VideoMamba(config).to(dtype).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.3 * torch.randn_like(weight)
-    return model, torch.randn(2, 3, config.num_frames, 12, 12, dtype=dtype)
+def build(dtype=torch.float64, seed=0, **changes):
+    model = toy(dtype=dtype, seed=seed, change=shake, **SIZES | changes)
+    return model, clips_for(model, seed=seed + 1)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)

@@ -3,17 +3,14 @@
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.units import units_of
 
 
 def problem(clips=None, **config):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=8, img_size=32, patch_size=8, **config)
-    if clips is None:
-        clips = torch.randn(2, config.in_channels, 8, 32, 32)
-    return make_problem(VideoMamba(config).eval(), clips, 0)
+    model = toy(num_frames=8, patch_size=8, **config)
+    return make_problem(model, clips_for(model) if clips is None else clips, 0)
 
 
 def test_a_tubelet_is_one_token_and_a_frame_all_of_its_own():

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
-from vmamba_explore.trace.trace import QUANTITIES
+from vmamba_explore.trace.trace import QUANTITIES, Trace
 
 
 def record(names_filter=lambda name: True, **changes):
@@ -65,17 +67,65 @@ def test_leaving_out_layer_and_direction_stacks_them():
     assert forward_only.sel(quantity="delta").sizes["direction"] == 1
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"frame": 1},
+        {"frame": [2, 0], "channel": [5]},
+        {"frame": slice(1, 2), "row": slice(0, 2), "col": -1},  # frame 2 is in: a label
+        {"layer": 1, "row": 2, "col": 0, "channel": slice(None, 8), "state": 3},
+        {"layer": [1, 0], "direction": ["backward"], "state": [0, 2]},
+        {"layer": slice(1, None), "direction": "forward", "frame": 0, "row": 1, "col": 1},
+    ],
+)
+@pytest.mark.parametrize("cls_position", ["front", "middle"])
+def test_sel_takes_labels_as_xarray_does(labels, cls_position):
+    trace = record(cls_position=cls_position)
+    xr.testing.assert_identical(
+        trace.sel(quantity="h", clip=1, **labels), trace.sel(quantity="h", clip=1).sel(labels)
+    )
+
+
+def test_a_selection_copies_no_more_than_it_gives():
+    trace, width = record(), 64 * 4
+    name = "layers.1.mixer.ssm_backward.hook_h"
+    half = Trace({name: trace[name].half()}, {name: trace._axes[name]}, trace.config)
+    tokens = trace.grid.seqlen
+    whole = peak_bytes(lambda: half.sel(quantity="h"))
+    some = peak_bytes(lambda: half.sel(quantity="h", frame=0, row=0, col=0))
+    one = peak_bytes(lambda: half.sel(quantity="h", channel=3, state=1))
+    assert whole >= 4 * (tokens - 1) * width
+    assert some <= 6 * width + 64 * tokens and one <= 64 * tokens
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        ({}, ValueError, "name a quantity. This trace has block_input, x, z, out, u, delta"),
+        ({"quantity": "delta", "frame": 3}, IndexError, "frame is 3, expected some of 0 to 2"),
+        ({"quantity": "h", "state": [0, 4]}, IndexError, "expected some of 0 to 3"),
+        ({"quantity": "delta", "state": 0}, ValueError, "have no state; they have frame, row, col"),
+        ({"quantity": "h", "token": "cls", "row": 0}, ValueError, "no row; they have channel"),
+        ({"quantity": "delta", "layer": [0, 7]}, KeyError, "was not recorded; it was recorded at"),
+        ({"quantity": "delta", "direction": ["up"]}, ValueError, "direction must be"),
+    ],
+)
+def test_what_cannot_be_selected_is_named(labels, error, words):
+    with pytest.raises(error, match=words):
+        record().sel(**labels)
+
+
 def test_the_class_token_is_apart():
     trace = record()
     cls = trace.sel(layer=0, direction="forward", quantity="h", token="cls")
     assert cls.dims == ("channel", "state")
     assert np.array_equal(cls.values, trace["layers.0.mixer.ssm_forward.hook_h"][0, ..., 0])
     with pytest.raises(ValueError, match="class token is None"):
-        record(cls_position=None).sel(token="cls")
+        record(cls_position=None).sel(quantity="h", token="cls")
 
 
 def test_frames_carry_the_tubelets_first_frame_and_unknown_seconds_are_nan():
-    array = record().sel(layer=0, direction="forward")
+    array = record().sel(layer=0, direction="forward", quantity="delta")
     assert array.clip_frame.values.tolist() == [0, 2, 4]
     assert np.isnan(array.seconds.values).all()
 
@@ -104,9 +154,9 @@ def test_what_was_not_recorded_says_what_was(unchecked):
     with pytest.raises(ValueError, match="no quantity 'dt'.*delta"):
         trace.sel(quantity="dt")
     with pytest.raises(ValueError, match="direction must be"):
-        trace.sel(direction="fwd")
+        trace.sel(direction="fwd", quantity="delta")
     with pytest.raises(KeyError, match="clip 2 is outside this batch of 2"):
-        trace.sel(clip=2)
+        trace.sel(clip=2, quantity="delta")
     with pytest.raises(ValueError, match="belongs to both directions"):
         record().sel(direction="forward", quantity="z")
 
@@ -144,6 +194,6 @@ def test_values_over_tokens_get_the_labels_of_the_trace():
     array = trace.token_array(values, name="place", dims=["direction"])
     assert array.dims == ("direction", "frame", "row", "col")
     assert array.values[1, 1, 0, 1] == trace.grid.index(1, 0, 1)
-    delta = trace.sel(layer=0, direction="forward")
+    delta = trace.sel(layer=0, direction="forward", quantity="delta")
     for name in ("frame", "clip_frame", "seconds"):
         np.testing.assert_array_equal(array[name], delta[name])

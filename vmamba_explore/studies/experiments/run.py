@@ -25,11 +25,12 @@ from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.clips.sampling import frame_order
 from vmamba_explore.datasets.files import json_of
 from vmamba_explore.files import write_json
+from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.inflate import inflate
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
+from vmamba_explore.training.evaluate import predict_logits, within_pair
 from vmamba_explore.training.fit import Recipe, fit
 
 logger = logging.getLogger(__name__)

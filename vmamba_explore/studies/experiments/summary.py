@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from vmamba_explore import resources
+from vmamba_explore.intervals import t_interval
 from vmamba_explore.studies.experiments.run import EXPERIMENTS, key_of
 
 AS_IN_PAPER, OTHER_WAY, NOT_APART = "as in the paper", "the other way", "not apart"
@@ -102,11 +101,11 @@ def compare(found: Mapping[str, Any], name: str) -> Comparison:
         if not runs:
             continue
         each = [run["top1"]["value"] for run in runs.values()]
-        mean, low, high = _t_interval(each)
+        top1 = t_interval(each)
         rows[arm] = {
-            "mean": mean,
-            "low": max(low, 0.0),
-            "high": min(high, 1.0),
+            "mean": top1.value,
+            "low": max(top1.low, 0.0),
+            "high": min(top1.high, 1.0),
             "seeds": len(each),
             "each": each,
             "within_pair": float(np.mean([run["within_pair"]["value"] for run in runs.values()])),
@@ -160,33 +159,24 @@ def _pairs(name: str, by_seed: Mapping[str, Mapping[int, Mapping[str, Any]]]) ->
                 if known[better] <= known[worse]:
                     continue
                 seeds = by_seed[better].keys() & by_seed[worse].keys()
-                ours, low, high = _t_interval(
+                ours = t_interval(
                     [
                         by_seed[better][s]["top1"]["value"] - by_seed[worse][s]["top1"]["value"]
                         for s in sorted(seeds)
                     ]
                 )
-                verdict = AS_IN_PAPER if low > 0 else OTHER_WAY if high < 0 else NOT_APART
+                verdict = AS_IN_PAPER if ours.low > 0 else OTHER_WAY if ours.high < 0 else NOT_APART
                 rows.append(
                     {
                         "data_set": data_set,
                         "better": better,
                         "worse": worse,
                         "paper": round(known[better] - known[worse], 1),
-                        "ours": ours,
-                        "low": low,
-                        "high": high,
+                        "ours": ours.value,
+                        "low": ours.low,
+                        "high": ours.high,
                         "verdict": verdict,
                     }
                 )
     columns = ["data_set", "better", "worse", "paper", "ours", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _t_interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval by Student's t; without an interval (NaN) for less than two values."""
-    if len(values) < 2:
-        return (values[0] if values else math.nan), math.nan, math.nan
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - half, mean + half

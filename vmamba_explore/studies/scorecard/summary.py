@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmamba_explore.analysis.intervals import Interval, mean_interval, mean_intervals
 from vmamba_explore.attribution.attribute import METHODS
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.sanity import rank_correlation
 from vmamba_explore.clips.motion import CLASS_NAMES
+from vmamba_explore.intervals import mean_interval, mean_intervals
 from vmamba_explore.studies.scorecard.making import CONTROLS, ScoreCard
 
 Numbers = dict[str, NDArray[np.float64]]
@@ -188,7 +188,7 @@ def _agreement(found: dict[str, Numbers], count: int) -> dict[str, Any]:
 
 
 def _intervals(values: Numbers) -> dict[str, dict[str, float]]:
-    table: list[Interval] = mean_intervals(np.stack(list(values.values()), 1))
+    table = mean_intervals(np.stack(list(values.values()), 1))
     return {name: each.to_dict() for name, each in zip(values, table, strict=True)}
 
 

@@ -24,11 +24,12 @@ from tqdm.auto import tqdm
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
 from vmamba_explore.files import write_json
+from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
-from vmamba_explore.training.evaluate import predict_logits, proportion, within_pair
+from vmamba_explore.training.evaluate import predict_logits, within_pair
 from vmamba_explore.training.fit import History, Recipe, fit
 
 logger = logging.getLogger(__name__)

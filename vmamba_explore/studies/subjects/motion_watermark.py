@@ -23,11 +23,12 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.motion_nano import TEST_SEED, TRAIN_SEED, write_subject
 from vmamba_explore.studies.subjects.watermark import Match, WatermarkedClips
-from vmamba_explore.training.evaluate import predict_logits, proportion
+from vmamba_explore.training.evaluate import predict_logits
 from vmamba_explore.training.fit import Recipe, fit
 
 logger = logging.getLogger(__name__)

@@ -1,11 +1,19 @@
-"""Bootstrap intervals of means: coverage, missing scores, paired differences."""
+"""Intervals: coverage, missing scores, paired differences, and the textbook forms."""
 
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from vmamba_explore.analysis.intervals import Interval, mean_interval, mean_intervals
+from vmamba_explore.intervals import (
+    Interval,
+    drawn_counts,
+    mean_interval,
+    mean_intervals,
+    proportion,
+    t_interval,
+)
 
 
 def test_nineteen_of_twenty_intervals_hold_the_true_mean():
@@ -68,3 +76,41 @@ def test_an_interval_prints_short_and_becomes_plain_values():
 def test_no_draws_are_refused():
     with pytest.raises(ValueError, match="resamples is 0, expected at least 1"):
         mean_interval(np.ones(3), resamples=0)
+
+
+def test_a_statistic_of_the_draws_covers_the_truth_about_as_often_as_it_says():
+    """200 lots of 100 clips with noise of known size; R^2 is 1 - 1 / 5 in the long run."""
+    generator, inside = np.random.default_rng(0), 0
+    for lot in range(200):
+        noise, signal = generator.normal(size=100), 2 * generator.normal(size=100)
+        counts = drawn_counts(100, 400, seed=lot)
+        draws = 1 - (counts @ noise**2) / (counts @ (signal + noise) ** 2)
+        found = Interval.of_draws(draws, 100)
+        assert found.value == pytest.approx(1 - (noise**2).sum() / ((signal + noise) ** 2).sum())
+        inside += found.low <= 0.8 <= found.high
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_a_share_has_wilsons_interval():
+    share = proportion(np.arange(100) < 95)
+    assert (share.value, share.n) == (0.95, 100)
+    assert share.low == pytest.approx(0.8882, abs=1e-4)  # statsmodels: proportion_confint(95, 100)
+    assert share.high == pytest.approx(0.9785, abs=1e-4)
+    assert proportion(np.ones(10, bool)).high == 1.0
+    # z is 1.96 and not 1.95996, with which the last digit would be another
+    assert proportion(np.arange(50) < 6).to_dict()["low"] == 0.0562
+    assert proportion(np.arange(50) < 21).to_dict()["low"] == 0.2937
+    with pytest.raises(ValueError, match="no answers"):
+        proportion(np.ones(0, bool))
+
+
+def test_a_few_runs_have_students_interval():
+    found = t_interval([0.9, 0.93, 0.91])
+    half = stats.t.ppf(0.975, 2) * np.std([0.9, 0.93, 0.91], ddof=1) / np.sqrt(3)
+    assert found.value == pytest.approx(0.91333333)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    same = t_interval([0.5, 0.5, 0.5])
+    assert (same.low, same.high) == (0.5, 0.5)
+    for values in ([], [0.5]):
+        alone = t_interval(values)
+        assert alone.n == len(values) and np.isnan([alone.low, alone.high]).all()

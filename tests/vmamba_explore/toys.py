@@ -1,0 +1,81 @@
+"""Small models with random weights, clips for them, and recordings of their runs."""
+
+import torch
+from torch import nn
+
+from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.ssm import SelectiveSSM
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.record import run_with_trace
+
+SMALL = {"img_size": 8, "patch_size": 4, "d_model": 8, "d_state": 3, "num_classes": 3}
+KINDS = [
+    {"cls_position": "front"},
+    {"cls_position": "middle", "direction_merge": "mean"},
+    {"cls_position": None},
+    {"backward_order": "spatial"},
+    {"backward_order": "temporal", "cls_position": None},
+    {"backward_order": None, "cls_position": "middle"},
+]
+"""Every place of the class token and every order of the backward scan."""
+ORDERS = [
+    {"backward_order": order, "cls_position": cls}
+    for order in ("spatiotemporal", "spatial", "temporal")
+    for cls in ("front", None)
+] + [{"cls_position": "middle"}]
+"""Every order of the backward scan with and without a class token."""
+
+
+def toy(*, dtype=torch.float32, seed=0, change=None, **changes):
+    """Return the model "toy" with these changes, after `change(model)` without gradients."""
+    torch.manual_seed(seed)
+    model = VideoMamba(VideoMambaConfig.preset("toy", **changes)).to(dtype).eval()
+    if change is not None:
+        with torch.no_grad():
+            change(model)
+    return model
+
+
+def shake(model, size=0.3):
+    """Move every weight, so that none is where it began, biases and A included."""
+    for weight in model.parameters():
+        weight += size * torch.randn_like(weight)
+
+
+def enliven(model):
+    """Let the states move the logits, which those of a new model hardly do."""
+    for module in model.requires_grad_(False).modules():
+        if isinstance(module, SelectiveSSM):
+            nn.init.normal_(module.x_proj.weight, std=0.5)
+
+
+def vary_steps(model, shift=2.5):
+    """Let every channel forget at a pace of its own."""
+    for module in model.modules():
+        if isinstance(module, SelectiveSSM):
+            module.dt_proj.bias += shift + torch.randn(module.dt_proj.bias.shape)
+
+
+def clips_for(model, batch=2, seed=1):
+    """Return random clips that the model reads, in its precision."""
+    config = model.config
+    shape = (batch, config.in_channels, config.num_frames, config.img_size, config.img_size)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(model.head.weight.dtype)
+
+
+def record(model, names, batch=2):
+    """Return the trace of a run on `clips_for(model, batch)`."""
+    with torch.no_grad():
+        return run_with_trace(model, clips_for(model, batch), names)[1]
+
+
+class Wrapped(nn.Module):
+    """The model as somebody would hand it to Captum."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return self.model(inputs)
