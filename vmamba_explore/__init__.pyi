@@ -5,13 +5,14 @@ from .app.explorer_app import ExplorerApp
 from .app.long_video import explorer_at, watch
 from .app.report import report
 from .app.timeline_page import timeline_page
-from .attribution.attribute import attribute
+from .attribution.methods import attribute
 from .attribution.result import Attribution
 from .clips.clip import Clip, ClipError, normalize
 from .clips.decode import load_clip
-from .clips.motion import MotionClip, MotionClips
+from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
 from .clips.sampling import frame_order
 from .hooks import hook_names
+from .intervals import Interval, mean_interval, proportion
 from .model.checkpoints import load_model
 from .model.config import VideoMambaConfig
 from .model.inflate import from_image_checkpoint
@@ -30,21 +31,23 @@ from .trace.record import (
 )
 from .trace.trace import Trace
 from .trace.window import state_window
+from .training.evaluate import predict_logits
 from .training.evaluate_videos import evaluate_videos
 from .training.runs import train
-from .view.explorer import Explorer
-from .view.widgets.player import ClipPlayer
+from .view.explorer import ClipPlayer, Explorer
 
 __version__: str
 
 __all__ = [
     "Attribution",
+    "CLASS_NAMES",
     "CheckpointError",
     "Clip",
     "ClipError",
     "ClipPlayer",
     "Explorer",
     "ExplorerApp",
+    "Interval",
     "MotionClip",
     "MotionClips",
     "ScanOperator",
@@ -68,7 +71,10 @@ __all__ = [
     "label_names",
     "load_clip",
     "load_model",
+    "mean_interval",
     "normalize",
+    "predict_logits",
+    "proportion",
     "published_name",
     "replay_layer",
     "report",

@@ -48,7 +48,7 @@ def main():
         return
     from tqdm.auto import tqdm
 
-    from vmamba_explore.attribution.attribute import METHODS
+    from vmamba_explore.attribution.methods import METHODS
 
     options.rows.parent.mkdir(parents=True, exist_ok=True)
     if options.fresh:
@@ -84,7 +84,7 @@ def measured(method, budget_gib):
     import torch
 
     from vmamba_explore import VideoMamba, VideoMambaConfig
-    from vmamba_explore.attribution.attribute import attribute
+    from vmamba_explore.attribution.methods import attribute
 
     warnings.simplefilter("ignore")
     torch.manual_seed(0)

@@ -20,8 +20,8 @@ import torch
 
 from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.lrp import mamba_lrp
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.relevance import relevance_flow
 from vmamba_explore.studies.scaling.cost import machine

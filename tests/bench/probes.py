@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import vmamba_explore
-from vmamba_explore.analysis.after_cut import after_cut, collect_after_cut
+from vmamba_explore.analysis.erasure import after_cut, collect_after_cut
 from vmamba_explore.analysis.frame_states import collect
 from vmamba_explore.analysis.probes import SOURCES, probe
 from vmamba_explore.clips.motion import MotionClips

@@ -107,7 +107,7 @@ def measure(model, clips, indices):
 
     from vmamba_explore import run_with_trace
     from vmamba_explore.analysis import evidence
-    from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+    from vmamba_explore.analysis.logits import LogitParts, logit_parts
     from vmamba_explore.clips.clip import normalize
 
     frames, labels = clips.batch(indices)

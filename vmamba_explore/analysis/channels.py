@@ -16,7 +16,7 @@ from vmamba_explore.analysis.decay import check_clip, decay
 from vmamba_explore.analysis.evidence import LogitReadout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.analysis.states import reading_strength
-from vmamba_explore.analysis.trajectory import states_by_frame
+from vmamba_explore.analysis.trajectories import states_by_frame
 from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.trace.window import state_window

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.hidden_attention import Token, chosen_layers, readout_weights
+from vmamba_explore.analysis.attention import Token, chosen_layers, readout_weights
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.trace.trace import TokenLabels, Trace
 

@@ -10,15 +10,15 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from vmamba_explore.analysis.attention import logit_attention
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
-from vmamba_explore.analysis.hidden_attention import logit_attention
-from vmamba_explore.analysis.look_back import look_back
 from vmamba_explore.analysis.memory import retained_share
+from vmamba_explore.analysis.reach import look_back
 from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.live import LiveRun
 from vmamba_explore.app.numbers import LiveNumbers
 from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.contrast import Contrast, class_name

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from vmamba_explore.analysis.hidden_attention import hidden_attention
+from vmamba_explore.analysis.attention import hidden_attention
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view.explorer.exploration import Token
 

@@ -18,7 +18,7 @@ from vmamba_explore.analysis.channels import (
     clip_half_lives,
 )
 from vmamba_explore.analysis.evidence import logit_readout
-from vmamba_explore.analysis.trajectory import states_by_frame
+from vmamba_explore.analysis.trajectories import states_by_frame
 from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_methods, score_on_clip
 from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.clips import Clip

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.analysis.timeline import FIXED
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.stream import Damage

@@ -11,9 +11,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from vmamba_explore.attribution.attribute import attribute
-from vmamba_explore.attribution.faithfulness import faithfulness, problem_of
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
+from vmamba_explore.attribution.methods import attribute
+from vmamba_explore.attribution.removal_scores import faithfulness, problem_of
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip

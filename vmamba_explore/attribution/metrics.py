@@ -7,11 +7,11 @@ from captum import metrics
 from jaxtyping import Float
 from torch import Tensor
 
-from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.baselines import Baselines
-from vmamba_explore.attribution.faithfulness import Ranking, token_map
 from vmamba_explore.attribution.game import Game
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import Problem, at_least_one
+from vmamba_explore.attribution.removal_scores import Ranking, token_map
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.units import Unit, units_of
 

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.analysis.frame_states import frame_ends
-from vmamba_explore.attribution.attribute import Target, make_problem
 from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
+from vmamba_explore.attribution.methods import Target, make_problem
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips

@@ -18,7 +18,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Attribution, Part
 from vmamba_explore.intervals import RESAMPLES, Interval, mean_intervals

@@ -17,7 +17,7 @@ from vmamba_explore.analysis.channels import (
     clip_half_lives,
 )
 from vmamba_explore.analysis.evidence import logit_readout
-from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.trace.interventions import cut_edges
 from vmamba_explore.trace.record import run_with_trace
 

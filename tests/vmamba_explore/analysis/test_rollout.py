@@ -12,7 +12,7 @@ from tests.vmamba_explore.analysis.dense import (
     make_trace,
 )
 from tests.vmamba_explore.toys import record, toy
-from vmamba_explore.analysis.hidden_attention import readout_weights
+from vmamba_explore.analysis.attention import readout_weights
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout
 

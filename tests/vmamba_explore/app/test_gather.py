@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from vmamba_explore.analysis.attention import hidden_attention, logit_attention
 from vmamba_explore.analysis.evidence import prefix_curve, suffix_curve
-from vmamba_explore.analysis.hidden_attention import hidden_attention, logit_attention
-from vmamba_explore.analysis.look_back import look_back
 from vmamba_explore.analysis.memory import retained_share
+from vmamba_explore.analysis.reach import look_back
 from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import QUANTITIES, Cancelled, Question
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.edits import current
 from vmamba_explore.trace.interventions import mute

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vmamba_explore import load_model, run_with_trace
-from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.app import explorer_at, long_video, timeline_page, watch
 from vmamba_explore.app.windows import Looker
 from vmamba_explore.cli import main

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vmamba_explore.analysis.channels import channel_names, channel_statistics
-from vmamba_explore.analysis.trajectory import states_by_frame
+from vmamba_explore.analysis.trajectories import states_by_frame
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
 from vmamba_explore.clips.motion import MotionClips

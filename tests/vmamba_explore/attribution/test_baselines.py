@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import clips_for, toy
-from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.baselines import BASELINES, make_baselines
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.clips.clip import normalize
 
 

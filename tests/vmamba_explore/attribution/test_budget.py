@@ -5,8 +5,8 @@ import torch
 
 from tests.vmamba_explore.toys import toy
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.budget import GIB, MOST_ROWS, Limits
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.hooks import attached
 
 

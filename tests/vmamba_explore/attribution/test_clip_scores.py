@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from vmamba_explore.attribution.attribute import attribute
 from vmamba_explore.attribution.clip_scores import (
     CONTROLS,
     REMOVAL,
@@ -16,8 +15,9 @@ from vmamba_explore.attribution.clip_scores import (
     card_methods,
     score_on_clip,
 )
-from vmamba_explore.attribution.faithfulness import deletion, make_problem
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
+from vmamba_explore.attribution.methods import attribute
+from vmamba_explore.attribution.removal_scores import deletion, make_problem
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.edits import current
 from vmamba_explore.model.config import VideoMambaConfig

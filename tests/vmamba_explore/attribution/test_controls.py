@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import clips_for, toy
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 

@@ -6,7 +6,7 @@ from captum import attr
 from torch import nn
 
 from tests.vmamba_explore.toys import Wrapped
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.hooks import attached
 

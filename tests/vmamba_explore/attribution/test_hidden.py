@@ -10,7 +10,6 @@ from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout as rollout_of_trace
 from vmamba_explore.analysis.scan_operator import ScanOperator
-from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.hidden import (
     attention_rollout,
     attention_x_gradient,
@@ -18,6 +17,7 @@ from vmamba_explore.attribution.hidden import (
     delta_x_gradient,
     selection_path,
 )
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import toy
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 
 
 @pytest.fixture(params=["front", "middle", None])

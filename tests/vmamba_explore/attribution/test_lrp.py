@@ -12,10 +12,10 @@ from tests.vmamba_explore.attribution.written_out import (
     write_out,
 )
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.lrp import mamba_lrp
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, RULES, ModifiedBlock
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.hooks import attached
 

@@ -5,14 +5,14 @@ import torch
 from captum import metrics as captum_metrics
 
 from tests.vmamba_explore.toys import clips_for, toy
-from vmamba_explore.attribution.attribute import attribute, make_problem
-from vmamba_explore.attribution.faithfulness import problem_of
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.metrics import (
     completeness_gap,
     infidelity,
     sensitivity_max,
     shift_sensitivity,
 )
+from vmamba_explore.attribution.removal_scores import problem_of
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba

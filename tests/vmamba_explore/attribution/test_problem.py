@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from tests.vmamba_explore.toys import clips_for
 from vmamba_explore import run_with_trace
-from vmamba_explore.attribution.attribute import make_problem
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import State
 
 

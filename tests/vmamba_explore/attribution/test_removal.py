@@ -7,7 +7,7 @@ from captum import attr
 from tests.vmamba_explore.toys import Wrapped
 from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.attribution import removal
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import State
 
 TARGET = torch.tensor([1, 3])

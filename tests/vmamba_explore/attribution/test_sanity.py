@@ -6,7 +6,7 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.vmamba_explore.toys import clips_for, shake, toy
-from vmamba_explore.attribution.attribute import attribute, make_problem
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.sanity import (
     agreement,

@@ -9,7 +9,7 @@ import torch
 from captum import attr
 
 from tests.vmamba_explore.toys import Wrapped, toy
-from vmamba_explore.attribution.attribute import attribute
+from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.shapley import _LeastSquares
 
 TARGET = torch.tensor([1, 3])

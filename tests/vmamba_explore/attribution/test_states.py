@@ -11,8 +11,8 @@ from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS
 from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.analysis.frame_states import frame_ends
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.hidden import attention_x_gradient
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.states import state_gradient, state_x_gradient
 from vmamba_explore.hooks import hook_points

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vmamba_explore import VideoMamba, VideoMambaConfig
-from vmamba_explore.attribution.attribute import attribute, make_problem
 from vmamba_explore.attribution.game import Game
+from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.tubes import Tube, extremal_perturbation
 from vmamba_explore.attribution.units import units_of
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import clips_for, toy
-from vmamba_explore.attribution.attribute import make_problem
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.units import units_of
 
 

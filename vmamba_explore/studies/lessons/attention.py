@@ -9,8 +9,8 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from vmamba_explore.analysis.attention import TokenAttention
 from vmamba_explore.analysis.evidence import EvidenceCurve
-from vmamba_explore.analysis.hidden_attention import TokenAttention
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.token_weights import FrameContributions
 from vmamba_explore.analysis.truth import in_window, share_inside

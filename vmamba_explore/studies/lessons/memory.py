@@ -6,10 +6,10 @@ import math
 
 import xarray as xr
 
-from vmamba_explore.analysis.after_cut import AfterCut
-from vmamba_explore.analysis.delta_contrast import DeltaContrast
-from vmamba_explore.analysis.look_back import LookBackCourse
+from vmamba_explore.analysis.delta import DeltaContrast
+from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.memory import HalfLives
+from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.studies.lessons.judge import Answer, Verdict, judge
 

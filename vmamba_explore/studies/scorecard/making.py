@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.attribute import attribute, make_problem, method_function
 from vmamba_explore.attribution.clip_scores import CONTROLS, REMOVAL, card_methods
-from vmamba_explore.attribution.faithfulness import deletion, faithfulness, random_control
+from vmamba_explore.attribution.methods import attribute, make_problem, method_function
 from vmamba_explore.attribution.metrics import infidelity, sensitivity_max, shift_sensitivity
+from vmamba_explore.attribution.removal_scores import deletion, faithfulness, random_control
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.sanity import randomized
 from vmamba_explore.clips.clip import normalize

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmamba_explore.attribution.attribute import METHODS
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
+from vmamba_explore.attribution.methods import METHODS
 from vmamba_explore.attribution.sanity import rank_correlation
 from vmamba_explore.clips.motion import CLASS_NAMES
 from vmamba_explore.intervals import mean_interval, mean_intervals

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 
 from vmamba_explore.analysis.channels import STATISTICS, Channels
-from vmamba_explore.analysis.trajectory import trajectory
+from vmamba_explore.analysis.trajectories import trajectory
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.explorer.exploration import Exploration, Numbers
 from vmamba_explore.view.explorer.view_state import ViewState

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.analysis.evidence import EvidenceCurve
-from vmamba_explore.analysis.logit_parts import DirectCurves, LogitParts
+from vmamba_explore.analysis.logits import DirectCurves, LogitParts
 from vmamba_explore.trace.trace import TokenLabels
 from vmamba_explore.view.colors import scale_of
 from vmamba_explore.view.figures import layout as draw

@@ -8,9 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 import xarray as xr
 
-from vmamba_explore.analysis.delta_contrast import DeltaContrast
-from vmamba_explore.analysis.look_back import LookBackCourse
+from vmamba_explore.analysis.delta import DeltaContrast
 from vmamba_explore.analysis.memory import HalfLives
+from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import scale_of

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from vmamba_explore.analysis.after_cut import AfterCut
+from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.probes import ProbeScores
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures import layout as draw

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from vmamba_explore.analysis.trajectory import Trajectory
+from vmamba_explore.analysis.trajectories import Trajectory
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures import layout as draw
 

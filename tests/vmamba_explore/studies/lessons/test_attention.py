@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from vmamba_explore.analysis.attention import TokenAttention
 from vmamba_explore.analysis.evidence import EvidenceCurve
-from vmamba_explore.analysis.hidden_attention import TokenAttention
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.token_weights import FrameContributions
 from vmamba_explore.studies.lessons import attention as check

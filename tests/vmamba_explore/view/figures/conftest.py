@@ -8,16 +8,16 @@ import pytest
 import torch
 import xarray as xr
 
-from vmamba_explore.analysis.after_cut import AfterCut
 from vmamba_explore.analysis.channels import Channels
-from vmamba_explore.analysis.delta_contrast import DeltaContrast
-from vmamba_explore.analysis.look_back import LookBackCourse
+from vmamba_explore.analysis.delta import DeltaContrast
+from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.probes import SOURCES, ProbeScores
+from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.selection import SelectionSwap
 from vmamba_explore.analysis.similarity import StateSimilarity
-from vmamba_explore.analysis.trajectory import Trajectory
+from vmamba_explore.analysis.trajectories import Trajectory
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for figure_examples
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from figure_examples import FRAMES, WINDOW, curve, parts
 
-from vmamba_explore.analysis.logit_parts import LogitParts
+from vmamba_explore.analysis.logits import LogitParts
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.evidence import (
     crossings,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vmamba_explore.analysis.look_back import LookBackCourse
 from vmamba_explore.analysis.memory import HalfLives
+from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures import memory

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from vmamba_explore.analysis.trajectory import Trajectory
+from vmamba_explore.analysis.trajectories import Trajectory
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.trajectory import state_trajectories
 

@@ -7,7 +7,7 @@ import xarray as xr
 
 from tests.vmamba_explore import toys
 from tests.vmamba_explore.toys import SMALL, toy
-from vmamba_explore.analysis.trajectory import states_by_frame, trajectory
+from vmamba_explore.analysis.trajectories import states_by_frame, trajectory
 from vmamba_explore.tokens import BACKWARD_ORDERS
 
 NAMES = ["*.hook_h", "*.hook_C"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.planted_states import CHANNELS, GRID, STATES
-from vmamba_explore.analysis.after_cut import after_cut, collect_after_cut, fading
+from vmamba_explore.analysis.erasure import after_cut, collect_after_cut, fading
 from vmamba_explore.analysis.frame_states import FrameStates
 from vmamba_explore.analysis.motion_targets import circle, cut_clips
 from vmamba_explore.clips.motion import MotionClips

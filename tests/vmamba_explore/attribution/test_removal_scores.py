@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import toy
-from vmamba_explore.attribution.attribute import attribute, make_problem
-from vmamba_explore.attribution.faithfulness import (
+from vmamba_explore.attribution.methods import attribute, make_problem
+from vmamba_explore.attribution.problem import State
+from vmamba_explore.attribution.removal_scores import (
     deletion,
     faithfulness,
     insertion,
     problem_of,
     random_control,
 )
-from vmamba_explore.attribution.problem import State
 
 BRIGHT = (1, 0, 1)  # frame, row, col of the tubelet that makes the answer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmamba_explore.analysis.delta_contrast import delta_contrast, token_share
+from vmamba_explore.analysis.delta import delta_contrast, token_share
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.trace.trace import Trace

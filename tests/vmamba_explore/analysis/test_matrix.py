@@ -5,7 +5,7 @@ import torch
 
 from tests.vmamba_explore.analysis.dense import VARIANTS, dense, make_trace
 from vmamba_explore.analysis import scan_operator
-from vmamba_explore.analysis.attention_matrix import attention_matrix
+from vmamba_explore.analysis.matrix import attention_matrix
 from vmamba_explore.analysis.scan_operator import ScanOperator
 
 

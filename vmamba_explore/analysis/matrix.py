@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.hidden_attention import REDUCED, Reduce, check_choice, reduced
+from vmamba_explore.analysis.attention import REDUCED, Reduce, check_choice, reduced
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.trace.trace import TokenLabels, Trace
 

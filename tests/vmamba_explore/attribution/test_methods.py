@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import toy
-from vmamba_explore.attribution.attribute import METHODS, attribute, method_function
+from vmamba_explore.attribution.methods import METHODS, attribute, method_function
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.edits import current
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.dense import NAMES, SIZES, VARIANTS, dense, make_trace
-from vmamba_explore.analysis.hidden_attention import (
+from vmamba_explore.analysis.attention import (
     hidden_attention,
     logit_attention,
     readout_weights,

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.attribute import make_problem
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.curves import Faithfulness, Kind, Order, RandomControl, RemovalCurve
 from vmamba_explore.attribution.game import Game
+from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import Problem, State, at_least_one, chunks
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.units import Unit, units_of

@@ -6,7 +6,7 @@ import torch
 from tests.vmamba_explore import toys
 from tests.vmamba_explore.toys import KINDS, clips_for
 from vmamba_explore import load_model
-from vmamba_explore.analysis.logit_parts import LogitParts, logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.hooks import UnknownNameError

@@ -5,8 +5,8 @@ import torch
 
 from tests.vmamba_explore import toys
 from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
-from vmamba_explore.analysis.look_back import look_back, look_back_course
 from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.analysis.reach import look_back, look_back_course
 from vmamba_explore.trace.trace import Trace
 
 NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]

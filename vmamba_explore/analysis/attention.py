@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from vmamba_explore.analysis.logit_parts import logit_parts
+from vmamba_explore.analysis.logits import logit_parts
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.tokens import TokenGrid
