@@ -4,9 +4,6 @@ Without a GPU the kernels run in Triton's interpreter; what the compiler makes o
 the binary.
 """
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -176,28 +173,24 @@ def test_a_second_gradient_says_that_naive_has_it(make):
         torch.autograd.grad(grad.sum(), weight)
 
 
-def test_importing_it_imports_no_triton():
-    code = "import sys, vmamba_kernels.conv.gpu; assert 'triton' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 CODE = """
 import torch
 from vmamba_kernels.conv import gpu
+from vmamba_kernels.conv.operators import ConvOptions
 x = torch.zeros(8, 1569, 768, dtype=torch.{dtype}).mT
-given = x, torch.zeros(768, 4), torch.zeros(768), None, True, False
-gpu._forward(*given)
-gpu._gradient(x, *given)
+given = x, torch.zeros(768, 4), torch.zeros(768), ConvOptions(silu=True)
+gpu.forward(*given)
+gpu.gradient(x, *given)
 """
 CASES = {dtype: CODE.format(dtype=dtype) for dtype in ("bfloat16", "float32")}
 OTHERS = """
 x = torch.zeros(2, 100, 769, dtype=torch.float16).mT
 for given in (
-    (x, torch.zeros(769, 8), None, torch.arange(100), True, False),
-    (x, torch.zeros(769, 1), None, None, False, True),
+    (x, torch.zeros(769, 8), None, ConvOptions(torch.arange(100), silu=True)),
+    (x, torch.zeros(769, 1), None, ConvOptions(reverse=True)),
 ):
-    gpu._forward(*given)
-    gpu._gradient(x, *given)
+    gpu.forward(*given)
+    gpu.gradient(x, *given)
 """
 
 

@@ -38,10 +38,10 @@ def inputs_for(scan_inputs, device):
 @pytest.fixture
 def cut_scan(monkeypatch):
     """Return a function: let every scan be cut into splits of so many tiles of 16 tokens."""
-    gpu_launch = import_module("vmamba_kernels.scan.gpu_launch")
+    gpu_forward = import_module("vmamba_kernels.scan.gpu_forward")
 
     def into(tiles: int) -> None:
-        monkeypatch.setattr(gpu_launch, "tiles_in_split", lambda channels, seqlen: tiles)
+        monkeypatch.setattr(gpu_forward, "tiles_in_split", lambda channels, seqlen: tiles)
 
     return into
 

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-import vmamba_kernels.scan.cpu as cpu  # registers the operators
 from vmamba_kernels import (
     ScanInputs,
     bidirectional_selective_scan,
@@ -380,13 +379,13 @@ def test_the_operators_pass_torchs_own_checks(scan_inputs, missing):
     tokens = torch.tensor([2, 4, 2]) if missing is None else None
     operators = torch.ops.vmamba_kernels
     forward = operators.selective_scan_cpu.default
-    torch.library.opcheck(forward, (*tensors, order, tokens, True, False, missing != "D"))
+    torch.library.opcheck(forward, (*tensors, order, True, False, tokens, missing != "D"))
     norms = operators.selective_scan_norms_cpu.default
     torch.library.opcheck(norms, (*tensors, order, True, False, missing != "D"))
-    y, last, states, starts = forward(*plain, order, tokens, True, True, True)
+    y, last, states, starts = forward(*plain, order, True, True, tokens, True)
     upstream = (y, last, None if tokens is None else states)
     gradient = operators.selective_scan_cpu_gradient.default
-    torch.library.opcheck(gradient, (*plain, order, tokens, True, True, starts, *upstream))
+    torch.library.opcheck(gradient, (*plain, order, True, True, tokens, starts, *upstream))
 
 
 @pytest.mark.parametrize("gate", [True, False])
@@ -401,10 +400,10 @@ def test_the_operators_of_both_directions_pass_torchs_own_checks(scan_inputs, ga
     order = torch.tensor([3, 1, 0, 4, 2]) if gate else None
     operators = torch.ops.vmamba_kernels
     forward = operators.bidirectional_scan_cpu.default
-    torch.library.opcheck(forward, (*tensors, z, order, True, gate))
-    y, *starts = forward(*plain, order, True, True)
+    torch.library.opcheck(forward, (*tensors, z, order, True, not gate, gate))
+    y, *kept = forward(*plain, order, True, not gate, True)
     gradient = operators.bidirectional_scan_cpu_gradient.default
-    torch.library.opcheck(gradient, (*plain, order, True, *starts, y))
+    torch.library.opcheck(gradient, (*plain, order, True, not gate, *kept, y))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -471,10 +470,10 @@ def test_a_second_gradient_says_that_naive_has_it(scan_inputs):
 
 def test_a_plain_call_saves_nothing_for_a_gradient(scan_inputs):
     inputs = scan_inputs(without=("z",))
-    given = cpu.prepared(ScanInputs(**{n: inputs[n] for n in ScanInputs._fields}))
+    given = [inputs[name] for name in ScanInputs._fields]
     for keep in (False, True):
         *_, starts = torch.ops.vmamba_kernels.selective_scan_cpu(
-            *given, None, None, None, True, False, keep
+            *given, None, None, True, False, None, keep
         )
         assert starts.numel() == (2 * 64 * 4 * 2 if keep else 0)  # padded to 64, two chunks
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.vmamba_kernels.scan.gpu_runs import HOW, ORDER, SOFTPLUS, TOKENS, both, double, run, to
-from vmamba_kernels import selective_scan, selective_scan_with_states
+from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
+from vmamba_kernels.types import ScanOptions
 
 pytestmark = pytest.mark.usefixtures("triton_runs")
 OPTIONAL = ("D", "z", "delta_bias", "initial_state")
@@ -18,10 +19,10 @@ needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is
 
 
 @pytest.fixture
-def gpu_launch():
-    from vmamba_kernels.scan import gpu_launch
+def gpu_forward():
+    from vmamba_kernels.scan import gpu_forward
 
-    return gpu_launch
+    return gpu_forward
 
 
 SHAPES = {
@@ -118,22 +119,22 @@ def test_splits_of_states_that_take_turns_equal_naive(inputs_for, agree, cut_sca
     agree(*both(inputs_for(batch=1, d_inner=32, seqlen=33, d_state=20)))
 
 
-def test_short_sequences_and_many_channels_are_not_split(gpu_launch):
-    channels = gpu_launch.FULL_GPU
+def test_short_sequences_and_many_channels_are_not_split(gpu_forward):
+    channels = gpu_forward.FULL_GPU
     for seqlen in (1, 16, 63, 64, 65, 1569, 100_001):
         tiles = -(-seqlen // 16)
-        assert gpu_launch.tiles_in_split(channels, seqlen) == tiles
-        assert -(-tiles // gpu_launch.tiles_in_split(1, seqlen)) <= gpu_launch.MOST_SPLITS
-    assert gpu_launch.tiles_in_split(1, 64) == 4
+        assert gpu_forward.tiles_in_split(channels, seqlen) == tiles
+        assert -(-tiles // gpu_forward.tiles_in_split(1, seqlen)) <= gpu_forward.MOST_SPLITS
+    assert gpu_forward.tiles_in_split(1, 64) == 4
     for channels in (768, 2 * 768, 8 * 768):  # enough for every scheduler of a large GPU
-        splits = -(-99 // gpu_launch.tiles_in_split(channels, 1569))
+        splits = -(-99 // gpu_forward.tiles_in_split(channels, 1569))
         assert channels // 32 * splits >= 528
 
 
-def test_splits_do_not_depend_on_groups_so_that_two_scans_have_those_of_one_launch(gpu_launch):
+def test_splits_do_not_depend_on_groups_so_that_two_scans_have_those_of_one_launch(gpu_forward):
     u, A = torch.empty(100, 12, 1569, device="meta"), torch.empty(12, 2, device="meta")
     B, C = (torch.empty(100, groups, 2, 1569, device="meta") for groups in (1, 3))
-    assert gpu_launch.Sizes(u, A, B, B).splits == gpu_launch.Sizes(u, A, B, C).splits == 25
+    assert gpu_forward.Sizes(u, A, B, B).splits == gpu_forward.Sizes(u, A, B, C).splits == 25
 
 
 # Memory.
@@ -168,12 +169,12 @@ def test_expanded_tensors_are_read_as_what_they_stand_for(inputs_for):
     assert all(torch.equal(x, run(true)[name]) for name, x in run(inputs).items())
 
 
-def test_token_major_input_gives_token_major_output(inputs_for, gpu_launch):
+def test_token_major_input_gives_token_major_output(inputs_for, gpu_forward):
     inputs = inputs_for(d_inner=40, seqlen=17, d_state=2)
     y, states = selective_scan_with_states(**inputs, **SOFTPLUS)
     assert y.stride() == (17 * 40, 1, 40)
     assert states.stride(1) == 1
-    assert gpu_launch.token_major(inputs["u"]).data_ptr() == inputs["u"].data_ptr()
+    assert gpu_forward.token_major(inputs["u"]).data_ptr() == inputs["u"].data_ptr()
 
 
 @pytest.mark.parametrize("raw", [-1e3, -60.0, 0.0, 60.0, 1e3, 1e30])
@@ -210,13 +211,13 @@ def test_an_order_on_the_cpu_must_be_a_permutation(inputs_for):
         selective_scan(**inputs, order=order, **SOFTPLUS)
 
 
-def test_an_order_that_is_none_reads_and_writes_no_foreign_memory(inputs_for, device, gpu_launch):
+def test_an_order_that_is_none_reads_and_writes_no_foreign_memory(inputs_for, device, gpu_forward):
     inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
     z = inputs.pop("z")
     order = torch.arange(17, device=device)
     order[3], order[7] = -1_000_000, 1_000_000
-    one = gpu_launch.Scan(*inputs.values(), False, order)
-    y = gpu_launch.scan([one], z, True).y
+    one = ScanInputs(**inputs), ScanOptions(order, delta_softplus=True)
+    y = gpu_forward.scan([one], z).y
     assert y[..., [3, 7]].isnan().all() and not y[..., 8:].isnan().any()
 
 

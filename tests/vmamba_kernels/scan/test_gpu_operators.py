@@ -7,7 +7,7 @@ from torch.nn import functional as F
 import vmamba_kernels as vk
 from tests.vmamba_kernels.scan.gpu_runs import HOW, ORDER, SOFTPLUS, TOKENS, double, on
 from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
-from vmamba_kernels.scan import gpu, naive
+from vmamba_kernels.scan import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("triton_runs")
 how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
@@ -80,15 +80,17 @@ def test_norms_of_states_that_take_turns(inputs_for, agree):
 
 def test_the_states_before_each_chunk_are_kept_for_the_gradient(inputs_for, cut_scan):
     cut_scan(10)
-    tensors = inputs = inputs_for(batch=1, d_inner=33, seqlen=150, d_state=2)
+    inputs = inputs_for(batch=1, d_inner=33, seqlen=150, d_state=2)
+    tensors = [inputs[name] for name in (*ScanInputs._fields, "z")]
+    forward = torch.ops.vmamba_kernels.selective_scan_gpu
     _, states = selective_scan_with_states(**inputs, **SOFTPLUS)
     before = [inputs["initial_state"], states[..., 63], states[..., 127]]
-    starts = gpu._scan(*tensors.values(), None, None, True, False, True, False)[3]
+    starts = forward(*tensors, None, True, False, None, True)[3]
     assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
     # in reverse, 150 tokens are 192 steps: the first chunk has 22 tokens
     _, states = selective_scan_with_states(**inputs, reverse=True, **SOFTPLUS)
     before = [inputs["initial_state"], states[..., 128], states[..., 64]]
-    starts = gpu._scan(*tensors.values(), None, None, True, True, True, False)[3]
+    starts = forward(*tensors, None, True, True, None, True)[3]
     assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
 
 
@@ -192,7 +194,7 @@ def test_a_gate_outside_gives_the_same_bits_as_inside(inputs_for):
 
 def test_softplus_is_good_to_the_last_digits_everywhere(device):
     raw = torch.linspace(-80, 80, 4001, device=device).reshape(1, 1, -1)
-    ours = gpu.step_size(raw, None).cpu().double()
+    ours = vk.step_size(raw, backend="gpu").cpu().double()
     true = F.softplus(raw.cpu().double(), threshold=1e9)
     # the exponent of exp(-|x|) is itself rounded: 80 * 2**-24 and half an ulp of the rest
     assert ((ours - true).abs() / true).max() < 6e-6
@@ -214,7 +216,7 @@ def test_step_size_and_gated_sum_equal_naive_with_gradients(
         "z": inputs["z"],
     }
     results = []
-    for module, tensors in ((gpu, given), (naive, double(given))):
+    for module, tensors in ((BACKENDS["gpu"], given), (BACKENDS["naive"], double(given))):
         leaves = {n: x.detach().requires_grad_() for n, x in tensors.items()}
         delta = module.step_size(leaves["delta"], leaves["bias"] if two else None)
         y = module.gated_sum(leaves["y"], leaves["y_backward"] if two else None, leaves["z"])
@@ -235,27 +237,33 @@ def test_step_size_and_gated_sum_equal_naive_with_gradients(
 def test_the_operators_pass_torchs_own_checks(inputs_for, device, missing):
     d_inner, groups = (33, 1) if missing is None else (14, 2)
     inputs = inputs_for(2, d_inner, 5, 3, groups, without=(missing,) if missing else ())
-    tensors = [None if x is None else x.requires_grad_() for x in inputs.values()]
+    names = (*ScanInputs._fields, "z")
+    tensors = [None if inputs[n] is None else inputs[n].requires_grad_() for n in names]
     order = torch.randperm(5, device=device) if missing == "z" else None
     tokens = None if missing == "D" else torch.tensor([1, 4, 1])
     forward = torch.ops.vmamba_kernels.selective_scan_gpu.default
-    rest = (order, tokens, True, missing == "D", missing != "D", False)
-    torch.library.opcheck(forward, (*tensors, *rest))
+    rest = (order, True, missing == "D", tokens)
+    torch.library.opcheck(forward, (*tensors, *rest, missing != "D"))
     plain = [None if x is None else x.detach() for x in tensors]
-    torch.library.opcheck(forward, (*plain, *rest[:-1], True))
-    y, last, states, starts, *_ = forward(*plain, *rest[:-2], True, False)
+    norms = torch.ops.vmamba_kernels.selective_scan_norms_gpu.default
+    torch.library.opcheck(norms, (*tensors, *rest[:-1], missing != "D"))
+    y, last, states, starts = forward(*plain, *rest, True)
     gradient = torch.ops.vmamba_kernels.selective_scan_gpu_gradient.default
     kept = None if tokens is None else states
-    torch.library.opcheck(gradient, (y, last, kept, starts, *plain, *rest[:-2]))
+    torch.library.opcheck(gradient, (*plain, *rest, starts, y, last, kept))
 
 
 def test_the_operator_of_both_directions_passes_torchs_own_checks(inputs_for, device):
     forward, backward, z = directions(inputs_for, d_inner=5, seqlen=3, d_state=2)
     tensors = [x.requires_grad_() for x in (*forward, *backward, z)]
     run_both = torch.ops.vmamba_kernels.bidirectional_selective_scan_gpu.default
-    torch.library.opcheck(run_both, (*tensors, None, True, True))
+    torch.library.opcheck(run_both, (*tensors, None, True, True, True))
     plain = [x.detach() for x in tensors]
-    torch.library.opcheck(run_both, (*plain, torch.arange(3, device=device), True, False))
+    order = torch.arange(3, device=device)
+    torch.library.opcheck(run_both, (*plain, order, True, False, False))
+    y, *kept = run_both(*plain, order, True, False, True)
+    gradient = torch.ops.vmamba_kernels.bidirectional_selective_scan_gpu_gradient.default
+    torch.library.opcheck(gradient, (*plain, order, True, False, *kept, y))
 
 
 def test_the_small_operators_pass_torchs_own_checks(inputs_for):
@@ -265,6 +273,7 @@ def test_the_small_operators_pass_torchs_own_checks(inputs_for):
     check(ops.step_size_gpu.default, (delta, bias))
     check(ops.gated_sum_gpu.default, (u, delta, z))
     plain = [x.detach() for x in (u, delta, z)]
+    check(ops.step_size_gpu_gradient.default, (plain[0], plain[1], bias.detach()))
     check(ops.gated_sum_gpu_gradient.default, (plain[0], *plain))
 
 
