@@ -4,7 +4,6 @@ llvmlite is imported at the first compilation, never before.
 """
 
 import ctypes
-import inspect
 import os
 import threading
 from collections.abc import Callable, Hashable
@@ -92,7 +91,8 @@ def _compile(source: str) -> tuple[Any, int]:
     cpu, features = _processor()
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
-    versions = llvmlite.__version__, str(llvm.llvm_version_info), inspect.getsource(_object_code)
+    ours = _object_code.__code__  # changes with what it does to the source
+    versions = llvmlite.__version__, str(llvm.llvm_version_info), ours.co_code, str(ours.co_consts)
     name = cache.key(source, target.triple, cpu, features, *versions)
     code = cache.load(name)
     if code is None:

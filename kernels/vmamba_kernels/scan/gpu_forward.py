@@ -125,28 +125,26 @@ def on_device(x: Tensor) -> AbstractContextManager[Any]:
 
 
 def rows_in_scan_order(
-    sizes: Sizes, selections: Sequence[tuple[Tensor, ScanOptions]], run: int = 0
+    sizes: Sizes, selections: Sequence[tuple[Tensor, ScanOptions]]
 ) -> list[Tensor]:
-    """Launch `selection_kernel`: (B or C, how it is read), with `run` steps together.
+    """Launch `selection_kernel` for some B or C and how each is read.
 
     Returns:
-        For each of them (batch, groups, steps / run, padded states, run) float32. Without `run`
-        all steps are together: (batch, groups, padded states, steps).
+        For each of them (batch, groups, tiles, padded states, TILE) float32.
     """
-    found, arguments = [], []
+    found, arguments, tile = [], [], TILE.value
     for x, options in selections:
         first, sign = sizes.steps_of(options.reverse)
-        shape = (sizes.steps // run, sizes.padded, run) if run else (sizes.padded, sizes.steps)
-        rows = x.new_empty(*x.shape[:2], *shape, dtype=torch.float32)
-        found.append(rows)
+        shape = *x.shape[:2], sizes.steps // tile, sizes.padded, tile
+        found.append(x.new_empty(shape, dtype=torch.float32))
         strides = x.stride(0), x.stride(1), x.stride(2), x.stride(3)
-        arguments.append(Selection(x, *strides, rows, x.shape[1], options.order, first, sign))
+        arguments.append(Selection(x, *strides, found[-1], x.shape[1], options.order, first, sign))
     tokens = 64
     groups = max(x.shape[1] for x in found)
     grid = sizes.batch * groups * -(-sizes.steps // tokens), len(found)
     if sizes.batch:
         selection_kernel[grid](
-            tuple(arguments), sizes.batch, sizes.seqlen, sizes.steps, run or sizes.steps,
+            tuple(arguments), sizes.batch, sizes.seqlen, sizes.steps, tile,
             D_STATE=sizes.d_state, PADDED=sizes.padded,
             STATES=triton.next_power_of_2(sizes.padded), TOKENS=tokens, **COMPILATION,
         )  # fmt: skip
@@ -280,7 +278,7 @@ def _directions(sizes: Sizes, scans: Sequence[Scan], starts: bool) -> tuple[Dire
     batch, d_state, d_inner, splits = sizes.batch, sizes.d_state, sizes.d_inner, sizes.splits
     float32 = functools.partial(scans[0][0].u.new_empty, dtype=torch.float32)
     selections = [(x, options) for given, options in scans for x in (given.B, given.C)]
-    rows = rows_in_scan_order(sizes, selections, TILE.value)
+    rows = rows_in_scan_order(sizes, selections)
     directions = []
     for (given, options), B, C in zip(scans, rows[::2], rows[1::2], strict=True):
         u, delta, A = token_major(given.u), token_major(given.delta), given.A
