@@ -293,7 +293,7 @@ def _directions(sizes: Sizes, scans: Sequence[Scan], starts: bool) -> tuple[Dire
                 contiguous(given.D),
                 contiguous(given.delta_bias),
                 contiguous(given.initial_state),
-                contiguous(options.order),
+                options.order,
                 first,
                 sign,
                 ends=float32(states) if splits > 1 else None,

@@ -79,7 +79,7 @@ def gradient(
     r = kernels.Read(
         tokens_of(u), tokens_of(delta), tokens_of(z), tokens_of(grad_y),
         (A.float() * LOG2E.value).t().contiguous(), rows(B), B.shape[1], rows(C), C.shape[1],
-        contiguous(D), contiguous(delta_bias), contiguous(order), starts,
+        contiguous(D), contiguous(delta_bias), order, starts,
         None if grad_last_state is None else grad_last_state.float().mT.contiguous(),
         *kept,
     )  # fmt: skip

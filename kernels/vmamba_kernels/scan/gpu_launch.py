@@ -151,9 +151,9 @@ def gradient_shapes(given: ScanInputs) -> Results:
 
 
 def _moved(options: ScanOptions, u: Tensor) -> ScanOptions:
-    """The options with their order beside u."""
+    """The options with their order beside u, contiguous as the kernels read it."""
     order = options.order
-    return options._replace(order=None if order is None else order.to(u.device))
+    return options._replace(order=None if order is None else order.to(u.device).contiguous())
 
 
 def _checked(options: ScanOptions, u: Tensor) -> ScanOptions:
