@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vmamba_kernels.types import ScanInputs
+
 Axes = tuple[str, ...]
 Tokens = slice | Iterable[int] | Tensor
 """Which tokens: a slice, a range, a list, or a tensor of whole numbers."""
@@ -63,51 +65,44 @@ def check_arguments(call: str, arguments: Arguments) -> None:
             )
 
 
-def check_scan(
-    call: str,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-) -> list[Tensor]:
+def check_scan(call: str, given: ScanInputs, z: Tensor | None) -> list[Tensor]:
     """Check the arguments of a selective scan and return its tensors, u first.
 
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
     """
     tokens = ("batch", "d_inner", "seqlen")
-    arguments: Arguments = {
-        "u": (u, tokens),
-        "delta": (delta, tokens),
-        "A": (A, ("d_inner", "d_state")),
-        "B": (B, _selection_axes(call, "B", B)),
-        "C": (C, _selection_axes(call, "C", C)),
+    axes: dict[str, Axes] = {
+        "u": tokens,
+        "delta": tokens,
+        "A": ("d_inner", "d_state"),
+        "B": _selection_axes(call, "B", given.B),
+        "C": _selection_axes(call, "C", given.C),
+        "D": ("d_inner",),
+        "z": tokens,
+        "delta_bias": ("d_inner",),
+        "initial_state": ("batch", "d_inner", "d_state"),
     }
-    if D is not None:
-        arguments["D"] = (D, ("d_inner",))
-    if z is not None:
-        arguments["z"] = (z, tokens)
-    if delta_bias is not None:
-        arguments["delta_bias"] = (delta_bias, ("d_inner",))
-    if initial_state is not None:
-        arguments["initial_state"] = (initial_state, ("batch", "d_inner", "d_state"))
+    tensors = given._asdict() | {"z": z}
+    required = ScanInputs._fields[:5]
+    arguments: Arguments = {
+        name: (tensors[name], names)
+        for name, names in axes.items()
+        if name in required or tensors[name] is not None
+    }
     check_arguments(call, arguments)
-    for name, tensor in (("B", B), ("C", C)):
-        if tensor.dim() == 4 and u.shape[1] % tensor.shape[1]:
+    d_inner = given.u.shape[1]
+    for name, tensor in (("B", given.B), ("C", given.C)):
+        if tensor.dim() == 4 and d_inner % tensor.shape[1]:
             raise ValueError(
                 f"{call}: the groups of {name} must divide d_inner: {tensor.shape[1]} groups and "
-                f"d_inner = {u.shape[1]}. Channel d reads group d // (d_inner // groups)."
+                f"d_inner = {d_inner}. Channel d reads group d // (d_inner // groups)."
             )
     return [tensor for tensor, _ in arguments.values()]
 
 
 def check_order(call: str, seqlen: int, reverse: bool, order: Tensor | None) -> None:
-    """Hold a scan order to its shape and type; that it is a permutation is the operator's to see.
+    """Check the shape and type of a scan order; the operator checks that it is a permutation.
 
     Raises:
         ValueError: not int64 (seqlen,), or given beside `reverse`.

@@ -1,10 +1,15 @@
 """Inputs, comparison and the one table of tolerances for all kernel tests."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
 from torch import Tensor
+
+from tests.vmamba_kernels.interpreter import fast_interpreter
 
 # Allowed relative error (Frobenius norm of the difference, against naive in float64), and beside it
 # the worst one measured over these tests, with AVX-512.
@@ -74,6 +79,30 @@ def scan_inputs() -> Callable[..., Inputs]:
     return make
 
 
+@pytest.fixture(scope="module")
+def triton_runs(require) -> Iterator[None]:
+    """Triton is there, and its interpreter, where there is no GPU, is quick."""
+    if find_spec("triton") is None:
+        require("triton", "triton is not installed")
+    with fast_interpreter():
+        yield
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def backend(request) -> str:
+    """Each backend; a test of its own list of them says so with `parametrize`."""
+    if request.param == "gpu":
+        request.getfixturevalue("triton_runs")
+    return request.param
+
+
+@pytest.fixture
+def device(request) -> str:
+    """Where the tensors of a test lie; those for the GPU on the CPU where there is none."""
+    chosen = request.getfixturevalue("backend") if "backend" in request.fixturenames else "gpu"
+    return "cuda" if chosen == "gpu" and torch.cuda.is_available() else "cpu"
+
+
 @pytest.fixture
 def tolerance() -> dict[str, float]:
     return TOLERANCES
@@ -89,3 +118,17 @@ def relative_error() -> Callable[[Tensor, Tensor], float]:
         return (difference.norm() / true.double().norm().clamp_min(1e-30)).item()
 
     return error
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[[str], str]:
+    """Return a function: what a new Python process prints that runs this code."""
+
+    def run(code: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run

@@ -1,7 +1,5 @@
 """Tests of vmamba_kernels.backends."""
 
-import subprocess
-import sys
 from importlib import import_module
 
 import pytest
@@ -13,20 +11,12 @@ from vmamba_kernels.backends import choose_backend
 module = import_module("vmamba_kernels.backends")  # the package has a function of this name
 
 
-def run_python(code: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def test_importing_the_package_loads_neither_llvmlite_nor_triton():
+def test_importing_the_package_loads_neither_llvmlite_nor_triton(run_python):
     code = "import sys, vmamba_kernels; print(sorted({'llvmlite', 'triton'} & set(sys.modules)))"
     assert run_python(code).strip() == "[]"
 
 
-def test_without_llvmlite_auto_takes_naive_and_cpu_raises_one_clear_error():
+def test_without_llvmlite_auto_takes_naive_and_cpu_raises_one_clear_error(run_python):
     code = """
 import sys
 sys.modules["llvmlite"] = None
@@ -59,6 +49,7 @@ def test_backends_lists_all_three_with_a_reason():
 
 def test_without_a_gpu_and_without_the_interpreter_gpu_says_why(monkeypatch):
     monkeypatch.setattr(module, "INTERPRETING", False)
+    monkeypatch.setattr(module, "HAS_TRITON", True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     backend = vmamba_kernels.backends()[2]
     assert not backend.available and "torch sees no GPU" in backend.reason

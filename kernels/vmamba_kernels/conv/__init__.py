@@ -1,14 +1,17 @@
 """The causal depthwise convolution in front of the scan, with its SiLU."""
 
+from typing import Any
+
 from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
 from vmamba_kernels.checks import Arguments, check_arguments, check_order
-from vmamba_kernels.conv import cpu, gpu, naive
+from vmamba_kernels.conv import naive
+from vmamba_kernels.conv.operators import Compiled, ConvOptions
 
 __all__ = ["causal_conv1d"]
 
-BACKENDS = {"naive": naive, "cpu": cpu, "gpu": gpu}
+BACKENDS: dict[str, Any] = {"naive": naive, "cpu": Compiled("cpu"), "gpu": Compiled("gpu")}
 MAX_WIDTH = 8
 
 
@@ -68,4 +71,4 @@ def causal_conv1d(
         raise ValueError(f'{call}: activation must be "silu" or None, got {activation!r}.')
     check_order(call, x.shape[2], reverse, order)
     chosen = choose_backend(call, backend, [tensor for tensor, _ in arguments.values()])
-    return BACKENDS[chosen].conv(x, weight, bias, activation == "silu", reverse, order)
+    return BACKENDS[chosen].conv(x, weight, bias, ConvOptions(order, activation == "silu", reverse))

@@ -5,20 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmamba_kernels.checks import check_permutation
+from vmamba_kernels.conv.operators import ConvOptions
 
 
-def conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    silu: bool,
-    reverse: bool,
-    order: Tensor | None,
-) -> Tensor:
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, options: ConvOptions) -> Tensor:
     """Convolve x (batch, d_inner, seqlen) with weight (d_inner, d_conv); see `causal_conv1d`."""
+    order, silu, reverse = options
     if order is not None:
         check_permutation("causal_conv1d", order)
-        out = conv(x[..., order], weight, bias, silu, False, None)
+        out = conv(x[..., order], weight, bias, options._replace(order=None))
         return out[..., order.argsort()]
     doubles = any(t is not None and t.dtype == torch.float64 for t in (x, weight, bias))
     work = torch.float64 if doubles else torch.float32

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vmamba_kernels.jit import cache
 from vmamba_kernels.jit.ircode import CACHE_LINE, TABLE, Kernel
 from vmamba_kernels.jit.threads import run_on_threads
 
@@ -82,19 +83,34 @@ def _processor() -> tuple[str, str]:
 
 def _compile(source: str) -> tuple[Any, int]:
     """Compile LLVM IR for this very processor: (what keeps the code alive, its address)."""
+    import llvmlite
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = _processor()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=3, jit=True
-    )
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+    ours = _object_code.__code__  # changes with what it does to the source
+    versions = llvmlite.__version__, str(llvm.llvm_version_info), ours.co_code, str(ours.co_consts)
+    name = cache.key(source, target.triple, cpu, features, *versions)
+    code = cache.load(name)
+    if code is None:
+        code = _object_code(source, machine)
+        cache.store(name, code)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine, engine.get_function_address("kernel")
+
+
+def _object_code(source: str, machine: Any) -> bytes:
+    """Optimize LLVM IR and translate it to an object file of the machine."""
+    import llvmlite.binding as llvm
+
     module = llvm.parse_assembly(source)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     llvm.create_pass_builder(machine, options).getModulePassManager().run(
         module, llvm.create_pass_builder(machine, options)
     )
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine, engine.get_function_address("kernel")
+    return machine.emit_object(module)

@@ -6,8 +6,15 @@ from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
 from vmamba_kernels.checks import Tokens, check_order, check_scan, token_indices
-from vmamba_kernels.scan import cpu, gpu, naive
-from vmamba_kernels.scan.types import BidirectionalResult, ScanInputs, ScanNorms, ScanResult
+from vmamba_kernels.scan import naive
+from vmamba_kernels.scan.operators import Compiled
+from vmamba_kernels.types import (
+    BidirectionalResult,
+    ScanInputs,
+    ScanNorms,
+    ScanOptions,
+    ScanResult,
+)
 
 __all__ = [
     "BidirectionalResult",
@@ -19,7 +26,11 @@ __all__ = [
     "selective_scan_with_states",
 ]
 
-BACKENDS = {"naive": naive, "cpu": cpu, "gpu": gpu}
+BACKENDS: dict[str, Any] = {
+    "naive": naive,
+    "cpu": Compiled("cpu", "bidirectional_scan"),
+    "gpu": Compiled("gpu", "bidirectional_selective_scan"),
+}
 
 
 @overload
@@ -112,11 +123,10 @@ def selective_scan(
     Source:
         Gu and Dao 2023, arXiv:2312.00752, equation 2 and algorithm 2.
     """
-    run, arguments = _prepared(
-        "selective_scan", backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, reverse, order,
-    )  # fmt: skip
-    y, last_state, _ = run.scan(*arguments, None)
+    given = ScanInputs(u, delta, A, B, C, D, delta_bias, initial_state)
+    options = ScanOptions(order, delta_softplus, reverse)
+    run, given = _prepared("selective_scan", backend, given, z, options)
+    y, last_state, _ = run.scan(given, z, options, None)
     return (y, last_state) if return_last_state else y
 
 
@@ -160,11 +170,10 @@ def selective_scan_with_states(
         Gu and Dao 2023, arXiv:2312.00752, equation 2 and algorithm 2.
     """
     call = "selective_scan_with_states"
-    run, arguments = _prepared(
-        call, backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, reverse, order,
-    )  # fmt: skip
-    y, _, states = run.scan(*arguments, token_indices(call, tokens, u.shape[2]))
+    given = ScanInputs(u, delta, A, B, C, D, delta_bias, initial_state)
+    options = ScanOptions(order, delta_softplus, reverse)
+    run, given = _prepared(call, backend, given, z, options)
+    y, _, states = run.scan(given, z, options, token_indices(call, tokens, u.shape[2]))
     return ScanResult(y, states)
 
 
@@ -202,39 +211,22 @@ def selective_scan_with_norms(
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
     """
-    run, arguments = _prepared(
-        "selective_scan_with_norms", backend, u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, reverse, order,
-    )  # fmt: skip
-    return ScanNorms(*run.scan_norms(*arguments))
+    given = ScanInputs(u, delta, A, B, C, D, delta_bias, initial_state)
+    options = ScanOptions(order, delta_softplus, reverse)
+    run, given = _prepared("selective_scan_with_norms", backend, given, z, options)
+    return ScanNorms(*run.scan_norms(given, z, options))
 
 
 def _prepared(
-    call: str,
-    backend: str,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-    order: Tensor | None,
-) -> tuple[Any, tuple[Any, ...]]:
-    """Check, give B and C their group axis: the backend's module, and the arguments it takes."""
-    tensors = check_scan(call, u, delta, A, B, C, D, z, delta_bias, initial_state)
-    check_order(call, u.shape[2], reverse, order)
-    run = BACKENDS[choose_backend(call, backend, tensors)]
-    B, C = grouped(B), grouped(C)
-    return run, (
-        u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse, order,
-    )  # fmt: skip
+    call: str, backend: str, given: ScanInputs, z: Tensor | None, options: ScanOptions
+) -> tuple[Any, ScanInputs]:
+    """Check the arguments: the backend that runs, and `given` as it takes it."""
+    tensors = check_scan(call, given, z)
+    check_order(call, given.u.shape[2], options.reverse, options.order)
+    return BACKENDS[choose_backend(call, backend, tensors)], grouped(given)
 
 
-def grouped(x: Tensor) -> Tensor:
-    """B or C with its group axis: (batch, groups, d_state, seqlen)."""
-    return x if x.dim() == 4 else x.unsqueeze(1)
+def grouped(given: ScanInputs) -> ScanInputs:
+    """`given`, B and C with their group axis: (batch, groups, d_state, seqlen)."""
+    B, C = (x if x.dim() == 4 else x.unsqueeze(1) for x in (given.B, given.C))
+    return given._replace(B=B, C=C)

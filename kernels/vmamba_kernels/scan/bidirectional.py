@@ -1,5 +1,7 @@
 """Both directions of a Mamba mixer: two scans, one gate, one sum."""
 
+from typing import Any
+
 from torch import Tensor
 
 from vmamba_kernels.backends import choose_backend
@@ -13,7 +15,7 @@ from vmamba_kernels.checks import (
 )
 from vmamba_kernels.scan import BACKENDS, grouped
 from vmamba_kernels.scan.naive import at_least_float32
-from vmamba_kernels.scan.types import BidirectionalResult, ScanInputs, ScanResult
+from vmamba_kernels.types import BidirectionalResult, ScanInputs, ScanOptions, ScanResult
 
 TOKENS = ("batch", "d_inner", "seqlen")
 
@@ -52,9 +54,9 @@ def bidirectional_selective_scan(
         Zhu et al. 2024 (Vim), arXiv:2401.09417, algorithm 1; backward orders: Park et al. 2024,
         arXiv:2407.08476, section 4.4.
     """
-    call = "bidirectional_selective_scan"
-    chosen, forward, backward = _prepared(call, forward, backward, z, order, backend)
-    return BACKENDS[chosen].bidirectional(forward, backward, z, delta_softplus, order)
+    call, options = "bidirectional_selective_scan", _options(order, delta_softplus)
+    run, forward, backward = _prepared(call, forward, backward, z, options, backend)
+    return run.bidirectional(forward, backward, z, options)
 
 
 def bidirectional_selective_scan_with_states(
@@ -82,17 +84,13 @@ def bidirectional_selective_scan_with_states(
     Raises:
         ValueError: an argument does not fit; the message names it and says what would.
     """
-    call = "bidirectional_selective_scan_with_states"
-    chosen, forward, backward = _prepared(call, forward, backward, z, order, backend)
-    run, kept = BACKENDS[chosen], token_indices(call, tokens, forward.u.shape[2])
+    call, options = "bidirectional_selective_scan_with_states", _options(order, delta_softplus)
+    run, forward, backward = _prepared(call, forward, backward, z, options, backend)
+    kept = token_indices(call, tokens, forward.u.shape[2])
     dtype, results = forward.u.dtype, []
-    for (u, delta, A, B, C, D, bias, state), how in (
-        (forward, (False, None)),
-        (backward, (order is None, order)),
-    ):  # y in float32, as the sum is: rounding comes last
-        y, _, states = run.scan(
-            at_least_float32(u), delta, A, B, C, D, None, bias, state, delta_softplus, *how, kept
-        )
+    for given, how in zip((forward, backward), options.directions(), strict=True):
+        exact = given._replace(u=at_least_float32(given.u))  # y in float32: rounding comes last
+        y, _, states = run.scan(exact, None, how, kept)
         results.append((y, states))
     (y, states), (y_backward, states_backward) = results
     return BidirectionalResult(
@@ -154,10 +152,10 @@ def _prepared(
     forward: ScanInputs,
     backward: ScanInputs,
     z: Tensor | None,
-    order: Tensor | None,
+    options: ScanOptions,
     backend: str,
-) -> tuple[str, ScanInputs, ScanInputs]:
-    """Check both directions and give B and C their group axis."""
+) -> tuple[Any, ScanInputs, ScanInputs]:
+    """Check both directions: the backend that runs, and the directions as it takes them."""
     tensors = []
     for name, given in (("forward", forward), ("backward", backward)):
         if not isinstance(given, ScanInputs):
@@ -165,11 +163,14 @@ def _prepared(
                 f"{call}: {name} must be ScanInputs(u, delta, A, B, C, D, delta_bias, "
                 f"initial_state), got {type(given).__name__}."
             )
-        u, delta, A, B, C, D, bias, state = given
-        tensors += check_scan(f"{call}, {name}", u, delta, A, B, C, D, z, bias, state)
+        tensors += check_scan(f"{call}, {name}", given, z)
     same: Arguments = {"forward.u": (forward.u, TOKENS), "backward.u": (backward.u, TOKENS)}
     check_arguments(call, same)
-    check_order(call, forward.u.shape[2], False, order)
-    chosen = choose_backend(call, backend, tensors)
-    forward, backward = (x._replace(B=grouped(x.B), C=grouped(x.C)) for x in (forward, backward))
-    return chosen, forward, backward
+    check_order(call, forward.u.shape[2], options.reverse, options.order)
+    run = BACKENDS[choose_backend(call, backend, tensors)]
+    return run, grouped(forward), grouped(backward)
+
+
+def _options(order: Tensor | None, delta_softplus: bool) -> ScanOptions:
+    """The options of the backward scan."""
+    return ScanOptions(order, delta_softplus, reverse=order is None)

@@ -1,358 +1,169 @@
-"""How the kernels of `gpu_kernels` are launched: sizes, the memory they write, who runs what."""
+"""The scan on a GPU: what `operators` asks of a backend, by Triton kernels.
 
-import functools
-import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+In memory everything is token-major, (batch, seqlen, d_inner), and states are (batch, rows, d_state,
+d_inner); the results are views of it in the public axis order.
+"""
 
-import numpy as np
+from typing import Any
+
 import torch
-import triton
 from torch import Tensor
 
+from vmamba_kernels.checks import check_permutation
+from vmamba_kernels.operators import Results, token_major_like
+from vmamba_kernels.scan import gpu_forward
+from vmamba_kernels.scan.gpu_forward import COMPILATION, Kept, contiguous, on_device, tokens_of
+from vmamba_kernels.scan.gpu_gradient import gradient
 from vmamba_kernels.scan.gpu_kernels import (
     CHUNK,
-    TILE,
-    Direction,
-    Output,
-    Selection,
-    Tokens,
     gated_sum_gradient_kernel,
     gated_sum_kernel,
-    scan_kernel,
-    selection_kernel,
     step_size_kernel,
-    summary_kernel,
 )
+from vmamba_kernels.types import ScanInputs, ScanOptions
 
-LANES = 32  # threads in a warp; one warp is one program, each thread has one channel
-STATES = 16  # states in registers; more of them take turns
-MOST_SPLITS = 32  # pieces of a sequence that run at once
-FULL_GPU = 1056 * LANES  # channels that keep a large GPU busy: two warps for each of 528 schedulers
-
-# Said explicitly, since Triton 3.10 changes its default; exp2 is cheaper with it. Kernels write fma
-# out where a product is added to something: no two variants of a kernel are contracted differently.
-COMPILATION = {"enable_fp_fusion": True}
-
-
-class Scan(NamedTuple):
-    """The tensors of one direction, as the caller gave them."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    bias: Tensor | None
-    initial: Tensor | None
-    reverse: bool
-    order: Tensor | None
-
-
-class Sizes:
-    """How one or two scans are cut into programs."""
-
-    def __init__(self, u: Tensor, A: Tensor, *selections: Tensor) -> None:
-        self.batch, self.d_inner, self.seqlen = u.shape
-        self.d_state = A.shape[1]
-        self.rounds = -(-self.d_state // STATES)
-        self.width = -(-self.d_state // self.rounds)  # states in registers at a time
-        self.padded = self.rounds * self.width
-        self.groups = math.lcm(*(x.shape[1] for x in selections))
-        self.group_size = self.d_inner // self.groups
-        self.blocks = -(-self.group_size // LANES)  # programs for a group
-        self.chunks = -(-self.seqlen // CHUNK.value)
-        self.steps = self.chunks * CHUNK.value
-        self.tiles = -(-self.seqlen // TILE.value)
-        self.split = tiles_in_split(self.batch * self.d_inner, self.seqlen)
-        self.splits = -(-self.tiles // self.split)
-
-    @classmethod
-    def of(cls, scans: Sequence[Scan]) -> "Sizes":
-        return cls(scans[0].u, scans[0].A, *(x for scan in scans for x in (scan.B, scan.C)))
-
-    @property
-    def programs(self) -> int:
-        return self.batch * self.groups * self.blocks
-
-    def numbers(self) -> tuple[int, ...]:
-        """The sizes that all scan kernels are told."""
-        return self.batch, self.seqlen, self.d_inner, self.groups, self.split
-
-    def constants(self, softplus: bool) -> dict[str, Any]:
-        """The arguments that all scan kernels are compiled for, and how."""
-        return COMPILATION | {
-            "D_STATE": self.d_state,
-            "WIDTH": self.width,
-            "ROUNDS": self.rounds,
-            "BLOCK": LANES,
-            "RAGGED": self.group_size % LANES != 0,
-            "SOFTPLUS": softplus,
-            "num_warps": 1,
-        }
-
-    def steps_of(self, reverse: bool) -> tuple[int, int]:
-        """`first` and `sign` of a direction without an order."""
-        return (self.steps - 1, -1) if reverse else (0, 1)
-
-
-def tiles_in_split(channels: int, seqlen: int) -> int:
-    """How long the pieces are that run at once: the whole sequence where channels fill the GPU.
-
-    Not timed: two warps for each scheduler of an H200, pieces of at least CHUNK tokens, and no more
-    than MOST_SPLITS of them, since every program walks over the summaries of all earlier ones.
-    """
-    wanted = -(-FULL_GPU // max(channels, 1))
-    splits = min(wanted, -(-seqlen // CHUNK.value), MOST_SPLITS)
-    return -(-seqlen // (splits * TILE.value))
-
-
-def token_major(x: Tensor) -> Tensor:
-    """x (batch, channels, seqlen) itself if its stride along the channels is 1, else a copy.
-
-    Inside a tile the kernels count in 32 bits, so tokens must not lie too far apart.
-    """
-    in_place = x.stride(1) == 1 and x.stride(2) < 2**31 // TILE.value
-    return x if in_place else empty_tokens(x, x.dtype).copy_(x)
-
-
-def empty_tokens(like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """New token-major memory shaped (batch, channels, seqlen)."""
-    batch, channels, seqlen = like.shape
-    strides = seqlen * channels, 1, channels
-    return like.new_empty_strided((batch, channels, seqlen), strides, dtype=dtype)
-
-
-def on_device(x: Tensor) -> AbstractContextManager[Any]:
-    """Launch on the device of x; the interpreter needs nothing."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
-
-
-def rows_in_scan_order(
-    sizes: Sizes, selections: Sequence[tuple[Tensor, bool, Tensor | None]], run: int = 0
-) -> list[Tensor]:
-    """Launch `selection_kernel`: (B or C, its `reverse`, its `order`), with `run` steps together.
-
-    Returns:
-        For each of them (batch, groups, steps / run, padded states, run) float32. Without `run`
-        all steps are together: (batch, groups, padded states, steps).
-    """
-    found, arguments = [], []
-    for x, reverse, order in selections:
-        first, sign = sizes.steps_of(reverse)
-        shape = (sizes.steps // run, sizes.padded, run) if run else (sizes.padded, sizes.steps)
-        rows = x.new_empty(*x.shape[:2], *shape, dtype=torch.float32)
-        found.append(rows)
-        strides = x.stride(0), x.stride(1), x.stride(2), x.stride(3)
-        arguments.append(Selection(x, *strides, rows, x.shape[1], order, first, sign))
-    tokens = 64
-    groups = max(x.shape[1] for x in found)
-    grid = sizes.batch * groups * -(-sizes.steps // tokens), len(found)
-    if sizes.batch:
-        selection_kernel[grid](
-            tuple(arguments), sizes.batch, sizes.seqlen, sizes.steps, run or sizes.steps,
-            D_STATE=sizes.d_state, PADDED=sizes.padded,
-            STATES=triton.next_power_of_2(sizes.padded), TOKENS=tokens, **COMPILATION,
-        )  # fmt: skip
-    return found
-
-
-class Kept:
-    """Which row of memory keeps the state of which token.
-
-    Row k belongs to token tokens[k]; of the rows of a token that is named again, only the last.
-    """
-
-    def __init__(self, tokens: Tensor, seqlen: int) -> None:
-        named = tokens.cpu().numpy()
-        self.rows = len(named)
-        self._row = np.full(seqlen, -1, np.int32)
-        self._row[named] = np.arange(self.rows)
-        self._owner = self._row[named]  # k, unless the token is named again
-        self._again = [k for k in range(self.rows) if self._owner[k] != k]
-
-    def slots(self, device: torch.device) -> Tensor:
-        """int32 (seqlen,): the row that keeps a token's state, or -1."""
-        return torch.from_numpy(self._row).to(device)
-
-    def where(self, reverse: bool, order: Tensor | None, device: torch.device) -> dict[str, Any]:
-        """What `scan` is told about it."""
-        seqlen = len(self._row)
-        steps = -(-seqlen // CHUNK.value) * CHUNK.value
-        tile_rows = np.full(steps // TILE.value, -1, np.int32)
-        tokens = np.flatnonzero(self._row >= 0)
-        step = steps - 1 - tokens if reverse else tokens
-        last = step % TILE.value == TILE.value - 1
-        if not reverse:
-            last |= tokens == seqlen - 1  # what comes behind it changes nothing
-        if order is None and last.all():
-            tile_rows[step // TILE.value] = self._row[tokens]
-            return {"tile_slots": torch.from_numpy(tile_rows).to(device), "rows": self.rows}
-        return {"slots": self.slots(device), "rows": self.rows}
-
-    def columns(self, states: Tensor) -> Tensor:
-        """The states that were asked for, (batch, rows, ...), from the rows that were written."""
-        if not self._again:
-            return states
-        return states.index_select(1, torch.from_numpy(self._owner).to(states.device))
-
-    def sums(self, grads: Tensor) -> Tensor:
-        """The gradient of each token's state, in its row; in fixed order."""
-        if not self._again:
-            return grads
-        grads = grads.clone()
-        for k in self._again:
-            grads[:, self._owner[k]] += grads[:, k]
-        return grads
-
-
-class Results(NamedTuple):
-    """What `scan` gives; lists have one entry a direction, None is what was not asked for."""
-
-    y: Tensor
-    last: list[Tensor]  # (batch, d_state, d_inner)
-    starts: list[Tensor | None]
-    total: Tensor | None
-    states: Tensor | None
-    squares: Tensor | None
-    partial: Tensor | None
-    readout: Tensor | None
+KEEPS_TOTAL = True  # the gradient of both directions starts from their sum
 
 
 def scan(
-    scans: Sequence[Scan],
-    z: Tensor | None,
-    softplus: bool,
-    *,
-    slots: Tensor | None = None,
-    tile_slots: Tensor | None = None,
-    rows: int = 0,
-    starts: bool = False,
-    total: bool = False,
-    norms: bool = False,
+    given: ScanInputs, z: Tensor | None, options: ScanOptions, tokens: Tensor | None, keep: bool
 ) -> Results:
-    """Launch one scan, or the gated sum of two.
-
-    Args:
-        slots: int32 (seqlen,), the row that keeps a token's state, or -1.
-        tile_slots: int32 (tiles,), the row that keeps the state after each tile in scan order, or
-            -1: given instead of `slots`, since it costs nothing where nothing is kept.
-        rows: How many rows there are.
-        starts: Keep the states before each chunk, for the gradient.
-        total: Keep the sum before the gate, for the gradient.
-        norms: Make the sums that norms need.
-    """
-    u = scans[0].u
-    sizes = Sizes.of(scans)
-    batch, seqlen, d_inner, d_state = sizes.batch, sizes.seqlen, sizes.d_inner, sizes.d_state
-    float32 = functools.partial(u.new_empty, dtype=torch.float32)
-    tokens, y = (batch, seqlen, d_inner), empty_tokens(u, u.dtype)
-    sums = None
-    if total or len(scans) > 1:  # the first direction leaves its y for the second one
-        reuse = u.dtype == torch.float32 and not total
-        sums = y if reuse else float32(tokens)
-    keep = slots is not None or tile_slots is not None
-    states = float32(batch, rows, d_state, d_inner) if keep else None
-    squares = partial = readout = None
-    if norms:
-        squares, readout = float32(tokens), float32(tokens)
-        partial = float32(sizes.groups * sizes.blocks, batch, d_state, seqlen)
-    z = None if z is None else token_major(z)
-    strides_z = (0, 0) if z is None else (z.stride(0), z.stride(2))
-    out = Output(y, z, *strides_z, sums, slots, tile_slots, states, squares, partial, readout)
-
-    # An order mixes the splits: the second direction must wait for the first one.
-    mixed = sizes.splits > 1 and any(scan.order is not None for scan in scans)
-    together = not mixed and len({scan.A.shape[1] for scan in scans}) == 1
-    launches = [scans] if together else [[scan] for scan in scans]
-    directions: list[Direction] = []
-    with on_device(u):
-        for i, launch in enumerate(launches):
-            sizes = Sizes.of(launch)
-            prepared = _directions(sizes, launch, softplus, starts)
-            directions += prepared
-            if sizes.programs:
-                scan_kernel[sizes.programs, sizes.splits](
-                    prepared, out, *sizes.numbers(), rows,
-                    FIRST=i == 0, LAST=i == len(launches) - 1, KEEP_TOTAL=total,
-                    **sizes.constants(softplus),
-                )  # fmt: skip
-    last, chunks = [d.last for d in directions], [d.starts for d in directions]
-    return Results(y, last, chunks, sums, states, squares, partial, readout)
+    """See `operators.Launch`."""
+    options = _checked(options, given.u)
+    kept = None if tokens is None else Kept(tokens, given.u.shape[2])
+    where = {} if kept is None else kept.where(options, given.u.device)
+    found = gpu_forward.scan([(given, options)], z, **where, starts=keep)
+    states = None
+    if kept is not None and found.states is not None:
+        states = kept.columns(found.states).permute(0, 3, 2, 1)
+    return found.y, found.last[0].transpose(1, 2), states, *found.starts
 
 
-def _directions(
-    sizes: Sizes, scans: Sequence[Scan], softplus: bool, starts: bool
-) -> tuple[Direction, ...]:
-    """Make what the scan kernel reads besides the caller's tensors, and the memory it writes."""
-    batch, d_state, d_inner, splits = sizes.batch, sizes.d_state, sizes.d_inner, sizes.splits
-    float32 = functools.partial(scans[0].u.new_empty, dtype=torch.float32)
-    selections = [(x, scan.reverse, scan.order) for scan in scans for x in (scan.B, scan.C)]
-    rows = rows_in_scan_order(sizes, selections, TILE.value)
-    directions = []
-    for scan, B, C in zip(scans, rows[::2], rows[1::2], strict=True):
-        u, delta, A, initial = token_major(scan.u), token_major(scan.delta), scan.A, scan.initial
-        if sizes.rounds > 1:  # read again at every tile
-            A = A.t().contiguous().t()
-        if initial is not None:
-            initial = initial.contiguous()
-        first, sign = sizes.steps_of(scan.reverse)
-        states = batch, splits, d_state, d_inner
-        directions.append(
-            Direction(
-                u, u.stride(0), u.stride(2), delta, delta.stride(0), delta.stride(2),
-                A, A.stride(0), A.stride(1), B, scan.B.shape[1], C, scan.C.shape[1],
-                None if scan.D is None else scan.D.contiguous(),
-                None if scan.bias is None else scan.bias.contiguous(),
-                initial,
-                None if scan.order is None else scan.order.contiguous(),
-                first,
-                sign,
-                ends=float32(states) if splits > 1 else None,
-                sums=float32(batch, splits, d_inner) if splits > 1 else None,
-                carry=float32(states) if sizes.rounds > 1 else None,
-                last=float32(batch, d_state, d_inner),
-                starts=float32(batch, sizes.chunks, d_state, d_inner) if starts else None,
-            )
-        )  # fmt: skip
-    if splits > 1 and sizes.programs:
-        summary_kernel[sizes.programs * sizes.rounds, splits - 1, len(scans)](
-            tuple(directions), *sizes.numbers(), **sizes.constants(softplus)
-        )
-    return tuple(directions)
+def scan_norms(given: ScanInputs, z: Tensor | None, options: ScanOptions, keep: bool) -> Results:
+    """See `operators.Launch`."""
+    one = given, _checked(options, given.u)
+    found = gpu_forward.scan([one], z, starts=keep, norms=True)
+    squares, partial, readout = found.sums
+    return (
+        found.y, squares.sqrt_().transpose(1, 2), partial.sum(0).sqrt_(), readout.transpose(1, 2),
+        *found.starts,
+    )  # fmt: skip
 
 
-def step_size(delta: Tensor, bias: Tensor | None, grad: Tensor | None = None) -> Tensor:
-    """Launch `step_size_kernel`."""
-    out, bias = empty_tokens(delta), None if bias is None else bias.contiguous()
-    _elementwise(step_size_kernel, delta, _tokens(delta), bias, _tokens(out), _tokens(grad))
+def scan_gradient(
+    given: ScanInputs,
+    z: Tensor | None,
+    options: ScanOptions,
+    tokens: Tensor | None,
+    starts: Tensor,
+    grad_y: Tensor | None,
+    grad_last_state: Tensor | None,
+    grad_states: Tensor | None,
+) -> Results:
+    """See `operators.Launch`."""
+    slots = None
+    if grad_states is not None and tokens is not None and len(tokens):
+        kept = Kept(tokens, given.u.shape[2])
+        grad_states = kept.sums(grad_states.permute(0, 3, 2, 1))
+        slots = kept.slots(given.u.device)
+    return gradient(
+        given, z, _moved(options, given.u), starts, grad_y, grad_last_state,
+        None if slots is None else grad_states, slots,
+    )  # fmt: skip
+
+
+def bidirectional(
+    forward: ScanInputs, backward: ScanInputs, z: Tensor | None, options: ScanOptions, keep: bool
+) -> Results:
+    """See `operators.Launch`."""
+    how = _checked(options, forward.u).directions()
+    scans = list(zip((forward, backward), how, strict=True))
+    found = gpu_forward.scan(scans, z, starts=keep, total=keep)
+    total = found.total.transpose(1, 2) if keep and found.total is not None else None
+    return found.y, total, *found.starts
+
+
+def bidirectional_gradient(
+    forward: ScanInputs,
+    backward: ScanInputs,
+    z: Tensor | None,
+    options: ScanOptions,
+    total: Tensor,
+    starts: Tensor,
+    starts_backward: Tensor,
+    grad_y: Tensor,
+) -> Results:
+    """See `operators.Launch`."""
+    grad_z = None
+    if z is not None:
+        grad_y, grad_z = gated_sum_gradient(grad_y, total, None, z)
+        grad_z = grad_z.to(z.dtype)
+    grads: list[Tensor | None] = []
+    how = _moved(options, forward.u).directions()
+    for given, one, states in zip((forward, backward), how, (starts, starts_backward), strict=True):
+        grads += gradient(given, None, one, states, grad_y, None, None, None)[:-1]
+    return *grads, grad_z
+
+
+def step_size(delta: Tensor, delta_bias: Tensor | None, grad: Tensor | None = None) -> Tensor:
+    """See `operators.Launch`; with `grad`, the slope times grad instead."""
+    out, bias = token_major_like(delta, torch.float32), contiguous(delta_bias)
+    tensors = (tokens_of(x) for x in (out, grad))
+    _elementwise(step_size_kernel, delta, tokens_of(delta), bias, *tensors)
     return out
 
 
+def step_size_gradient(grad: Tensor, delta: Tensor, delta_bias: Tensor | None) -> Results:
+    """See `operators.Launch`."""
+    grad_delta = step_size(delta, delta_bias, grad)
+    return grad_delta, None if delta_bias is None else grad_delta.sum((0, 2))
+
+
 def gated_sum(y: Tensor, y_backward: Tensor | None, z: Tensor) -> Tensor:
-    """Launch `gated_sum_kernel`."""
-    out = empty_tokens(y)
-    _elementwise(gated_sum_kernel, y, *(_tokens(x) for x in (y, y_backward, z)), _tokens(out))
+    """See `operators.Launch`."""
+    out = token_major_like(y, torch.float32)
+    _elementwise(gated_sum_kernel, y, *(tokens_of(x) for x in (y, y_backward, z, out)))
     return out
 
 
 def gated_sum_gradient(
     grad: Tensor, y: Tensor, y_backward: Tensor | None, z: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Launch `gated_sum_gradient_kernel`: float32 gradients of the sum and of z."""
-    grad_y, grad_z = empty_tokens(y), empty_tokens(y)
+    """See `operators.Launch`."""
+    grad_y, grad_z = (token_major_like(y, torch.float32) for _ in range(2))
     tensors = grad, y, y_backward, z, grad_y, grad_z
-    _elementwise(gated_sum_gradient_kernel, y, *(_tokens(x) for x in tensors))
+    _elementwise(gated_sum_gradient_kernel, y, *(tokens_of(x) for x in tensors))
     return grad_y, grad_z
 
 
-def _tokens(x: Tensor | None) -> Tokens | None:
-    if x is None:
-        return None
-    x = token_major(x)
-    return Tokens(x, x.stride(0), x.stride(2))
+def empty_starts(given: ScanInputs) -> Tensor:
+    """Memory for the states before each chunk of steps."""
+    batch, d_inner, seqlen = given.u.shape
+    chunks, d_state = -(-seqlen // CHUNK.value), given.A.shape[1]
+    return given.u.new_empty(batch, chunks, d_state, d_inner, dtype=torch.float32)
+
+
+def gradient_shapes(given: ScanInputs) -> Results:
+    """The gradients of `given` without their numbers."""
+    u, delta, *rest = given
+    others = [None if x is None else x.new_empty(x.shape) for x in rest]
+    return token_major_like(u), token_major_like(delta), *others
+
+
+def _moved(options: ScanOptions, u: Tensor) -> ScanOptions:
+    """The options with their order beside u, contiguous as the kernels read it."""
+    order = options.order
+    return options._replace(order=None if order is None else order.to(u.device).contiguous())
+
+
+def _checked(options: ScanOptions, u: Tensor) -> ScanOptions:
+    """Likewise, the order checked. One on a GPU is not: that would wait for the GPU.
+
+    A kernel given no permutation leaves tokens out; it touches no foreign memory.
+    """
+    if options.order is not None and not options.order.is_cuda:
+        check_permutation("selective_scan", options.order)
+    return _moved(options, u)
 
 
 def _elementwise(kernel: Any, like: Tensor, *arguments: Any) -> None:

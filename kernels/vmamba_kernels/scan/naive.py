@@ -9,39 +9,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmamba_kernels.checks import check_permutation
-from vmamba_kernels.scan.types import ScanInputs
+from vmamba_kernels.types import ScanInputs, ScanOptions
 
 
 def scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-    order: Tensor | None,
-    tokens: Tensor | None,
+    given: ScanInputs, z: Tensor | None, options: ScanOptions, tokens: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the scan; the arguments are `selective_scan`'s, checked, B and C with a group axis.
 
     Args:
-        tokens: Natural indices of the tokens whose states are kept, int64 (count,); None: none.
+        tokens: Natural indices of the tokens whose states are stored, int64 (count,); None: none.
+
     Returns:
         y (batch, d_inner, seqlen), last_state (batch, d_inner, d_state) and states
         (batch, d_inner, d_state, count), which is empty (0,) where `tokens` is None.
     """
-    given = (u, delta, A, B, C, D, z, delta_bias, initial_state)
-    doubles = any(x is not None and x.dtype == torch.float64 for x in given)
+    u, delta, A, B, C, D, delta_bias, initial_state = given
+    doubles = any(x is not None and x.dtype == torch.float64 for x in (*given, z))
     work = torch.float64 if doubles else torch.float32
     dtype, (batch, d_inner, seqlen) = u.dtype, u.shape
-    u, A, B, C = (x.to(work) for x in (u, A, B, C))
-    delta = delta.to(work)
-    if delta_softplus:
+    u, delta, A, B, C = (x.to(work) for x in (u, delta, A, B, C))
+    if options.delta_softplus:
         delta = step_size(delta, delta_bias)
     elif delta_bias is not None:
         delta = delta + delta_bias.to(work)[:, None]
@@ -51,7 +39,7 @@ def scan(
     each = list(zip(*(x.unbind(-1) for x in (u, delta, B, C)), strict=True))
     wanted = set([] if tokens is None else tokens.tolist())
     ys, states = [h] * seqlen, {}
-    for t in _steps(seqlen, reverse, order):
+    for t in _steps(seqlen, options):
         u_t, delta_t, B_t, C_t = each[t]
         A_bar = torch.exp(delta_t[..., None] * A)
         h = A_bar * h + (delta_t * u_t)[..., None] * _per_channel(B_t, d_inner)
@@ -73,18 +61,7 @@ def scan(
 
 
 def scan_norms(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    initial_state: Tensor | None,
-    delta_softplus: bool,
-    reverse: bool,
-    order: Tensor | None,
+    given: ScanInputs, z: Tensor | None, options: ScanOptions
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run the scan and reduce its states.
 
@@ -92,34 +69,26 @@ def scan_norms(
         y, over_states and readout (batch, d_inner, seqlen), over_channels (batch, d_state, seqlen);
         the last three in the states' type, without a gradient.
     """
-    y, _, states = scan(
-        u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, reverse, order,
-        torch.arange(u.shape[2]),
-    )  # fmt: skip
+    y, _, states = scan(given, z, options, torch.arange(given.u.shape[2]))
     states = states.detach()
-    per_channel = _per_channel(C.detach().to(states.dtype), u.shape[1])
+    per_channel = _per_channel(given.C.detach().to(states.dtype), given.u.shape[1])
     readout = (per_channel * states).sum(2)
     return y, states.square().sum(2).sqrt(), states.square().sum(1).sqrt(), readout
 
 
 def bidirectional(
-    forward: ScanInputs,
-    backward: ScanInputs,
-    z: Tensor | None,
-    delta_softplus: bool,
-    order: Tensor | None,
+    forward: ScanInputs, backward: ScanInputs, z: Tensor | None, options: ScanOptions
 ) -> Tensor:
-    """Run both directions and gate their sum: y (batch, d_inner, seqlen)."""
-    y, y_b = (
-        scan(at_least_float32(u), delta, A, B, C, D, None, bias, state, delta_softplus, *how, None)[
-            0
-        ]
-        for (u, delta, A, B, C, D, bias, state), how in (
-            (forward, (False, None)),
-            (backward, (order is None, order)),
-        )
+    """Run both directions and gate their sum: y (batch, d_inner, seqlen).
+
+    Args:
+        options: Those of the backward scan.
+    """
+    y, y_backward = (
+        scan(given._replace(u=at_least_float32(given.u)), None, how, None)[0]
+        for given, how in zip((forward, backward), options.directions(), strict=True)
     )
-    return gated_sum(y, y_b, z).to(forward.u.dtype)
+    return gated_sum(y, y_backward, z).to(forward.u.dtype)
 
 
 def step_size(delta: Tensor, delta_bias: Tensor | None) -> Tensor:
@@ -143,12 +112,12 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _steps(seqlen: int, reverse: bool, order: Tensor | None) -> list[int]:
+def _steps(seqlen: int, options: ScanOptions) -> list[int]:
     """The natural index of the token read at each step."""
-    if order is not None:
-        check_permutation("selective_scan", order)
-        return order.tolist()
-    return list(range(seqlen))[:: -1 if reverse else 1]
+    if options.order is not None:
+        check_permutation("selective_scan", options.order)
+        return options.order.tolist()
+    return list(range(seqlen))[:: -1 if options.reverse else 1]
 
 
 def _per_channel(x: Tensor, d_inner: int) -> Tensor:

@@ -11,7 +11,7 @@ from vmamba_kernels.checks import (
     token_indices,
 )
 from vmamba_kernels.scan import selective_scan_with_states
-from vmamba_kernels.scan.types import ScanResult
+from vmamba_kernels.types import ScanInputs, ScanResult
 
 
 def scan_window(
@@ -59,7 +59,7 @@ def scan_window(
         ValueError: an argument does not fit; the message names it and says what would.
     """
     call = "scan_window"
-    check_scan(call, u, delta, A, B, C, D, z, delta_bias, initial_state)
+    check_scan(call, ScanInputs(u, delta, A, B, C, D, delta_bias, initial_state), z)
     d_inner, seqlen = u.shape[1:]
     check_order(call, seqlen, reverse, order)
     kept = token_indices(call, tokens, seqlen)

@@ -1,7 +1,6 @@
 """Tests of vmamba_kernels.jit.native: compiling, threads, forks."""
 
 import platform
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +11,7 @@ from vmamba_kernels import selective_scan
 from vmamba_kernels.jit import native
 
 
-def test_a_forked_data_loader_worker_does_not_hang_and_agrees():
+def test_a_forked_data_loader_worker_does_not_hang_and_agrees(run_python):
     if sys.platform == "win32":
         pytest.skip("Windows has no fork")
     code = """
@@ -37,10 +36,7 @@ with threads._threads()._shutdown_lock:  # as if another thread were handing wor
 assert torch.equal(here, there)
 print("same")
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert result.stdout.strip() == "same", result.stderr
+    assert run_python(code).strip() == "same"
 
 
 def test_many_threads_asking_for_one_kernel_compile_it_once(monkeypatch):
@@ -74,7 +70,7 @@ def test_the_kernels_need_no_newer_processor(
         assert relative_error(found, reference) < tolerance["scan gradient"]
 
 
-def test_another_default_type_leaves_the_scratch_memory_as_large_as_it_must_be():
+def test_another_default_type_leaves_the_scratch_memory_as_large_as_it_must_be(run_python):
     code = """
 import torch
 from vmamba_kernels import selective_scan
@@ -90,10 +86,10 @@ torch.set_default_dtype(torch.bfloat16)
 assert all(torch.equal(gradient(), expected) for _ in range(5))
 print("same")
 """  # in a process of its own: half the memory is a crash
-    assert _printed_by(code) == "same"
+    assert run_python(code).strip() == "same"
 
 
-def test_a_scan_still_runs_while_python_is_ending():
+def test_a_scan_still_runs_while_python_is_ending(run_python):
     code = """
 import atexit
 import torch
@@ -105,13 +101,6 @@ scan = lambda: selective_scan(x, x, -torch.ones(200, 4), x[:, :4], x[:, :4], del
 y = scan()
 atexit.register(lambda: print("same" if torch.equal(scan(), y) else "different"))
 """
-    assert _printed_by(code) == "same"
+    assert run_python(code).strip() == "same"
     on_the_pool = "from vmamba_kernels.jit import threads; threads._openmp = lambda: None"
-    assert _printed_by(on_the_pool + code) == "same"
-
-
-def _printed_by(code):
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
-    )
-    return result.stdout.strip() or result.stderr
+    assert run_python(on_the_pool + code).strip() == "same"

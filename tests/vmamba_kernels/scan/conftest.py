@@ -1,27 +1,12 @@
-"""Where the tests of the GPU kernels run, and on what."""
+"""The inputs of scans, on the device of the backend, and how their results are compared."""
 
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
-import torch
 
-from tests.vmamba_kernels.interpreter import fast_interpreter
-from tests.vmamba_kernels.scan.gpu_runs import to
+from tests.vmamba_kernels.scan.runs import kind_of, to
 
-
-@pytest.fixture(scope="module")
-def triton_runs(require):
-    """Triton is there, and its interpreter, where there is no GPU, is quick."""
-    if find_spec("triton") is None:
-        require("triton", "triton is not installed")
-    with fast_interpreter():
-        yield
-
-
-@pytest.fixture(scope="module")
-def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+SMALL = {"batch": 1, "d_inner": 33, "seqlen": 17, "d_state": 2}
 
 
 @pytest.fixture
@@ -36,12 +21,22 @@ def inputs_for(scan_inputs, device):
 
 
 @pytest.fixture
+def small_inputs_for(inputs_for, backend):
+    """Return a function: the same, for the GPU so small that Triton's interpreter is quick."""
+
+    def make(**shape):
+        return inputs_for(**((SMALL if backend == "gpu" else {}) | shape))
+
+    return make
+
+
+@pytest.fixture
 def cut_scan(monkeypatch):
     """Return a function: let every scan be cut into splits of so many tiles of 16 tokens."""
-    gpu_launch = import_module("vmamba_kernels.scan.gpu_launch")
+    gpu_forward = import_module("vmamba_kernels.scan.gpu_forward")
 
     def into(tiles: int) -> None:
-        monkeypatch.setattr(gpu_launch, "tiles_in_split", lambda channels, seqlen: tiles)
+        monkeypatch.setattr(gpu_forward, "tiles_in_split", lambda channels, seqlen: tiles)
 
     return into
 
@@ -49,12 +44,11 @@ def cut_scan(monkeypatch):
 @pytest.fixture
 def agree(relative_error, tolerance):
     """Return a function: hold every named result to naive's, by the table of tolerances."""
-    kinds = {"y": "scan y", "last_state": "scan states", "states": "scan states"}
 
     def check(ours, true, kind=None):
         assert ours.keys() == true.keys()
         for name in true:
             error = relative_error(ours[name].cpu(), true[name].cpu())
-            assert error < tolerance[kind or kinds.get(name, "scan gradient")], (name, error)
+            assert error < tolerance[kind or kind_of(name)], (name, error)
 
     return check

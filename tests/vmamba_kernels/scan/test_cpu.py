@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-import vmamba_kernels.scan.cpu as cpu  # registers the operators
+from tests.vmamba_kernels.scan.runs import TOKENS, compared, results
 from vmamba_kernels import (
     ScanInputs,
     bidirectional_selective_scan,
@@ -15,35 +15,6 @@ from vmamba_kernels import (
     selective_scan_with_states,
     step_size,
 )
-
-OPTIONAL = ("D", "z", "delta_bias", "initial_state")
-TOKENS = ("u", "delta", "B", "C", "z")
-
-
-def results(inputs, backend, *, states, reverse=False, softplus=True, double=False, seed=1):
-    """Every output and every gradient, by name, for random upstream gradients."""
-    leaves = {
-        name: (x.double() if double else x).detach().requires_grad_()
-        for name, x in inputs.items()
-        if x is not None
-    }
-    options = {"delta_softplus": softplus, "reverse": reverse, "backend": backend}
-    if states:
-        outputs = selective_scan_with_states(**leaves, **options)
-    else:
-        outputs = selective_scan(**leaves, **options, return_last_state=True)
-    generator = torch.Generator().manual_seed(seed)
-    loss = sum((x * torch.randn(x.shape, generator=generator).to(x.dtype)).sum() for x in outputs)
-    grads = torch.autograd.grad(loss, list(leaves.values()))
-    named = dict(zip(("y", "states" if states else "last_state"), outputs, strict=True))
-    return named | {f"grad_{n}": g for n, g in zip(leaves, grads, strict=True)}
-
-
-def kind(name):
-    return {"y": "scan y", "states": "scan states", "last_state": "scan states"}.get(
-        name, "scan gradient"
-    )
-
 
 SHAPES = {
     "one token": {"d_inner": 7, "seqlen": 1, "d_state": 5},
@@ -62,15 +33,8 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("states", [False, True], ids=["last state", "all states"])
-def test_values_and_every_gradient_equal_naive(
-    scan_inputs, relative_error, tolerance, shape, reverse, states
-):
-    inputs = scan_inputs(**shape)
-    ours = results(inputs, "cpu", states=states, reverse=reverse)
-    true = results(inputs, "naive", states=states, reverse=reverse, double=True)
-    for name in true:
-        error = relative_error(ours[name], true[name])
-        assert error < tolerance[kind(name)], (name, error)
+def test_values_and_every_gradient_equal_naive(scan_inputs, agree, shape, reverse, states):
+    agree(*compared(scan_inputs(**shape), "cpu", states=states, reverse=reverse))
 
 
 def randomly_strided(x, generator):
@@ -83,49 +47,11 @@ def randomly_strided(x, generator):
 
 
 @pytest.mark.parametrize("seqlen", [1, 2, 15, 16, 17, 63, 1569, 3137])
-def test_it_is_accurate_at_every_length_whatever_the_strides(
-    scan_inputs, relative_error, tolerance, seqlen
-):
+def test_it_is_accurate_at_every_length_whatever_the_strides(scan_inputs, agree, seqlen):
     inputs = scan_inputs(batch=1, d_inner=45, seqlen=seqlen, d_state=5)
     generator = torch.Generator().manual_seed(seqlen)
     inputs = {name: randomly_strided(x, generator) for name, x in inputs.items()}
-    ours = results(inputs, "cpu", states=False)
-    true = results(inputs, "naive", states=False, double=True)
-    for name in true:
-        error = relative_error(ours[name], true[name])
-        assert error < tolerance[kind(name)], (name, error)
-
-
-@pytest.mark.parametrize("without", [OPTIONAL, *((name,) for name in OPTIONAL)])
-@pytest.mark.parametrize("softplus", [True, False])
-def test_each_argument_may_be_left_out(scan_inputs, relative_error, tolerance, without, softplus):
-    inputs = scan_inputs(without=without)
-    if not softplus:
-        inputs["delta"] = inputs["delta"].abs()
-        if inputs["delta_bias"] is not None:
-            inputs["delta_bias"] = inputs["delta_bias"].abs()
-    ours = results(inputs, "cpu", states=False, softplus=softplus)
-    true = results(inputs, "naive", states=False, softplus=softplus, double=True)
-    assert ours.keys() == true.keys()
-    for name in true:
-        error = relative_error(ours[name], true[name])
-        assert error < tolerance[kind(name)], (name, error)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32_and_rounded_once(
-    scan_inputs, relative_error, tolerance, dtype
-):
-    inputs = scan_inputs(dtype=dtype, d_state=16, seqlen=63)
-    ours = results(inputs, "cpu", states=True)
-    true = results(inputs, "naive", states=True, double=True)
-    assert ours["y"].dtype == dtype and ours["states"].dtype == torch.float32
-    for name, x in true.items():
-        half = ours[name].dtype == dtype
-        assert ours[name].dtype == (dtype if name[5:] in TOKENS or name == "y" else torch.float32)
-        # the upstream gradient of y is itself rounded to half precision
-        allowed = tolerance[str(dtype)[6:]] if half or "grad" in name else tolerance[kind(name)]
-        assert relative_error(ours[name], x) < allowed, name
+    agree(*compared(inputs, "cpu"))
 
 
 @pytest.mark.parametrize("given", [TOKENS, ("delta", "C"), ("u", "B", "z")], ids=str)
@@ -232,79 +158,6 @@ def _gradient_of_sum(inputs):
     return y, dict(zip(leaves, grads, strict=True))
 
 
-def test_a_scan_can_be_cut_anywhere_and_carried_on_bit_for_bit(scan_inputs):
-    inputs = scan_inputs(seqlen=70, d_state=16)
-    options = {"delta_softplus": True, "return_last_state": True, "backend": "cpu"}
-    y, last = selective_scan(**inputs, **options)
-    for cut in (1, 31, 32, 33, 69):
-        first = {n: x[..., :cut] if n in TOKENS else x for n, x in inputs.items()}
-        second = {n: x[..., cut:] if n in TOKENS else x for n, x in inputs.items()}
-        y1, state = selective_scan(**first, **options)
-        y2, end = selective_scan(**(second | {"initial_state": state}), **options)
-        assert torch.equal(torch.cat([y1, y2], -1), y) and torch.equal(end, last)
-
-
-def test_any_strides_give_the_same_bits(scan_inputs):
-    inputs = scan_inputs(d_inner=33, groups=1)
-    inputs["B"], inputs["C"] = inputs["B"][:, 0], inputs["C"][:, 0]
-    true = results(inputs, "cpu", states=True)
-    layouts = {
-        "channel-major": lambda x: x.contiguous(),
-        "half of a wider tensor": lambda x: (
-            torch.cat([x, x], 1).mT.contiguous().mT[:, : x.shape[1]]
-        ),
-        "every second token": lambda x: x.repeat_interleave(2, -1)[..., ::2],
-    }
-    for layout, change in layouts.items():
-        changed = {n: change(x) if n in TOKENS else x for n, x in inputs.items()}
-        for name, x in results(changed, "cpu", states=True).items():
-            assert torch.equal(x, true[name]), (layout, name)
-
-
-def test_expanded_tensors_are_read_as_what_they_stand_for(scan_inputs):
-    inputs = scan_inputs(without=("initial_state",))
-    for name in TOKENS:
-        inputs[name] = inputs[name][:1].expand(2, *inputs[name].shape[1:])
-    inputs["u"] = inputs["u"][..., :1].expand(-1, -1, 37)
-    true = {n: None if x is None else x.clone(memory_format=torch.contiguous_format)
-            for n, x in inputs.items()}  # fmt: skip
-    run = [selective_scan(**x, delta_softplus=True, backend="cpu") for x in (inputs, true)]
-    assert torch.equal(*run)
-
-
-def test_token_major_input_is_not_copied_and_gives_token_major_output(scan_inputs):
-    y, states = selective_scan_with_states(**scan_inputs(), delta_softplus=True, backend="cpu")
-    assert y.stride() == (37 * 40, 1, 40)
-    assert states.stride(1) == 1
-
-
-@pytest.mark.parametrize("raw", [-1e3, -60.0, 0.0, 60.0, 1e3, 1e30])
-def test_extreme_step_sizes_do_what_the_definition_does(scan_inputs, raw):
-    inputs = scan_inputs(without=("delta_bias",))
-    inputs["delta"] = torch.full_like(inputs["delta"], raw)
-    ours = results(inputs, "cpu", states=True)
-    true = results(inputs, "naive", states=True)
-    for name, x in true.items():
-        torch.testing.assert_close(ours[name], x, rtol=2e-5, atol=1e-6 * x.abs().max().item())
-
-
-def test_a_step_size_of_zero_keeps_the_state_exactly(scan_inputs):
-    inputs = scan_inputs(without=("delta_bias",)) | {"delta": torch.zeros(2, 40, 37)}
-    _, states = selective_scan_with_states(**inputs, backend="cpu")
-    assert torch.equal(states, inputs["initial_state"][..., None].expand_as(states))
-
-
-def test_an_order_that_falls_is_reverse_bit_for_bit(scan_inputs):
-    inputs = scan_inputs(d_inner=33, groups=3, d_state=16)
-    order = torch.arange(37).flip(0)
-    runs = [
-        selective_scan_with_states(**inputs, delta_softplus=True, **how, backend="cpu")
-        for how in ({"reverse": True}, {"order": order}, {"order": order.repeat_interleave(2)[::2]})
-    ]
-    for run in runs[1:]:
-        assert torch.equal(run.y, runs[0].y) and torch.equal(run.states, runs[0].states)
-
-
 def test_a_token_asked_for_twice_gathers_both_gradients(scan_inputs):
     inputs = {n: x.requires_grad_() for n, x in scan_inputs(seqlen=70).items()}
     tokens, order = [69, 3, 3, 0, 64, 3], torch.randperm(70)
@@ -354,99 +207,6 @@ def test_a_compiled_graph_still_says_that_an_order_is_no_permutation(scan_inputs
         run(**inputs, order=torch.tensor(wrong), backend="cpu")
 
 
-def test_nan_in_one_channel_stays_in_that_channel(scan_inputs):
-    inputs = scan_inputs()
-    for name in ("u", "delta", "A", "z"):
-        spoiled = inputs | {name: inputs[name].clone()}
-        (spoiled[name][5] if name == "A" else spoiled[name][:, 5]).fill_(torch.nan)
-        bad = selective_scan(**spoiled, delta_softplus=True, backend="cpu").isnan()
-        assert bad[:, 5].all() and not bad[:, :5].any() and not bad[:, 6:].any(), name
-
-
-def test_no_batch_gives_no_output(scan_inputs):
-    inputs = scan_inputs(batch=0)
-    found = results(inputs, "cpu", states=False)
-    assert found["y"].shape == (0, 40, 37) and not found["grad_A"].any()
-
-
-@pytest.mark.parametrize("missing", [None, "z", "D"])
-def test_the_operators_pass_torchs_own_checks(scan_inputs, missing):
-    d_inner, groups = (32, 1) if missing is None else (14, 2)
-    inputs = scan_inputs(2, d_inner, 5, 3, groups, without=(missing,) if missing else ())
-    names = (*ScanInputs._fields, "z")
-    tensors = [None if inputs[n] is None else inputs[n].requires_grad_() for n in names]
-    plain = [None if x is None else x.detach() for x in tensors]
-    order = None if missing == "D" else torch.tensor([3, 1, 0, 4, 2])
-    tokens = torch.tensor([2, 4, 2]) if missing is None else None
-    operators = torch.ops.vmamba_kernels
-    forward = operators.selective_scan_cpu.default
-    torch.library.opcheck(forward, (*tensors, order, tokens, True, False, missing != "D"))
-    norms = operators.selective_scan_norms_cpu.default
-    torch.library.opcheck(norms, (*tensors, order, True, False, missing != "D"))
-    y, last, states, starts = forward(*plain, order, tokens, True, True, True)
-    upstream = (y, last, None if tokens is None else states)
-    gradient = operators.selective_scan_cpu_gradient.default
-    torch.library.opcheck(gradient, (*plain, order, tokens, True, True, starts, *upstream))
-
-
-@pytest.mark.parametrize("gate", [True, False])
-def test_the_operators_of_both_directions_pass_torchs_own_checks(scan_inputs, gate):
-    directions = []
-    for seed, without in ((0, ()), (1, ("D", "delta_bias", "initial_state"))):
-        made = scan_inputs(2, 33, 5, 3, seed=seed, without=without)
-        z = made.pop("z").requires_grad_() if gate else None
-        directions += [made[name] for name in ScanInputs._fields]
-    tensors = [x if x is None else x.requires_grad_() for x in directions]
-    plain = [x if x is None else x.detach() for x in (*tensors, z)]
-    order = torch.tensor([3, 1, 0, 4, 2]) if gate else None
-    operators = torch.ops.vmamba_kernels
-    forward = operators.bidirectional_scan_cpu.default
-    torch.library.opcheck(forward, (*tensors, z, order, True, gate))
-    y, *starts = forward(*plain, order, True, True)
-    gradient = operators.bidirectional_scan_cpu_gradient.default
-    torch.library.opcheck(gradient, (*plain, order, True, *starts, y))
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_the_operators_of_step_size_and_gate_pass_torchs_own_checks(whole):
-    y, other, z, bias = torch.randn(2, 33, 5), torch.randn(2, 33, 5), torch.randn(2, 33, 5), None
-    if whole:
-        bias = torch.randn(33, requires_grad=True)
-    operators = torch.ops.vmamba_kernels
-    given = [x.requires_grad_() for x in (y, other, z)]
-    torch.library.opcheck(operators.step_size_cpu.default, (given[0], bias))
-    other = given[1] if whole else None
-    torch.library.opcheck(operators.gated_sum_cpu.default, (given[0], other, given[2]))
-    plain = [None if x is None else x.detach() for x in (y, bias, other, z)]
-    torch.library.opcheck(operators.step_size_cpu_gradient.default, (plain[3], *plain[:2]))
-    grads = operators.gated_sum_cpu_gradient.default
-    torch.library.opcheck(grads, (plain[3].clone(), plain[0], plain[2], plain[3]))
-
-
-def test_it_compiles_into_one_graph_and_gives_the_same_bits(scan_inputs):
-    leaves = {n: x.requires_grad_() for n, x in scan_inputs().items()}
-
-    def loss(**inputs):
-        y, last = selective_scan(**inputs, delta_softplus=True, return_last_state=True)
-        states = selective_scan_with_states(**inputs, delta_softplus=True, reverse=True).states
-        order = torch.arange(37).roll(5)
-        norms = selective_scan_with_norms(**inputs, delta_softplus=True, order=order)
-        one = ScanInputs(*(inputs[name] for name in ScanInputs._fields))
-        both = bidirectional_selective_scan(one, one, inputs["z"], delta_softplus=True)
-        sums = last.sum() + norms.y.sum() + norms.readout.sum() + both.sum()
-        return (y * y).sum() + (states * states).sum() + sums
-
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    plain, graph = loss(**leaves), compiled(**leaves)
-    assert torch.equal(plain, graph)
-    pairs = zip(
-        torch.autograd.grad(plain, list(leaves.values())),
-        torch.autograd.grad(graph, list(leaves.values())),
-        strict=True,
-    )
-    assert all(torch.equal(a, b) for a, b in pairs)
-
-
 def test_two_python_threads_at_once_get_their_own_results(scan_inputs):
     problems = [scan_inputs(d_inner=64 + 32 * i, seqlen=50 + i, seed=i) for i in range(4)]
     alone = [results(p, "cpu", states=True) for p in problems]
@@ -457,33 +217,11 @@ def test_two_python_threads_at_once_get_their_own_results(scan_inputs):
         assert all(torch.equal(x, alone[i % 4][name]) for name, x in found.items())
 
 
-def test_a_second_gradient_says_that_naive_has_it(scan_inputs):
-    leaves = {n: x.requires_grad_() for n, x in scan_inputs().items()}
-    y = selective_scan(**leaves, delta_softplus=True, backend="cpu")
-    one = ScanInputs(*(leaves[name] for name in ScanInputs._fields))
-    runs = [y, bidirectional_selective_scan(one, one, backend="cpu")]
-    runs += [step_size(leaves["u"], backend="cpu"), gated_sum(leaves["u"], None, leaves["z"])]
-    for run in runs:
-        (grad,) = torch.autograd.grad(run.sum(), leaves["u"], create_graph=True)
-        with pytest.raises(RuntimeError, match='backend="naive"'):
-            torch.autograd.grad(grad.sum(), leaves["u"])
-
-
 def test_a_plain_call_saves_nothing_for_a_gradient(scan_inputs):
     inputs = scan_inputs(without=("z",))
-    given = cpu.prepared(ScanInputs(**{n: inputs[n] for n in ScanInputs._fields}))
+    given = [inputs[name] for name in ScanInputs._fields]
     for keep in (False, True):
         *_, starts = torch.ops.vmamba_kernels.selective_scan_cpu(
-            *given, None, None, None, True, False, keep
+            *given, None, None, True, False, None, keep
         )
         assert starts.numel() == (2 * 64 * 4 * 2 if keep else 0)  # padded to 64, two chunks
-
-
-def test_y_may_be_changed_in_place_as_with_naive(scan_inputs, relative_error, tolerance):
-    grads = []
-    for backend in ("cpu", "naive"):
-        leaves = {n: x.detach().requires_grad_() for n, x in scan_inputs().items()}
-        y = selective_scan(**leaves, delta_softplus=True, backend=backend)
-        y *= 3
-        grads.append(torch.autograd.grad(y.sum(), leaves["u"])[0])
-    assert relative_error(*grads) < tolerance["scan gradient"]

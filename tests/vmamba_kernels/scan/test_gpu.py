@@ -8,20 +8,20 @@ test_gpu_operators.py; what the compiler makes of the kernels is in test_gpu_bin
 import pytest
 import torch
 
-from tests.vmamba_kernels.scan.gpu_runs import HOW, ORDER, SOFTPLUS, TOKENS, both, double, run, to
-from vmamba_kernels import selective_scan, selective_scan_with_states
+from tests.vmamba_kernels.scan.runs import HOW, SOFTPLUS, both, double, run, to
+from vmamba_kernels import ScanInputs, selective_scan
+from vmamba_kernels.types import ScanOptions
 
 pytestmark = pytest.mark.usefixtures("triton_runs")
-OPTIONAL = ("D", "z", "delta_bias", "initial_state")
 how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @pytest.fixture
-def gpu_launch():
-    from vmamba_kernels.scan import gpu_launch
+def gpu_forward():
+    from vmamba_kernels.scan import gpu_forward
 
-    return gpu_launch
+    return gpu_forward
 
 
 SHAPES = {
@@ -47,42 +47,6 @@ SHAPES = {
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 def test_y_and_states_equal_naive(inputs_for, agree, shape, reverse):
     agree(*both(inputs_for(**shape), reverse=reverse))
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_an_order_reads_as_naive_reads(inputs_for, agree, groups):
-    agree(*both(inputs_for(groups=groups), order=ORDER))
-
-
-def test_reverse_is_the_order_that_counts_down(inputs_for):
-    inputs = inputs_for()
-    reverse, order = run(inputs, reverse=True), run(inputs, order=torch.arange(37).flip(0))
-    assert all(torch.equal(x, order[name]) for name, x in reverse.items())
-
-
-@pytest.mark.parametrize("without", [OPTIONAL, *((name,) for name in OPTIONAL)])
-@pytest.mark.parametrize("softplus", [True, False])
-def test_each_argument_may_be_left_out(inputs_for, agree, without, softplus):
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2, without=without)
-    if not softplus:
-        inputs["delta"] = inputs["delta"].abs()
-        if inputs["delta_bias"] is not None:
-            inputs["delta_bias"] = inputs["delta_bias"].abs()
-    agree(*both(inputs, delta_softplus=softplus))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32_and_rounded_once(
-    inputs_for, relative_error, tolerance, dtype
-):
-    inputs = inputs_for(d_inner=32, seqlen=17, d_state=2, dtype=dtype)
-    ours, true = both(inputs)
-    assert ours["y"].dtype == dtype
-    assert ours["last_state"].dtype == ours["states"].dtype == torch.float32
-    assert relative_error(ours["y"].cpu(), true["y"]) < tolerance[str(dtype)[6:]]
-    assert relative_error(ours["states"].cpu(), true["states"]) < tolerance["scan states"]
-    exact = run({n: x.float() for n, x in inputs.items()})
-    assert torch.equal(ours["y"], exact["y"].to(dtype))
 
 
 def test_arguments_may_be_of_different_types(inputs_for):
@@ -118,88 +82,25 @@ def test_splits_of_states_that_take_turns_equal_naive(inputs_for, agree, cut_sca
     agree(*both(inputs_for(batch=1, d_inner=32, seqlen=33, d_state=20)))
 
 
-def test_short_sequences_and_many_channels_are_not_split(gpu_launch):
-    channels = gpu_launch.FULL_GPU
+def test_short_sequences_and_many_channels_are_not_split(gpu_forward):
+    channels = gpu_forward.FULL_GPU
     for seqlen in (1, 16, 63, 64, 65, 1569, 100_001):
         tiles = -(-seqlen // 16)
-        assert gpu_launch.tiles_in_split(channels, seqlen) == tiles
-        assert -(-tiles // gpu_launch.tiles_in_split(1, seqlen)) <= gpu_launch.MOST_SPLITS
-    assert gpu_launch.tiles_in_split(1, 64) == 4
+        assert gpu_forward.tiles_in_split(channels, seqlen) == tiles
+        assert -(-tiles // gpu_forward.tiles_in_split(1, seqlen)) <= gpu_forward.MOST_SPLITS
+    assert gpu_forward.tiles_in_split(1, 64) == 4
     for channels in (768, 2 * 768, 8 * 768):  # enough for every scheduler of a large GPU
-        splits = -(-99 // gpu_launch.tiles_in_split(channels, 1569))
+        splits = -(-99 // gpu_forward.tiles_in_split(channels, 1569))
         assert channels // 32 * splits >= 528
 
 
-def test_splits_do_not_depend_on_groups_so_that_two_scans_have_those_of_one_launch(gpu_launch):
+def test_splits_do_not_depend_on_groups_so_that_two_scans_have_those_of_one_launch(gpu_forward):
     u, A = torch.empty(100, 12, 1569, device="meta"), torch.empty(12, 2, device="meta")
     B, C = (torch.empty(100, groups, 2, 1569, device="meta") for groups in (1, 3))
-    assert gpu_launch.Sizes(u, A, B, B).splits == gpu_launch.Sizes(u, A, B, C).splits == 25
+    assert gpu_forward.Sizes(u, A, B, B).splits == gpu_forward.Sizes(u, A, B, C).splits == 25
 
 
 # Memory.
-
-
-def test_any_strides_give_the_same_bits(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=3)
-    true = run(inputs)
-    layouts = {
-        "channel-major": lambda x: x.contiguous(),
-        "half of a wider tensor": lambda x: (
-            torch.cat([x, x], -2).mT.contiguous().mT[..., : x.shape[-2], :]
-        ),
-        "every second token": lambda x: x.repeat_interleave(2, -1)[..., ::2],
-    }
-    for layout, change in layouts.items():
-        changed = {n: change(x) if n in TOKENS else x for n, x in inputs.items()}
-        changed["A"] = inputs["A"].t().contiguous().t()
-        changed["initial_state"] = inputs["initial_state"].mT.contiguous().mT
-        changed["D"] = inputs["D"].repeat_interleave(2)[::2]
-        for name, x in run(changed).items():
-            assert torch.equal(x, true[name]), (layout, name)
-
-
-def test_expanded_tensors_are_read_as_what_they_stand_for(inputs_for):
-    inputs = inputs_for(d_inner=32, seqlen=17, d_state=2, without=("initial_state",))
-    for name in TOKENS:
-        inputs[name] = inputs[name][:1].expand(2, *inputs[name].shape[1:])
-    inputs["u"] = inputs["u"][..., :1].expand(-1, -1, 17)
-    true = {n: None if x is None else x.clone(memory_format=torch.contiguous_format)
-            for n, x in inputs.items()}  # fmt: skip
-    assert all(torch.equal(x, run(true)[name]) for name, x in run(inputs).items())
-
-
-def test_token_major_input_gives_token_major_output(inputs_for, gpu_launch):
-    inputs = inputs_for(d_inner=40, seqlen=17, d_state=2)
-    y, states = selective_scan_with_states(**inputs, **SOFTPLUS)
-    assert y.stride() == (17 * 40, 1, 40)
-    assert states.stride(1) == 1
-    assert gpu_launch.token_major(inputs["u"]).data_ptr() == inputs["u"].data_ptr()
-
-
-@pytest.mark.parametrize("raw", [-1e3, -60.0, 0.0, 60.0, 1e3, 1e30])
-def test_extreme_step_sizes_do_what_the_definition_does(inputs_for, raw):
-    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2, without=("delta_bias",))
-    inputs["delta"] = torch.full_like(inputs["delta"], raw)
-    true = run({n: None if x is None else x.cpu() for n, x in inputs.items()}, "naive")
-    for name, x in run(inputs).items():
-        atol = 1e-6 * true[name].abs().max().item()
-        torch.testing.assert_close(x.cpu(), true[name], rtol=2e-5, atol=atol)
-
-
-def test_a_step_size_of_zero_keeps_the_state_exactly(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2, without=("delta_bias",))
-    inputs["delta"] = torch.zeros_like(inputs["delta"])
-    _, states = selective_scan_with_states(**inputs, backend="gpu")
-    assert torch.equal(states, inputs["initial_state"][..., None].expand_as(states))
-
-
-def test_nan_in_one_channel_stays_in_that_channel(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2)
-    for name in ("u", "delta", "A", "z"):
-        spoiled = inputs | {name: inputs[name].clone()}
-        (spoiled[name][5] if name == "A" else spoiled[name][:, 5]).fill_(torch.nan)
-        bad = selective_scan(**spoiled, **SOFTPLUS).isnan()
-        assert bad[:, 5].all() and not bad[:, :5].any() and not bad[:, 6:].any(), name
 
 
 def test_an_order_on_the_cpu_must_be_a_permutation(inputs_for):
@@ -210,19 +111,14 @@ def test_an_order_on_the_cpu_must_be_a_permutation(inputs_for):
         selective_scan(**inputs, order=order, **SOFTPLUS)
 
 
-def test_an_order_that_is_none_reads_and_writes_no_foreign_memory(inputs_for, device, gpu_launch):
+def test_an_order_that_is_none_reads_and_writes_no_foreign_memory(inputs_for, device, gpu_forward):
     inputs = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
     z = inputs.pop("z")
     order = torch.arange(17, device=device)
     order[3], order[7] = -1_000_000, 1_000_000
-    one = gpu_launch.Scan(*inputs.values(), False, order)
-    y = gpu_launch.scan([one], z, True).y
+    one = ScanInputs(**inputs), ScanOptions(order, delta_softplus=True)
+    y = gpu_forward.scan([one], z).y
     assert y[..., [3, 7]].isnan().all() and not y[..., 8:].isnan().any()
-
-
-def test_no_batch_gives_no_output(inputs_for):
-    found = run(inputs_for(batch=0))
-    assert found["y"].shape == (0, 40, 37) and found["states"].shape == (0, 40, 4, 13)
 
 
 # What the interpreter is too slow for.

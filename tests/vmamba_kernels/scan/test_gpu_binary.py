@@ -16,27 +16,31 @@ from tests.vmamba_kernels.binary import Binary, launches, launches_of
 TILE = 16 * 32  # tokens x channels in a turn of the loop
 INPUTS = """
 import torch
-from vmamba_kernels.scan import gpu
+from vmamba_kernels.scan import gpu_launch
+from vmamba_kernels.types import ScanInputs, ScanOptions
 
 def inputs(batch, d_inner, seqlen, d_state, dtype):
     def tokens(*shape):
         return torch.empty(*shape[:-1], seqlen, shape[-1], dtype=dtype).mT
     A, D, bias = torch.empty(d_inner, d_state), torch.empty(d_inner), torch.empty(d_inner)
     B, C = tokens(batch, 1, d_state), tokens(batch, 1, d_state)
-    return tokens(batch, d_inner), tokens(batch, d_inner), A, B, C, D, bias, None
+    return ScanInputs(tokens(batch, d_inner), tokens(batch, d_inner), A, B, C, D, bias)
 
-def scan(u, delta, A, B, C, D, bias, initial, reverse=False, order=None, tokens=None):
-    gpu.scan(u, delta, A, B, C, D, u, bias, initial, True, reverse, order, tokens)
+def scan(given, reverse=False, order=None, tokens=None):
+    gpu_launch.scan(given, given.u, ScanOptions(order, True, reverse), tokens, False)
+
+def both(given):
+    gpu_launch.bidirectional(given, given, given.u, ScanOptions(None, True, True), False)
 """
 CASES = {
-    "single": "scan(*inputs(64, 768, 1569, 16, DTYPE))",
-    "split": "scan(*inputs(1, 768, 1569, 16, DTYPE))",
-    "both": "x = inputs(64, 768, 1569, 16, DTYPE); gpu.bidirectional(x, x, x[0], True, None)",
-    "reverse": "scan(*inputs(64, 768, 1569, 16, DTYPE), reverse=True)",
-    "order": "scan(*inputs(64, 768, 1569, 16, DTYPE), order=torch.arange(1569))",
-    "boundaries": "scan(*inputs(64, 768, 1569, 16, DTYPE), tokens=torch.arange(63, 1569, 64))",
-    "more states": "scan(*inputs(64, 768, 1569, 64, DTYPE))",
-    "uneven channels": "scan(*inputs(64, 771, 1569, 16, DTYPE))",
+    "single": "scan(inputs(64, 768, 1569, 16, DTYPE))",
+    "split": "scan(inputs(1, 768, 1569, 16, DTYPE))",
+    "both": "both(inputs(64, 768, 1569, 16, DTYPE))",
+    "reverse": "scan(inputs(64, 768, 1569, 16, DTYPE), reverse=True)",
+    "order": "scan(inputs(64, 768, 1569, 16, DTYPE), order=torch.arange(1569))",
+    "boundaries": "scan(inputs(64, 768, 1569, 16, DTYPE), tokens=torch.arange(63, 1569, 64))",
+    "more states": "scan(inputs(64, 768, 1569, 64, DTYPE))",
+    "uneven channels": "scan(inputs(64, 771, 1569, 16, DTYPE))",
 }
 # (kernel, case): most instructions allowed; measured with Triton 3.9.0, bfloat16, sm_80 / 90 / 120
 LIMITS = {
@@ -133,7 +137,7 @@ def test_other_sizes_compile_nothing_new():
     code = """
 from vmamba_kernels.scan import gpu_kernels
 for batch, d_inner, seqlen in ((64, 768, 1569), (63, 768, 1600), (1, 33792, 17), (2, 33792, 64)):
-    scan(*inputs(batch, d_inner, seqlen, 16, torch.bfloat16))
+    scan(inputs(batch, d_inner, seqlen, 16, torch.bfloat16))
 (found, *_), = gpu_kernels.scan_kernel.device_caches.values()
 assert len(found) == 1, len(found)
 """

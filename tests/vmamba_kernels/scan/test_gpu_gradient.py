@@ -4,36 +4,22 @@ Without a GPU the kernels run in Triton's interpreter, so shapes are small; what
 of them is read from the binary. The saved states come from naive: only the gradient is tested here.
 """
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from tests.vmamba_kernels.binary import launches_of
-from tests.vmamba_kernels.interpreter import fast_interpreter
-from vmamba_kernels.scan import gpu_gradient, naive
-from vmamba_kernels.scan.gpu_gradient import gradient
+from vmamba_kernels.scan import naive
+from vmamba_kernels.types import ScanInputs, ScanOptions
 
 pytest.importorskip("triton")
-from vmamba_kernels.scan.gpu_launch import token_major  # noqa: E402
+from vmamba_kernels.scan import gpu_gradient  # noqa: E402
+from vmamba_kernels.scan.gpu_forward import token_major  # noqa: E402
 
 CHUNK = 64
-OPTIONAL = ("D", "z", "delta_bias", "initial_state")
+pytestmark = pytest.mark.usefixtures("triton_runs")
 PER_TOKEN = ("u", "delta", "B", "C", "z")
 HOWS = ["forward", "reverse", "order"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly():
-    with fast_interpreter():
-        yield
-
-
-@pytest.fixture(scope="module")
-def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture
@@ -60,10 +46,9 @@ def problem(scan_inputs, device):
                 inputs[name] = None if inputs[name] is None else inputs[name].abs()
 
         leaves = {n: x.double().requires_grad_() for n, x in inputs.items() if x is not None}
-        y, last, states = naive.scan(
-            **(dict.fromkeys(inputs) | leaves), delta_softplus=softplus, reverse=how == "reverse",
-            order=order, tokens=torch.arange(seqlen),
-        )  # fmt: skip
+        z, options = leaves.get("z"), ScanOptions(order, softplus, how == "reverse")
+        scanned = ScanInputs(**{n: leaves.get(n) for n in ScanInputs._fields})
+        y, last, states = naive.scan(scanned, z, options, torch.arange(seqlen))
         outputs, given = [], dict.fromkeys(("grad_y", "grad_last", "grad_states", "slots"))
         if "y" in upstream:
             given["grad_y"] = torch.randn(y.shape, generator=generator).to(inputs["u"].dtype)
@@ -86,8 +71,9 @@ def problem(scan_inputs, device):
             return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device).copy_(x)
 
         starts = starts_of(states.detach(), leaves.get("initial_state"), how, order)
-        tensors = [*given.values(), starts, *inputs.values()]
-        arguments = [on_device(x) for x in tensors] + [softplus, how == "reverse", on_device(order)]
+        tensors = inputs | {"starts": starts} | given
+        arguments = {name: on_device(x) for name, x in tensors.items()}
+        arguments["options"] = options._replace(order=on_device(order))
         return arguments, dict(zip(leaves, true, strict=True))
 
     return make
@@ -109,11 +95,17 @@ def starts_of(states, initial, how, order):
 
 def named(arguments):
     """The gradients that the kernels give, by the name of their tensor."""
-    names = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
-    found = dict(zip(names, gradient(*arguments), strict=True))
-    given = dict(zip(names, arguments[5:14], strict=True))
-    assert all((found[n] is None) == (x is None) for n, x in given.items())
+    found = gradients(arguments)
+    assert all((x is None) == (arguments[n] is None) for n, x in found.items())
     return {n: x.cpu() for n, x in found.items() if x is not None}
+
+
+def gradients(arguments):
+    """What `gpu_gradient.gradient` gives, by the name of the tensor."""
+    rest = dict(arguments)
+    given = ScanInputs(**{n: rest.pop(n) for n in ScanInputs._fields})
+    rest["grad_last_state"] = rest.pop("grad_last")
+    return dict(zip((*given._fields, "z"), gpu_gradient.gradient(given, **rest), strict=True))
 
 
 @pytest.fixture
@@ -153,21 +145,6 @@ def test_every_gradient_equals_naive(problem, agree, shape, how):
     agree(*problem(how, **shape))
 
 
-@pytest.mark.parametrize("without", [OPTIONAL, *((name,) for name in OPTIONAL)])
-@pytest.mark.parametrize("softplus", [True, False])
-def test_each_argument_may_be_left_out(problem, agree, without, softplus):
-    shape = {"batch": 1, "d_inner": 33, "seqlen": 17, "d_state": 2}
-    agree(*problem(softplus=softplus, without=without, **shape))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32_and_rounded_once(problem, agree, dtype):
-    arguments, true = problem(dtype=dtype, batch=1, seqlen=9)
-    half = {n for n, x in named(arguments).items() if x.dtype == dtype}
-    assert half == set(PER_TOKEN)
-    agree(arguments, true)
-
-
 @pytest.mark.parametrize("how", HOWS)
 def test_gradients_of_kept_states_reach_everything_before_them(problem, agree, how):
     shape = {"batch": 1, "d_inner": 33, "seqlen": 70, "d_state": 1}
@@ -178,12 +155,13 @@ def test_gradients_of_kept_states_reach_everything_before_them(problem, agree, h
 def test_gradients_of_states_may_have_any_strides(problem, device):
     arguments, _ = problem(batch=1, seqlen=17, d_state=2, kept=[3, 16, 5])
     true = named(arguments)
-    arguments[2] = arguments[2].permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
-    assert all(torch.equal(x, true[name]) for name, x in named(arguments).items())
-    arguments[2] = torch.ones((), device=device).expand_as(arguments[2])  # what sum() sends back
-    expanded = named(arguments)
-    arguments[2] = torch.ones_like(arguments[2]).contiguous()
-    assert all(torch.equal(x, expanded[name]) for name, x in named(arguments).items())
+    grads = arguments["grad_states"]
+    strided = grads.permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
+    found = named(arguments | {"grad_states": strided})
+    assert all(torch.equal(x, true[name]) for name, x in found.items())
+    expanded = torch.ones((), device=device).expand_as(grads)  # what sum() sends back
+    runs = [named(arguments | {"grad_states": x}) for x in (expanded, torch.ones_like(grads))]
+    assert all(torch.equal(x, runs[1][name]) for name, x in runs[0].items())
 
 
 @pytest.mark.parametrize("upstream", [("y",), ("last",), ()])
@@ -215,45 +193,20 @@ def test_two_runs_give_the_same_bits(problem):
     assert all(torch.equal(x, second[name]) for name, x in first.items())
 
 
-def test_reverse_is_the_order_that_counts_down(problem, agree):
-    arguments, true = problem("reverse", batch=1, seqlen=20, d_state=2, kept=[9])
-    agree(arguments, true)
-    down = torch.arange(20, device=arguments[5].device).flip(0)
-    agree([*arguments[:-2], False, down], true)
-
-
 def test_a_batch_element_is_the_same_whatever_the_batch_around_it(problem, cut):
     cut(2, 1)
     arguments, _ = problem(batch=3, d_inner=40, seqlen=9, d_state=2)
     whole = named(arguments)
-    batched = (0, 1, 4, 5, 6, 8, 9, 11, 13)  # grad_y, grad_last, starts, u, delta, B, C, z, initial
-    alone = [x[1:2] if i in batched else x for i, x in enumerate(arguments)]
+    batched = (*PER_TOKEN, "initial_state", "starts", "grad_y", "grad_last")
+    alone = {n: x[1:2] if n in batched else x for n, x in arguments.items()}
     for name, x in named(alone).items():
         if name in (*PER_TOKEN, "initial_state"):
             assert torch.equal(x, whole[name][1:2]), name
 
 
-def test_any_strides_give_the_same_bits(problem):
-    arguments, _ = problem(d_inner=33, seqlen=9, d_state=2)
-    true = named(arguments)
-    layouts = {
-        "channel-major": lambda x: x.contiguous(),
-        "half of a wider tensor": lambda x: (
-            torch.cat([x, x], -2).mT.contiguous().mT[..., : x.shape[-2], :]
-        ),
-        "every second token": lambda x: x.repeat_interleave(2, -1)[..., ::2],
-    }
-    per_token = (0, 5, 6, 8, 9, 11)  # grad_y, u, delta, B, C, z
-    for layout, change in layouts.items():
-        changed = [change(x) if i in per_token else x for i, x in enumerate(arguments)]
-        for name, x in named(changed).items():
-            assert torch.equal(x, true[name]), (layout, name)
-
-
 def test_gradients_have_the_memory_of_a_token_major_model(problem):
     arguments, _ = problem(seqlen=5, d_state=3)
-    found = dict(zip("u delta A B C D z".split(), gradient(*arguments)[:7], strict=True))
-    for name, x in found.items():
+    for name, x in gradients(arguments).items():
         wanted = (5 * 40, 1, 40) if name in ("u", "delta", "z") else x.contiguous().stride()
         assert x.stride() == wanted, name
 
@@ -266,45 +219,24 @@ def test_tokens_may_lie_further_apart_than_32_bits_count(problem, device):
         room = torch.from_numpy(np.zeros(25 * stride, np.float16))  # untouched pages take no memory
     else:
         room = torch.zeros(25 * stride, dtype=torch.float16, device=device)
-    u = room.as_strided((1, 8, 25), (25 * stride, 1, stride)).copy_(arguments[5])
-    arguments[5] = u
+    u = room.as_strided((1, 8, 25), (25 * stride, 1, stride)).copy_(arguments["u"])
+    arguments["u"] = u
     assert token_major(u) is u, "a copy would hide what is tested"
     for name, x in named(arguments).items():
         assert torch.equal(x, true[name]), name
 
 
-@pytest.mark.parametrize("raw", [-1e3, -60.0, 0.0, 60.0, 1e3])
-def test_extreme_step_sizes_do_what_the_definition_does(problem, raw):
-    arguments, _ = problem(without=("delta_bias",), batch=1, d_inner=8, seqlen=9, d_state=2)
-    arguments[6] = torch.full_like(arguments[6], raw)
-    tensors = arguments[5:14]
-    leaves = [None if x is None else x.cpu().requires_grad_() for x in tensors]
-    y, last, _ = naive.scan(*leaves, True, False, None, None)
-    loss = (y * arguments[0].cpu()).sum() + (last * arguments[1].cpu()).sum()
-    given = [x for x in leaves if x is not None]
-    arguments[4] = leaves[8].detach().mT[:, None].contiguous().to(arguments[4].device)
-    for x, true in zip(named(arguments).values(), torch.autograd.grad(loss, given), strict=True):
-        torch.testing.assert_close(x, true, rtol=2e-5, atol=1e-6 * true.abs().max().item())
-
-
 def test_nan_in_one_channel_stays_in_that_channel(problem):
     arguments, _ = problem(batch=1, d_inner=33, seqlen=9, d_state=1)
-    for i in (0, 5, 6, 7, 11):  # grad_y, u, delta, A, z
-        spoiled = list(arguments)
-        spoiled[i] = arguments[i].clone()
-        (spoiled[i][5] if i == 7 else spoiled[i][:, 5]).fill_(torch.nan)
+    for i in ("grad_y", "u", "delta", "A", "z"):
+        spoiled = arguments | {i: arguments[i].clone()}
+        (spoiled[i][5] if i == "A" else spoiled[i][:, 5]).fill_(torch.nan)
         found = named(spoiled)
         for name in ("u", "delta", "z", "A", "D", "delta_bias", "initial_state"):
             x = found[name] if name in ("A", "D", "delta_bias") else found[name].transpose(0, 1)
             bad = x.isnan().flatten(1).any(1) if x.dim() > 1 else x.isnan()
             assert not bad[:5].any() and not bad[6:].any(), (i, name)
         assert found["delta"][:, 5].isnan().any(), i
-
-
-def test_no_batch_gives_no_gradient(problem):
-    arguments, _ = problem(batch=0)
-    found = named(arguments)
-    assert found["u"].shape == (0, 40, 37) and not found["A"].any()
 
 
 def test_two_channels_share_a_thread_only_where_the_gpu_stays_full():
@@ -315,14 +247,10 @@ def test_two_channels_share_a_thread_only_where_the_gpu_stays_full():
     assert gpu_gradient.cut(1000, 1, 32, 25)[0] == 1  # half of the lanes would have none
 
 
-def test_importing_it_imports_no_triton():
-    code = "import sys, vmamba_kernels.scan.gpu_gradient; assert 'triton' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 CODE = """
 import torch
 from vmamba_kernels.scan.gpu_gradient import gradient
+from vmamba_kernels.types import ScanInputs, ScanOptions
 batch, d_inner, seqlen, d_state = {shape}
 dtype = torch.{dtype}
 
@@ -333,7 +261,8 @@ x, vector = tokens(batch, d_inner), torch.zeros(d_inner)
 B = tokens(batch, 1, d_state)
 starts = torch.zeros(batch, -(-seqlen // 64), d_state, d_inner)
 A = torch.zeros(d_inner, d_state)
-gradient(x, None, None, None, starts, x, x, A, B, B, vector, x, vector, None, True, {reverse}, None)
+given = ScanInputs(x, x, A, B, B, vector, vector)
+gradient(given, x, ScanOptions(None, True, {reverse}), starts, x, None, None, None)
 """
 MANY, FEW = (32, 768, 1569, 16), (1, 768, 1569, 16)
 CASES = {
@@ -347,13 +276,14 @@ CASES = {
 kept, slots = torch.zeros(batch, 3, d_state, d_inner), torch.zeros(seqlen, dtype=torch.int32)
 order, state = torch.arange(seqlen), torch.zeros(batch, d_inner, d_state)
 C = tokens(batch, 3, d_state)
-gradient(x, state, kept, slots, starts, x, x, A, B, C, vector, x, vector, state, True, False, order)
+given = given._replace(C=C, initial_state=state)
+gradient(given, x, ScanOptions(order, True), starts, x, state, kept, slots)
 """,
     "next to nothing": CODE.format(shape=(32, 40, 100, 20), dtype="float32", reverse=True)
     + """
 kept, slots = torch.zeros(batch, 3, d_state, d_inner), torch.zeros(seqlen, dtype=torch.int32)
 gradient(
-    None, None, kept, slots, starts, x, x, A, B, B, None, None, None, None, False, True, None
+    ScanInputs(x, x, A, B, B), None, ScanOptions(reverse=True), starts, None, None, kept, slots
 )
 """,
 }

@@ -5,9 +5,8 @@ import torch
 from torch.nn import functional as F
 
 import vmamba_kernels as vk
-from tests.vmamba_kernels.scan.gpu_runs import HOW, ORDER, SOFTPLUS, TOKENS, double, on
+from tests.vmamba_kernels.scan.runs import HOW, ORDER, SOFTPLUS, double, on
 from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
-from vmamba_kernels.scan import gpu, naive
 
 pytestmark = pytest.mark.usefixtures("triton_runs")
 how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
@@ -30,47 +29,6 @@ def test_asking_for_more_changes_no_bit_of_y(inputs_for, device, cut_scan, how, 
     assert torch.equal(selective_scan(**recorded, **SOFTPLUS, **how), y)
 
 
-@how_to_read
-@pytest.mark.parametrize(
-    "tokens",
-    [slice(7, None, 8), [36, 0, 5], [4, 4, 2], [], [31, 15, 36], [16, 0, 32], [36, 32], [27]],
-    ids=str,
-)
-def test_chosen_states_are_those_of_all_states(inputs_for, device, how, tokens):
-    how = on(device, how)
-    inputs = inputs_for(batch=1, d_state=2)
-    y, every = selective_scan_with_states(**inputs, **SOFTPLUS, **how)
-    same, some = selective_scan_with_states(**inputs, tokens=tokens, **SOFTPLUS, **how)
-    assert torch.equal(some, every[..., tokens]) and torch.equal(same, y)
-    assert some.untyped_storage().nbytes() <= max(some.numel() * 4, 1)
-
-
-def test_gradients_through_chosen_states_equal_naive(inputs_for, agree):
-    results = []
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=33, d_state=2)
-    for backend, given in (("gpu", inputs), ("naive", double(inputs))):
-        leaves = {n: x.detach().requires_grad_() for n, x in given.items()}
-        options = {"delta_softplus": True, "tokens": [30, 2, 11, 11], "backend": backend}
-        y, states = selective_scan_with_states(**leaves, **options)
-        weights = torch.arange(1.0, 5.0).to(states)
-        loss = y.square().sum() + (states.square() * weights).sum()
-        grads = torch.autograd.grad(loss, list(leaves.values()))
-        results.append(dict(zip(leaves, grads, strict=True)))
-    agree(*results)
-
-
-@how_to_read
-@pytest.mark.parametrize("groups", [1, (2, 4)])
-def test_norms_are_those_of_the_states(inputs_for, agree, device, how, groups):
-    inputs = inputs_for(groups=groups)
-    on_device = on(device, how)
-    ours = vk.selective_scan_with_norms(**inputs, **SOFTPLUS, **on_device)._asdict()
-    options = {"delta_softplus": True, "backend": "naive", **how}
-    true = vk.selective_scan_with_norms(**double(inputs), **options)._asdict()
-    agree(ours, true, "scan states")
-    assert all(x.dtype == torch.float32 for x in ours.values())
-
-
 def test_norms_of_states_that_take_turns(inputs_for, agree):
     inputs = inputs_for(batch=1, d_inner=40, seqlen=17, d_state=17)
     ours = vk.selective_scan_with_norms(**inputs, **SOFTPLUS)._asdict()
@@ -80,28 +38,18 @@ def test_norms_of_states_that_take_turns(inputs_for, agree):
 
 def test_the_states_before_each_chunk_are_kept_for_the_gradient(inputs_for, cut_scan):
     cut_scan(10)
-    tensors = inputs = inputs_for(batch=1, d_inner=33, seqlen=150, d_state=2)
+    inputs = inputs_for(batch=1, d_inner=33, seqlen=150, d_state=2)
+    tensors = [inputs[name] for name in (*ScanInputs._fields, "z")]
+    forward = torch.ops.vmamba_kernels.selective_scan_gpu
     _, states = selective_scan_with_states(**inputs, **SOFTPLUS)
     before = [inputs["initial_state"], states[..., 63], states[..., 127]]
-    starts = gpu._scan(*tensors.values(), None, None, True, False, True, False)[3]
+    starts = forward(*tensors, None, True, False, None, True)[3]
     assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
     # in reverse, 150 tokens are 192 steps: the first chunk has 22 tokens
     _, states = selective_scan_with_states(**inputs, reverse=True, **SOFTPLUS)
     before = [inputs["initial_state"], states[..., 128], states[..., 64]]
-    starts = gpu._scan(*tensors.values(), None, None, True, True, True, False)[3]
+    starts = forward(*tensors, None, True, True, None, True)[3]
     assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
-
-
-def test_a_scan_can_be_cut_anywhere_and_carried_on_bit_for_bit(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=32, d_state=2)
-    options = {"return_last_state": True, **SOFTPLUS}
-    y, last = selective_scan(**inputs, **options)
-    for at in (1, 16, 31):
-        first = {n: x[..., :at] if n in TOKENS else x for n, x in inputs.items()}
-        second = {n: x[..., at:] if n in TOKENS else x for n, x in inputs.items()}
-        y1, state = selective_scan(**first, **options)
-        y2, end = selective_scan(**(second | {"initial_state": state}), **options)
-        assert torch.equal(torch.cat([y1, y2], -1), y) and torch.equal(end, last)
 
 
 # Both directions.
@@ -175,24 +123,9 @@ def test_gradients_of_both_directions_equal_naive(inputs_for, agree, device, cut
 # The pieces around a scan.
 
 
-def test_a_step_size_made_outside_gives_the_same_bits_as_inside(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2)
-    y = selective_scan(**inputs, **SOFTPLUS)
-    delta = vk.step_size(inputs["delta"], inputs["delta_bias"], backend="gpu")
-    outside = inputs | {"delta": delta, "delta_bias": None}
-    assert torch.equal(selective_scan(**outside, backend="gpu"), y)
-
-
-def test_a_gate_outside_gives_the_same_bits_as_inside(inputs_for):
-    inputs = inputs_for(batch=1, d_inner=33, seqlen=17, d_state=2)
-    y = selective_scan(**inputs, **SOFTPLUS)
-    plain = selective_scan(**(inputs | {"z": None}), **SOFTPLUS)
-    assert torch.equal(vk.gated_sum(plain, None, inputs["z"], backend="gpu"), y)
-
-
 def test_softplus_is_good_to_the_last_digits_everywhere(device):
     raw = torch.linspace(-80, 80, 4001, device=device).reshape(1, 1, -1)
-    ours = gpu.step_size(raw, None).cpu().double()
+    ours = vk.step_size(raw, backend="gpu").cpu().double()
     true = F.softplus(raw.cpu().double(), threshold=1e9)
     # the exponent of exp(-|x|) is itself rounded: 80 * 2**-24 and half an ulp of the rest
     assert ((ours - true).abs() / true).max() < 6e-6
@@ -200,100 +133,4 @@ def test_softplus_is_good_to_the_last_digits_everywhere(device):
     assert ((ours - true).abs() / true)[near].max() < 1.5e-6
 
 
-@pytest.mark.parametrize("two", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_step_size_and_gated_sum_equal_naive_with_gradients(
-    inputs_for, relative_error, tolerance, dtype, two
-):
-    inputs = inputs_for(batch=2, d_inner=40, seqlen=17, dtype=dtype)
-    given = {
-        "delta": inputs["delta"],
-        "bias": inputs["delta_bias"].to(dtype),
-        "y": inputs["u"],
-        "y_backward": inputs["delta"] + 1,
-        "z": inputs["z"],
-    }
-    results = []
-    for module, tensors in ((gpu, given), (naive, double(given))):
-        leaves = {n: x.detach().requires_grad_() for n, x in tensors.items()}
-        delta = module.step_size(leaves["delta"], leaves["bias"] if two else None)
-        y = module.gated_sum(leaves["y"], leaves["y_backward"] if two else None, leaves["z"])
-        loss = (delta * delta).sum() + (y * y).sum()
-        used = [x for n, x in leaves.items() if two or n not in ("bias", "y_backward")]
-        results.append((delta, y, *torch.autograd.grad(loss, used)))
-    for i, (ours, true) in enumerate(zip(*results, strict=True)):
-        rounded = i > 1 and dtype == torch.bfloat16
-        assert ours.dtype == (dtype if i > 1 else torch.float32)
-        allowed = tolerance["bfloat16" if rounded else "scan gradient"]
-        assert relative_error(ours.cpu(), true) < allowed
-
-
 # torch.
-
-
-@pytest.mark.parametrize("missing", [None, "z", "D"])
-def test_the_operators_pass_torchs_own_checks(inputs_for, device, missing):
-    d_inner, groups = (33, 1) if missing is None else (14, 2)
-    inputs = inputs_for(2, d_inner, 5, 3, groups, without=(missing,) if missing else ())
-    tensors = [None if x is None else x.requires_grad_() for x in inputs.values()]
-    order = torch.randperm(5, device=device) if missing == "z" else None
-    tokens = None if missing == "D" else torch.tensor([1, 4, 1])
-    forward = torch.ops.vmamba_kernels.selective_scan_gpu.default
-    rest = (order, tokens, True, missing == "D", missing != "D", False)
-    torch.library.opcheck(forward, (*tensors, *rest))
-    plain = [None if x is None else x.detach() for x in tensors]
-    torch.library.opcheck(forward, (*plain, *rest[:-1], True))
-    y, last, states, starts, *_ = forward(*plain, *rest[:-2], True, False)
-    gradient = torch.ops.vmamba_kernels.selective_scan_gpu_gradient.default
-    kept = None if tokens is None else states
-    torch.library.opcheck(gradient, (y, last, kept, starts, *plain, *rest[:-2]))
-
-
-def test_the_operator_of_both_directions_passes_torchs_own_checks(inputs_for, device):
-    forward, backward, z = directions(inputs_for, d_inner=5, seqlen=3, d_state=2)
-    tensors = [x.requires_grad_() for x in (*forward, *backward, z)]
-    run_both = torch.ops.vmamba_kernels.bidirectional_selective_scan_gpu.default
-    torch.library.opcheck(run_both, (*tensors, None, True, True))
-    plain = [x.detach() for x in tensors]
-    torch.library.opcheck(run_both, (*plain, torch.arange(3, device=device), True, False))
-
-
-def test_the_small_operators_pass_torchs_own_checks(inputs_for):
-    inputs = inputs_for(1, 5, 3, 2)
-    u, delta, z, bias = (inputs[n].requires_grad_() for n in ("u", "delta", "z", "delta_bias"))
-    check, ops = torch.library.opcheck, torch.ops.vmamba_kernels
-    check(ops.step_size_gpu.default, (delta, bias))
-    check(ops.gated_sum_gpu.default, (u, delta, z))
-    plain = [x.detach() for x in (u, delta, z)]
-    check(ops.gated_sum_gpu_gradient.default, (plain[0], *plain))
-
-
-def test_it_compiles_into_one_graph_and_gives_the_same_bits(inputs_for):
-    given = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
-    leaves = {n: x.requires_grad_() for n, x in given.items()}
-
-    def loss(**inputs):
-        z = inputs["z"]
-        way = ScanInputs(**{n: inputs[n] for n in ScanInputs._fields})
-        both = vk.bidirectional_selective_scan(way, way, z, **SOFTPLUS)
-        y, last = selective_scan(**inputs, return_last_state=True, **SOFTPLUS)
-        return (y * y).sum() + last.sum() + (both * both).sum()
-
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    plain, graph = loss(**leaves), compiled(**leaves)
-    assert torch.equal(plain, graph)
-    pairs = zip(
-        torch.autograd.grad(plain, list(leaves.values())),
-        torch.autograd.grad(graph, list(leaves.values())),
-        strict=True,
-    )
-    assert all(torch.equal(a, b) for a, b in pairs)
-
-
-def test_a_second_gradient_says_that_naive_has_it(inputs_for):
-    given = inputs_for(batch=1, d_inner=32, seqlen=17, d_state=2)
-    leaves = {n: x.requires_grad_() for n, x in given.items()}
-    y = selective_scan(**leaves, **SOFTPLUS)
-    (grad,) = torch.autograd.grad(y.sum(), leaves["u"], create_graph=True)
-    with pytest.raises(RuntimeError, match='backend="naive"'):
-        torch.autograd.grad(grad.sum(), leaves["delta"])
