@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 ROOT = pathlib.Path(__file__).parents[2]
-SECOND = 1000  # playwright counts milliseconds
 IDLE = """() => {
     const context = window.jupyterapp.shell.currentWidget?.sessionContext;
     return context?.isReady && context.session?.kernel?.status === "idle";
@@ -144,9 +143,9 @@ def open_notebook(lab: Lab, context, name: str, init: str = ""):
         page.add_init_script(init)
     address = lab.address.replace("00_start_here.ipynb", name)
     page.goto(f"{address}&reset")
-    page.wait_for_function("window.jupyterapp !== undefined", timeout=60 * SECOND)
+    page.wait_for_function("window.jupyterapp !== undefined")
     page.evaluate("async () => { await window.jupyterapp.restored }")
-    page.wait_for_function(IDLE, timeout=60 * SECOND)
+    page.wait_for_function(IDLE)
     return page
 
 

@@ -171,7 +171,7 @@ CELLS = [
 def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
     """A real kernel; the messages are those that the browser sends, and there is no browser."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=True)
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=True)
     answers = []
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):
@@ -190,7 +190,7 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
 
         def hear_answers(count):
             while len(answers) < count:
-                message = run_sync(client.kc.get_iopub_msg)(timeout=60)
+                message = run_sync(client.kc.get_iopub_msg)(timeout=600)
                 content = message["content"].get("data", {})
                 if message["msg_type"] == "comm_msg" and content.get("method") == "custom":
                     answers.append((content["content"], message["buffers"]))

@@ -213,18 +213,19 @@ def whole_run(video_folders, tmp_path_factory):
     """Return the folder of an uninterrupted run of the command: 60 steps."""
     folder = tmp_path_factory.mktemp("whole")
     process = start(command(video_folders, folder / "run"))
-    said, errors = process.communicate(timeout=250)
+    said, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert said.decode().strip() == str(folder / "run")
     return folder / "run"
 
 
+@pytest.mark.kill
 def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     whole_run, video_folders, tmp_path
 ):
     folder = tmp_path / "run"
     process = start(command(video_folders, folder))
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not (folder / "validation.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)  # the first test is at a third of the run
     process.send_signal(signal.SIGKILL)
@@ -233,7 +234,7 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
     assert 20 <= step < 60 and not (folder / "model").exists()
     process = start(command(video_folders, folder))
-    _, errors = process.communicate(timeout=250)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert log(folder) == log(whole_run) and len(log(folder)) == 2
     for name in ("validation.csv", "model/config.json"):
@@ -242,10 +243,11 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     assert next(weights).read_bytes() == next(weights).read_bytes()
 
 
+@pytest.mark.torchrun
 def test_torchrun_trains_as_one_process_does(whole_run, video_folders, tmp_path):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     process = start([*torchrun, *command(video_folders, tmp_path / "run")])
-    said, errors = process.communicate(timeout=280)
+    said, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert said.decode().strip() == str(tmp_path / "run")  # one process speaks for both
     for mine, one in zip(log(tmp_path / "run"), log(whole_run), strict=True):

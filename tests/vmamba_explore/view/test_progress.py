@@ -28,7 +28,7 @@ def test_disabled_it_says_nothing(capsys):
 
 def test_a_saved_notebook_holds_nothing_of_it():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=60, store_widget_state=True).execute()
+    NotebookClient(notebook, timeout=600, store_widget_state=True).execute()
     outputs = notebook.cells[0].outputs
     assert outputs, "it never showed"
     for output in outputs:

@@ -108,7 +108,7 @@ player
 
 def test_what_the_browser_sets_reaches_the_kernel():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS)])
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3")
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3")
     with client.setup_kernel():
         client.execute_cell(notebook.cells[0], 0)
         view = notebook.cells[0].outputs[0].data["application/vnd.jupyter.widget-view+json"]
