@@ -13,6 +13,7 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+import hypothesis  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -69,6 +70,10 @@ def _speed(item: pytest.Item) -> int:
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+    hypothesis.settings.register_profile(
+        "suite", max_examples=25, derandomize=True, deadline=None, database=None
+    )
+    hypothesis.settings.load_profile("suite")
     unknown = required() - set(REQUIRABLE)
     if unknown:
         raise pytest.UsageError(f"VMAMBA_REQUIRE knows {', '.join(REQUIRABLE)}; got {unknown}.")

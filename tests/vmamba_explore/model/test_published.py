@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vmamba_explore.model.checkpoints import CheckpointError, model_from_state_dict
 from vmamba_explore.model.config import VideoMambaConfig
@@ -53,10 +55,16 @@ def test_a_configuration_survives_the_published_names(config, layout):
         assert torch.equal(value.squeeze(), found[published_name(name)].squeeze()), name
 
 
-def test_the_names_go_both_ways(video):
-    ours = [ours_name(name) for name in video]
-    assert [published_name(name) for name in ours] == list(video)
-    assert set(ours) == set(VideoMamba(small("opengvlab_small")).state_dict())
+@given(st.sets(st.integers(0, 999), min_size=1, max_size=3))
+def test_the_name_map_is_a_bijection_and_names_every_parameter_once(layers):
+    with torch.device("meta"):
+        names = list(VideoMamba(small("opengvlab_small", depth=1)).state_dict())
+    names = [n.replace("layers.0.", f"layers.{layer}.") for n in names for layer in layers]
+    names = [*dict.fromkeys(names)]
+    published = [published_name(name) for name in names]
+    assert [ours_name(name) for name in published] == names
+    assert len(set(published)) == len(names)
+    assert not any("ssm_" in name for name in published)
 
 
 def test_an_image_checkpoint_without_layout_is_refused_as_ambiguous():
