@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("bench")
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-        group = item.nodeid if item.get_closest_marker("notebook") else path
+        group = item.nodeid if path == "test_notebooks.py" else path
         group = "jupyterlab" if "lab" in item.fixturenames else group
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_speed)

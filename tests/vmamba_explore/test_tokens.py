@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from vmamba_explore.tokens import BACKWARD_ORDERS, TokenGrid
 
-
 SIDES = st.integers(1, 6)
 GRIDS = st.builds(TokenGrid, SIDES, SIDES, SIDES, st.sampled_from(["front", "middle", None]))
 
