@@ -57,6 +57,9 @@ lab: $(USER_STAMP)
 app: $(USER_STAMP)
 	@$(KEEP_MEMORY) exec $(BIN)/python .ci/app.py $(if $(HEADLESS),--headless) $(if $(PATHS),--paths)
 
+# What Python compiles of the tests and of the checked package is kept: half of a start
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test
 test: $(TEST_STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)

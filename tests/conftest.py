@@ -137,3 +137,44 @@ def browser(require) -> Iterator:
         expect.set_options(timeout=1000 * HANG)
         yield chromium
         chromium.close()
+
+
+class Kernel:
+    """A notebook that runs in a real kernel, and the messages that a browser would send to it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        import nbclient  # here, since it takes seconds
+        import nbformat
+
+        self._cell = nbformat.v4.new_code_cell
+        self.client = nbclient.NotebookClient(
+            nbformat.v4.new_notebook(),
+            timeout=HANG,
+            kernel_name="python3",
+            store_widget_state=True,
+            resources={"metadata": {"path": str(folder)}},
+        )
+
+    def run(self, code: str) -> list:
+        """Run a new cell and return its outputs."""
+        cells = self.client.nb.cells
+        cells.append(self._cell(code))
+        return self.client.execute_cell(cells[-1], len(cells) - 1).outputs
+
+    def says(self, expression: str) -> str:
+        """Return what the kernel prints of an expression."""
+        (output,) = self.run(f"print({expression})")
+        return output.text.strip()
+
+    def send(self, comm: str, **data) -> None:
+        """Send a message to a widget."""
+        message = self.client.kc.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        self.client.kc.shell_channel.send(message)
+
+
+@pytest.fixture
+def kernel(tmp_path) -> Iterator[Kernel]:
+    """Start a kernel in an empty folder."""
+    started = Kernel(tmp_path)
+    with started.client.setup_kernel():
+        yield started

@@ -1,10 +1,8 @@
 """explore(): from a clip to the explorer, alone and beside another; and what the browser says."""
 
-import nbformat
 import numpy as np
 import pytest
 from jupyter_core.utils import run_sync
-from nbclient import NotebookClient
 
 import vmamba_explore
 from vmamba_explore.app.explore import backwards, explore
@@ -168,46 +166,31 @@ CELLS = [
 ]
 
 
-def test_the_browsers_messages_reach_the_kernel_and_are_answered(small_model):
+def test_the_browsers_messages_reach_the_kernel_and_are_answered(kernel):
     """A real kernel; the messages are those that the browser sends, and there is no browser."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=True)
+    for cell in CELLS:
+        kernel.run(cell)
+    widgets = kernel.client.widget_state.items()
+    (comm,) = (key for key, state in widgets if "levels" in state or "sides" in state)
     answers = []
-    with client.setup_kernel():
-        for number, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, number)
-        states = {key: s for key, s in client.widget_state.items() if "levels" in s or "sides" in s}
-        (comm,) = states
 
-        def say(data):
-            message = client.kc.session.msg("comm_msg", {"comm_id": comm, "data": data})
-            client.kc.shell_channel.send(message)
+    def hear_answers(count):
+        while len(answers) < count:
+            message = run_sync(kernel.client.kc.get_iopub_msg)(timeout=600)
+            content = message["content"].get("data", {})
+            if message["msg_type"] == "comm_msg" and content.get("method") == "custom":
+                answers.append((content["content"], message["buffers"]))
 
-        def run(code):
-            notebook.cells.append(nbformat.v4.new_code_cell(code))
-            client.execute_cell(notebook.cells[-1], len(notebook.cells) - 1)
-            return notebook.cells[-1].outputs
-
-        def hear_answers(count):
-            while len(answers) < count:
-                message = run_sync(client.kc.get_iopub_msg)(timeout=600)
-                content = message["content"].get("data", {})
-                if message["msg_type"] == "comm_msg" and content.get("method") == "custom":
-                    answers.append((content["content"], message["buffers"]))
-
-        changes = {"frame": 3, "layer": 0, "direction": "difference", "query": [1, 2, 3]}
-        say({"method": "update", "state": changes, "buffer_paths": []})
-        for number, token in enumerate(([1, 2, 3], [], [9, 0, 0])):
-            ask = {"ask": number, "side": 1, "layer": 0, "token": token}
-            say({"method": "custom", "content": ask})
-        hear_answers(3)
-        say({"method": "update", "state": {"layer": 99}, "buffer_paths": []})
-        (printed,) = run(
-            "print([getattr(explorer, n) for n in ('frame', 'layer', 'direction', 'query')])"
-        )
-        assert printed.text.strip() == "[3, 0, 'difference', [1, 2, 3]]"
-        (printed,) = run("print(sorted(heard))")
-        assert printed.text.strip() == "['direction', 'frame', 'layer', 'query']"
+    changes = {"frame": 3, "layer": 0, "direction": "difference", "query": [1, 2, 3]}
+    kernel.send(comm, method="update", state=changes, buffer_paths=[])
+    for number, token in enumerate(([1, 2, 3], [], [9, 0, 0])):
+        ask = {"ask": number, "side": 1, "layer": 0, "token": token}
+        kernel.send(comm, method="custom", content=ask)
+    hear_answers(3)
+    kernel.send(comm, method="update", state={"layer": 99}, buffer_paths=[])
+    said = kernel.says("[getattr(explorer, n) for n in ('frame', 'layer', 'direction', 'query')]")
+    assert said == "[3, 0, 'difference', [1, 2, 3]]"
+    assert kernel.says("sorted(heard)") == "['direction', 'frame', 'layer', 'query']"
     first, second, third = answers
     assert [content["answer"] for content, _ in answers] == [0, 1, 2]
     assert [m["name"] for m in first[0]["maps"]] == ["reads", "read_by"]

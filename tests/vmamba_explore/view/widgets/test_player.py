@@ -6,11 +6,9 @@ import json
 import zlib
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import traitlets
-from nbclient import NotebookClient
 from PIL import Image
 
 from vmamba_explore.view.pictures import Overlay
@@ -106,22 +104,11 @@ player
 """
 
 
-def test_what_the_browser_sets_reaches_the_kernel():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS)])
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3")
-    with client.setup_kernel():
-        client.execute_cell(notebook.cells[0], 0)
-        view = notebook.cells[0].outputs[0].data["application/vnd.jupyter.widget-view+json"]
-        state = {"frame": 3, "overlay": ""}
-        content = {
-            "comm_id": view["model_id"],
-            "data": {"method": "update", "state": state, "buffer_paths": []},
-        }
-        client.kc.shell_channel.send(client.kc.session.msg("comm_msg", content))
-        cell = nbformat.v4.new_code_cell("print(player.frame, repr(player.overlay))")
-        notebook.cells.append(cell)
-        client.execute_cell(cell, 1)
-    assert cell.outputs[0].text.strip() == "3 ''"
+def test_what_the_browser_sets_reaches_the_kernel(kernel):
+    view = kernel.run(CELLS)[0].data["application/vnd.jupyter.widget-view+json"]
+    state = {"frame": 3, "overlay": ""}
+    kernel.send(view["model_id"], method="update", state=state, buffer_paths=[])
+    assert kernel.says("player.frame, repr(player.overlay)") == "3 ''"
 
 
 @pytest.fixture
