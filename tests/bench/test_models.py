@@ -2,25 +2,15 @@
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parent
 GIB = 2**30
 
 
-@pytest.fixture(autouse=True)
-def bench(monkeypatch):
-    """Return the script as a module; its parts import each other by name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCH))
-    import models
-
-    yield models
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCH)):
-            del sys.modules[name]
+@pytest.fixture
+def bench(script):
+    return script("models")
 
 
 class Worker:

@@ -2,24 +2,17 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCH = Path(__file__).parent
-
 
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
-    """Return the script as a module that writes into an empty folder and measures nothing."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    monkeypatch.delitem(sys.modules, "probes", raising=False)
-    import probes
-
+def bench(script, monkeypatch, tmp_path):
+    """Return the script, which writes into an empty folder and measures nothing."""
+    probes = script("probes")
     monkeypatch.setattr(probes, "HERE", tmp_path / "probes.py")
-    yield probes
-    sys.modules.pop("probes", None)
+    return probes
 
 
 def grid(value=0.5):
