@@ -13,10 +13,10 @@ from collections.abc import Iterator
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-import hypothesis  # noqa: E402
-import jaxtyping  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import hypothesis
+import jaxtyping
+import pytest
+import torch
 
 if not torch.cuda.is_available():  # before triton is imported: its kernels are then interpreted
     os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -91,6 +91,6 @@ def test_a_command_has_these_options_and_runs(command, reader, capsys, monkeypat
 
 def test_every_make_target_of_the_documents_is_there():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    pages = [README, (ROOT / "CONTRIBUTING.md").read_text("utf-8")]
-    named = {t for page in pages for t in re.findall(r"(?:^ {4}|`)make ([a-z][\w-]*)", page, re.M)}
+    text = README + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(re.findall(r"(?:^ {4}|`)make ([a-z][\w-]*)", text, re.MULTILINE))
     assert named and named <= targets

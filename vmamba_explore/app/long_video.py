@@ -225,7 +225,7 @@ class _Rows:
             if finished:
                 self._file.finish(self._settings, {"windows": self.count})
             table = self._file.read()
-        kinds = {name: "int64" for name in ("window", "frame", "repeated")}
+        kinds = dict.fromkeys(("window", "frame", "repeated"), "int64")
         words = {
             name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")
         }

@@ -130,7 +130,7 @@ def test_two_runs_batch_and_strides_change_no_bit(make):
 
 def test_the_output_and_its_gradient_are_token_major(make):
     for tensors in (make(2, 40, 9, 4), [t.contiguous() for t in make(2, 40, 9, 4)]):
-        out, grad_x, *_ = results(tensors, **{"activation": "silu"})
+        out, grad_x, *_ = results(tensors, activation="silu")
         assert out.stride() == grad_x.stride() == (9 * 40, 1, 40)
 
 

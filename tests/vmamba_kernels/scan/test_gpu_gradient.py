@@ -17,7 +17,7 @@ from vmamba_kernels.scan import gpu_gradient, naive
 from vmamba_kernels.scan.gpu_gradient import gradient
 
 pytest.importorskip("triton")
-from vmamba_kernels.scan.gpu_launch import token_major  # noqa: E402
+from vmamba_kernels.scan.gpu_launch import token_major
 
 CHUNK = 64
 OPTIONAL = ("D", "z", "delta_bias", "initial_state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def half_life_histogram(
         for number, (name, values) in enumerate(zip(lives, logs, strict=True)):
             inside, outside = _shares(values[row - 1], edges, clip)
             centers = (edges[1:] + edges[:-1]) / 2
-            where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in zip(edges, edges[1:])]  # noqa: B905
+            where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in itertools.pairwise(edges)]
             says = f"{text(name)}, {direction}<br>%{{customdata}}: %{{y:.3g}} %<extra></extra>"
             where_beyond = [f"more than {10**clip:.0f} tokens"]
             color = DIRECTION_COLORS.get(direction)
