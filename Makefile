@@ -1,6 +1,6 @@
 # make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
 # make app     the explorer as a web page, for your own clip (HEADLESS=1 likewise)
-# make test    every test          make test-fast   those that take no browser, kills or notebooks
+# make test    every test          make test-fast   without browser, kills, notebooks …
 # make check   style, import contracts, types
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
 # own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
@@ -10,6 +10,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST ?=
 PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+SLOW := bench or browser or interpreted or kill or notebook or torchrun
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # On a CPU: keep freed memory for the next operation instead of giving it back (up to a quarter
@@ -66,7 +67,7 @@ test: $(TEST_STAMP)
 
 .PHONY: test-fast
 test-fast: $(TEST_STAMP)
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (bench or browser or kill or notebook or torchrun)" $(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))" $(PYTEST)
 
 .PHONY: check
 check: $(TEST_STAMP)

@@ -43,6 +43,7 @@ SLOWEST = (
     "test_notebooks.py",
     "browser/",
     "vmamba_explore/training/",
+    "vmamba_kernels/",
     "bench/",
     "vmamba_explore/app/",
 )
@@ -55,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(TESTS).as_posix()
         if path.startswith("bench/"):
             item.add_marker("bench")
+        if path.startswith("vmamba_kernels/") and item.path.name.startswith("test_gpu"):
+            item.add_marker("interpreted")
         if "browser" in item.fixturenames:
             item.add_marker("browser")
         group = item.nodeid if path == "test_notebooks.py" else path
