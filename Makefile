@@ -1,6 +1,7 @@
 # make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
 # make app     the explorer as a web page, for your own clip (HEADLESS=1 likewise)
-# make test    every test          make check   style, import contracts, types
+# make test    every test          make test-fast   without browser, kills, notebooks …
+# make check   style, import contracts, types
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
 # own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
 SHELL := /bin/bash
@@ -8,6 +9,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST ?=
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+SLOW := bench or browser or interpreted or kill or notebook or torchrun
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # On a CPU: keep freed memory for the next operation instead of giving it back (up to a quarter
@@ -55,9 +58,16 @@ lab: $(USER_STAMP)
 app: $(USER_STAMP)
 	@$(KEEP_MEMORY) exec $(BIN)/python .ci/app.py $(if $(HEADLESS),--headless) $(if $(PATHS),--paths)
 
+# What Python compiles of the tests and of the checked package is kept: half of a start
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test
 test: $(TEST_STAMP)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
+
+.PHONY: test-fast
+test-fast: $(TEST_STAMP)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))" $(PYTEST)
 
 .PHONY: check
 check: $(TEST_STAMP)
@@ -78,7 +88,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 .PHONY: notebooks
 notebooks: $(TEST_STAMP)
-	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL) tests/test_notebooks.py $(PYTEST)
 
 .PHONY: demo-model
 demo-model: $(USER_STAMP)

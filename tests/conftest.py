@@ -1,10 +1,19 @@
-"""Shapes are checked under pytest, and VMAMBA_REQUIRE turns chosen skips into failures."""
+"""Shapes are checked under pytest, VMAMBA_REQUIRE turns chosen skips into failures, and slow tests
+are marked by what they need and started first.
+"""
 
 import os
+import pathlib
 import shutil
 import sys
 from collections.abc import Iterator
 
+# Before torch is imported, here and in every process that a test starts. As many tests run at once
+# as there are cores, so each has one thread, which does not spin while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import hypothesis
 import jaxtyping
 import pytest
 import torch
@@ -24,11 +33,50 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+HANG = 600
+"""Seconds after which a test gives up on another process. No test asserts how long one takes."""
+
 REQUIRABLE = ("browser", "cxx", "node", "triton")
+TESTS = pathlib.Path(__file__).parent
+SLOWEST = (
+    "vmamba_explore/training/test_runs.py",
+    "test_notebooks.py",
+    "browser/",
+    "vmamba_explore/training/",
+    "vmamba_kernels/",
+    "bench/",
+    "vmamba_explore/app/",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need; keep a file's fixtures in one process; slowest files first."""
+    for item in items:
+        path = item.path.relative_to(TESTS).as_posix()
+        if path.startswith("bench/"):
+            item.add_marker("bench")
+        if path.startswith("vmamba_kernels/") and item.path.name.startswith("test_gpu"):
+            item.add_marker("interpreted")
+        if "browser" in item.fixturenames:
+            item.add_marker("browser")
+        group = item.nodeid if path == "test_notebooks.py" else path
+        group = "jupyterlab" if "lab" in item.fixturenames else group
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_speed)
+
+
+def _speed(item: pytest.Item) -> int:
+    path = item.path.relative_to(TESTS).as_posix()
+    return next((n for n, start in enumerate(SLOWEST) if path.startswith(start)), len(SLOWEST))
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(1)
+    hypothesis.settings.register_profile(
+        "suite", max_examples=25, derandomize=True, deadline=None, database=None
+    )
+    hypothesis.settings.load_profile("suite")
     unknown = required() - set(REQUIRABLE)
     if unknown:
         raise pytest.UsageError(f"VMAMBA_REQUIRE knows {', '.join(REQUIRABLE)}; got {unknown}.")
@@ -73,7 +121,7 @@ def one_copy_of_the_kernels() -> Iterator[None]:
 def browser(require) -> Iterator:
     """Chromium; every test opens a context of its own in it."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         require("browser", "playwright is not installed")
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -81,5 +129,55 @@ def browser(require) -> Iterator:
         require("browser", "there is no chromium on this machine")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_OPTIONS)
+        open_context = chromium.new_context
+
+        def patient(**options):
+            context = open_context(**options)
+            context.set_default_timeout(1000 * HANG)
+            return context
+
+        chromium.new_context = patient
+        expect.set_options(timeout=1000 * HANG)
         yield chromium
         chromium.close()
+
+
+class Kernel:
+    """A notebook that runs in a real kernel, and the messages that a browser would send to it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        import nbclient  # here, since it takes seconds
+        import nbformat
+
+        self._cell = nbformat.v4.new_code_cell
+        self.client = nbclient.NotebookClient(
+            nbformat.v4.new_notebook(),
+            timeout=HANG,
+            kernel_name="python3",
+            store_widget_state=True,
+            resources={"metadata": {"path": str(folder)}},
+        )
+
+    def run(self, code: str) -> list:
+        """Run a new cell and return its outputs."""
+        cells = self.client.nb.cells
+        cells.append(self._cell(code))
+        return self.client.execute_cell(cells[-1], len(cells) - 1).outputs
+
+    def says(self, expression: str) -> str:
+        """Return what the kernel prints of an expression."""
+        (output,) = self.run(f"print({expression})")
+        return output.text.strip()
+
+    def send(self, comm: str, **data) -> None:
+        """Send a message to a widget."""
+        message = self.client.kc.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        self.client.kc.shell_channel.send(message)
+
+
+@pytest.fixture
+def kernel(tmp_path) -> Iterator[Kernel]:
+    """Start a kernel in an empty folder."""
+    started = Kernel(tmp_path)
+    with started.client.setup_kernel():
+        yield started

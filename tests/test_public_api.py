@@ -74,7 +74,7 @@ def test_no_public_name_is_hidden_by_a_module_of_the_same_name(module):
 
 def imports_of(code: str) -> set[str]:
     """The modules of this project that a piece of Python imports, or imports names from."""
-    code = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.M)
+    code = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
     found = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -92,7 +92,7 @@ def code_cells(path: pathlib.Path) -> list[str]:
 
 
 def test_the_readme_imports_from_the_facade_only():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
     assert {name for block in blocks for name in imports_of(block)} <= set(MODULES)
 

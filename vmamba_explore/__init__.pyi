@@ -39,8 +39,8 @@ from .view.explorer import ClipPlayer, Explorer
 __version__: str
 
 __all__ = [
-    "Attribution",
     "CLASS_NAMES",
+    "Attribution",
     "CheckpointError",
     "Clip",
     "ClipError",

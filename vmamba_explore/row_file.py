@@ -154,7 +154,7 @@ class RowFile:
         text = path.read_text(encoding="utf-8")
         header = "" if text.startswith(self.columns[0]) else ",".join(self.columns) + "\n"
         lines = io.StringIO(header + text[: text.rfind("\n") + 1])
-        empty = {column: "" for column in self.columns}  # and "nan" may be a name
-        words = {column: "string" for column in self.words}
+        empty = dict.fromkeys(self.columns, "")  # and "nan" may be a name
+        words = dict.fromkeys(self.words, "string")
         found = pd.read_csv(lines, keep_default_na=False, na_values=empty, dtype=words)
         return found.convert_dtypes()

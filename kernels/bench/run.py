@@ -58,7 +58,7 @@ def main() -> None:
     for backend in vmamba_kernels.backends():
         if backend.name == "naive" or options.device not in (None, backend.name):
             continue
-        if not backend.available or backend.name == "gpu" and not torch.cuda.is_available():
+        if not backend.available or (backend.name == "gpu" and not torch.cuda.is_available()):
             print(f"Not timed: {backend.name}. {backend.reason}.")
             continue
         plan = PLAN[backend.name]

@@ -12,14 +12,10 @@ import argparse
 import json
 import pathlib
 import platform
-import subprocess
-import sys
-import time
 
-from model_runs import give_back_freed_memory, resident
+from common import MIB, forget_peak, in_own_process, markdown, resident, timed
 
 HERE = pathlib.Path(__file__).parent
-MIB = 2**20
 FEW = {
     "integrated_gradients": {"n_steps": 8},
     "gradient_shap": {"n_samples": 8},
@@ -58,18 +54,8 @@ def main():
     for method in tqdm(METHODS, desc="methods", unit="method"):
         if method in rows:
             continue
-        command = [
-            sys.executable,
-            __file__,
-            "--one",
-            method,
-            "--budget-gib",
-            str(options.budget_gib),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
-        rows[method] = json.loads(done.stdout.splitlines()[-1])
+        words = ("--one", method, "--budget-gib", str(options.budget_gib))
+        rows[method] = in_own_process(__file__, *words)
         with options.rows.open("a") as file:
             file.write(json.dumps(rows[method]) + "\n")
     table = written([rows[method] for method in METHODS], options.budget_gib)
@@ -94,11 +80,9 @@ def measured(method, budget_gib):
     attribute(toy, torch.randn(1, 3, 4, 32, 32), method=method, progress=False, **sizes)
     model = VideoMamba(VideoMambaConfig.preset("kaist_small", num_classes=51)).eval()
     clip = torch.randn(1, 3, 16, 224, 224)
-    give_back_freed_memory()
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
-    before, started = resident("VmRSS"), time.perf_counter()
-    found = attribute(model, clip, 0, method, budget_gib=budget_gib, progress=False, **chosen)
-    seconds = time.perf_counter() - started
+    forget_peak()
+    before, options = resident("VmRSS"), {"budget_gib": budget_gib, "progress": False, **chosen}
+    seconds, found = timed(lambda: attribute(model, clip, 0, method, **options))
     return {
         "method": method,
         "options": {name: str(value) for name, value in chosen.items()},
@@ -120,15 +104,19 @@ def written(rows, budget_gib):
         "Memory: resident size at most, above the loaded model. Clips through the model include "
         "the one that gives the output itself.",
         "",
-        "| method | options | forward (clips) | backward (clips) | seconds | memory (MiB) |",
-        "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        options = ", ".join(f"{name}={value}" for name, value in row["options"].items())
-        lines.append(
-            f"| {row['method']} | {options or 'default'} | {row['forward']} | {row['backward']} | "
-            f"{row['seconds']} | {row['mib']} |"
-        )
+    columns = ["forward", "backward", "seconds", "mib"]
+    lines += markdown(
+        "method|options|forward (clips)|backward (clips)|seconds|memory (MiB)".split("|"),
+        [
+            [
+                row["method"],
+                ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "default",
+                *(str(row[name]) for name in columns),
+            ]
+            for row in rows
+        ],
+    )
     worst = max(rows, key=lambda row: row["mib"])
     lines += ["", f"Most: {worst['method']}, {worst['mib']} MiB of {budget_gib * 1024:.0f}.", ""]
     return "\n".join(lines)

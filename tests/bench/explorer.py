@@ -17,7 +17,7 @@ from vmamba_explore.studies.scaling.cost import machine
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "browser"))
-from served import jupyter_lab, kernel_value, open_notebook, run_all_cells, write_notebook  # noqa: E402, I001
+from served import jupyter_lab, kernel_value, open_notebook, run_all_cells, write_notebook  # noqa: E402
 
 ROUNDS = 21
 CHROMIUM = ["--no-sandbox", "--disable-gpu"]

@@ -6,19 +6,16 @@ process of its own, since a peak of memory cannot be taken back. Writes long_vid
 file. With a name of a device (`cuda`), models run there.
 """
 
-import contextlib
-import ctypes
-import gc
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import av
 import numpy as np
 import torch
+from common import MIB, forget_peak, in_own_process, resident
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, load_model
 from vmamba_explore.analysis.peak_memory import peak_bytes
@@ -27,7 +24,7 @@ from vmamba_explore.app import watch
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.studies.scaling.cost import machine
 
-MINUTES, MIB, SEED = (1, 3, 10, 30), 2**20, 20_000
+MINUTES, SEED = (1, 3, 10, 30), 20_000
 VIDEOS = {"motion-nano": (64, 8), "kaist_small": (224, 25)}  # pixels, frames a second
 SMALL_SECONDS = {"cpu": (10, 60, 600), "cuda": (60, 600)}
 
@@ -73,10 +70,8 @@ def measure(job: dict) -> dict[str, float]:
 
     if job.get("tensors"):
         return {"tensors": peak_bytes(run, device) / MIB}
-    give_back_freed_memory()  # else it would hide what the run takes
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
-    before = status("VmRSS")
+    forget_peak()
+    before = resident("VmRSS")
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     run()
@@ -86,7 +81,7 @@ def measure(job: dict) -> dict[str, float]:
         "windows": len(timeline),
         "failed": int(timeline.failed.sum()),
         "realtime": timeline.realtime,
-        "resident": status("VmHWM") - before,
+        "resident": (resident("VmHWM") - before) / MIB,
     }
     if device != "cpu":
         result["gpu"] = torch.cuda.max_memory_allocated() / MIB
@@ -95,36 +90,12 @@ def measure(job: dict) -> dict[str, float]:
     return result
 
 
-def give_back_freed_memory() -> None:
-    """Let the allocator keep nothing for later."""
-    gc.collect()
-    with contextlib.suppress(AttributeError):  # glibc's
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def right(timeline: Timeline) -> float:
     """The share of the video's motions that are named at the moment in their middle."""
     plan = clips_of(64).plan(range(int(timeline.seconds * 8 // 16)))
     middles = (np.arange(len(plan.labels)) * 16 + plan.windows.mean(1) + 0.5) / 8
     names = [timeline.table["name"][timeline.window_at(moment)] for moment in middles]
     return float(np.mean([names[i] == CLASS_NAMES[label] for i, label in enumerate(plan.labels)]))
-
-
-def status(field: str) -> float:
-    """Resident memory, MiB: "VmRSS" now, "VmHWM" at most."""
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {field} in /proc/self/status: the resident size is measured on Linux only")
-
-
-def in_own_process(**job: object) -> dict[str, float]:
-    """`measure` in a fresh process."""
-    command = [sys.executable, __file__, json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return json.loads(done.stdout)
 
 
 def tables(folder: pathlib.Path, device: str) -> str:
@@ -153,7 +124,9 @@ def tables(folder: pathlib.Path, device: str) -> str:
 def line(job: dict, hop: int = 16, by_frame: bool = False) -> str:
     """One line of the table."""
     job = job | {"hop": hop, "by_frame": by_frame}
-    found = in_own_process(**job) | in_own_process(**job, tensors=True)
+    jobs = (job, job | {"tensors": True})
+    found, counted = (in_own_process(__file__, json.dumps(each)) for each in jobs)
+    found |= counted
     print(job, found, file=sys.stderr, flush=True)
     pixels, fps = VIDEOS[job["model"]]
     memory = f"{found['resident']:.0f}" + (f", GPU {found['gpu']:.0f}" if "gpu" in found else "")

@@ -10,13 +10,13 @@ a process of its own. Writes lrp.md beside this file.
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from common import MIB, in_own_process, markdown, timed
+from common import resident as resident_bytes
 
 from vmamba_explore import VideoMamba, VideoMambaConfig
 from vmamba_explore.analysis.peak_memory import peak_bytes
@@ -26,7 +26,7 @@ from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.relevance import relevance_flow
 from vmamba_explore.studies.scaling.cost import machine
 
-PRESET, ROUNDS, MIB = "kaist_small", 7, 2**20
+PRESET, ROUNDS = "kaist_small", 7
 ASKED = 1.5
 
 
@@ -61,10 +61,9 @@ def times(problem: Problem, rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in CASES}
     for turn in range(rounds + 1):  # the first one compiles
         for name, run in CASES.items():
-            started = time.perf_counter()
-            run(problem)
+            once, _ = timed(run, problem)
             if turn:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(once)
     return seconds
 
 
@@ -81,48 +80,30 @@ def resident(name: str, preset: str) -> float:
     """
     CASES[name](make("toy"))
     problem = make(preset)
-    before = _status("VmRSS")
+    before = resident_bytes("VmRSS")
     CASES[name](problem)
-    return _status("VmHWM") - before
-
-
-def _status(field: str) -> float:
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {field} in /proc/self/status: the resident size is measured on Linux only")
-
-
-def in_own_process(name: str, preset: str) -> float:
-    """`resident` in a fresh process."""
-    command = [sys.executable, __file__, name, preset]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return float(json.loads(done.stdout))
+    return (resident_bytes("VmHWM") - before) / MIB
 
 
 def table(preset: str, rounds: int) -> str:
     """The measurements, as Markdown."""
-    peaks = {name: in_own_process(name, preset) for name in CASES}
+    peaks = {name: in_own_process(__file__, name, preset) for name in CASES}
     problem = make(preset)
     held = {name: counted(problem, name) for name in CASES}
     seconds = times(problem, rounds)
     first = next(iter(CASES))
-    lines = [
-        "| one clip | s | of a gradient | tensors held, MiB | of a gradient | resident above the "
-        "model, MiB | of a gradient |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in CASES:
         ratios = [a / b for a, b in zip(seconds[name], seconds[first], strict=True)]
-        lines.append(
-            f"| {name} | {statistics.median(seconds[name]):.2f} "
-            f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-            f"| {held[name]:.0f} | {held[name] / held[first]:.2f} "
-            f"| {peaks[name]:.0f} | {peaks[name] / peaks[first]:.2f} |"
-        )
-    return "\n".join(lines)
+        cells = [f"{statistics.median(seconds[name]):.2f}"]
+        cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        for memory in (held, peaks):
+            cells += [f"{memory[name]:.0f}", f"{memory[name] / memory[first]:.2f}"]
+        rows.append([name, *cells])
+    header = ["one clip"]
+    for measure in ("s", "tensors held, MiB", "resident above the model, MiB"):
+        header += [measure, "of a gradient"]
+    return "\n".join(markdown(header, rows))
 
 
 def main() -> None:

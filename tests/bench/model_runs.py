@@ -6,13 +6,12 @@ prints one line of JSON.
 """
 
 import contextlib
-import ctypes
-import gc
 import json
 import os
-import pathlib
 import sys
 import time
+
+from common import forget_peak, resident
 
 OURS = "kaist_small"
 NUM_CLASSES = 400
@@ -159,9 +158,7 @@ def memory_worker(job):
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
     else:
-        give_back_freed_memory()  # else it would hide what the run takes
-        with contextlib.suppress(OSError):
-            pathlib.Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
+        forget_peak()
         before = resident("VmRSS")
     run()  # the second run of a training step has the optimizer's state
     synchronize(device)
@@ -176,25 +173,6 @@ def memory_worker(job):
         "seconds": seconds,
         "parameters": parameters,
     }
-
-
-def give_back_freed_memory():
-    gc.collect()
-    with contextlib.suppress(AttributeError):  # glibc's
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def resident(which):
-    """Bytes of resident memory: "VmRSS" now, "VmHWM" at most."""
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # not Linux: the peak stands in for both
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    (line,) = (line for line in lines if line.startswith(which))
-    return int(line.split()[1]) * 1024
 
 
 def time_worker(job):

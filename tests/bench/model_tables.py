@@ -3,11 +3,11 @@
 import itertools
 import statistics
 
+from common import MIB, markdown
 from model_runs import MODELS, OURS
 
 MODES = {"forward": "Forward pass", "training": "Training step"}
 DTYPES = ("float32", "bfloat16")
-MIB = 2**20
 
 
 def tables(results, missing):
@@ -116,8 +116,3 @@ def exponent(medians):
 
 def shown(value):
     return f"{value:.3g}" if value else "–"
-
-
-def markdown(header, rows):
-    rows = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(row) + " |" for row in rows]

@@ -33,13 +33,13 @@ import subprocess
 import sys
 import time
 
+from common import GIB
 from model_runs import MODELS
 from model_tables import DTYPES, MODES, tables
 
 FRAMES = (8, 16, 32, 64, 128)
 DEFAULT_MODELS = tuple(MODELS)[:4]
 MIN_ROUNDS = 3
-GIB = 2**30
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "MemoryError")
 RUNS = pathlib.Path(__file__).with_name("model_runs.py")
 

@@ -9,9 +9,9 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
-import time
+
+from common import in_own_process, timed
 
 BOUNDARIES = ["*.hook_h_boundaries", "*.hook_block_input"]
 CASES = {
@@ -63,21 +63,12 @@ def measure(case: str) -> dict[str, float]:
     }
 
 
-def timed(run, *args):
-    started = time.perf_counter()
-    result = run(*args)
-    return time.perf_counter() - started, result
-
-
 def main() -> None:
     print(f"load {os.getloadavg()[0]:.2f} before; medians of {REPEATS}; both directions each")
     print("| recorded | s | of a plain run | peak resident MiB | recording MiB | a window, ms |")
     print("|---|---|---|---|---|---|")
     for case in CASES:
-        done = subprocess.run([sys.executable, __file__, case], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
-        row = json.loads(done.stdout)
+        row = in_own_process(__file__, case)
         print(
             f"| {case} | {row['seconds']:.2f} | {row.get('ratio', 1):.2f} | {row['peak_mib']:.0f} "
             f"| {row.get('recorded_mib', 0):.0f} | {row.get('window_ms', float('nan')):.1f} |",

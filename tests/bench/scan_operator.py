@@ -9,10 +9,9 @@ writing the matrix out. Writes scan_operator.md beside this file.
 import math
 import pathlib
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from common import MIB, timed
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, run_with_trace
 from vmamba_explore.analysis.peak_memory import peak_bytes
@@ -24,7 +23,6 @@ from vmamba_explore.trace.trace import Trace
 
 FRAMES = (8, 16, 32, 64, 128)
 LAYER, MATRIX_CHANNELS, ROUNDS = 12, 8, 9
-MIB = 2**20
 
 
 def record(preset: str, num_frames: int) -> Trace:
@@ -46,13 +44,6 @@ def memory(trace: Trace, layer: int) -> dict[str, float]:
         "scan inputs of the layer": recorded.nbytes / MIB,
         "block inputs of all layers": trace.nbytes / MIB,
     }
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def matrix(operator: ScanOperator, channels: slice) -> torch.Tensor:
@@ -81,11 +72,11 @@ def times(trace: Trace, layer: int) -> dict[str, float]:
     assert (row - wanted).norm() / wanted.norm() < 1e-4, "the row is not the matrix's"
     chunk, rounds = slice(0, MATRIX_CHANNELS), {"row": [], "matrix": []}
     for _ in range(ROUNDS):
-        rounds["row"].append(seconds(lambda: operator.row(0)))
-        rounds["matrix"].append(seconds(lambda: matrix(operator, chunk)))
+        rounds["row"].append(timed(operator.row, 0)[0])
+        rounds["matrix"].append(timed(matrix, operator, chunk)[0])
     row_ms = 1e3 * statistics.median(rounds["row"])
     matrix_ms = 1e3 * statistics.median(rounds["matrix"]) * operator.d_inner / MATRIX_CHANNELS
-    rollout = seconds(lambda: attention_rollout(trace, sampled=1))
+    rollout = timed(lambda: attention_rollout(trace, sampled=1))[0]
     return {"row": row_ms, "matrix": matrix_ms, "rollout": 1e3 * rollout}
 
 

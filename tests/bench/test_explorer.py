@@ -1,26 +1,22 @@
 """The table of the explorer's speed, from made-up times."""
 
-import importlib.util
-import pathlib
-
 import pytest
 
-pytest.importorskip("playwright.sync_api")
-spec = importlib.util.spec_from_file_location(
-    "bench_explorer", pathlib.Path(__file__).with_name("explorer.py")
-)
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+
+@pytest.fixture
+def bench(script):
+    pytest.importorskip("playwright.sync_api")
+    return script("explorer")
 
 
-def test_the_table_has_medians_slowest_and_sizes():
+def test_the_table_has_medians_slowest_and_sizes(bench):
     times = {name: [10.0, 20.0, 90.0] for name in ("frame", "layer", "direction", "patch")}
     page = bench.table({"a model": {**times, "load": 200_000, "saved": 300_000, "made": 1.25}})
     assert "| a model | 20 (90) | 20 (90) | 20 (90) | 20 (90) | 200 | 300 | 1.2 |" in page
     assert "| *asked, at most* | 50 | 100 | 100 |" in page
 
 
-def test_every_case_makes_an_explorer():
+def test_every_case_makes_an_explorer(bench):
     for name, code in bench.CASES.items():
         assert "explorer = explore(" in code, name
         compile(bench.MAKE + code, name, "exec")

@@ -1,8 +1,5 @@
 """The benchmark of long videos, on one of 8 seconds."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,12 +8,8 @@ from vmamba_explore.clips.stream import video_seconds
 
 
 @pytest.fixture(scope="module")
-def bench():
-    path = Path(__file__).with_name("long_video.py")
-    spec = importlib.util.spec_from_file_location("bench_long_video", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bench(script):
+    return script("long_video")
 
 
 @pytest.fixture(scope="module")

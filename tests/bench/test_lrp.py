@@ -1,23 +1,16 @@
 """The benchmark of MambaLRP, on a model small enough for a test."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 
 @pytest.fixture(scope="module")
-def bench():
-    path = Path(__file__).with_name("lrp.py")
-    spec = importlib.util.spec_from_file_location("bench_lrp", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bench(script):
+    return script("lrp")
 
 
 def test_every_case_is_measured_and_related_to_one_gradient(bench, monkeypatch):
     sizes = iter(range(100, 600, 100))
-    monkeypatch.setattr(bench, "in_own_process", lambda name, preset: float(next(sizes)))
+    monkeypatch.setattr(bench, "in_own_process", lambda *words: float(next(sizes)))
     heading, line, *rows = bench.table("toy", rounds=1).splitlines()
     assert [row.split(" | ")[0].strip("| ") for row in rows] == list(bench.CASES)
     assert rows[0].split(" | ")[2] == "1.00 (1.00 to 1.00)"
@@ -34,4 +27,4 @@ def test_a_graph_that_is_kept_is_seen_to_take_more_than_blocks_run_again(bench):
 
 
 def test_the_resident_size_is_measured_in_a_process_of_its_own(bench):
-    assert bench.in_own_process("MambaLRP, tokens", "toy") >= 0
+    assert bench.in_own_process(bench.__file__, "MambaLRP, tokens", "toy") >= 0

@@ -2,25 +2,15 @@
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parent
 GIB = 2**30
 
 
-@pytest.fixture(autouse=True)
-def bench(monkeypatch):
-    """Return the script as a module; its parts import each other by name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCH))
-    import models
-
-    yield models
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCH)):
-            del sys.modules[name]
+@pytest.fixture
+def bench(script):
+    return script("models")
 
 
 class Worker:
@@ -213,7 +203,7 @@ def test_a_worker_measures_a_process_of_its_own(bench, mode):
     """A short clip of the real model: 26 M weights, so at least 100 MB are resident."""
     job = {"model": "kaist_small", "frames": 2, "mode": mode, "dtype": "float32"}
     job |= {"device": "cpu", "limit": 8 * GIB}
-    found = bench.in_a_process("memory", job, timeout=200)
+    found = bench.in_a_process("memory", job, timeout=600)
     assert found["peak_bytes"] > 4 * found["parameters"] > 4 * 25_000_000
     assert 0 < found["above_loaded_bytes"] < found["peak_bytes"] and found["seconds"] > 0
     if mode == "training":  # gradients and AdamW's two moments
@@ -225,5 +215,5 @@ def test_memory_that_is_not_there_is_a_reason_and_no_crash(bench):
     """A training step needs about 2 GiB; importing what it needs, less than half of one."""
     job = {"model": "kaist_small", "frames": 8, "mode": "training", "dtype": "float32"}
     job |= {"device": "cpu", "limit": GIB}
-    found = bench.in_a_process("memory", job, timeout=200)
+    found = bench.in_a_process("memory", job, timeout=600)
     assert found["left_out"] == "does not fit into 1.0 GiB"

@@ -2,24 +2,17 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCH = Path(__file__).parent
-
 
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
-    """Return the script as a module that writes into an empty folder and measures nothing."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    monkeypatch.delitem(sys.modules, "probes", raising=False)
-    import probes
-
+def bench(script, monkeypatch, tmp_path):
+    """Return the script, which writes into an empty folder and measures nothing."""
+    probes = script("probes")
     monkeypatch.setattr(probes, "HERE", tmp_path / "probes.py")
-    yield probes
-    sys.modules.pop("probes", None)
+    return probes
 
 
 def grid(value=0.5):
@@ -50,7 +43,7 @@ def test_the_tables_show_the_best_layer_the_controls_and_what_is_left(bench):
          "untrained": grid(0.2), "after the object stops": cut()}
     )  # fmt: skip
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines()}
-    best = [line for line in page.splitlines() if line.startswith("| label | backward")][0]
+    best = next(line for line in page.splitlines() if line.startswith("| label | backward"))
     assert best.split(" | ")[2] == "5" and "0.88 [0.88, 0.88]" in best
     assert best.rstrip(" |").endswith("0.42")  # untrained, mean over its frames
     assert rows["layer 0 forward"].count("0.50 [0.50, 0.50]") == 3  # the last table: label

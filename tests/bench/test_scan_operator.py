@@ -1,19 +1,12 @@
 """The benchmark of the scan operator, on a model small enough for a test."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 
 @pytest.fixture(scope="module")
-def bench():
-    path = Path(__file__).with_name("scan_operator.py")
-    spec = importlib.util.spec_from_file_location("bench_scan_operator", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def bench(script):
+    return script("scan_operator")
 
 
 def test_a_row_takes_memory_in_proportion_to_the_tokens(bench):

@@ -1,27 +1,16 @@
 """The measurement of when evidence turns: its truth, its scores, its chance, what it keeps."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCH = Path(__file__).parent
-
 
 @pytest.fixture
-def bench(monkeypatch):
-    """Return the script as a module; its parts import each other by name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCH))
-    import truth
-
+def bench(script, monkeypatch):
+    truth = script("truth")
     monkeypatch.setattr(truth, "RESAMPLES", 500)
-    yield truth
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCH)):
-            del sys.modules[name]
+    return truth
 
 
 WINDOWS = [(1, 6), (3, 10), (4, 12), (6, 14), (7, 13), (2, 8)]

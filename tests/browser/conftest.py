@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # under importlib's mode nobody else does
 
-from served import Lab, jupyter_lab, open_notebook, run_all_cells, write_notebook  # noqa: E402
+from served import Lab, jupyter_lab, open_notebook, run_all_cells, write_notebook
 
 
 @pytest.fixture(scope="session")

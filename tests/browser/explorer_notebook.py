@@ -1,7 +1,7 @@
 """A notebook with explorers in its kernel, and what tests do to the one that it shows."""
 
 import pytest
-from served import SECOND, kernel_does
+from served import kernel_does
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -42,7 +42,7 @@ def show_explorer(page, name):
         "box.children = (each,)",
     )
     explorer = page.locator(".vmx-explorer[data-ready='1']")
-    expect(explorer).to_have_count(1, timeout=30 * SECOND)
+    expect(explorer).to_have_count(1)
     explorer.scroll_into_view_if_needed()
     return explorer
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 ROOT = pathlib.Path(__file__).parents[2]
-SECOND = 1000  # playwright counts milliseconds
 IDLE = """() => {
     const context = window.jupyterapp.shell.currentWidget?.sessionContext;
     return context?.isReady && context.session?.kernel?.status === "idle";
@@ -144,9 +143,9 @@ def open_notebook(lab: Lab, context, name: str, init: str = ""):
         page.add_init_script(init)
     address = lab.address.replace("00_start_here.ipynb", name)
     page.goto(f"{address}&reset")
-    page.wait_for_function("window.jupyterapp !== undefined", timeout=60 * SECOND)
+    page.wait_for_function("window.jupyterapp !== undefined")
     page.evaluate("async () => { await window.jupyterapp.restored }")
-    page.wait_for_function(IDLE, timeout=60 * SECOND)
+    page.wait_for_function(IDLE)
     return page
 
 
@@ -163,11 +162,11 @@ def kernel_value(page, expression: str):
 
 def kernel_comes_to(page, expression: str, value) -> None:
     """Wait until an expression in the kernel has a value; the page sends changes when it can."""
-    for _ in range(100):
+    for _ in range(1000):
         found = kernel_value(page, expression)
         if found == value:
             return
-        page.wait_for_timeout(SECOND / 5)
+        page.wait_for_timeout(200)  # milliseconds
     raise AssertionError(f"{expression} is {found!r}, expected {value!r}")
 
 

@@ -4,7 +4,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from served import ROOT, SECOND, kernel_does, kernel_value, served, watched
+from served import ROOT, kernel_does, kernel_value, served, watched
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -32,7 +32,7 @@ def voila(browser, tmp_path_factory):
         context = browser.new_context(viewport={"width": 1250, "height": 1200})
         page = watched(context, urlsplit(address).netloc)
         page.goto(address)
-        page.locator(".vmx-chooser[data-ready]").wait_for(timeout=90 * SECOND)
+        page.locator(".vmx-chooser[data-ready]").wait_for()
         page.address = address
         yield page
         context.close()
@@ -72,13 +72,13 @@ def test_a_visitor_without_the_token_is_turned_away(voila, browser):
 def test_a_bundled_clip_is_explored_and_plays(voila, screenshot):
     run(voila)
     explorer = voila.locator(".vmx-explorer[data-ready='1']")
-    explorer.wait_for(timeout=60 * SECOND)
+    explorer.wait_for()
     said(voila, "right.mp4: right")
     explorer.focus()
     explorer.press("ArrowRight")
     expect(explorer).to_have_attribute("data-frame", "1")
     voila.locator(".vmx-panes canvas").first.click(position={"x": 30, "y": 30})
-    expect(explorer).to_have_attribute("data-asking", "answered", timeout=15 * SECOND)
+    expect(explorer).to_have_attribute("data-asking", "answered")
     screenshot(voila, "voila.png")
 
 
@@ -87,7 +87,7 @@ def test_an_uploaded_clip_takes_the_place_of_the_one_before(voila):
     voila.get_by_label("upload clip", exact=True).set_input_files(CLIPS / "up_with_distractor.mp4")
     expect(voila.locator(".vmx-field[data-slot='clip']")).to_have_attribute("data-upload", "here")
     run(voila)
-    said(voila, "up_with_distractor.mp4: up", timeout=60 * SECOND)
+    said(voila, "up_with_distractor.mp4: up")
     assert voila.locator(".vmx-explorer").count() == 1
 
 
@@ -96,11 +96,9 @@ def test_a_large_upload_arrives_whole(voila, tmp_path):
     free = (24 * 2**20).to_bytes(4, "big") + b"free" + bytes(24 * 2**20 - 8)
     large.write_bytes((CLIPS / "vanish.mp4").read_bytes() + free)
     voila.get_by_label("upload clip", exact=True).set_input_files(large)
-    expect(voila.locator(".vmx-upload-state").first).to_contain_text(
-        "large.mp4 is here", timeout=60 * SECOND
-    )
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("large.mp4 is here")
     run(voila)
-    said(voila, "large.mp4: vanish", timeout=60 * SECOND)
+    said(voila, "large.mp4: vanish")
 
 
 def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_path):
@@ -109,7 +107,7 @@ def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_pat
     voila.get_by_label("upload clip", exact=True).set_input_files(notes)
     expect(voila.locator(".vmx-upload-state").first).to_contain_text("is here")
     run(voila)
-    said(voila, "<b>notes<b>.mp4: not a film", timeout=30 * SECOND)
+    said(voila, "<b>notes<b>.mp4: not a film")
     assert voila.locator(".vmx-chooser b").count() == 0, "HTML in a name became HTML"
     assert voila.locator(".vmx-explorer").count() == 1
     assert "Traceback" not in voila.locator("body").inner_text()
@@ -122,19 +120,17 @@ def test_paths_are_not_read_under_voila(voila):
 
 def test_a_run_can_be_cancelled_and_the_next_one_works(open_cells):
     page = open_cells([SLOW, "app"], "slow.ipynb")
-    page.locator(".vmx-chooser[data-ready]").wait_for(timeout=30 * SECOND)
+    page.locator(".vmx-chooser[data-ready]").wait_for()
     kernel_does(page, "explorer_app.side_by_side = slowly")
     run(page)
-    expect(page.locator(".vmx-words")).to_contain_text("taking its time", timeout=30 * SECOND)
+    expect(page.locator(".vmx-words")).to_contain_text("taking its time")
     page.get_by_role("button", name="Cancel", exact=True).click()
     said(page, "Cancelled.")
     assert not kernel_value(page, "app._thread.is_alive()")
     kernel_does(page, "explorer_app.side_by_side = real")
     run(page)
-    said(page, "right.mp4: right", timeout=60 * SECOND)
+    said(page, "right.mp4: right")
     page.get_by_text("Numbers: trajectories").click()
-    page.locator(".vmx-numbers").wait_for(timeout=30 * SECOND)
-    expect(page.locator(".vmx-numbers .gtitle").first).to_contain_text(
-        "Where the state", timeout=30 * SECOND
-    )
+    page.locator(".vmx-numbers").wait_for()
+    expect(page.locator(".vmx-numbers .gtitle").first).to_contain_text("Where the state")
     assert page.faults == [] and page.foreign == []

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from explorer_notebook import CELLS, GRID, PIXELS, click_patch, drawn, expect, is_at, pane
-from served import SECOND, kernel_comes_to, kernel_does, kernel_value, watched
+from served import kernel_comes_to, kernel_does, kernel_value, watched
 
 
 def test_it_plays_and_tells_python_only_of_the_end(notebook, show):
@@ -212,7 +212,7 @@ def test_the_view_is_saved(notebook, show, browser, kind, tmp_path):
     for key in ("ArrowRight", "ArrowDown"):
         explorer.press(key)
     is_at(explorer, frame=1, layer=4)
-    with notebook.expect_download(timeout=60 * SECOND) as download:
+    with notebook.expect_download() as download:
         explorer.get_by_label(f"save as {kind}").click()
     name = download.value.suggested_filename
     assert name.lower().endswith(f".{kind.lower()}")

@@ -2,7 +2,7 @@
 
 import pytest
 from explorer_notebook import click_patch, expect, pane
-from served import SECOND, kernel_does
+from served import kernel_does
 
 TABS = ("states", "channels", "memory")
 
@@ -13,7 +13,7 @@ def shown(notebook, show):
     explorer = show("one")
     kernel_does(notebook, "panel = one.numbers(); box.children = (one, panel)")
     panel = notebook.locator(".vmx-numbers")
-    expect(panel).to_have_count(1, timeout=30 * SECOND)
+    expect(panel).to_have_count(1)
     yield explorer, panel
     kernel_does(notebook, "panel.close()")
 
@@ -30,7 +30,7 @@ def test_every_tab_shows_figures_that_fit_and_follow_the_explorer(notebook, show
     explorer, panel = shown
     for name in TABS:
         open_tab(panel, name)
-        expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
+        expect(titles(panel).first).to_contain_text("layer 5")
         notebook.wait_for_timeout(300)  # for the figure that follows
         hidden = panel.locator(".js-plotly-plot:visible").first.evaluate(
             "plot => plot.scrollWidth - plot.clientWidth"
@@ -39,18 +39,18 @@ def test_every_tab_shows_figures_that_fit_and_follow_the_explorer(notebook, show
         panel.scroll_into_view_if_needed()
         screenshot(panel, f"numbers_{name}.png")
         explorer.press("ArrowDown")
-        expect(titles(panel).first).to_contain_text("layer 4", timeout=30 * SECOND)
+        expect(titles(panel).first).to_contain_text("layer 4")
         explorer.press("ArrowUp")
-        expect(titles(panel).first).to_contain_text("layer 5", timeout=30 * SECOND)
+        expect(titles(panel).first).to_contain_text("layer 5")
 
 
 def test_the_states_at_the_asked_patch_follow_the_query(notebook, shown):
     explorer, panel = shown
     open_tab(panel, "states")
     panel.get_by_label("state").select_option("at the asked patch")
-    expect(panel).to_contain_text("No patch is asked yet", timeout=15 * SECOND)
+    expect(panel).to_contain_text("No patch is asked yet")
     click_patch(pane(explorer), 2, 6)
-    expect(titles(panel).first).to_contain_text("row 2, column 6", timeout=15 * SECOND)
+    expect(titles(panel).first).to_contain_text("row 2, column 6")
 
 
 def test_a_method_is_run_and_scored_on_this_clip(shown, screenshot):
@@ -60,8 +60,8 @@ def test_a_method_is_run_and_scored_on_this_clip(shown, screenshot):
     run = panel.locator("button", has_text="run")
     run.click()
     table = panel.locator("table")
-    expect(table).to_contain_text("mamba_lrp", timeout=60 * SECOND)
+    expect(table).to_contain_text("mamba_lrp")
     expect(table).to_contain_text("saliency")
-    expect(run).to_be_enabled(timeout=30 * SECOND)
+    expect(run).to_be_enabled()
     panel.scroll_into_view_if_needed()
     screenshot(panel, "numbers_scores.png")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from served import SECOND, jupyter_lab, open_notebook, run_all_cells, write_notebook
+from served import jupyter_lab, open_notebook, run_all_cells, write_notebook
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -29,8 +29,8 @@ def reopened(browser, tmp_path_factory):
         context = browser.new_context(viewport={"width": 1400, "height": 1200})
         page = open_notebook(lab, context, path.name)
         run_all_cells(page)
-        page.locator(".vmx-explorer[data-ready='1']").wait_for(timeout=30 * SECOND)
-        page.wait_for_timeout(SECOND)  # for what the widget manager still has to save
+        page.locator(".vmx-explorer[data-ready='1']").wait_for()
+        page.wait_for_timeout(1000)  # for what the widget manager still has to save
         page.evaluate(SAVE)
         page.evaluate(SHUT)
         page.close()
@@ -42,7 +42,7 @@ def reopened(browser, tmp_path_factory):
 
 def test_a_saved_explorer_is_alive_without_its_kernel(reopened):
     explorer = reopened.locator(".vmx-explorer[data-ready='1']")
-    explorer.wait_for(timeout=30 * SECOND)
+    explorer.wait_for()
     explorer.scroll_into_view_if_needed()
     canvas = explorer.locator(".vmx-panes canvas").first
     before = canvas.evaluate("canvas => canvas.toDataURL()")
@@ -58,7 +58,7 @@ def test_a_saved_explorer_is_alive_without_its_kernel(reopened):
 def test_a_patch_asked_without_a_kernel_says_how_to_get_one(reopened):
     explorer = reopened.locator(".vmx-explorer[data-ready='1']")
     explorer.locator(".vmx-panes canvas").first.click(position={"x": 20, "y": 20})
-    expect(explorer).to_have_attribute("data-asking", "failed", timeout=15 * SECOND)
+    expect(explorer).to_have_attribute("data-asking", "failed")
     assert "run the cell again" in explorer.inner_text().lower()
 
 

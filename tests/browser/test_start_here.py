@@ -1,5 +1,5 @@
 import pytest
-from served import SECOND, open_notebook, run_all_cells
+from served import open_notebook, run_all_cells
 
 PIXELS = "canvas => canvas.toDataURL()"
 
@@ -15,7 +15,7 @@ def page(browser, lab):
 def test_the_first_notebook_runs_and_its_player_moves_frame_and_map(page, screenshot):
     run_all_cells(page)
     player = page.locator(".vmx-compact").first
-    player.wait_for(timeout=30 * SECOND)
+    player.wait_for()
     player.scroll_into_view_if_needed()
     page.wait_for_function("player => player.dataset.ready", arg=player.element_handle())
     canvas = player.locator("canvas").first

@@ -1,16 +1,23 @@
+import itertools
+
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.tokens import BACKWARD_ORDERS, TokenGrid
+
+SIDES = st.integers(1, 6)
+GRIDS = st.builds(TokenGrid, SIDES, SIDES, SIDES, st.sampled_from(["front", "middle", None]))
 
 
-@pytest.mark.parametrize("cls_position", ["front", "middle", None])
-def test_index_and_position_are_inverse_and_cover_the_sequence(cls_position):
-    grid = TokenGrid(3, 2, 4, cls_position)
+@given(GRIDS)
+def test_index_and_position_are_inverse_and_cover_the_sequence(grid):
     places = [grid.position(i) for i in range(grid.seqlen)]
     video = [p for p in places if p is not None]
-    assert video == [(f, r, c) for f in range(3) for r in range(2) for c in range(4)]
+    assert video == list(itertools.product(*(range(side) for side in grid.shape)))
     assert [grid.index(*p) for p in video] == [i for i in range(grid.seqlen) if i != grid.cls_index]
+    assert grid.frame_of_tokens().tolist() == [-1 if p is None else p[0] for p in places]
 
 
 def test_cls_index_is_front_or_half_the_patches():
@@ -20,15 +27,14 @@ def test_cls_index_is_front_or_half_the_patches():
     assert TokenGrid(8, 14, 14, "front").seqlen == 1569
 
 
-@pytest.mark.parametrize("cls_position", ["front", "middle", None])
-def test_split_undoes_insert_cls(cls_position):
-    grid = TokenGrid(2, 2, 3, cls_position)
-    video, cls = torch.randn(4, 12, 5), torch.randn(4, 1, 5)
+@given(GRIDS)
+def test_split_undoes_insert_cls(grid):
+    video, cls = torch.randn(2, grid.num_patches, 3), torch.randn(2, 1, 3)
     tokens = grid.insert_cls(video, cls)
-    assert tokens.shape == (4, grid.seqlen, 5)
     back, back_cls = grid.split(tokens, dim=1)
+    assert tokens.shape == (2, grid.seqlen, 3) and back.shape == (2, *grid.shape, 3)
     assert torch.equal(back.flatten(1, 3), video)
-    if cls_position is None:
+    if grid.cls_index is None:
         assert back_cls is None
     else:
         assert torch.equal(back_cls, cls[:, 0])
@@ -43,12 +49,20 @@ def test_backward_orders_are_what_the_paper_describes():
     assert grid.backward_indices("temporal").tolist() == [3, 4, 5, 0, 1, 2]
 
 
-@pytest.mark.parametrize("order", ["spatiotemporal", "spatial", "temporal"])
-def test_a_front_class_token_is_read_last_in_every_backward_order(order):
-    grid = TokenGrid(2, 2, 2, "front")
+@given(GRIDS, st.sampled_from(BACKWARD_ORDERS))
+def test_a_backward_order_is_its_own_inverse_and_reads_a_front_class_token_last(grid, order):
+    assume(grid.cls_position != "middle" or order == "spatiotemporal")
     indices = grid.backward_indices(order)
-    assert indices[-1] == 0
     assert sorted(indices.tolist()) == list(range(grid.seqlen))
+    if grid.cls_position == "front":
+        assert indices[-1] == 0
+    video = indices[indices != 0] - 1 if grid.cls_position == "front" else indices
+    assert torch.equal(video[video], torch.arange(len(video)))
+    moved = [grid.position(int(i)) for i in indices if i != grid.cls_index]
+    kept = {"spatiotemporal": (), "spatial": (0,), "temporal": (1, 2)}[order]
+    for place, came in zip(itertools.product(*map(range, grid.shape)), moved, strict=True):
+        mirrored = [side - 1 - at for at, side in zip(place, grid.shape, strict=True)]
+        assert came == tuple(place[a] if a in kept else mirrored[a] for a in range(3))
 
 
 def test_impossible_orders_and_places_are_refused(unchecked):
@@ -64,16 +78,6 @@ def test_impossible_orders_and_places_are_refused(unchecked):
         TokenGrid(0, 2, 2)
     with pytest.raises(ValueError, match="axis 1 has 7 tokens, the grid has 9"):
         TokenGrid(2, 2, 2).split(torch.zeros(1, 7))
-
-
-@pytest.mark.parametrize("cls_position", ["front", "middle", None])
-def test_every_token_knows_its_frame(cls_position):
-    grid = TokenGrid(3, 2, 2, cls_position)
-    frames = grid.frame_of_tokens().tolist()
-    for index, frame in enumerate(frames):
-        place = grid.position(index)
-        assert frame == (-1 if place is None else place[0])
-    assert len(frames) == grid.seqlen
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,6 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """The rows with the types that `Timeline` states: text, whole numbers and float64."""
     words = {name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")}
-    kinds = {name: "int64" for name in ("window", "frame", "repeated")}
+    kinds = dict.fromkeys(("window", "frame", "repeated"), "int64")
     numbers = table.columns.difference(list(words))
     return table.astype({name: kinds.get(name, "float64") for name in numbers}).assign(**words)

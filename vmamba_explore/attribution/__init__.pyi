@@ -21,12 +21,12 @@ from .states import StateGradients, state_gradient
 
 __all__ = [
     "ALL_RULES",
+    "METHODS",
     "Agreement",
     "Attribution",
     "ClipScore",
     "Conservation",
     "Faithfulness",
-    "METHODS",
     "Problem",
     "RandomControl",
     "RelevanceFlow",

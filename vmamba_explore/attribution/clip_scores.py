@@ -151,7 +151,7 @@ def score_on_clip(
 def _against(truth: Truth, found: Attribution) -> tuple[dict[str, float], dict[str, float]]:
     right = scores(found.tokens("positive"), truth)
     area, frames = float(truth.area), float(truth.window.double().mean())
-    chance = {name: area for name in ("pointing", "average_precision", "share")}
+    chance = dict.fromkeys(("pointing", "average_precision", "share"), area)
     return {name: float(right[name]) for name in SCORES}, {**chance, "time_share": frames}
 
 

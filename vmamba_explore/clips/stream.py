@@ -1,8 +1,8 @@
 """Clips of a video file of any length, one after the other: read once, in order, little held.
 
-Where a file is damaged, decoders go on and show what is left of each picture, without a word, until
-the next key frame. Here such frames are never shown: they are one `Damage`, and reading goes on at
-the key frame.
+Where a file is damaged, decoders silently show what is left of each picture until the next key
+frame. Here the frames from the first that the decoder reports are not shown: they are one `Damage`,
+and reading resumes at the key frame. Bytes that decode to wrong pixels without an error go unseen.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_recorded_norms_over_channels_serve_as_well_as_all_states():
     for name in list(values):
         if name.endswith("hook_h"):
             values[name + "_over_channels"] = values.pop(name).norm(dim=1)
-    axes = {name: ("batch", "d_state", "seqlen") for name in values}
+    axes = dict.fromkeys(values, ("batch", "d_state", "seqlen"))
     reduced = Trace(values, axes, from_states.config, from_states.seconds)
     assert np.allclose(state_norms(reduced, clip=1), state_norms(from_states, clip=1))
 

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,9 +134,12 @@ def test_a_model_that_fails_in_one_window_is_asked_about_the_others_alone(model,
 
 
 def test_a_damaged_stretch_is_one_row_and_the_rest_goes_on(model, noise, tmp_path):
+    """One picture's header is gone; an x264 file's bytes differ from run to run, and zeros in the
+    midst of a picture can be pixels: one place in nine is decoded without an error."""
     data = bytearray(noise.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 200] = bytes(200)
+    with av.open(str(noise)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][48]
+    data[packet.pos + 5 : packet.pos + packet.size] = bytes(packet.size - 5)  # length, kind
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
     found = watched(path, model)

@@ -51,7 +51,7 @@ def test_a_method_maps_every_clip_and_repeats_itself(model, clips, method):
 def test_a_method_says_what_it_is(method):
     function = method_function(method)
     assert function.__doc__
-    options = [p for p in inspect.signature(function).parameters.values()][1:]
+    options = list(inspect.signature(function).parameters.values())[1:]
     for option in options:
         assert option.kind in (option.KEYWORD_ONLY, option.VAR_KEYWORD)
         assert option.kind is option.VAR_KEYWORD or f"{option.name}:" in function.__doc__

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vmamba_explore.model.checkpoints import CheckpointError, model_from_state_dict
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.published import published_config, published_name
+from vmamba_explore.model.published import ours_name, published_config, published_name
 from vmamba_explore.model.videomamba import VideoMamba
 
 
@@ -51,6 +53,18 @@ def test_a_configuration_survives_the_published_names(config, layout):
     model = model_from_state_dict(found, layout=layout)
     for name, value in model.state_dict().items():
         assert torch.equal(value.squeeze(), found[published_name(name)].squeeze()), name
+
+
+@given(st.sets(st.integers(0, 999), min_size=1, max_size=3))
+def test_the_name_map_is_a_bijection_and_names_every_parameter_once(layers):
+    with torch.device("meta"):
+        names = list(VideoMamba(small("opengvlab_small", depth=1)).state_dict())
+    names = [n.replace("layers.0.", f"layers.{layer}.") for n in names for layer in layers]
+    names = [*dict.fromkeys(names)]
+    published = [published_name(name) for name in names]
+    assert [ours_name(name) for name in published] == names
+    assert len(set(published)) == len(names)
+    assert not any("ssm_" in name for name in published)
 
 
 def test_an_image_checkpoint_without_layout_is_refused_as_ambiguous():

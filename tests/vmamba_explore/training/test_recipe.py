@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from vmamba_explore.training.recipe import PAPER_EPOCHS, Recipe, paper_recipe
@@ -7,7 +9,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     recipe = Recipe(steps=100, learning_rate=1.0, warmup=0.1)
     rates = [recipe.learning_rate_at(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.001
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,22 +19,40 @@ from vmamba_explore.training.runs import train
 from vmamba_explore.training.start import starting_model
 
 
-@pytest.fixture
-def run(video_folders, tmp_path):
-    """Return a function that trains a toy for 3 epochs of 4 steps."""
+@pytest.fixture(scope="module")
+def run_in(video_folders):
+    """Return a function that trains a toy for 3 epochs of 4 steps in a folder."""
     videos, test = (from_folders(video_folders / part) for part in ("train", "test"))
 
-    def start(name, **options):
+    def start(folder, **options):
         model = options.pop("model", None) or starting_model("toy", videos.class_names)
         given = {"epochs": 3, "batch_size": 4, "stride": 1, "validation": test}
-        history = train(model, videos, tmp_path / name, **given | options)
-        return model, history, tmp_path / name
+        return model, train(model, videos, folder, **given | options), folder
 
     return start
 
 
-def test_a_run_folder_tells_what_was_done(run, video_folders):
-    model, history, folder = run("a", started_from="a toy")
+@pytest.fixture
+def run(run_in, tmp_path):
+    """Return a function that trains in a folder of the test, by its name."""
+    return lambda name, **options: run_in(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(run_in, tmp_path_factory):
+    """Return the model, history and folder of one finished run; not to be changed."""
+    return run_in(tmp_path_factory.mktemp("finished") / "a", started_from="a toy")
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """Return the finished run in a folder of the test, in which `run("a")` goes on."""
+    model, history, folder = finished
+    return model, history, shutil.copytree(folder, tmp_path / "a")
+
+
+def test_a_run_folder_tells_what_was_done(finished):
+    model, history, folder = finished
     assert {path.name for path in folder.iterdir()} == {
         "checkpoint.pt", "config.json", "log.csv", "model", "recipe.json", "tensorboard",
         "validation", "validation.csv",
@@ -53,10 +72,10 @@ def test_a_run_folder_tells_what_was_done(run, video_folders):
     ).read_text(encoding="utf-8")
 
 
-def test_events_hold_what_the_logs_hold(run):
+def test_events_hold_what_the_logs_hold(run, copied):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    _, history, folder = run("a")
-    run("a")  # written anew, not twice
+    _, history, folder = copied
+    run("a", started_from="a toy")  # written anew, not twice
     found = events.EventAccumulator(str(folder / "tensorboard")).Reload()
     assert [(e.step, round(e.value, 4)) for e in found.Scalars("train/loss")] == [
         (row["step"], row["loss"]) for row in history
@@ -72,11 +91,11 @@ def test_without_tensorboard_the_logs_are_enough_unless_it_was_asked_for(run, mo
         run("b", tensorboard=True)
 
 
-def test_a_finished_run_is_not_trained_again(run, monkeypatch):
-    model, history, folder = run("a")
+def test_a_finished_run_is_not_trained_again(run, copied, monkeypatch):
+    model, history, folder = copied
     before = (folder / "log.csv").read_text(), (folder / "validation.csv").read_text()
     monkeypatch.setattr(runs.VideoBatches, "rows", None)
-    again, history_again, _ = run("a")
+    again, history_again, _ = run("a", started_from="a toy")
     assert history_again == history
     assert torch.equal(again.head.weight, model.head.weight)
     assert before == ((folder / "log.csv").read_text(), (folder / "validation.csv").read_text())
@@ -124,27 +143,27 @@ def test_a_test_that_was_stopped_does_not_stand_in_the_way_of_other_steps(run, m
     assert pd.read_csv(folder / "validation.csv")["step"].tolist() == [6, 12]
 
 
-def test_tests_on_another_list_are_not_mixed_with_those_before(run, video_folders):
+def test_tests_on_another_list_are_not_mixed_with_those_before(run, copied, video_folders):
     half = from_folders(video_folders / "test")
     half = dataclasses.replace(half, videos=half.videos[::2])
-    run("a")
-    _, _, folder = run("a", validation=half, validate_every=12)
+    a_toy = {"started_from": "a toy"}
+    _, _, folder = run("a", validation=half, validate_every=12, **a_toy)
     tests = pd.read_csv(folder / "validation.csv")
     assert tests["step"].tolist() == [12] and set(tests["top1_n"]) == {4}
-    run("a")
+    run("a", **a_toy)
     assert set(pd.read_csv(folder / "validation.csv")["top1_n"]) == {8}
 
 
-def test_the_folder_of_another_run_is_refused(run):
-    _, _, folder = run("a", validation=None)
+def test_the_folder_of_another_run_is_refused(run, copied):
+    _, _, folder = copied
     other = starting_model("toy", ("bright", "dark"), pos_embed="sinusoidal")
     with pytest.raises(ValueError, match=r"another config \(pos_embed differ\)"):
-        run("a", validation=None, model=other)
+        run("a", validation=None, model=other, started_from="a toy")
     assert '"temporal_expanding"' in (folder / "config.json").read_text()
     with pytest.raises(ValueError, match=r"holds another run \(data.seed differ\)"):
-        run("a", validation=None, seed=1)
+        run("a", validation=None, seed=1, started_from="a toy")
     with pytest.raises(ValueError, match=r"\(recipe.learning_rate differ\)"):
-        run("a", validation=None, changes={"learning_rate": 1e-3})
+        run("a", validation=None, changes={"learning_rate": 1e-3}, started_from="a toy")
     with pytest.raises(ValueError, match=r"\(data.augment, started_from differ\)"):
         run("a", validation=None, augment=Augment(), started_from="elsewhere")
 
@@ -158,9 +177,7 @@ def test_classes_that_do_not_fit_are_refused_before_anything_is_written(run, vid
     assert not os.path.exists(video_folders.parent / "a")
 
 
-def test_a_broken_file_is_listed_and_training_goes_on(run, video_folders, tmp_path):
-    import shutil
-
+def test_a_broken_file_is_listed_and_training_goes_on(video_folders, tmp_path):
     shutil.copytree(video_folders / "train", tmp_path / "videos")
     (tmp_path / "videos" / "dark" / "3.mp4").write_bytes(b"no video at all")
     videos = from_folders(tmp_path / "videos")
@@ -214,18 +231,19 @@ def whole_run(video_folders, tmp_path_factory):
     """Return the folder of an uninterrupted run of the command: 60 steps."""
     folder = tmp_path_factory.mktemp("whole")
     process = start(command(video_folders, folder / "run"))
-    said, errors = process.communicate(timeout=250)
+    said, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert said.decode().strip() == str(folder / "run")
     return folder / "run"
 
 
+@pytest.mark.kill
 def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     whole_run, video_folders, tmp_path
 ):
     folder = tmp_path / "run"
     process = start(command(video_folders, folder))
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not (folder / "validation.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)  # the first test is at a third of the run
     process.send_signal(signal.SIGKILL)
@@ -234,7 +252,7 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
     assert 20 <= step < 60 and not (folder / "model").exists()
     process = start(command(video_folders, folder))
-    _, errors = process.communicate(timeout=250)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert log(folder) == log(whole_run) and len(log(folder)) == 2
     for name in ("validation.csv", "model/config.json"):
@@ -243,10 +261,11 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     assert next(weights).read_bytes() == next(weights).read_bytes()
 
 
+@pytest.mark.torchrun
 def test_torchrun_trains_as_one_process_does(whole_run, video_folders, tmp_path):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     process = start([*torchrun, *command(video_folders, tmp_path / "run")])
-    said, errors = process.communicate(timeout=280)
+    said, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert said.decode().strip() == str(tmp_path / "run")  # one process speaks for both
     for mine, one in zip(log(tmp_path / "run"), log(whole_run), strict=True):

@@ -22,7 +22,7 @@ def test_the_modules_do_what_their_own_tests_say(require):
     tests = sorted((ROOT / "tests" / "javascript").glob("*.test.js"))
     run = subprocess.run([node, "--test", *tests], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    assert int(re.search(r"^(?:#|ℹ) pass (\d+)$", run.stdout, re.M)[1]) >= 31
+    assert int(re.search(r"^(?:#|ℹ) pass (\d+)$", run.stdout, re.MULTILINE)[1]) >= 31
 
 
 def test_every_term_that_javascript_reads_is_in_the_vocabulary_and_the_other_way_round():

@@ -1,8 +1,5 @@
 """A bar that shows while it is needed and leaves nothing behind."""
 
-import nbformat
-from nbclient import NotebookClient
-
 from vmamba_explore.view.progress import PassingBar
 
 CELL = """
@@ -26,10 +23,8 @@ def test_disabled_it_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_saved_notebook_holds_nothing_of_it():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=60, store_widget_state=True).execute()
-    outputs = notebook.cells[0].outputs
+def test_a_saved_notebook_holds_nothing_of_it(kernel):
+    outputs = kernel.run(CELL)
     assert outputs, "it never showed"
     for output in outputs:
         assert output.get("data", {}) == {"text/plain": ""}, output

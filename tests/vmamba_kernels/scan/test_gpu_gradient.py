@@ -13,8 +13,8 @@ from vmamba_kernels.scan import naive
 from vmamba_kernels.types import ScanInputs, ScanOptions
 
 pytest.importorskip("triton")
-from vmamba_kernels.scan import gpu_gradient  # noqa: E402
-from vmamba_kernels.scan.gpu_forward import token_major  # noqa: E402
+from vmamba_kernels.scan import gpu_gradient
+from vmamba_kernels.scan.gpu_forward import token_major
 
 CHUNK = 64
 pytestmark = pytest.mark.usefixtures("triton_runs")

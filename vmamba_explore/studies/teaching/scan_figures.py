@@ -42,7 +42,7 @@ def courses(
             x = line[0].tolist() if isinstance(line, tuple) else list(range(len(y)))
             color, dash = _STYLES[names.index(name) % len(_STYLES)]
             draw.add_line(
-                figure, x, y.detach().tolist(), name, 
+                figure, x, y.detach().tolist(), name,
                 f"{draw.text(name)}, {draw.text(x_title)} %{{x:.4g}}", "%{y:.4g}",
                 color=color, dash=dash, markers=False, legend=name not in seen, **cell,
             )  # fmt: skip

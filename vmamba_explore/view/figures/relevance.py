@@ -86,7 +86,7 @@ def relevance_flow(
     x_title, labels = draw.time_labels(dataset["frames"])
     frames = dataset["frame"].values
     maps = {name: dataset[name].transpose("direction", "layer", "frame").values for name in shown}
-    x = {name: frames for name in shown}
+    x = dict.fromkeys(shown, frames)
     if flow.cls is not None:  # a column of its own, left of the frames
         cls = flow.cls[clip].float().cpu().numpy().T
         maps["frames"] = np.concatenate([cls[..., None], maps["frames"]], axis=-1)

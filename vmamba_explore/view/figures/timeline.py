@@ -248,7 +248,7 @@ def _hatch(
     failed = [segment for segment in found.segments() if segment.reason][:MAX_COLUMNS]
     if not failed:
         return
-    low, high = reach if reach else _reach(found.table["margin"].to_numpy(np.float64))
+    low, high = reach or _reach(found.table["margin"].to_numpy(np.float64))
     figure.add_bar(
         x=[_time((s.start + s.end) / 2) for s in failed],
         width=[1000 * (s.end - s.start) for s in failed],

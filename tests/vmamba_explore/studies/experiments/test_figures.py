@@ -35,7 +35,7 @@ def test_every_seed_the_mean_its_interval_and_the_papers_numbers_are_drawn():
 
 def test_numbers_as_names_are_names_and_stand_in_the_papers_order():
     axis = show.arms(FOUND).layout.yaxis
-    assert axis.type == "category" and list(axis.categoryarray)[0] == "16"
+    assert axis.type == "category" and next(iter(axis.categoryarray)) == "16"
 
 
 def test_a_data_set_that_the_paper_has_not_is_left_out():

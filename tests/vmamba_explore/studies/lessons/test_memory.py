@@ -96,7 +96,7 @@ def after_a_jump(*shares):
     values[0, 0] = shares
     names = [name + end for name in ("r2", "share", "inputs", "retention")
              for end in ("", "_low", "_high")]  # fmt: skip
-    numbers = {name: values for name in names}
+    numbers = dict.fromkeys(names, values)
     return AfterCut((2,), ("forward", "backward"), (0, 4, 8, 64), 64, **numbers, train=9, test=9)
 
 
