@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(TESTS).as_posix()
         if path.startswith("bench/"):
             item.add_marker("bench")
-        if path.startswith("vmamba_kernels/") and item.path.name.startswith("test_gpu"):
+        if path.startswith("vmamba_kernels/") and "gpu" in item.path.name:
             item.add_marker("interpreted")
         if "browser" in item.fixturenames:
             item.add_marker("browser")

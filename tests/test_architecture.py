@@ -117,8 +117,11 @@ def test_the_tests_mirror_the_packages():
 
 
 def _module_of(test: pathlib.Path, home: pathlib.Path) -> pathlib.Path:
-    """The module or package of a test: test_gpu_binary.py belongs to gpu.py."""
+    """The module or package of a test: test_gpu_binary.py belongs to gpu.py, scan/test_scan.py to
+    the package scan."""
     path, name = home / test.relative_to(ROOT / "tests"), test.stem.removeprefix("test_")
+    if path.parent.name == name:
+        return path.parent
     while not (module := path.with_name(f"{name}.py")).exists() and "_" in name:
         if path.with_name(name).is_dir():
             break

@@ -11,7 +11,7 @@ from vmamba_explore.app.live import SIDES
 from vmamba_explore.app.question import QUANTITIES
 from vmamba_explore.view.explorer.vocabulary import DIFFERENCE, DIRECTION_NAMES, SIDE_NAMES, TERMS
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted((ROOT / "vmamba_explore" / "view").rglob("*.js"))
 
 

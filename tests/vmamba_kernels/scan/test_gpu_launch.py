@@ -2,7 +2,7 @@
 
 Without a GPU the same kernels run in Triton's interpreter, which takes up to a second for each, so
 shapes are small. What is kept on the way, both directions at once and torch's own checks are in
-test_gpu_operators.py; what the compiler makes of the kernels is in test_gpu_binary.py.
+test_operators_gpu.py; what the compiler makes of the kernels is in test_gpu_launch_binary.py.
 """
 
 import pytest
