@@ -67,7 +67,7 @@ class Counted:
 
 def figure(tab, number=0):
     outputs = tab.figures[number].outputs
-    return outputs[0]["data"][MIMETYPE] if outputs else None
+    return outputs[-1]["data"][MIMETYPE] if outputs else None  # the first is the style
 
 
 def title(tab, number=0):
