@@ -17,6 +17,7 @@ from vmamba_explore.analysis.evidence import LogitReadout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.analysis.states import reading_strength
 from vmamba_explore.analysis.trajectories import states_by_frame
+from vmamba_explore.errors import check_choice
 from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.trace.window import state_window
@@ -93,11 +94,7 @@ class Channels:
         Raises:
             ValueError: there is no such statistic.
         """
-        if statistic not in self.values:
-            raise ValueError(
-                f"Channels.ranked: there is no {statistic!r}; there are "
-                f"{', '.join(self.statistics)}."
-            )
+        check_choice("Channels.ranked: statistic", statistic, self.statistics)
         sizes = np.nan_to_num(abs(self.values[statistic].values), nan=-np.inf)
         return np.argsort(-sizes, kind="stable").astype(np.int64)
 

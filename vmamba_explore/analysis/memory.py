@@ -26,6 +26,7 @@ from vmamba_explore.analysis.decay import (
     stack,
 )
 from vmamba_explore.analysis.states import reading_strength
+from vmamba_explore.errors import check_choice
 from vmamba_explore.trace.trace import Trace
 
 _ELEMENTS = 2**21  # numbers worked on at once
@@ -178,8 +179,7 @@ def retention(
         KeyError: something needed was not recorded.
         ValueError: no such layer, direction, channel, clip or weighting.
     """
-    if weights not in ("equal", "written"):
-        raise ValueError(f"retention: weights is {weights!r}, expected 'equal' or 'written'.")
+    check_choice("retention: weights", weights, ("equal", "written"))
     check_clip("retention", trace, clip)
     found = {}
     for place in places(trace, layer, direction, "retention"):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.analysis.token_weights import FrameContributions, TokenWeights
+from vmamba_explore.errors import check_choice
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.surgery import uncut
 from vmamba_explore.tokens import TokenGrid
@@ -86,8 +87,7 @@ class ScanOperator:
             KeyError: something needed was not recorded.
             ValueError: no such layer, direction or kind, or the weights changed since.
         """
-        if kind not in ("alpha", "beta"):
-            raise ValueError(f"ScanOperator: kind must be 'alpha' or 'beta', got {kind!r}.")
+        check_choice("ScanOperator: kind", kind, ("alpha", "beta"))
         mixer = trace.mixer(layer)
         if direction != "both":
             trace.ssm(layer, direction)  # raises where there is none

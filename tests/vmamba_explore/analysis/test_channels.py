@@ -161,7 +161,7 @@ def test_channels_are_ranked_by_value_signed_ones_by_size_and_nan_last(found):
 
 
 def test_an_unknown_statistic_is_refused_with_those_there_are(found):
-    with pytest.raises(ValueError, match="no 'size'; there are delta, delta spread"):
+    with pytest.raises(ValueError, match="statistic is 'size', expected 'delta' or 'delta spr"):
         found["forward"].ranked("size")
 
 

@@ -1,19 +1,18 @@
 """What a state keeps between two tokens, against the product of all steps; groups of channels."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
+from tests.vmamba_explore.toys import ORDERS, recorded, vary_steps
 from vmamba_explore.analysis.decay import channel_groups, decay, frames_opened
 from vmamba_explore.analysis.memory import retention
 from vmamba_explore.tokens import TokenGrid
 
-
-def record(**changes):
-    """Return a trace of two random clips of 3 frames of 2 x 2 tokens, float64."""
-    model = toy(dtype=torch.float64, change=vary_steps, depth=1, num_frames=6, **SMALL | changes)
-    return toys.record(model, ["*.hook_delta"])
+# a trace of two random clips of 3 frames of 2 x 2 tokens
+SIZES = {"dtype": torch.float64, "change": vary_steps, "depth": 1, "num_frames": 6}
+record = partial(recorded, ["*.hook_delta"], **SIZES)
 
 
 @pytest.mark.parametrize("kind", ORDERS, ids=str)

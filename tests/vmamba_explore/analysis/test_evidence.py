@@ -179,7 +179,7 @@ def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
 @pytest.mark.usefixtures("unchecked")
 def test_an_unknown_kind_is_told_so():
     model = toy()
-    with pytest.raises(ValueError, match="kind must be 'prefix' or 'suffix', got 'middle'"):
+    with pytest.raises(ValueError, match="kind is 'middle', expected 'prefix' or 'suffix'"):
         held_frame_curve(model, clips_for(model), 0, kind="middle")
 
 

@@ -1,22 +1,19 @@
 """Look-back distances against their definition over all pairs of tokens."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
+from tests.vmamba_explore.toys import ORDERS, altered, recorded, vary_steps, without
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.reach import look_back, look_back_course
-from vmamba_explore.trace.trace import Trace
 
-NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]
-
-
-def record(dtype=torch.float64, num_frames=6, depth=1, **changes):
-    """Return a trace of two random clips; the class token in the middle splits a frame."""
-    sizes = {**SMALL, "num_frames": num_frames, "depth": depth}
-    model = toy(dtype=dtype, change=lambda model: vary_steps(model, 0), **sizes | changes)
-    return toys.record(model, NAMES)
+NAMES = [f"*.hook_{name}" for name in ("u", "delta", "B", "C")]
+# a trace of two random clips; the class token in the middle splits a frame
+record = partial(
+    recorded, NAMES, dtype=torch.float64, change=partial(vary_steps, shift=0), num_frames=6, depth=1
+)
 
 
 def read_order(trace, direction):
@@ -91,7 +88,7 @@ def test_the_unweighted_look_back_leaves_out_what_was_written():
 def test_float32_is_as_good_as_its_docstring_says():
     exact = record(num_frames=256)
     values = {name: value.float() for name, value in exact.items()}
-    rounded = Trace(values, {}, exact.config, None, exact.model)
+    rounded = altered(exact, values)
     read = {"tokens": 512, "frames": 128}
     for unit, reach in read.items():
         found = look_back(rounded, 0, "forward", unit=unit).distance
@@ -151,8 +148,5 @@ def test_a_model_that_reads_forward_only_has_no_backward_look_back():
 
 
 def test_what_was_not_recorded_is_named():
-    trace = record()
-    values = {name: v for name, v in trace.items() if not name.endswith("hook_B")}
-    lacking = Trace(values, {}, trace.config, None, trace.model)
     with pytest.raises(KeyError, match="ssm_forward.hook_B' was not recorded"):
-        look_back(lacking, 0, "forward")
+        look_back(without(record(), "hook_B"), 0, "forward")

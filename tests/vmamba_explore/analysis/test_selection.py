@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tqdm.auto import tqdm
 
 from tests.vmamba_explore import toys
 from vmamba_explore.analysis.patching import logit_difference
@@ -97,12 +96,24 @@ def test_a_time_invariant_scan_has_the_clip_s_mean_at_every_video_token(cls_posi
     assert np.isclose(kept, float(found.sum() / result.plain.sum()))
 
 
-def test_bad_input_gets_its_sentence_and_nothing_stays_behind():
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"twins": clips(2)}, ValueError, "selection_swap: got 1 clips and 2 twins"),
+        ({"layers": [2]}, ValueError, "There is no layer 2; the model has 0 to 1"),
+        ({"labels": 7}, ValueError, "selection_swap: labels is 7"),
+        ({"twin_labels": -1}, ValueError, "selection_swap: twin_labels is -1"),
+        ({"budget_gib": 1e-9}, TraceBudgetError, "the budget is 0.00 GiB"),
+    ],
+)
+def test_bad_input_gets_its_sentence(given, error, message):
+    given = {"clips": clips(1), "twins": clips(1), "labels": 0, "twin_labels": 1} | given
+    with pytest.raises(error, match=message):
+        selection_swap(toy(), **given)
+
+
+def test_a_fixed_filter_needs_its_layers_and_leaves_nothing_behind():
     model = toy()
-    with pytest.raises(ValueError, match="selection_swap: got 2 clips and 1 twins"):
-        selection_swap(model, clips(2), clips(1), 0, 1)
-    with pytest.raises(ValueError, match="There is no layer 2; the model has 0 to 1"):
-        selection_swap(model, clips(1), clips(1), 0, 1, layers=[2])
     with pytest.raises(ValueError, match="There is no layer 7"):
         time_invariant(model, clips(1), logit_difference(0, 1), layers=[7])
 
@@ -122,26 +133,3 @@ def test_a_swap_of_a_float64_model_is_not_rounded_and_nan_is_not_hidden():
     model.head.weight.fill_(torch.nan)
     swap = selection_swap(model, clips(1, 1).double(), clips(1, 2).double(), 0, 1, layers=1)
     assert np.isnan(swap.residual)
-
-
-def test_what_is_no_class_is_refused():
-    with pytest.raises(ValueError, match="selection_swap: labels is 7"):
-        selection_swap(toy(), clips(1), clips(1), 7, 1)
-    with pytest.raises(ValueError, match="selection_swap: twin_labels is -1"):
-        selection_swap(toy(), clips(1), clips(1), 0, -1)
-
-
-def test_both_recordings_keep_to_their_budget():
-    with pytest.raises(TraceBudgetError, match="the budget is 0.00 GiB"):
-        selection_swap(toy(), clips(1), clips(1), 0, 1, budget_gib=1e-9)
-
-
-def test_the_bars_go_when_they_are_full(monkeypatch):
-    asked, bar = [], tqdm
-    monkeypatch.setattr(
-        "vmamba_explore.analysis.selection.tqdm",
-        lambda **k: asked.append(k.get("leave")) or bar(**k),
-    )
-    selection_swap(toy(), clips(1), clips(1), 0, 1, layers=[1])
-    time_invariant(toy(), clips(1), logit_difference(0, 1), layers=[1])
-    assert asked == [False, False]

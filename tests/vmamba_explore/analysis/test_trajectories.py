@@ -5,8 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import SMALL, toy
+from tests.vmamba_explore.toys import recorded
 from vmamba_explore.analysis.trajectories import states_by_frame, trajectory
 from vmamba_explore.tokens import BACKWARD_ORDERS
 
@@ -15,7 +14,7 @@ NAMES = ["*.hook_h", "*.hook_C"]
 
 def record(names=NAMES, **changes):
     """Return a trace of two random clips of 4 frames of 4 x 4 tokens."""
-    return toys.record(toy(**SMALL | {"num_frames": 8, "img_size": 16} | changes), names)
+    return recorded(names, num_frames=8, img_size=16, **changes)
 
 
 def states(paths, order=None):
