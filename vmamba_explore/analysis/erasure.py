@@ -198,8 +198,14 @@ def after_cut(
                     by_frame[place[0]] = Interval.of_draws(read(job, *tokens), n)
                 found["inputs"][a, b, stop] = by_frame[place[0]]
     per_frame = train.grid.rows * train.grid.cols
-    arrays = [part for each in found.values() for part in (each.values, each.low, each.high)]
-    return AfterCut(layers, directions, tuple(lags), per_frame, *arrays, len(train), len(test))
+    arrays = {
+        name + end: part
+        for name, each in found.items()
+        for end, part in (("", each.values), ("_low", each.low), ("_high", each.high))
+    }
+    return AfterCut(
+        layers, directions, tuple(lags), per_frame, **arrays, train=len(train), test=len(test)
+    )
 
 
 def fading(

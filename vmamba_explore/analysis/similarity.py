@@ -131,10 +131,8 @@ def state_similarity(
             f"state_similarity: this model has {count} video tokens; at least 4 are needed."
         )
     tokens, names = video[torch.arange(count) * len(video) // count], trace.config.directions
-    layers = [layer]
-    if layer is None:
-        places = [*trace.places("h"), *trace.places("h_boundaries")]
-        layers = sorted({number for number, _ in places})
+    places = [*trace.places("h"), *trace.places("h_boundaries")]
+    layers = sorted({number for number, _ in places}) if layer is None else [layer]
     if not layers:
         raise _no_states("state_similarity")
     sizes, alike, shifted, features = [], [], [], 0
