@@ -76,6 +76,11 @@ def recorded(names, **changes):
     return record(toy(**SMALL | changes), names)
 
 
+def retained(fading, source, target):
+    """Return the share of a state written at one token that is left at another."""
+    return torch.exp(fading.A * (fading.S[..., target] - fading.S[..., source])[..., None])
+
+
 def without(trace, *ends):
     """Return the trace without the values whose names end so."""
     return altered(trace, {name: value for name, value in trace.items() if not name.endswith(ends)})

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import ORDERS, recorded, vary_steps
+from tests.vmamba_explore.toys import ORDERS, recorded, retained, vary_steps
 from vmamba_explore.analysis.decay import channel_groups, decay, frames_opened
 from vmamba_explore.analysis.memory import retention
 from vmamba_explore.tokens import TokenGrid
@@ -24,16 +24,8 @@ def test_what_is_retained_is_the_product_of_every_step_between(kind):
         for i, j in ((0, 0), (0, len(steps) - 1), (2, 7), (5, 6)):
             between = trace[f"layers.0.mixer.ssm_{direction}.hook_delta"][..., steps[i + 1 : j + 1]]
             expected = torch.exp(between[:, :, None] * ssm.A[..., None]).prod(-1)
-            found = fading.retained(steps[i], steps[j])
+            found = retained(fading, steps[i], steps[j])
             assert torch.allclose(found, expected, rtol=1e-12, atol=0)
-
-
-def test_nothing_is_retained_at_a_token_that_was_read_before():
-    fading = decay(record(), 0, "backward")
-    with pytest.raises(ValueError, match="backward scan reads token 5 before token 2"):
-        fading.retained(2, 5)
-    with pytest.raises(ValueError, match="target 13 is no token; there are 0 to 12"):
-        fading.retained(2, 13)
 
 
 def test_a_frame_is_opened_by_the_first_of_its_tokens_and_never_by_the_class_token():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import ORDERS, altered, recorded, vary_steps, without
+from tests.vmamba_explore.toys import ORDERS, altered, recorded, retained, vary_steps, without
 from vmamba_explore.analysis.decay import decay, frame_tokens
 from vmamba_explore.analysis.memory import half_lives, retained_share, retention
 
@@ -30,7 +30,7 @@ def test_half_lives_are_found_by_waiting_until_half_is_gone(kind):
                 continue
             at = dict(zip(("frame", "row", "col"), grid.position(token), strict=True))
             left = len(steps) - place
-            rest = [fading.retained(token, later)[1] for later in steps[place:]]
+            rest = [retained(fading, token, later)[1] for later in steps[place:]]
             lasting = (torch.stack(rest) > 0.5).sum(0).flatten().sort().values.tolist()
             for quantile, maps in found.items():
                 value = lasting[math.ceil(quantile * len(lasting)) - 1]
@@ -111,8 +111,9 @@ def test_equal_weights_need_nothing_but_delta():
     trace = record()
     only = without(trace, "_u", "_B", "_C")
     found = retention(only, weights="equal", channels=[0, 5])
-    tokens = frame_tokens(trace.grid, decay(trace, 0, "forward").steps)
-    expected = decay(trace, 0, "forward").retained(int(tokens[0][-1]), int(tokens[2][-1]))
+    fading = decay(trace, 0, "forward")
+    tokens = frame_tokens(trace.grid, fading.steps)
+    expected = retained(fading, int(tokens[0][-1]), int(tokens[2][-1]))
     value = found.sel(layer=0, direction="forward", source=0, frame=2)
     assert math.isclose(value, expected[0, [0, 5]].mean(), rel_tol=1e-12)
     with pytest.raises(KeyError, match="hook_u' was not recorded"):
@@ -162,7 +163,7 @@ def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(kind, to
             if step + later >= len(steps):
                 assert math.isnan(share)
             else:
-                left = fading.retained(token, steps[step + later])[1].mean()
+                left = retained(fading, token, steps[step + later])[1].mean()
                 assert math.isclose(share, float(left), rel_tol=1e-5)
 
 
