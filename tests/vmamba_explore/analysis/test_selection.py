@@ -4,19 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.vmamba_explore import toys
+from tests.vmamba_explore.trace.toys import clips, toy
 from vmamba_explore.analysis.patching import logit_difference
 from vmamba_explore.analysis.selection import ALL, SELECTION, selection_swap, time_invariant
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.trace.record import TraceBudgetError, run_with_hooks, run_with_trace
-
-
-def toy(**changes):
-    return toys.toy(**{"num_frames": 4, "change": toys.enliven} | changes)
-
-
-def clips(batch=2, seed=7):
-    return toys.clips_for(toy(), batch, seed)
 
 
 def by_hand(model, u, selection, places):
