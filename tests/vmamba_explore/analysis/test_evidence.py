@@ -174,24 +174,6 @@ def test_an_unknown_kind_is_told_so():
         held_frame_curve(model, clips_for(model), 0, kind="middle")
 
 
-def test_a_curve_leaves_the_model_as_it_was_even_when_it_breaks(monkeypatch):
-    model = toy()
-    clips = clips_for(model)
-    with torch.no_grad():
-        before = model(clips)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(model.norm_f, "forward", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            prefix_curve(model, clips, 0)
-    assert model.kept_tokens is None
-    with torch.no_grad():
-        assert torch.equal(model(clips), before)
-
-
 @pytest.mark.parametrize(
     ("kind", "values", "frame"),
     [

@@ -7,7 +7,6 @@ from tests.vmamba_explore.analysis.planted_states import PICTURES, reader
 from vmamba_explore.analysis.frame_states import collect, cut_stops, frame_ends
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.hooks import hook_points
 from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
 
 CLIPS = MotionClips(seed=1, **PICTURES)
@@ -95,21 +94,6 @@ def test_stops_after_a_boundary_are_counted_in_the_order_of_the_scan():
     whole = collect(reader(), CLIPS, range(3))
     assert torch.equal(kept.states[1, "forward"][:, 2], whole.states[1, "forward"][:, 2])
     assert torch.equal(kept.states[1, "backward"][:, 0], whole.states[1, "backward"][:, 2])
-
-
-def test_nothing_stays_attached_when_a_run_is_interrupted(monkeypatch):
-    model = reader()
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(model.layers[1].mixer, "forward", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        collect(model, CLIPS, range(3))
-    assert not any(point.is_active for point in hook_points(model).values())
-    assert not any(
-        ssm.handovers for layer in model.layers for ssm in layer.mixer.directions.values()
-    )
 
 
 def test_too_much_is_refused_before_anything_runs():

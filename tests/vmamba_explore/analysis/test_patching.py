@@ -9,6 +9,8 @@ from tqdm.auto import tqdm
 
 from tests.vmamba_explore.trace.toys import clips, toy
 from vmamba_explore.analysis import patching, selection
+from vmamba_explore.analysis.evidence import prefix_curve
+from vmamba_explore.analysis.frame_states import collect
 from vmamba_explore.analysis.patching import (
     largest_share,
     logit_difference,
@@ -16,9 +18,9 @@ from vmamba_explore.analysis.patching import (
     sweep,
     twin_patching,
 )
-from vmamba_explore.hooks import hook_points
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.edits import current
 from vmamba_explore.interventions import mute, record_past, reset_state, transplant
-from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
 
 
@@ -125,19 +127,28 @@ def test_the_overall_share_weighs_pairs_by_their_difference():
     assert np.allclose(result.restored_overall, wanted)
 
 
-def test_an_interrupted_sweep_leaves_no_hook_behind():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: sweep(model, clips(), forget, logit_difference(0, 1)),
+        lambda model: twin_patching(model, clips(), clips(), 0, 1),
+        lambda model: selection.selection_swap(model, clips(), clips(), 0, 1),
+        lambda model: selection.time_invariant(model, clips(), logit_difference(0, 1)),
+        lambda model: prefix_curve(model, clips(), 0),
+        lambda model: collect(model, MotionClips(1, num_frames=8, img_size=32), range(3)),
+    ],
+)
+def test_an_analysis_that_is_interrupted_in_an_edited_run_leaves_nothing_behind(call):
     model = toy()
 
-    def metric(logits):
-        raise KeyboardInterrupt
+    def interrupt(*_):
+        if current().blocks:
+            raise KeyboardInterrupt
 
+    model.norm_f.register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sweep(model, clips(), lambda m, n, d, f: mute(m, d, n), metric)
-    with pytest.raises(KeyboardInterrupt):
-        model.norm_f.register_forward_hook(lambda *_: metric(None))
-        twin_patching(model, clips(), clips(), 0, 1)
-    assert not any(point.functions for point in hook_points(model).values())
-    assert not any(m.handovers for m in model.modules() if isinstance(m, SelectiveSSM))
+        call(model)
+    assert not current().blocks
 
 
 @pytest.mark.parametrize(
