@@ -239,11 +239,7 @@ class AttentionMatrix:
         Returns:
             Readers and sources are the token frames, then the class token where there is one.
         """
-        grid = self.labels.grid
-        frame = grid.frame_of_tokens().to(self.values.device)
-        cls = [] if grid.cls_index is None else [-1]
-        masks = torch.stack([frame == number for number in (*range(grid.frames), *cls)])
-        masks = masks.to(self.values)
+        masks = self.labels.masks(self.values.device).to(self.values)
         readers = masks / masks.sum(-1, keepdim=True)
         return readers @ self.values @ masks.mT
 

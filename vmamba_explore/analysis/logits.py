@@ -72,8 +72,7 @@ class LogitParts:
     def sources(self) -> tuple[int | str, ...]:
         """The names on the axis `source` of `values`: token frames by number, "cls" where there is
         a class token, and "offset", the convolution's bias."""
-        cls = () if self.labels.grid.cls_index is None else ("cls",)
-        return (*range(self.labels.grid.frames), *cls, "offset")
+        return (*self.labels.sources, "offset")
 
     @property
     def values(self) -> Float[Tensor, "batch layer direction source"]:

@@ -277,13 +277,8 @@ class ScanOperator:
             The parts, which sum to `output()`: one for each token frame, one for the class token,
             one for the offset, where there are any. The skip D counts with its own token.
         """
-        frame = self.grid.frame_of_tokens().to(self._any.delta.device)
-        names: list[int | str] = list(range(self.grid.frames))
-        if self.grid.cls_index is not None:
-            names.append("cls")
-        masks = [frame == (-1 if name == "cls" else name) for name in names]
-        parts = []
-        for mask in masks:
+        names, parts = [*self.labels.sources], []
+        for mask in self.labels.masks(self._any.delta.device):
             one = [part @ (part.source * mask) for part in self.parts]
             parts.append(sum(one[1:], one[0]))
         if self.offset is not None:

@@ -144,8 +144,7 @@ class FrameContributions:
     @property
     def targets(self) -> tuple[int | str, ...]:
         """Names of the targets: token frames, then "cls" where there is a class token."""
-        cls = () if self.labels.grid.cls_index is None else ("cls",)
-        return (*range(self.labels.grid.frames), *cls)
+        return self.labels.sources
 
     def shares(self) -> Tensor:
         """What part of each target frame's output came from each source.
@@ -159,9 +158,8 @@ class FrameContributions:
         """
         output = self.values.sum(1, keepdim=True)
         along = (self.values * output).sum(2)  # (batch, source, seqlen)
-        frame = self.labels.grid.frame_of_tokens().to(along.device)
-        marks = [-1 if name == "cls" else name for name in self.targets]
-        summed = torch.stack([along[..., frame == mark].sum(-1) for mark in marks], dim=1)
+        masks = self.labels.masks(along.device)
+        summed = torch.stack([along[..., mask].sum(-1) for mask in masks], dim=1)
         return summed / summed.sum(-1, keepdim=True)
 
     def array(self, clip: int = 0) -> xr.DataArray:

@@ -49,6 +49,16 @@ class TokenLabels:
     tubelet_size: int
     seconds: Sequence[Sequence[float]] | None = None
 
+    @property
+    def sources(self) -> tuple[int | str, ...]:
+        """Names of the parts of a clip: token frames by number, "cls" where there is one."""
+        return (*range(self.grid.frames), *(() if self.grid.cls_index is None else ("cls",)))
+
+    def masks(self, device: torch.device) -> Tensor:
+        """Tell which tokens belong to each of `sources`: bool (source, seqlen)."""
+        frame = self.grid.frame_of_tokens().to(device)
+        return torch.stack([frame == (-1 if name == "cls" else name) for name in self.sources])
+
     def frame_coords(self, clip: int) -> dict[str, object]:
         """Coordinates of the dim `frame`: its numbers, first clip frames, and seconds (or NaN)."""
         clip_frame = np.arange(self.grid.frames) * self.tubelet_size
