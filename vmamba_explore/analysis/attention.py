@@ -189,14 +189,11 @@ def logit_attention(
 
     Args:
         trace: Holds what `LogitParts.names(model)` lists.
-        target: A class, or one for each clip.
-        minus: A class whose logit is subtracted, or one for each clip.
-        progress: Whether to show a bar.
+        target, minus, progress: As for `logit_parts`.
     Returns:
         Signed contributions, in logits.
     Raises:
-        KeyError: something was not recorded.
-        ValueError: a class does not exist.
+        KeyError, ValueError: as `logit_parts`.
     """
     with torch.no_grad():
         parts = logit_parts(trace, target, minus, progress=progress)

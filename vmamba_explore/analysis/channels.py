@@ -163,8 +163,7 @@ def clip_half_lives(trace: Trace, layer: int, *, clip: int = 0) -> xr.DataArray:
 
     Args:
         trace: Holds `hook_delta` of the layer.
-        layer: Block number.
-        clip: Which clip of the batch.
+        layer, clip: Which layer, and which clip of the batch.
     Returns:
         Tokens, dims direction, channel, state. `attrs` have "clip" and "frame", how many tokens
         those are.

@@ -175,8 +175,7 @@ def prefix_curve(
     Args:
         model: The model.
         clips: As for the model: a tensor, a `Clip`, or a list of them.
-        target: The class, by number or name, one for all clips or one for each.
-        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        target, minus: As for `logit_readout`.
         progress: Whether to show a bar.
     Raises:
         ValueError: clips of another shape, no such class, or not one for each clip.

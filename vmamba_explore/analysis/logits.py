@@ -178,12 +178,10 @@ def logit_parts(
 
     Args:
         trace: A recording with what `LogitParts.names(model)` lists.
-        target: The class, one for all clips or one for each.
-        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        target, minus: As for `logit_readout`.
         progress: Whether to show a bar.
     Raises:
-        KeyError: something needed was not recorded.
-        ValueError: no such class, or not one for each clip.
+        KeyError, ValueError: as `logit_readout`.
     """
     if "layers.0.hook_block_input" not in trace:
         raise UnknownNameError(

@@ -163,10 +163,8 @@ def retention(
 
     Args:
         trace: Holds `hook_delta` of the layers; for "written" also `hook_u`, `hook_B`, `hook_C`.
-        layer, direction: Which; None takes every recorded one.
+        layer, direction, channels, clip: As for `half_lives`.
         weights: Of the mean over channels and states.
-        channels: Channel numbers, None for all.
-        clip: Which clip of the batch.
     Returns:
         A share from 0 to 1: dims layer, direction, source (frame k), frame (frame t), in natural
         clip order; NaN where the scan reads frame t before frame k.

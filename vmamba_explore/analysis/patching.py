@@ -143,8 +143,7 @@ def sweep(
               reset_state(model, frame, direction=direction, layers=layer), metric)
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         surgery: Gets (model, layer, direction, frame), gives a context manager.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
         layers, directions: Which; None: all that the model has.

@@ -127,10 +127,7 @@ def selection_swap(
     what it misses. Layer by layer and direction by direction, and everywhere at once.
 
     Args:
-        model: The model.
-        clips: One or several clips.
-        twins: As many, of which only the motion's direction differs.
-        labels, twin_labels: Their classes, one or one for each.
+        model, clips, twins, labels, twin_labels: As for `twin_patching`.
         layers: Which to try one by one; None: all. "All at once" always means every layer.
         budget_gib: The most that each of a pair's two recordings may hold, GiB.
     Returns:
@@ -184,10 +181,8 @@ def time_invariant(
     The class token, which is not part of the clip, keeps its own values.
 
     Args:
-        model: The model.
-        clips: One or several clips.
+        model, clips, layers: As for `selection_swap`.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
-        layers: Which to try one by one; None: all. "All at once" always means every layer.
     Returns:
         A `TimeInvariant`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:

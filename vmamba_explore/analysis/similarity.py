@@ -113,7 +113,7 @@ def state_similarity(
 
     Args:
         trace: Holds `hook_h` and `hook_C`; or `hook_h_boundaries` with `hook_u`, `hook_delta`,
-            `hook_B`, `hook_C`, from which the states are made again, a window at a time.
+            `hook_B`, `hook_C`, from which the states are recomputed, a window at a time.
         layer: Block number; None takes every one whose states were recorded.
         samples: So many video tokens, evenly spaced; all where there are fewer.
         clip: Which clip of the batch.

@@ -74,10 +74,8 @@ def patch(
     """Replace the values at hook points by those of another run for the duration of the block.
 
     Args:
-        model: The model.
-        name: A hook name, a pattern, or a list of these.
+        model, name, frames: As for `ablate`.
         source: The `Trace` of the other run, or one tensor. A batch of 1 serves every clip.
-        frames: Only at the tokens of these token frames; None: everywhere.
     Raises:
         KeyError: a name matches no hook point, or was not recorded.
         ValueError: the source has another shape, there is no such frame, or a hook point is

@@ -80,8 +80,7 @@ def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -
     is stored: about 0.7 MB a clip for the demo model.
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         frames: Boundaries, among 1 to token frames - 1; None: all.
     Returns:
         The `Past`. Its tensors keep their graph where gradients are on.

@@ -168,8 +168,7 @@ def run_with_hooks(
     """Run the model with functions attached that may replace the values at its hook points.
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; its
             result replaces the value, None keeps it; it must not write into the value. On `hook_h`
             the scan resumes from the states that it changes, and every later state and y follows

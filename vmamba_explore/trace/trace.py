@@ -56,8 +56,8 @@ class TokenLabels:
 
     def masks(self, device: torch.device) -> Tensor:
         """Tell which tokens belong to each of `sources`: bool (source, seqlen)."""
-        frame = self.grid.frame_of_tokens().to(device)
-        return torch.stack([frame == (-1 if name == "cls" else name) for name in self.sources])
+        marks = [-1 if name == "cls" else int(name) for name in self.sources]
+        return self.grid.frame_of_tokens().to(device) == torch.tensor(marks, device=device)[:, None]
 
     def frame_coords(self, clip: int) -> dict[str, object]:
         """Coordinates of the dim `frame`: its numbers, first clip frames, and seconds (or NaN)."""

@@ -16,53 +16,28 @@ record = partial(
 )
 
 
-def read_order(trace, direction):
-    """The tokens in the order in which the scan reads them, written down here once more."""
-    grid = trace.grid
-    if direction == "forward":
-        return list(range(grid.seqlen))
-    tokens = [t for t in range(grid.seqlen) if t != grid.cls_index]
-    key = {
-        "spatiotemporal": lambda t: -t,
-        "spatial": lambda t: (grid.position(t)[0], -t),
-        "temporal": lambda t: (-grid.position(t)[0], t),
-    }[trace.config.backward_order]
-    if trace.config.backward_order == "spatiotemporal":
-        return sorted(range(grid.seqlen), key=key)
-    return sorted(tokens, key=key) + ([] if grid.cls_index is None else [grid.cls_index])
-
-
 def by_definition(trace, direction, unit, weights, decay):
     """Equation 4 over all pairs: every weight of every source, every age counted token by token."""
     ssm = trace.ssm(0, direction)
     at = f"layers.0.mixer.ssm_{direction}.hook_"
     u, delta, B, C = (trace[at + name] for name in ("u", "delta", "B", "C"))
-    order, A = read_order(trace, direction), ssm.A.detach() * decay
+    order, A = ssm.steps(trace.grid.seqlen).tolist(), ssm.A.detach() * decay
+    frames, read = set(), []  # so many tokens, or frames opened, at each step
+    for token in order:
+        position = trace.grid.position(token)
+        frames |= set() if position is None else {position[0]}
+        read.append(len(frames) if unit == "frames" else len(read))
     result = torch.empty_like(delta)
     for i, t in enumerate(order):
-        mass = torch.zeros_like(delta[..., 0])
-        aged = torch.zeros_like(mass)
+        mass = aged = torch.zeros_like(delta[..., 0])
         for j, s in enumerate(order[: i + 1]):
-            between = order[j + 1 : i + 1]
-            passed = delta[..., between].sum(-1)
+            passed = delta[..., order[j + 1 : i + 1]].sum(-1)
             kept = torch.exp(A * passed[..., None])  # batch, d_inner, d_state
             written = delta[..., s] * (u[..., s].abs() if weights == "written" else 1)
             weight = torch.einsum("bdn,bn->bd", kept, C[..., t].abs() * B[..., s].abs()) * written
-            age, last = 0, place(trace, order[: j + 1])
-            for token in between:
-                frame = trace.grid.position(token)
-                opens = frame is not None and frame[0] != last
-                last = frame[0] if frame is not None else last
-                age += 1 if unit == "tokens" else opens
-            mass, aged = mass + weight, aged + age * weight
+            mass, aged = mass + weight, aged + (read[i] - read[j]) * weight
         result[..., t] = aged / mass
     return result
-
-
-def place(trace, read):
-    """The frame of the last video token read, None before the first."""
-    frames = [trace.grid.position(token)[0] for token in read if token != trace.grid.cls_index]
-    return frames[-1] if frames else None
 
 
 @pytest.mark.parametrize("unit", ["tokens", "frames"])
@@ -101,7 +76,7 @@ def test_fading_only_brings_the_look_back_down_where_all_tokens_write_alike():
     trace = record()
     for direction in ("forward", "backward"):
         found = look_back(trace, 0, direction, weights="writable")
-        first = read_order(trace, direction)[0]
+        first = int(trace.ssm(0, direction).steps(trace.grid.seqlen)[0])
         assert (found.distance[..., first] == 0).all() and (found.distance >= 0).all()
         assert (found.distance <= found.ceiling + 1e-9).all()
 
