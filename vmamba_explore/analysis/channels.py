@@ -145,13 +145,10 @@ def channel_statistics(
     return Channels(layer, direction, xr.Dataset(values, number), xr.Dataset(courses, number))
 
 
-def channel_names(layer: int | str = "*") -> list[str]:
+def channel_names(layer: int | None = None) -> list[str]:
     """List what a trace must hold for `channel_statistics`, as a `names_filter`."""
-    names = ScanOperator.names(None, kind="beta")
-    return [
-        name.replace("layers.*", f"layers.{layer}")
-        for name in (*names, "layers.*.mixer.ssm_*.hook_h_boundaries")
-    ]
+    at = f"layers.{'*' if layer is None else layer}.mixer"
+    return [*ScanOperator.names(layer, kind="beta"), f"{at}.ssm_*.hook_h_boundaries"]
 
 
 def clip_half_lives(trace: Trace, layer: int, *, clip: int = 0) -> xr.DataArray:

@@ -123,12 +123,11 @@ def state_similarity(
     """
     check_clip("state_similarity", trace, clip)
     video = (trace.grid.frame_of_tokens() >= 0).nonzero().flatten()
-    if samples < 4:
-        raise ValueError(f"state_similarity: {samples} samples are too few; at least 4 are needed.")
     count = min(samples, len(video))
     if count < 4:
         raise ValueError(
-            f"state_similarity: this model has {count} video tokens; at least 4 are needed."
+            f"state_similarity: {count} samples are too few; at least 4 are needed, and this model "
+            f"has {len(video)} video tokens."
         )
     tokens, names = video[torch.arange(count) * len(video) // count], trace.config.directions
     places = [*trace.places("h"), *trace.places("h_boundaries")]
