@@ -125,8 +125,7 @@ def places(trace: Trace, layer: int | None, direction: str | None, what: str) ->
         for name in names:
             trace.ssm(number, name)  # raises with a sentence
     wanted = [(number, name) for number in layers for name in names]
-    hook = "layers.{}.mixer.ssm_{}.hook_delta"
-    found = [place for place in wanted if hook.format(*place) in trace]
+    found = [place for place in wanted if place in trace.places("delta")]
     if not found:
         raise KeyError(
             f"{what}: delta of layer {'any' if layer is None else layer}, direction "
