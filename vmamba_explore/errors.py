@@ -10,6 +10,13 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
+def check_choice(what: str, value: object, known: Iterable[object]) -> None:
+    """Raise a ValueError unless a value is among the known ones; `what` names call and argument."""
+    known = list(known)
+    if value not in known:
+        raise ValueError(f"{what} is {value!r}, expected {' or '.join(map(repr, known))}.")
+
+
 def few(names: Iterable[str], most: int = 4) -> str:
     """The first few names, and how many more there are."""
     names = list(names)

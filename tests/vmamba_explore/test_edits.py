@@ -14,7 +14,7 @@ import torch
 from tests.vmamba_explore.trace.toys import clips, toy
 from vmamba_explore.edits import Slot, current, editing, pinned
 from vmamba_explore.hooks import attached
-from vmamba_explore.trace.interventions import (
+from vmamba_explore.interventions import (
     ablate,
     cut_edges,
     drop_tokens,

@@ -7,6 +7,7 @@ from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
+from vmamba_explore.trace.trace import Trace
 
 SMALL = {"img_size": 8, "patch_size": 4, "d_model": 8, "d_state": 3, "num_classes": 3}
 KINDS = [
@@ -64,10 +65,30 @@ def clips_for(model, batch=2, seed=1):
     return torch.randn(shape, generator=generator).to(model.head.weight.dtype)
 
 
-def record(model, names, batch=2):
+def record(model, names=None, batch=2):
     """Return the trace of a run on `clips_for(model, batch)`."""
     with torch.no_grad():
         return run_with_trace(model, clips_for(model, batch), names)[1]
+
+
+def recorded(names, **changes):
+    """Return the trace of a toy model with small sizes and these changes; see `toy`."""
+    return record(toy(**SMALL | changes), names)
+
+
+def retained(fading, source, target):
+    """Return the share of a state written at one token that is left at another."""
+    return torch.exp(fading.A * (fading.S[..., target] - fading.S[..., source])[..., None])
+
+
+def without(trace, *ends):
+    """Return the trace without the values whose names end so."""
+    return altered(trace, {name: value for name, value in trace.items() if not name.endswith(ends)})
+
+
+def altered(trace, values):
+    """Return a trace of the same run with other values."""
+    return Trace(values, {}, trace.config, None, trace.model)
 
 
 class Wrapped(nn.Module):

@@ -1,4 +1,10 @@
-from .attention import TokenAttention, hidden_attention, logit_attention
+from .attention import (
+    AttentionMatrix,
+    TokenAttention,
+    attention_matrix,
+    hidden_attention,
+    logit_attention,
+)
 from .channels import Channels, channel_statistics, clip_half_lives
 from .delta import DeltaContrast, delta_contrast
 from .erasure import AfterCut, after_cut, collect_after_cut
@@ -12,7 +18,6 @@ from .evidence import (
 )
 from .frame_states import FrameStates, collect
 from .logits import DirectCurves, LogitParts, logit_parts
-from .matrix import AttentionMatrix, attention_matrix
 from .memory import HalfLives, half_lives, retained_share, retention
 from .patching import Sweep, TwinPatching, logit_difference, sweep, twin_patching
 from .peak_memory import peak_bytes

@@ -2,7 +2,7 @@
 
 With delta, B and C frozen a scan is a matrix with one number for every pair of tokens and every
 channel. Nothing here holds that matrix: a row of it is one scan of the transposed operator, a
-column one scan. (`attention_matrix` lays out the mean over channels, where that is wanted.)
+column one scan. (`attention_matrix` lays out the mean over channels, row by row.)
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.logits import logit_parts
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
+from vmamba_explore.analysis.token_weights import over_channels
+from vmamba_explore.errors import check_choice
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels, Trace
@@ -27,7 +30,7 @@ Token = int | tuple[int, int, int] | Literal["cls"] | None
 Reduce = Literal["mean", "abs", "positive"]
 Of = Literal["weights", "contributions", "norms"]
 _NAMES = {"weights": "weight", "contributions": "contribution", "norms": "norm of contribution"}
-REDUCED = {"mean": "mean {}", "abs": "mean |{}|", "positive": "mean positive {}"}
+_REDUCED = {"mean": "mean {}", "abs": "mean |{}|", "positive": "mean positive {}"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +129,9 @@ def hidden_attention(
         Ali, Zimerman and Wolf 2024, arXiv:2403.01590, for alpha; here per channel, signed, with
         the skip D on the diagonal, and without the matrix.
     """
-    check_choice("of", of, tuple(_NAMES))
-    check_choice("side", side, ("reads", "reaches"))
-    check_choice("reduce", reduce, ("mean", "abs", "positive"))
+    check_choice("hidden_attention: of", of, _NAMES)
+    check_choice("hidden_attention: side", side, ("reads", "reaches"))
+    check_choice("hidden_attention: reduce", reduce, _REDUCED)
     if of == "norms" and kind != "beta":
         raise ValueError(
             'hidden_attention: of="norms" is the length of what passes out_proj, to which only '
@@ -152,10 +155,10 @@ def hidden_attention(
                     out_proj = trace.mixer(layer).out_proj.weight.to(entry)
                     entries.append(torch.linalg.vector_norm(out_proj @ entry, dim=1))
                 else:
-                    entries.append(reduced(entry, reduce))
+                    entries.append(over_channels(entry, reduce))
             values.append(torch.stack(entries, 1))
             residuals.append(operator.residual)
-    name = _NAMES[of] if of == "norms" else REDUCED[reduce].format(_NAMES[of])
+    name = _NAMES[of] if of == "norms" else _REDUCED[reduce].format(_NAMES[of])
     return TokenAttention(
         torch.stack(values, 1),
         None,
@@ -186,14 +189,11 @@ def logit_attention(
 
     Args:
         trace: Holds what `LogitParts.names(model)` lists.
-        target: A class, or one for each clip.
-        minus: A class whose logit is subtracted, or one for each clip.
-        progress: Whether to show a bar.
+        target, minus, progress: As for `logit_parts`.
     Returns:
         Signed contributions, in logits.
     Raises:
-        KeyError: something was not recorded.
-        ValueError: a class does not exist.
+        KeyError, ValueError: as `logit_parts`.
     """
     with torch.no_grad():
         parts = logit_parts(trace, target, minus, progress=progress)
@@ -207,6 +207,89 @@ def logit_attention(
         (parts.residual,) * len(layers),
         trace.labels,
         "logits",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMatrix:
+    """The mean over channels of a layer's matrix: row t is what token t reads.
+
+    Attributes:
+        values: float32 (batch, seqlen, seqlen): reader, source, natural order.
+        layer: Of the model.
+        direction: "forward", "backward" or "both".
+        name: What the values are.
+        residual: Relative distance of the frozen operator's output to the run's.
+        labels: Places and times of the tokens.
+    """
+
+    values: Float[Tensor, "batch seqlen seqlen"]
+    layer: int
+    direction: str
+    name: str
+    residual: float
+    labels: TokenLabels
+
+    def by_frame(self) -> Float[Tensor, "batch reader source"]:
+        """What a token of one frame reads from a whole frame: sum over sources, mean over readers.
+
+        Returns:
+            Readers and sources are the token frames, then the class token where there is one.
+        """
+        masks = self.labels.masks(self.values.device).to(self.values)
+        readers = masks / masks.sum(-1, keepdim=True)
+        return readers @ self.values @ masks.mT
+
+
+def attention_matrix(
+    trace: Trace,
+    layer: int,
+    direction: Literal["forward", "backward", "both"] = "both",
+    *,
+    kind: Kind = "alpha",
+    reduce: Reduce = "mean",
+    budget_gib: float = 1.0,
+) -> AttentionMatrix:
+    """Lay out the mean over channels of a layer's hidden attention, one row at a time.
+
+    The matrix of every channel, d_inner times as large, never exists: each row is reduced as soon
+    as its scan is done. It takes seqlen scans; for single tokens use `hidden_attention`.
+
+    Args:
+        trace: Holds what `ScanOperator.names(layer, kind)` lists.
+        layer: Which one.
+        direction: "both" adds the two up.
+        kind, reduce: See `hidden_attention`; "both" adds the directions up channel by channel
+            before it reduces.
+        budget_gib: The most that the matrix may hold, GiB.
+    Raises:
+        MemoryError: it would be larger than the budget; nothing has run.
+        KeyError, ValueError: as `hidden_attention`.
+    """
+    check_choice("attention_matrix: reduce", reduce, _REDUCED)
+    with torch.no_grad():
+        operator = ScanOperator.from_trace(trace, layer=layer, direction=direction, kind=kind)
+        batch, seqlen = operator.batch, operator.seqlen
+        size = 4 * batch * seqlen**2 / 2**30
+        if size > budget_gib:
+            raise MemoryError(
+                f"attention_matrix: {batch} x {seqlen} x {seqlen} numbers would take {size:.2f} "
+                f"GiB; the budget is {budget_gib:.2f} GiB. Take fewer clips, or single tokens with "
+                "hidden_attention, or pass budget_gib=."
+            )
+        values = torch.empty(batch, seqlen, seqlen)
+        tiles = operator.T.columns(range(seqlen))
+        count = -(-seqlen // operator.columns_at_once)
+        title = f"matrix of layer {layer}"
+        for tokens, rows in tqdm(tiles, title, total=count, unit="tile", leave=False):
+            values[:, tokens] = over_channels(rows, reduce).to(values)
+    return AttentionMatrix(
+        values,
+        layer,
+        direction,
+        _REDUCED[reduce].format("weight"),
+        operator.residual,
+        trace.labels,
     )
 
 
@@ -248,15 +331,6 @@ def _entries(part: ScanOperator, weights: Tensor, side: str, of: str) -> Tensor:
     return part @ (start if of == "weights" else start * source)
 
 
-def reduced(values: Tensor, reduce: str) -> Tensor:
-    """(..., d_inner, seqlen) to (..., seqlen)."""
-    if reduce == "abs":
-        values = values.abs()
-    elif reduce == "positive":
-        values = values.clamp_min(0)
-    return values.mean(-2)
-
-
 def chosen_layers(trace: Trace, layers: Iterable[int] | None) -> tuple[int, ...]:
     """The chosen layers, checked; None: all of the model."""
     chosen = tuple(range(trace.config.depth) if layers is None else layers)
@@ -265,10 +339,3 @@ def chosen_layers(trace: Trace, layers: Iterable[int] | None) -> tuple[int, ...]
     for layer in chosen:
         trace.mixer(layer)
     return chosen
-
-
-def check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(
-            f"hidden attention: {option} must be one of {', '.join(known)}; got {value!r}."
-        )

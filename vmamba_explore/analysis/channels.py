@@ -17,6 +17,7 @@ from vmamba_explore.analysis.evidence import LogitReadout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.analysis.states import reading_strength
 from vmamba_explore.analysis.trajectories import states_by_frame
+from vmamba_explore.errors import check_choice
 from vmamba_explore.model.ssm import BOUNDARY
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.trace.window import state_window
@@ -93,11 +94,7 @@ class Channels:
         Raises:
             ValueError: there is no such statistic.
         """
-        if statistic not in self.values:
-            raise ValueError(
-                f"Channels.ranked: there is no {statistic!r}; there are "
-                f"{', '.join(self.statistics)}."
-            )
+        check_choice("Channels.ranked: statistic", statistic, self.statistics)
         sizes = np.nan_to_num(abs(self.values[statistic].values), nan=-np.inf)
         return np.argsort(-sizes, kind="stable").astype(np.int64)
 
@@ -148,13 +145,10 @@ def channel_statistics(
     return Channels(layer, direction, xr.Dataset(values, number), xr.Dataset(courses, number))
 
 
-def channel_names(layer: int | str = "*") -> list[str]:
+def channel_names(layer: int | None = None) -> list[str]:
     """List what a trace must hold for `channel_statistics`, as a `names_filter`."""
-    names = ScanOperator.names(None, kind="beta")
-    return [
-        name.replace("layers.*", f"layers.{layer}")
-        for name in (*names, "layers.*.mixer.ssm_*.hook_h_boundaries")
-    ]
+    at = f"layers.{'*' if layer is None else layer}.mixer"
+    return [*ScanOperator.names(layer, kind="beta"), f"{at}.ssm_*.hook_h_boundaries"]
 
 
 def clip_half_lives(trace: Trace, layer: int, *, clip: int = 0) -> xr.DataArray:
@@ -166,8 +160,7 @@ def clip_half_lives(trace: Trace, layer: int, *, clip: int = 0) -> xr.DataArray:
 
     Args:
         trace: Holds `hook_delta` of the layer.
-        layer: Block number.
-        clip: Which clip of the batch.
+        layer, clip: Which layer, and which clip of the batch.
     Returns:
         Tokens, dims direction, channel, state. `attrs` have "clip" and "frame", how many tokens
         those are.

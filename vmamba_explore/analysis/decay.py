@@ -23,7 +23,6 @@ class Decay:
     """How one direction of one layer forgets in a run; every token axis in natural clip order.
 
     Attributes:
-        layer, direction: Whose.
         A: Decay rate, (d_inner, d_state), float64.
         S: Sum of delta over the tokens read up to each token, itself included, (batch, d_inner,
             seqlen), float64.
@@ -32,34 +31,10 @@ class Decay:
             frame when it is the first of its frame to be read; the class token opens none.
     """
 
-    layer: int
-    direction: str
     A: Float[Tensor, "d_inner d_state"]
     S: Float[Tensor, "batch d_inner seqlen"]
     steps: Int[Tensor, " seqlen"]
     frames: Int[Tensor, " seqlen"]
-
-    def retained(self, source: int, target: int) -> Float[Tensor, "batch d_inner d_state"]:
-        """Give the share of a state written at token `source` that is left at token `target`.
-
-        Args:
-            source, target: Natural indices; `target` is not read before `source`.
-        Raises:
-            ValueError: a token out of range, or the target is read before the source.
-        """
-        seqlen = len(self.steps)
-        for name, token in (("source", source), ("target", target)):
-            if not 0 <= token < seqlen:
-                raise ValueError(
-                    f"Decay.retained: {name} {token} is no token; there are 0 to {seqlen - 1}."
-                )
-        place = self.steps.argsort()
-        if place[target] < place[source]:
-            raise ValueError(
-                f"Decay.retained: the {self.direction} scan reads token {target} before token "
-                f"{source}, so nothing of the latter is in its state yet. Exchange the two."
-            )
-        return torch.exp(self.A * (self.S[..., target] - self.S[..., source])[..., None])
 
 
 def decay(trace: Trace, layer: int, direction: str) -> Decay:
@@ -78,8 +53,6 @@ def decay(trace: Trace, layer: int, direction: str) -> Decay:
     steps = ssm.steps(delta.shape[-1]).to(delta.device)
     place = steps.argsort()
     return Decay(
-        layer=layer,
-        direction=direction,
         A=ssm.A.detach().double(),
         S=delta[..., steps].cumsum(-1)[..., place],
         steps=steps,
@@ -152,8 +125,7 @@ def places(trace: Trace, layer: int | None, direction: str | None, what: str) ->
         for name in names:
             trace.ssm(number, name)  # raises with a sentence
     wanted = [(number, name) for number in layers for name in names]
-    hook = "layers.{}.mixer.ssm_{}.hook_delta"
-    found = [place for place in wanted if hook.format(*place) in trace]
+    found = [place for place in wanted if place in trace.places("delta")]
     if not found:
         raise KeyError(
             f"{what}: delta of layer {'any' if layer is None else layer}, direction "

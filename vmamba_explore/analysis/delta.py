@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vmamba_explore.analysis.truth import token_share
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.trace.trace import Trace
 
@@ -60,27 +60,6 @@ class DeltaContrast:
 _NUMBERS = ("moving", "still", "beside", "elsewhere", "distractor", "spread")
 
 
-def token_share(
-    mask: Bool[np.ndarray, "num_frames height width"], shape: tuple[int, int, int]
-) -> Float[Tensor, "frames rows cols"]:
-    """Give the share of each token's tubelet that a mask covers.
-
-    Args:
-        mask: Pixels of a clip.
-        shape: (frames, rows, cols) of the token grid; must divide the clip evenly.
-    Raises:
-        ValueError: it does not.
-    """
-    if any(size % parts for size, parts in zip(mask.shape, shape, strict=True)):
-        raise ValueError(
-            f"token_share: a clip of {mask.shape} (frames, height, width) cannot be cut into "
-            f"{shape} equal tokens."
-        )
-    cells = [(parts, size // parts) for size, parts in zip(mask.shape, shape, strict=True)]
-    cut = torch.from_numpy(mask).float().view([n for cell in cells for n in cell])
-    return cut.mean((1, 3, 5))
-
-
 def delta_contrast(
     trace: Trace, clips: Sequence[MotionClip], min_share: float = 0.1
 ) -> DeltaContrast:
@@ -99,12 +78,7 @@ def delta_contrast(
     """
     if not 0 < min_share <= 1:
         raise ValueError(f"delta_contrast: min_share is {min_share}, expected above 0, at most 1.")
-    hook = ".hook_delta"
-    places = [
-        (int(name.split(".")[1]), name.removesuffix(hook).split("ssm_")[1])
-        for name in trace
-        if name.endswith(hook)
-    ]
+    places = trace.places("delta")
     if not places:
         raise KeyError("delta_contrast: delta was not recorded; use names_filter='*.hook_delta'.")
     kinds = [_kinds(clip, trace.grid.shape, min_share) for clip in clips]
@@ -112,7 +86,7 @@ def delta_contrast(
     names = [d for d in trace.config.directions if d in {name for _, name in places}]
     values = np.full((len(_NUMBERS), len(clips), len(layers), len(names)), np.nan)
     for layer, direction in places:
-        delta = trace[f"layers.{layer}.mixer.ssm_{direction}{hook}"].detach().mean(1)
+        delta = trace[f"layers.{layer}.mixer.ssm_{direction}.hook_delta"].detach().mean(1)
         if len(delta) != len(clips):
             raise ValueError(
                 f"delta_contrast: {len(clips)} motion clips for a batch of {len(delta)}."
@@ -131,7 +105,8 @@ def delta_contrast(
 
 def _kinds(clip: MotionClip, shape: tuple[int, int, int], min_share: float) -> dict[str, Tensor]:
     evidence, ignore, distractor = (
-        token_share(mask, shape) for mask in (clip.evidence, clip.ignore, clip.distractor)
+        torch.from_numpy(token_share(mask, shape))
+        for mask in (clip.evidence, clip.ignore, clip.distractor)
     )
     moving = evidence >= min_share
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -14,9 +15,18 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.frame_states import FrameStates, collect, cut_stops
 from vmamba_explore.analysis.motion_targets import circle, cut_clips
-from vmamba_explore.analysis.probes import Job, check_pair, held_out_r2, inner_products, predicted
+from vmamba_explore.analysis.probes import (
+    IntervalArray,
+    Job,
+    check_pair,
+    held_out_r2,
+    inner_products,
+    labeled,
+    predicted,
+)
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import TURN
+from vmamba_explore.errors import check_choice
 from vmamba_explore.intervals import Interval
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -80,23 +90,11 @@ class AfterCut:
         Raises:
             ValueError: an unknown quantity.
         """
-        if quantity not in _QUANTITIES:
-            raise ValueError(f"AfterCut: no {quantity!r}; there are {', '.join(_QUANTITIES)}.")
-        dims = ("layer", "direction", "lag")
-        return xr.DataArray(
-            getattr(self, quantity),
-            {
-                "layer": list(self.layers),
-                "direction": list(self.directions),
-                "lag": list(self.lags),
-                "frames": ("lag", np.array(self.lags) / self.per_frame),
-                "low": (dims, getattr(self, f"{quantity}_low")),
-                "high": (dims, getattr(self, f"{quantity}_high")),
-            },
-            dims,
-            name=quantity,
-            attrs={"unit": ""},
-        )
+        check_choice("AfterCut: quantity", quantity, _QUANTITIES)
+        dims = {"layer": self.layers, "direction": self.directions, "lag": self.lags}
+        values, low, high = (getattr(self, quantity + end) for end in ("", "_low", "_high"))
+        array = labeled(quantity, dims, values, low, high)
+        return array.assign_coords(frames=("lag", np.array(self.lags) / self.per_frame))
 
 
 def collect_after_cut(
@@ -165,21 +163,13 @@ def after_cut(
             "give the lags that the states were collected with."
         )
     layers, directions, n = train.layers, train.directions, len(test)
-    found = {
-        name + end: np.full((len(layers), len(directions), len(lags)), np.nan)
-        for name in _QUANTITIES
-        for end in ("", "_low", "_high")
-    }
-
-    def enter(name: str, index: tuple[int, ...], estimate: Interval) -> None:
-        for end, number in {"": "value", "_low": "low", "_high": "high"}.items():
-            found[name + end][index] = getattr(estimate, number)
+    found = {name: IntervalArray(len(layers), len(directions), len(lags)) for name in _QUANTITIES}
 
     def read(job: Job, train: Tensor, test: Tensor) -> np.ndarray:
         (guess,) = predicted(*inner_products(train, test), [job])
         return held_out_r2(job, guess, resamples, seed)
 
-    places = [(a, b) for a in range(len(layers)) for b in range(len(directions))]
+    places = list(product(range(len(layers)), range(len(directions))))
     for a, b in tqdm(places, desc="probing after the jump", unit="place", leave=False):
         layer, direction = layers[a], directions[b]
         forward_in_time = train.orders[direction][0] < boundary
@@ -195,21 +185,26 @@ def after_cut(
             r2 = read(job, *features)
             if stop == 0:
                 start = r2
-            enter("r2", (a, b, stop), Interval.of_draws(r2, n))
-            enter("share", (a, b, stop), Interval.of_draws(r2 / start, n))
+            found["r2"][a, b, stop] = Interval.of_draws(r2, n)
+            found["share"][a, b, stop] = Interval.of_draws(r2 / start, n)
             left = fading(test, layer, direction, stop)
             kept = ((left * weights).sum(dim=1) / weights.sum(dim=1)).numpy()
             low, high = np.quantile(kept, [0.25, 0.75]).tolist()
-            enter("retention", (a, b, stop), Interval(float(kept.mean()), low, high, n))
+            found["retention"][a, b, stop] = Interval(float(kept.mean()), low, high, n)
             place = train.grid.position(token)
             if place is not None and layer in train.inputs and layer in test.inputs:
                 if place[0] not in by_frame:
                     tokens = (each.inputs[layer][:, place[0]] for each in (train, test))
                     by_frame[place[0]] = Interval.of_draws(read(job, *tokens), n)
-                enter("inputs", (a, b, stop), by_frame[place[0]])
+                found["inputs"][a, b, stop] = by_frame[place[0]]
     per_frame = train.grid.rows * train.grid.cols
+    arrays = {
+        name + end: part
+        for name, each in found.items()
+        for end, part in (("", each.values), ("_low", each.low), ("_high", each.high))
+    }
     return AfterCut(
-        layers, directions, tuple(lags), per_frame, **found, train=len(train), test=len(test)
+        layers, directions, tuple(lags), per_frame, **arrays, train=len(train), test=len(test)
     )
 
 

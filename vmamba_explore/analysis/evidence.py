@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vmamba_explore.errors import check_choice
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.ssm import at_least_float32
@@ -174,8 +175,7 @@ def prefix_curve(
     Args:
         model: The model.
         clips: As for the model: a tensor, a `Clip`, or a list of them.
-        target: The class, by number or name, one for all clips or one for each.
-        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        target, minus: As for `logit_readout`.
         progress: Whether to show a bar.
     Raises:
         ValueError: clips of another shape, no such class, or not one for each clip.
@@ -210,8 +210,7 @@ def held_frame_curve(
     The model gets as many tokens as it was trained with, but a picture that freezes.
     Args and Raises as for `prefix_curve`; `kind` is "prefix" or "suffix".
     """
-    if kind not in get_args(Kind):
-        raise ValueError(f"held_frame_curve: kind must be 'prefix' or 'suffix', got {kind!r}.")
+    check_choice("held_frame_curve: kind", kind, get_args(Kind))
     return _curve(model, clips, target, minus, kind, "held")
 
 

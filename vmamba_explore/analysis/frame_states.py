@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -17,11 +17,12 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import Plan
-from vmamba_explore.hooks import HookFunction
-from vmamba_explore.model.mixer import BidirectionalMixer
+from vmamba_explore.edits import Addition, editing
+from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.record import GIB, TraceBudgetError, run_with_hooks
+from vmamba_explore.trace.places import Scan, scans
+from vmamba_explore.trace.record import GIB, TraceBudgetError, as_batch
 
 Place = tuple[int, str]
 """A layer and a direction."""
@@ -122,11 +123,7 @@ def collect(
     """
     config, grid = model.config, model.grid
     layers = range(config.depth) if layers is None else layers
-    for layer in (*layers, *inputs):
-        if not 0 <= layer < config.depth:
-            raise ValueError(
-                f"collect: there is no layer {layer}; the model has 0 to {config.depth - 1}."
-            )
+    scans(model, [*layers, *inputs])  # raises where there is no such layer
     wanted = np.asarray(indices, dtype=np.int64)
     if not wanted.size or not len(layers):
         raise ValueError(
@@ -135,7 +132,10 @@ def collect(
     ends = {name: frame_ends(model, name) for name in config.directions}
     tokens = _stops(model, {name: each.tolist() for name, (_, each) in ends.items()}, stops)
     places = {
-        (layer, name): _mixer(model, layer).directions[name] for layer in layers for name in tokens
+        (scan.layer, scan.direction): scan
+        for layer in layers
+        for scan in scans(model, layer)
+        if scan.direction in tokens
     }
     n, frames, width = len(wanted), grid.frames, grid.rows * grid.cols * config.d_model
     size = n * (
@@ -157,7 +157,7 @@ def collect(
         states={place: torch.empty(*shape[place], config.d_state) for place in places},
         elapsed={place: torch.empty(*shape[place], dtype=torch.float64) for place in places},
         reading={place: torch.zeros(config.d_state) for place in places},
-        A={place: ssm.A.detach().cpu() for place, ssm in places.items()},
+        A={place: scan.ssm.A.detach().cpu() for place, scan in places.items()},
         orders={name: tuple(ends[name][0].argsort().tolist()) for name in tokens},
         inputs={layer: torch.empty(n, frames, width) for layer in inputs},
     )
@@ -166,12 +166,8 @@ def collect(
         for start in starts:
             rows = slice(start, start + batch_size)
             pixels, _ = clips.batch(wanted[rows])
-            with ExitStack() as handovers:
-                for place, ssm in places.items():
-                    for at, token in enumerate(tokens[place[1]]):
-                        keep = _keeper(kept.states[place][rows], at)
-                        handovers.enter_context(ssm.at_handover(token, keep))
-                run_with_hooks(model, normalize(pixels), _hooks(model, kept, rows))
+            with editing(*_edits(model, kept, places, rows)):
+                model(as_batch(normalize(pixels), model))
     for squares in kept.reading.values():
         squares.div_(n * grid.seqlen).sqrt_()
     return kept
@@ -182,7 +178,7 @@ def frame_ends(
 ) -> tuple[Int64[Tensor, " frame"], Int64[Tensor, " frame"]]:
     """Return the step at which a direction's scan ends each token frame, and the token it reads."""
     grid = model.grid
-    steps = _mixer(model, 0).directions[direction].steps(grid.seqlen).cpu()
+    steps = scans(model, 0, direction)[0].ssm.steps(grid.seqlen).cpu()
     video, _ = grid.split(steps.argsort())  # of each natural token, when it is read
     ends = video.flatten(1).amax(dim=1)
     return ends, steps[ends]
@@ -208,11 +204,13 @@ def cut_stops(model: VideoMamba, boundary: int, lags: Sequence[int]) -> dict[str
     if not len(lags) or lags[0] != 0 or list(lags) != sorted(set(lags)):
         raise ValueError(f"cut_stops: lags are {list(lags)}, expected 0 and then larger ones.")
     stops = {}
-    for name in model.config.directions:
-        ends, _ = frame_ends(model, name)
+    for scan in scans(model, 0):
+        ends, _ = frame_ends(model, scan.direction)
         start = int(min(ends[:boundary].max(), ends[boundary:].max()))
-        steps = _mixer(model, 0).directions[name].steps(grid.seqlen).tolist()
-        stops[name] = tuple(steps[start + lag] for lag in lags if start + lag < grid.seqlen)
+        steps = scan.ssm.steps(grid.seqlen).tolist()
+        stops[scan.direction] = tuple(
+            steps[start + lag] for lag in lags if start + lag < grid.seqlen
+        )
     return stops
 
 
@@ -235,45 +233,35 @@ def _stops(
     return {name: tuple(wanted[name]) for name in ends if name in wanted}
 
 
-def _mixer(model: VideoMamba, layer: int) -> BidirectionalMixer:
-    return cast(BidirectionalMixer, model.layers[layer].mixer)
+def _edits(
+    model: VideoMamba, kept: FrameStates, places: Mapping[Place, Scan], rows: slice
+) -> Iterator[Addition]:
+    """Write states, elapsed time, the size of C, and block inputs of some clips into `kept`."""
+    for place, scan in places.items():
+        order = scan.ssm.steps(model.grid.seqlen)
+        stops = kept.stops[scan.direction]
+        for at, token in enumerate(stops):
+            yield scan.ssm.handovers, (token, partial(_keep, kept.states[place][rows], at))
+        steps = order.argsort()[list(stops)]
+        keep_time = partial(_keep_time, kept.elapsed[place][rows], order, steps)
+        yield scan.ssm.hook_delta.functions, keep_time
+        yield scan.ssm.hook_C.functions, partial(_add_squares, kept.reading[place])
+    for layer, inputs in kept.inputs.items():
+        block = cast(Block, model.layers[layer])
+        yield block.hook_block_input.functions, partial(_keep_video, model.grid, inputs[rows])
 
 
-def _keeper(into: Tensor, stop: int) -> Callable[[Tensor], None]:
-    def keep(state: Tensor) -> None:
-        into[:, stop] = state
-
-    return keep
+def _keep(into: Tensor, stop: int, state: Tensor) -> None:
+    into[:, stop] = state
 
 
-def _hooks(model: VideoMamba, kept: FrameStates, rows: slice) -> list[tuple[str, HookFunction]]:
-    """Functions that write elapsed time, the size of C, and block inputs of some clips."""
+def _keep_time(into: Tensor, order: Tensor, steps: Tensor, delta: Tensor, _: object) -> None:
+    into[:] = delta[..., order].double().cumsum(dim=-1)[..., steps].mT.cpu()
 
-    def time(place: Place) -> HookFunction:
-        order = _mixer(model, place[0]).directions[place[1]].steps(model.grid.seqlen)
-        steps = order.argsort()[list(kept.stops[place[1]])]
 
-        def function(delta: Tensor, _: object) -> None:
-            elapsed = delta[..., order].double().cumsum(dim=-1)
-            kept.elapsed[place][rows] = elapsed[..., steps].mT.cpu()
+def _add_squares(into: Tensor, C: Tensor, _: object) -> None:
+    into += C.float().square().sum(dim=(0, 2)).cpu()
 
-        return function
 
-    def size(place: Place) -> HookFunction:
-        def function(C: Tensor, _: object) -> None:
-            kept.reading[place] += C.float().square().sum(dim=(0, 2)).cpu()
-
-        return function
-
-    def tokens(layer: int) -> HookFunction:
-        def function(values: Tensor, _: object) -> None:
-            video, _ = model.grid.split(values, dim=1)
-            kept.inputs[layer][rows] = video.flatten(2).cpu()
-
-        return function
-
-    hooks = [(f"layers.{layer}.hook_block_input", tokens(layer)) for layer in kept.inputs]
-    for place in kept.states:
-        ssm = f"layers.{place[0]}.mixer.ssm_{place[1]}"
-        hooks += [(f"{ssm}.hook_delta", time(place)), (f"{ssm}.hook_C", size(place))]
-    return hooks
+def _keep_video(grid: TokenGrid, into: Tensor, values: Tensor, _: object) -> None:
+    into[:] = grid.split(values, dim=1)[0].flatten(2).cpu()

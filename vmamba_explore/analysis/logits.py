@@ -72,8 +72,7 @@ class LogitParts:
     def sources(self) -> tuple[int | str, ...]:
         """The names on the axis `source` of `values`: token frames by number, "cls" where there is
         a class token, and "offset", the convolution's bias."""
-        cls = () if self.labels.grid.cls_index is None else ("cls",)
-        return (*range(self.labels.grid.frames), *cls, "offset")
+        return (*self.labels.sources, "offset")
 
     @property
     def values(self) -> Float[Tensor, "batch layer direction source"]:
@@ -179,12 +178,10 @@ def logit_parts(
 
     Args:
         trace: A recording with what `LogitParts.names(model)` lists.
-        target: The class, one for all clips or one for each.
-        minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
+        target, minus: As for `logit_readout`.
         progress: Whether to show a bar.
     Raises:
-        KeyError: something needed was not recorded.
-        ValueError: no such class, or not one for each clip.
+        KeyError, ValueError: as `logit_readout`.
     """
     if "layers.0.hook_block_input" not in trace:
         raise UnknownNameError(

@@ -26,6 +26,7 @@ from vmamba_explore.analysis.decay import (
     stack,
 )
 from vmamba_explore.analysis.states import reading_strength
+from vmamba_explore.errors import check_choice
 from vmamba_explore.trace.trace import Trace
 
 _ELEMENTS = 2**21  # numbers worked on at once
@@ -86,7 +87,7 @@ def half_lives(
     if not 0 < quantile <= 1:
         raise ValueError(f"half_lives: quantile is {quantile}, expected above 0, at most 1.")
     check_clip("half_lives", trace, clip)
-    maps: dict[str, dict[Place, xr.DataArray]] = {}
+    maps: dict[tuple[str, str], dict[Place, xr.DataArray]] = {}
     for place in places(trace, layer, direction, "half-lives"):
         fading = decay(trace, *place)
         chosen = check_channels("half_lives", channels, len(fading.A))
@@ -101,23 +102,18 @@ def half_lives(
             until = torch.arange(len(frames), device=S.device) + lasting.long()
             crossed = (frames[until.clamp(max=len(frames) - 1)] - frames).double()
             censored = lasting >= left
-        found = {"tokens": lasting, "frames": crossed, "censored": censored, "share": share}
+        found = {
+            ("half-life", "tokens"): lasting,
+            ("half-life", "frames"): crossed,
+            ("censored", ""): censored,
+            ("censored share", ""): share,
+        }
         back = fading.steps.argsort()
-        for name, values in found.items():
-            title, unit = {"censored": ("censored", ""), "share": ("censored share", "")}.get(
-                name, ("half-life", name)
-            )
-            array = trace.token_array(values[back], clip, name=title)
-            maps.setdefault(name, {})[place] = array.assign_attrs(unit=unit)
-    stacked = {name: stack(found) for name, found in maps.items()}
-    return HalfLives(
-        tokens=stacked["tokens"],
-        frames=stacked["frames"],
-        censored=stacked["censored"].astype(bool),
-        share_censored=stacked["share"],
-        quantile=quantile,
-        frozen=frozen,
-    )
+        for (name, unit), values in found.items():
+            array = trace.labels.array(values[back], clip, name, unit=unit)
+            maps.setdefault((name, unit), {})[place] = array
+    tokens, in_frames, beyond, share_beyond = map(stack, maps.values())
+    return HalfLives(tokens, in_frames, beyond.astype(bool), share_beyond, quantile, frozen)
 
 
 def _lasting(S: Tensor, A: Tensor, quantile: float) -> tuple[Tensor, Tensor]:
@@ -167,10 +163,8 @@ def retention(
 
     Args:
         trace: Holds `hook_delta` of the layers; for "written" also `hook_u`, `hook_B`, `hook_C`.
-        layer, direction: Which; None takes every recorded one.
+        layer, direction, channels, clip: As for `half_lives`.
         weights: Of the mean over channels and states.
-        channels: Channel numbers, None for all.
-        clip: Which clip of the batch.
     Returns:
         A share from 0 to 1: dims layer, direction, source (frame k), frame (frame t), in natural
         clip order; NaN where the scan reads frame t before frame k.
@@ -178,8 +172,7 @@ def retention(
         KeyError: something needed was not recorded.
         ValueError: no such layer, direction, channel, clip or weighting.
     """
-    if weights not in ("equal", "written"):
-        raise ValueError(f"retention: weights is {weights!r}, expected 'equal' or 'written'.")
+    check_choice("retention: weights", weights, ("equal", "written"))
     check_clip("retention", trace, clip)
     found = {}
     for place in places(trace, layer, direction, "retention"):
@@ -197,12 +190,10 @@ def retention(
             for t in (order >= order[k]).nonzero().flatten().tolist():
                 faded = torch.exp(A * (S[:, ends[t]] - S[:, ends[k]])[:, None])
                 share[k, t] = (weight * faded).sum()
-        array = xr.DataArray(
-            share.cpu().numpy(), dims=("source", "frame"), name="retention", attrs={"unit": ""}
+        coords = trace.labels.frame_coords(clip) | {"source": range(trace.grid.frames)}
+        found[place] = xr.DataArray(
+            share.cpu().numpy(), coords, ("source", "frame"), "retention", {"unit": ""}
         )
-        like = trace.token_array(torch.zeros(trace.grid.seqlen), clip)
-        coords = {name: like[name] for name in ("frame", "clip_frame", "seconds")}
-        found[place] = array.assign_coords(coords | {"source": like["frame"].values})
     return stack(found)
 
 
@@ -243,17 +234,13 @@ def retained_share(
         torch.exp(A[..., None] * part[:, None]).mean((0, 1)) for part in grown.split(width, dim=-1)
     ]
     read[: grown.shape[-1]] = torch.cat(shares) if shares else read[:0]
-    share = trace.token_array(read[fading.steps.argsort()], clip, "retained share")
-    return share.assign_attrs(unit="")
+    return trace.labels.array(read[fading.steps.argsort()], clip, "retained share", unit="")
 
 
 def _writes(
     trace: Trace, place: Place, clip: int, chosen: Tensor, S: Tensor, A: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function: what some tokens wrote into each state, as left after the last of them.
-
-    Each state is weighted by how strongly it is read.
-    """
+    """Return a function: what tokens wrote into each state, as it is read after the last one."""
     at = f"layers.{place[0]}.mixer.ssm_{place[1]}.hook_"
     u, delta = (trace[at + name][clip, chosen].detach() for name in ("u", "delta"))
     B, C = (trace[at + name][clip].detach().double() for name in ("B", "C"))

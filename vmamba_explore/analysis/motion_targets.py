@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int64
 
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import CLASS_NAMES, TURN, Plan
-
-EDGES = ("start", "end", "either")
+from vmamba_explore.errors import check_choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +93,7 @@ def cut_clips(
     Raises:
         ValueError: an unknown edge, or the series has no such clip, or too few.
     """
-    if edge not in EDGES:
-        raise ValueError(f"cut_clips: edge is {edge!r}, expected {', '.join(EDGES)}.")
+    check_choice("cut_clips: edge", edge, ("start", "end", "either"))
     frame, block = boundary * tubelet_size, 4096
     found: list[Int64[np.ndarray, " some"]] = []
     for start in range(0, len(clips), block):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import product
 from typing import SupportsIndex
 
 import numpy as np
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.model.contrast import Classes, Contrast, class_numbers
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.interventions import record_past, transplant
+from vmamba_explore.trace.past import record_past, transplant
 from vmamba_explore.trace.places import Layers, numbers, scans
 from vmamba_explore.trace.record import Clips, as_batch, run_with_trace
 
@@ -142,8 +143,7 @@ def sweep(
               reset_state(model, frame, direction=direction, layers=layer), metric)
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         surgery: Gets (model, layer, direction, frame), gives a context manager.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
         layers, directions: Which; None: all that the model has.
@@ -167,17 +167,12 @@ def sweep(
     for direction in known:
         scans(model, chosen, direction)  # raises where there is none
     with torch.no_grad():
-        plain = _measured(metric, model(batch))
-        # float64 holds whatever the logits are
-        places = (len(chosen), len(known), len(moments), len(batch))
-        values = torch.empty(places, dtype=torch.float64)
-        with tqdm(total=values[..., 0].numel(), desc="sweep", unit="place", leave=False) as bar:
-            for i, layer in enumerate(chosen):
-                for j, direction in enumerate(known):
-                    for k, frame in enumerate(moments):
-                        with surgery(model, layer, direction, frame):
-                            values[i, j, k] = _measured(metric, model(batch))
-                        bar.update()
+        plain, found = _measured(metric, model(batch)), []
+        places = list(product(chosen, known, moments))
+        for place in tqdm(places, desc="sweep", unit="place", leave=False):
+            with surgery(model, *place):
+                found.append(_measured(metric, model(batch)))
+    values = torch.stack(found).view(len(chosen), len(known), len(moments), -1)
     return Sweep(_by_place(values, model, chosen, known, moments), by_clip(plain))
 
 
@@ -231,19 +226,17 @@ def twin_patching(
     # every boundary at once: each clip of the batch has its own
     pairs = torch.arange(len(ours)).repeat_interleave(len(moments))
     at = torch.tensor(moments).repeat(len(ours))
-    shape = (len(ours), len(moments))
     with torch.no_grad():
         metric = contrast.of_logits
         past, clip = record_past(model, ours), metric(model(ours))
         hooks = [f"layers.{group[0]}.hook_block_input" for group in groups]
         logits, trace = run_with_trace(model, theirs, hooks, budget_gib)
         twin = metric(logits)
-        values = torch.empty(len(groups), len(known), *shape, dtype=torch.float64)
-        with tqdm(total=values.numel(), desc="twin patching", unit="run", leave=False) as bar:
-            for i, (group, hook) in enumerate(zip(groups, hooks, strict=True)):
-                for j, direction in enumerate(known):
+        total, found = len(groups) * len(known) * len(pairs), []
+        with tqdm(total=total, desc="twin patching", unit="run", leave=False) as bar:
+            for group, hook in zip(groups, hooks, strict=True):
+                for direction in known:
                     donor = past.of([(layer, direction) for layer in group])
-                    found = []
                     for part in torch.arange(len(pairs)).split(ROOM):
                         who, when = pairs[part], at[part].tolist()
                         done = contrast.take(who).of_logits
@@ -253,18 +246,12 @@ def twin_patching(
                             # the blocks below would do what they did before
                             found.append(done(logits_from(model, group[0], trace[hook][who])))
                         bar.update(len(part))
-                    values[i, j] = torch.cat(found).view(shape)
         with transplant(model, record_past(model, theirs), moments[len(moments) // 2]):
             same = metric(model(theirs))
+    values = torch.cat(found).view(len(groups), len(known), len(ours), len(moments)).mT
+    patched = _by_place(values, model, [-1] if together else chosen, known, moments)
     residual = largest_share(same - twin, clip - twin)
-    names = [-1] if together else chosen
-    return TwinPatching(
-        _by_place(values.movedim(-1, -2), model, names, known, moments),
-        by_clip(clip),
-        by_clip(twin),
-        drawn,
-        residual,
-    )
+    return TwinPatching(patched, by_clip(clip), by_clip(twin), drawn, residual)
 
 
 def pairs_of(

@@ -14,13 +14,9 @@ from torch.utils._pytree import tree_leaves
 def peak_bytes(run: Callable[[], object], device: torch.device | str = "cpu") -> int:
     """Return the most bytes that a run holds at one time, beyond what was there before it.
 
-    On a GPU torch's allocator knows. On a CPU every tensor that an operation hands out is entered
-    when it is made and struck off when its memory is freed; the sum has a peak. So the number is
-    exact, the same on every machine and however small the run, and what the process did before
-    does not matter. What it does not see is scratch memory that one operation takes and gives
-    back by itself. The resident size of the process, the other thing one could look at, has that
-    too, and with it all that the allocator keeps for later: it only makes sense for large runs,
-    each in a process of its own (`tests/bench/models.py` does that).
+    On a GPU torch's allocator counts. On a CPU every tensor that an operation returns is counted
+    from when it is made until its memory is freed. The number is exact and the same on every
+    machine, whatever the process did before; scratch memory inside one operation is not counted.
 
     Args:
         run: Called once.

@@ -8,20 +8,21 @@ clips in random order, which says what the procedure finds in nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.frame_states import FrameStates
 from vmamba_explore.analysis.motion_targets import Target, targets
-from vmamba_explore.analysis.ridge import fit_ridge
+from vmamba_explore.errors import check_choice
 from vmamba_explore.intervals import NOTHING, Interval, drawn_counts, proportion
 
 SOURCES = ("state", "shuffled", "input tokens", "all tokens read")
@@ -30,6 +31,9 @@ the frame; those of all frames that the direction has read by then."""
 
 FEWEST = 20
 """Clips without which there is no probe, in training and in test."""
+
+STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-10, 9))
+"""Strengths to choose from, 1e-5 to 1e4, in units of the mean square of a clip's features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,27 +71,40 @@ class ProbeScores:
         Raises:
             ValueError: there is no such target.
         """
-        if target not in self.targets:
-            raise ValueError(
-                f"ProbeScores: no target {target!r}; there are {', '.join(self.targets)}."
-            )
-        at, dims = self.targets.index(target), ("source", "layer", "direction", "frame")
+        check_choice("ProbeScores: target", target, self.targets)
+        at = self.targets.index(target)
+        dims = {
+            "source": SOURCES,
+            "layer": self.layers,
+            "direction": self.directions,
+            "frame": range(self.values.shape[-1]),
+        }
+        array = labeled(target, dims, self.values[at], self.low[at], self.high[at])
         score = "share of right answers" if target == "label" else "R^2"
-        return xr.DataArray(
-            self.values[at],
-            {
-                "source": list(SOURCES),
-                "layer": list(self.layers),
-                "direction": list(self.directions),
-                "frame": np.arange(self.values.shape[-1]),
-                "low": (dims, self.low[at]),
-                "high": (dims, self.high[at]),
-                "test_clips": ("frame", self.test[at]),
-            },
-            dims,
-            name=target,
-            attrs={"score": score, "unit": ""},
-        )
+        return array.assign_coords(test_clips=("frame", self.test[at])).assign_attrs(score=score)
+
+
+class IntervalArray:
+    """Values with the ends of their intervals, arrays of NaN until `array[index] = interval`."""
+
+    def __init__(self, *shape: int) -> None:
+        self.values, self.low, self.high = (np.full(shape, np.nan) for _ in range(3))
+
+    def __setitem__(self, index: tuple[int | slice, ...], found: Interval) -> None:
+        self.values[index], self.low[index], self.high[index] = found.value, found.low, found.high
+
+
+def labeled(
+    name: str,
+    dims: Mapping[str, Sequence[object]],
+    values: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> xr.DataArray:
+    """Label values by their dims, with the ends of the intervals as coordinates low and high."""
+    coords = {dim: list(labels) for dim, labels in dims.items()}
+    ends = {"low": (tuple(dims), low), "high": (tuple(dims), high)}
+    return xr.DataArray(values, coords | ends, tuple(dims), name, {"unit": ""})
 
 
 class Job(NamedTuple):
@@ -127,22 +144,18 @@ def probe(
     known, truth = targets(train.plan, train.tubelet_size), targets(test.plan, test.tubelet_size)
     names = tuple(known) if names is None else tuple(names)
     for name in names:
-        if name not in known:
-            raise ValueError(f"probe: no target {name!r}; there are {', '.join(known)}.")
+        check_choice("probe: target", name, known)
     layers, directions, frames = train.layers, train.directions, train.grid.frames
-    shape = (len(names), len(SOURCES), len(layers), len(directions), frames)
-    values, low, high = (np.full(shape, np.nan) for _ in range(3))
+    scores = IntervalArray(len(names), len(SOURCES), len(layers), len(directions), frames)
     answers = [(known[name], truth[name]) for name in names]
     draws = (resamples, seed)
     order = np.random.default_rng(seed).permutation(len(train))
 
     def enter(where: tuple[int | slice, ...], frame: int, found: list[Interval]) -> None:
         for at, estimate in enumerate(found):
-            index = (at, *where, frame)
-            values[index], low[index], high[index] = estimate.value, estimate.low, estimate.high
+            scores[at, *where, frame] = estimate
 
-    places = [(a, b, frame) for a in range(len(layers)) for b in range(len(directions))
-              for frame in range(frames)]  # fmt: skip
+    places = list(product(range(len(layers)), range(len(directions)), range(frames)))
     for a, b, frame in tqdm(places, desc="probing states", unit="probe", leave=False):
         at = (layers[a], directions[b], frame)
         products = inner_products(train.features(*at), test.features(*at, like=train))
@@ -166,7 +179,7 @@ def probe(
     counts = [
         np.array([each[side].valid.sum(axis=0) for each in answers], np.int64) for side in (0, 1)
     ]
-    return ProbeScores(names, layers, directions, values, low, high, *counts)
+    return ProbeScores(names, layers, directions, scores.values, scores.low, scores.high, *counts)
 
 
 def check_pair(train: FrameStates, test: FrameStates) -> None:
@@ -231,6 +244,96 @@ def predicted(products: Tensor, crossed: Tensor, jobs: Sequence[Job]) -> list[np
     train = torch.from_numpy(np.concatenate([job.train for job in jobs], axis=1))
     guesses = fit_ridge(products, train, groups).predict(crossed).numpy()
     return [guesses[:, group] for group in groups]
+
+
+@dataclass(frozen=True, eq=False)
+class DualRidge:
+    """A fitted ridge regression: clips' weights in place of features' weights.
+
+    The primal weights, had one formed them, are centered features.T @ coefficients.
+
+    Args:
+        coefficients: Of each training clip and target column.
+        means: What is predicted for a clip like the mean clip.
+        similarity: Mean inner product of each training clip with all of them; its mean is taken
+            off again where inner products of new clips are centered.
+        strengths: The chosen strength of each group of columns, absolute.
+        left_out: R^2 of each group on training clips left out one at a time, at that strength.
+    """
+
+    coefficients: Float64[Tensor, "train column"]
+    means: Float64[Tensor, " column"]
+    similarity: Float64[Tensor, " train"]
+    strengths: tuple[float, ...]
+    left_out: tuple[float, ...]
+
+    def predict(self, products: Float64[Tensor, "test train"]) -> Float64[Tensor, "test column"]:
+        """Predict the targets of new clips.
+
+        Args:
+            products: Inner products of their features with the training clips', not centered.
+        """
+        centered = products - products.mean(dim=1, keepdim=True) - self.similarity
+        return (centered + self.similarity.mean()) @ self.coefficients + self.means
+
+
+def fit_ridge(
+    products: Float64[Tensor, "train same"],
+    targets: Float64[Tensor, "clips column"],
+    groups: Sequence[slice] | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+) -> DualRidge:
+    """Fit a linear read-out of features that are known by their inner products only.
+
+    With X and Y centered and K = X X^T, the weights that minimise
+    |Y - X W|^2 + strength |W|^2 are W = X^T (K + strength)^-1 Y. The strength of each group of
+    columns is the one with the smallest error on clips left out one at a time, which needs no
+    refit: a residual divided by one minus its clip's own leverage. Test clips have no part in it.
+
+    Args:
+        products: Inner products of the clips' features, K before centering.
+        targets: What to predict.
+        groups: Columns that share a strength, together all of them in order; None: one group.
+        strengths: To choose from, in units of the mean diagonal of the centered K.
+    Raises:
+        ValueError: fewer than three clips, products and targets of different numbers of clips, or
+            values that are not finite.
+    Source:
+        Saunders, Gammerman and Vovk 1998, ICML (dual form); Allen 1974, Technometrics 16 (PRESS).
+    """
+    n = len(products)
+    if n < 3 or products.shape != (n, n) or len(targets) != n:
+        raise ValueError(
+            f"fit_ridge: got products {tuple(products.shape)} and targets {tuple(targets.shape)}, "
+            "expected (train, train) and (train, columns) of at least 3 clips."
+        )
+    if not (products.isfinite().all() and targets.isfinite().all()):
+        raise ValueError("fit_ridge: products and targets must be finite numbers.")
+    groups = [slice(0, targets.shape[1])] if groups is None else groups
+    similarity = products.mean(dim=1)
+    centered = products - similarity - similarity[:, None] + similarity.mean()
+    values, vectors = torch.linalg.eigh(centered)
+    values = values.clamp(min=0)
+    unit = float(values.mean()) or 1.0
+    means = targets.mean(dim=0)
+    wanted = targets - means
+    inside = vectors.T @ wanted
+    absolute = torch.tensor(strengths, dtype=wanted.dtype) * unit
+    shrunk = values / (values + absolute[:, None])  # (strength, train)
+    leverage = shrunk @ vectors.square().T + 1 / n
+    residual = wanted - vectors @ (shrunk[..., None] * inside)
+    errors = (residual / (1 - leverage)[..., None]).square().sum(dim=1)  # (strength, column)
+    # leaving a clip out moves the mean as well: n / (n - 1) of its distance remains
+    totals = wanted.square().sum(dim=0) * (n / (n - 1)) ** 2
+    chosen, scores = [], []
+    coefficients = torch.empty_like(wanted)
+    for group in groups:
+        error = errors[:, group].sum(dim=1)
+        best, total = int(error.argmin()), float(totals[group].sum())
+        chosen.append(float(absolute[best]))
+        coefficients[:, group] = vectors @ (inside[:, group] / (values + chosen[-1])[:, None])
+        scores.append(1 - float(error[best]) / total if total else float("nan"))
+    return DualRidge(coefficients, means, similarity, tuple(chosen), tuple(scores))
 
 
 def _score(job: Job, guess: np.ndarray, resamples: int, seed: int) -> Interval:

@@ -20,6 +20,7 @@ from vmamba_explore.analysis.decay import (
     stack,
 )
 from vmamba_explore.analysis.frozen_scan import FrozenScan
+from vmamba_explore.errors import check_choice
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
 Unit = Literal["tokens", "frames"]
@@ -96,10 +97,8 @@ def look_back(
         In float32 two scans are subtracted, both of the size of F_t. Measured against float64:
         at most 1e-6 of F_t at 1 569 tokens, 2e-6 at 12 545, which is 0.02 tokens.
     """
-    if unit not in ("tokens", "frames"):
-        raise ValueError(f"look_back: unit is {unit!r}, expected 'tokens' or 'frames'.")
-    if weights not in ("written", "writable"):
-        raise ValueError(f"look_back: weights is {weights!r}, expected 'written' or 'writable'.")
+    check_choice("look_back: unit", unit, ("tokens", "frames"))
+    check_choice("look_back: weights", weights, ("written", "writable"))
     ssm, at = trace.ssm(layer, direction), f"layers.{layer}.mixer.ssm_{direction}.hook_"
     u, delta, B, C = (_real(trace[at + name]) for name in ("u", "delta", "B", "C"))
     steps = ssm.steps(delta.shape[-1]).to(delta.device)

@@ -134,12 +134,7 @@ def attention_rollout(
 def _through_layer(
     operator: ScanOperator, weights: Tensor, rows: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights on a layer's output to weights on its input.
-
-    Returns:
-        The weights (batch, seqlen), what moved by direction (batch, direction), and the
-        cancellation (batch, direction).
-    """
+    """Weights on a layer's input, what moved by direction, and the cancellation by direction."""
     plus = operator.majorant()
     ones = torch.ones(operator.batch, operator.d_inner, operator.seqlen).to(weights)
     sums = torch.stack([part @ ones for part in plus.parts])  # by direction

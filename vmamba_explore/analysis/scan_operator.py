@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.analysis.token_weights import FrameContributions, TokenWeights
+from vmamba_explore.errors import check_choice
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.surgery import uncut
 from vmamba_explore.tokens import TokenGrid
@@ -86,8 +87,7 @@ class ScanOperator:
             KeyError: something needed was not recorded.
             ValueError: no such layer, direction or kind, or the weights changed since.
         """
-        if kind not in ("alpha", "beta"):
-            raise ValueError(f"ScanOperator: kind must be 'alpha' or 'beta', got {kind!r}.")
+        check_choice("ScanOperator: kind", kind, ("alpha", "beta"))
         mixer = trace.mixer(layer)
         if direction != "both":
             trace.ssm(layer, direction)  # raises where there is none
@@ -277,13 +277,8 @@ class ScanOperator:
             The parts, which sum to `output()`: one for each token frame, one for the class token,
             one for the offset, where there are any. The skip D counts with its own token.
         """
-        frame = self.grid.frame_of_tokens().to(self._any.delta.device)
-        names: list[int | str] = list(range(self.grid.frames))
-        if self.grid.cls_index is not None:
-            names.append("cls")
-        masks = [frame == (-1 if name == "cls" else name) for name in names]
-        parts = []
-        for mask in masks:
+        names, parts = [*self.labels.sources], []
+        for mask in self.labels.masks(self._any.delta.device):
             one = [part @ (part.source * mask) for part in self.parts]
             parts.append(sum(one[1:], one[0]))
         if self.offset is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import xarray as xr
@@ -126,10 +127,7 @@ def selection_swap(
     what it misses. Layer by layer and direction by direction, and everywhere at once.
 
     Args:
-        model: The model.
-        clips: One or several clips.
-        twins: As many, of which only the motion's direction differs.
-        labels, twin_labels: Their classes, one or one for each.
+        model, clips, twins, labels, twin_labels: As for `twin_patching`.
         layers: Which to try one by one; None: all. "All at once" always means every layer.
         budget_gib: The most that each of a pair's two recordings may hold, GiB.
     Returns:
@@ -156,25 +154,19 @@ def selection_swap(
             ends.append(torch.cat([metric(logits), metric(twin_logits)]))
             found = []
             for group in groups.values():
-                for u_from in (own, twin):
-                    for selection_from in (own, twin):
-                        with ExitStack() as stack:
-                            for scan in group:
-                                place = scan.ssm.hook_u.name.removesuffix("u")
-                                stack.enter_context(patch(model, f"{place}u", u_from))
-                                chosen = [place + name for name in SELECTION]
-                                stack.enter_context(patch(model, chosen, selection_from))
-                            first_layer = group[0].layer  # below it nothing changes
-                            residual = own[f"layers.{first_layer}.hook_block_input"]
-                            found.append(metric(logits_from(model, first_layer, residual)))
-                        bar.update()
+                first = group[0].layer  # below it nothing changes
+                residual = own[f"layers.{first}.hook_block_input"]
+                for u_from, selection_from in product((own, twin), repeat=2):
+                    u = patch(model, _hooks(group, ["u"]), u_from)
+                    with u, patch(model, _hooks(group, SELECTION), selection_from):
+                        found.append(metric(logits_from(model, first, residual)))
+                    bar.update()
             results.append(torch.cat(found).view(len(groups), 2, 2))
-    values = _labelled(torch.stack(results, -1), groups, {"u": _FROM, "selection": _FROM})
-    clip_m, twin_m = (by_clip(side) for side in torch.stack(ends, -1))
-    own_own = torch.stack(results)[:, :, 0, 0]  # clip, group
-    clip_end, twin_end = (side[:, None] for side in torch.stack(ends, -1))
-    moved = largest_share(own_own - clip_end, (clip_end - twin_end).expand_as(own_own))
-    return SelectionSwap(values, clip_m, twin_m, moved)
+    values = torch.stack(results, -1)
+    clip_end, twin_end = torch.stack(ends, -1)
+    moved = largest_share(values[:, 0, 0] - clip_end, clip_end - twin_end)
+    labelled = _labelled(values, groups, {"u": _FROM, "selection": _FROM})
+    return SelectionSwap(labelled, by_clip(clip_end), by_clip(twin_end), moved)
 
 
 def time_invariant(
@@ -189,11 +181,8 @@ def time_invariant(
     The class token, which is not part of the clip, keeps its own values.
 
     Args:
-        model: The model.
-        clips: One or several clips.
+        model, clips, layers: As for `selection_swap`.
         metric: Maps logits (batch, num_classes) to (batch,); see `logit_difference`.
-        layers: Which to try one by one; None: all. "All at once" always means every layer.
-        budget_gib: The most that each of a pair's two recordings may hold, GiB.
     Returns:
         A `TimeInvariant`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
@@ -201,22 +190,12 @@ def time_invariant(
     """
     batch, groups = as_batch(clips, model), _groups(model, layers)
     kinds = {**{name: (name,) for name in SELECTION}, "all": SELECTION}
-    found = []
-    with (
-        torch.no_grad(),
-        tqdm(total=len(kinds) * len(groups), desc="time-invariant", unit="run", leave=False) as bar,
-    ):
-        plain = metric(model(batch))
-        for group in groups.values():
-            for quantities in kinds.values():
-                names = [
-                    scan.ssm.hook_u.name.removesuffix("u") + quantity
-                    for scan in group
-                    for quantity in quantities
-                ]
-                with ablate(model, names, "mean"):
-                    found.append(metric(model(batch)))
-                bar.update()
+    runs = list(product(groups.values(), kinds.values()))
+    with torch.no_grad():
+        plain, found = metric(model(batch)), []
+        for group, quantities in tqdm(runs, desc="time-invariant", unit="run", leave=False):
+            with ablate(model, _hooks(group, quantities), "mean"):
+                found.append(metric(model(batch)))
     values = torch.stack(found).view(len(groups), len(kinds), len(batch))
     return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
 
@@ -229,6 +208,11 @@ def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Sca
     if len(model.config.directions) > 1:
         groups[ALL, "both"] = scans(model)
     return groups
+
+
+def _hooks(group: list[Scan], quantities: Iterable[str]) -> list[str]:
+    at = [scan.ssm.hook_u.name.removesuffix("u") for scan in group]
+    return [place + quantity for place in at for quantity in quantities]
 
 
 def _labelled(

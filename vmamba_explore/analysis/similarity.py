@@ -113,7 +113,7 @@ def state_similarity(
 
     Args:
         trace: Holds `hook_h` and `hook_C`; or `hook_h_boundaries` with `hook_u`, `hook_delta`,
-            `hook_B`, `hook_C`, from which the states are made again, a window at a time.
+            `hook_B`, `hook_C`, from which the states are recomputed, a window at a time.
         layer: Block number; None takes every one whose states were recorded.
         samples: So many video tokens, evenly spaced; all where there are fewer.
         clip: Which clip of the batch.
@@ -123,15 +123,17 @@ def state_similarity(
     """
     check_clip("state_similarity", trace, clip)
     video = (trace.grid.frame_of_tokens() >= 0).nonzero().flatten()
-    if samples < 4:
-        raise ValueError(f"state_similarity: {samples} samples are too few; at least 4 are needed.")
     count = min(samples, len(video))
     if count < 4:
         raise ValueError(
-            f"state_similarity: this model has {count} video tokens; at least 4 are needed."
+            f"state_similarity: {count} samples are too few; at least 4 are needed, and this model "
+            f"has {len(video)} video tokens."
         )
     tokens, names = video[torch.arange(count) * len(video) // count], trace.config.directions
-    layers = _layers(trace) if layer is None else [layer]
+    places = [*trace.places("h"), *trace.places("h_boundaries")]
+    layers = sorted({number for number, _ in places}) if layer is None else [layer]
+    if not layers:
+        raise _no_states("state_similarity")
     sizes, alike, shifted, features = [], [], [], 0
     for number in layers:
         states = [scale_free_states(trace, number, name, tokens, clip) for name in names]
@@ -181,13 +183,10 @@ def scale_free_states(
     Returns:
         One row per token, d_inner * d_state features, float32.
     """
-    trace.ssm(layer, direction)  # raises with a sentence
+    trace.ssm(layer, direction)  # raises where there is none
     at = f"layers.{layer}.mixer.ssm_{direction}.hook_"
     if f"{at}h" not in trace and f"{at}h_boundaries" not in trace:
-        raise UnknownNameError(
-            f"scale_free_states: no states of layer {layer}, {direction} were recorded. Record "
-            "them with names_filter=['*.hook_h', '*.hook_C']."
-        )
+        raise _no_states("scale_free_states", f" of layer {layer}, {direction}")
     reading = reading_strength(trace[f"{at}C"][clip].detach().float())
     if f"{at}h" in trace:
         h = trace[f"{at}h"][clip, ..., tokens].detach().float()
@@ -203,13 +202,8 @@ def scale_free_states(
     return (h * reading[:, None]).flatten(0, 1).T
 
 
-def _layers(trace: Trace) -> list[int]:
-    """The layers whose states were recorded, all or at boundaries."""
-    ends = (".hook_h", ".hook_h_boundaries")
-    found = sorted({int(name.split(".")[1]) for name in trace if name.endswith(ends)})
-    if not found:
-        raise UnknownNameError(
-            "state_similarity: no states were recorded. Record them with "
-            "names_filter=['*.hook_h', '*.hook_C']."
-        )
-    return found
+def _no_states(call: str, where: str = "") -> UnknownNameError:
+    return UnknownNameError(
+        f"{call}: no states{where} were recorded. Record them with "
+        "names_filter=['*.hook_h', '*.hook_C']."
+    )

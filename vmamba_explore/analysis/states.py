@@ -25,13 +25,14 @@ def state_norms(trace: Trace, clip: int = 0) -> xr.DataArray:
     Raises:
         KeyError: no states were recorded, or C is missing in a layer whose states were.
     """
-    layers = _layers(trace, "hook_h_over_channels") or _layers(trace, "hook_h")
-    with_c = _layers(trace, "hook_C")
-    if not layers or not set(with_c).issuperset(layers):
+    places = trace.places("h_over_channels") or trace.places("h")
+    with_c = trace.places("C")
+    if not places or not set(with_c).issuperset(places):
         raise KeyError(
-            f"state_norms: the trace has states of layers {layers} and C of layers {with_c}; it "
+            f"state_norms: the trace has states at {places} and C at {with_c}; it "
             "needs both. Record them with names_filter=['*.hook_h_over_channels', '*.hook_C']."
         )
+    layers = sorted({layer for layer, _ in places})
     labels = trace.sel(layer=layers, quantity="C", clip=clip, state=0)
     norms = np.empty(labels.shape, np.float32)
     for i, layer in enumerate(layers):
@@ -41,8 +42,7 @@ def state_norms(trace: Trace, clip: int = 0) -> xr.DataArray:
             if norm is None:
                 norm = torch.linalg.vector_norm(trace[f"{ssm}.hook_h"].detach().float(), dim=1)
             read = _as_read(norm[clip], trace[f"{ssm}.hook_C"][clip].detach())
-            video, _ = trace.grid.split(read)
-            norms[i, j] = video.cpu().numpy()
+            norms[i, j] = trace.grid.split(read)[0].cpu().numpy()
     return labels.copy(data=norms).rename("state norm").assign_attrs(quantity="state norm", unit="")
 
 
@@ -77,8 +77,3 @@ def reading_strength(C: Tensor) -> Tensor:
 def _as_read(over_channels: Tensor, C: Tensor) -> Tensor:
     """Norms over channels (d_state, seqlen), each state weighted by the rms of its C: (seqlen,)."""
     return torch.linalg.vector_norm(over_channels * reading_strength(C.float())[:, None], dim=0)
-
-
-def _layers(trace: Trace, hook: str) -> list[int]:
-    """The layers in which a hook point was recorded."""
-    return sorted({int(name.split(".")[1]) for name in trace if name.endswith(f".{hook}")})

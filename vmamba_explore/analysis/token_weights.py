@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import xarray as xr
 from torch import Tensor
 
+from vmamba_explore.errors import check_choice
 from vmamba_explore.trace.trace import TokenLabels
 
 Reduction = Literal["mean", "sum", "abs", "positive"]
+
+
+def over_channels(values: Tensor, reduce: str) -> Tensor:
+    """Mean over channels, of sizes or positive parts: (..., d_inner, seqlen) to (..., seqlen)."""
+    if reduce == "abs":
+        values = values.abs()
+    elif reduce == "positive":
+        values = values.clamp_min(0)
+    return values.mean(-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,24 +92,13 @@ class TokenWeights:
         Returns:
             (batch, seqlen), natural order, the class token included.
         """
-        if reduce not in ("mean", "sum", "abs", "positive"):
-            raise ValueError(
-                f"TokenWeights: reduce must be mean, sum, abs or positive, got {reduce!r}."
-            )
-        if of not in ("weights", "contributions"):
-            raise ValueError(f"TokenWeights: of must be weights or contributions, got {of!r}.")
-        if direction is not None and direction not in self.by_direction:
-            raise ValueError(
-                f"TokenWeights: no direction {direction!r} here; there is "
-                f"{' and '.join(self.by_direction)}."
-            )
+        check_choice("TokenWeights: reduce", reduce, get_args(Reduction))
+        check_choice("TokenWeights: of", of, ("weights", "contributions"))
+        check_choice("TokenWeights: direction", direction, (*self.by_direction, None))
         values = getattr(self, of) if direction is None else (
             self.by_direction if of == "weights" else self.contributions_by_direction
         )[direction]  # fmt: skip
-        if reduce == "sum":
-            return values.sum(1)
-        size = {"mean": values, "abs": values.abs(), "positive": values.clamp_min(0)}[reduce]
-        return size.mean(1)
+        return values.sum(-2) if reduce == "sum" else over_channels(values, reduce)
 
     def array(
         self,
@@ -145,8 +144,7 @@ class FrameContributions:
     @property
     def targets(self) -> tuple[int | str, ...]:
         """Names of the targets: token frames, then "cls" where there is a class token."""
-        cls = () if self.labels.grid.cls_index is None else ("cls",)
-        return (*range(self.labels.grid.frames), *cls)
+        return self.labels.sources
 
     def shares(self) -> Tensor:
         """What part of each target frame's output came from each source.
@@ -160,9 +158,8 @@ class FrameContributions:
         """
         output = self.values.sum(1, keepdim=True)
         along = (self.values * output).sum(2)  # (batch, source, seqlen)
-        frame = self.labels.grid.frame_of_tokens().to(along.device)
-        marks = [-1 if name == "cls" else name for name in self.targets]
-        summed = torch.stack([along[..., frame == mark].sum(-1) for mark in marks], dim=1)
+        masks = self.labels.masks(along.device)
+        summed = torch.stack([along[..., mask].sum(-1) for mask in masks], dim=1)
         return summed / summed.sum(-1, keepdim=True)
 
     def array(self, clip: int = 0) -> xr.DataArray:

@@ -41,7 +41,10 @@ def states_by_frame(
     found, steps = [], []
     for name in names:
         order = trace.ssm(layer, name).steps(grid.seqlen).cpu()
-        tokens = _taken_after(trace, order, place)
+        if place is None:
+            tokens = torch.stack([read[-1] for read in frame_tokens(grid, order)])
+        else:
+            tokens = torch.tensor([grid.index(frame, *place) for frame in range(grid.frames)])
         states = scale_free_states(trace, layer, name, tokens, clip)
         found.append(
             states.unflatten(1, (trace.config.d_inner, trace.config.d_state)).cpu().numpy()
@@ -55,14 +58,6 @@ def states_by_frame(
     attrs = {"quantity": "h, as it is read", "unit": ""}
     dims = ("direction", "frame", "channel", "state")
     return xr.DataArray(np.stack(found), coords, dims, "h", attrs)
-
-
-def _taken_after(trace: Trace, order: Tensor, place: tuple[int, int] | None) -> Tensor:
-    """The natural index of one token of each frame."""
-    grid = trace.grid
-    if place is None:
-        return torch.stack([tokens[-1] for tokens in frame_tokens(grid, order)])
-    return torch.tensor([grid.index(frame, *place) for frame in range(grid.frames)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 
@@ -50,15 +50,22 @@ def touched_tokens(
     mask: Bool[np.ndarray, "num_frames height width"], shape: tuple[int, ...]
 ) -> Bool[np.ndarray, "frame row col"]:
     """As `touched`, for a grid of `shape` (frame, row, col)."""
+    return token_share(mask, shape) > 0
+
+
+def token_share(
+    mask: Bool[np.ndarray, "num_frames height width"], shape: tuple[int, ...]
+) -> Float32[np.ndarray, "frame row col"]:
+    """Return the share of each token's tubelet that a mask covers; `touched` with shares."""
     sizes = tuple(mask.shape)
     if 0 in shape or any(size % count for size, count in zip(sizes, shape, strict=True)):
         raise ValueError(
-            f"touched: a mask of {sizes} (frames, height, width) cannot be cut into a grid of "
-            f"{shape} (frame, row, col); expected whole tubelets."
+            f"A mask of {sizes} (frames, height, width) cannot be cut into a grid of {shape} "
+            "(frame, row, col); expected whole tubelets."
         )
     t, h, w = shape
     cut = mask.reshape(t, sizes[0] // t, h, sizes[1] // h, w, sizes[2] // w)
-    return np.asarray(cut.any(axis=(1, 3, 5)))
+    return cut.mean(axis=(1, 3, 5), dtype=np.float32)
 
 
 def in_window(

@@ -1,4 +1,4 @@
-"""Context managers that change one thing inside a running model.
+"""Context managers that change one thing inside a running model (those in `past`, too).
 
 Each applies to every run of the model that the thread or asyncio task of its block makes, for the
 duration of the block; see `edits`. They can be nested, and nothing stays behind, even on error. All
@@ -17,13 +17,6 @@ from torch import Tensor
 from vmamba_explore.edits import editing
 from vmamba_explore.hooks import HookFunction, HookPoint, attached
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.past import (
-    Past,
-    record_past,
-    reset_state,
-    swap_state,
-    transplant,
-)
 from vmamba_explore.trace.places import (
     Frames,
     Layers,
@@ -35,20 +28,6 @@ from vmamba_explore.trace.places import (
 )
 from vmamba_explore.trace.record import matching_names
 from vmamba_explore.trace.trace import Trace
-
-__all__ = [
-    "Past",
-    "ablate",
-    "cut_edges",
-    "drop_tokens",
-    "freeze_state",
-    "mute",
-    "patch",
-    "record_past",
-    "reset_state",
-    "swap_state",
-    "transplant",
-]
 
 
 def ablate(
@@ -95,10 +74,8 @@ def patch(
     """Replace the values at hook points by those of another run for the duration of the block.
 
     Args:
-        model: The model.
-        name: A hook name, a pattern, or a list of these.
+        model, name, frames: As for `ablate`.
         source: The `Trace` of the other run, or one tensor. A batch of 1 serves every clip.
-        frames: Only at the tokens of these token frames; None: everywhere.
     Raises:
         KeyError: a name matches no hook point, or was not recorded.
         ValueError: the source has another shape, there is no such frame, or a hook point is

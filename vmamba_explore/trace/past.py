@@ -13,16 +13,7 @@ from torch import Tensor
 from vmamba_explore.edits import Addition, editing
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.places import (
-    Boundary,
-    Frames,
-    Layers,
-    Scan,
-    boundary,
-    numbers,
-    scans,
-    usable,
-)
+from vmamba_explore.trace.places import Frames, Layers, Scan, boundary, numbers, scans, usable
 from vmamba_explore.trace.record import Clips, as_batch
 from vmamba_kernels import causal_conv1d
 
@@ -89,8 +80,7 @@ def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -
     is stored: about 0.7 MB a clip for the demo model.
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         frames: Boundaries, among 1 to token frames - 1; None: all.
     Returns:
         The `Past`. Its tensors keep their graph where gradients are on.
@@ -110,11 +100,12 @@ def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -
     tails: dict[Key, Tensor] = {}
     edits: list[Addition] = []
     for scan in scans(model):
-        crossings = {frame: boundary(model, scan.ssm, frame) for frame in wanted}
-        for frame, crossing in crossings.items():
-            keep = partial(_keep, states, (scan.layer, scan.direction, frame))
-            edits.append((scan.ssm.handovers, (crossing.handover, keep)))
-        edits.append((scan.mixer.hook_x.observers, partial(_keep_tails, tails, scan, crossings)))
+        for frame in wanted:
+            crossing, key = boundary(model, scan.ssm, frame), (scan.layer, scan.direction, frame)
+            edits += [
+                (scan.ssm.handovers, (crossing.handover, partial(states.__setitem__, key))),
+                (scan.mixer.hook_x.observers, partial(_keep_tail, tails, key, crossing.before)),
+            ]
     with editing(*edits):
         model(batch)
     return Past(states, tails, wanted)
@@ -156,11 +147,9 @@ def swap_state(
 
     Args:
         model: The model.
-        frame: The boundary before this token frame; or one for each clip of the batch.
+        frame, direction, layers: As for `reset_state`.
         donor: The `Past` of other clips, or one state for all scans chosen,
             (batch, d_inner, d_state). A batch of 1 serves every clip.
-        direction: "forward", "backward", or None for both.
-        layers: One layer, several, or None for all.
     Raises:
         ValueError: there is no such boundary, direction or layer, or a state of another shape.
     """
@@ -190,9 +179,7 @@ def transplant(
     Args:
         model: The model.
         past: The `Past` of other clips. A batch of 1 serves every clip.
-        frame: The boundary before this token frame; or one for each clip of the batch.
-        direction: "forward", "backward", or None for both.
-        layers: One layer, several, or None for all.
+        frame, direction, layers: As for `reset_state`.
     Raises:
         ValueError: there is no such boundary, direction or layer, or the past is of another batch
             or model.
@@ -226,15 +213,8 @@ def _handover(model: VideoMamba, ssm: SelectiveSSM, frame: int) -> int:
     return boundary(model, ssm, frame).handover
 
 
-def _keep(states: dict[Key, Tensor], key: Key, state: Tensor) -> None:
-    states[key] = state
-
-
-def _keep_tails(
-    tails: dict[Key, Tensor], scan: Scan, crossings: dict[int, Boundary], x: Tensor
-) -> None:
-    for frame, crossing in crossings.items():
-        tails[scan.layer, scan.direction, frame] = x[..., crossing.before.to(x.device)]
+def _keep_tail(tails: dict[Key, Tensor], key: Key, before: Tensor, x: Tensor) -> None:
+    tails[key] = x[..., before.to(x.device)]
 
 
 def _distinct(frame: Frames) -> list[int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -90,7 +89,6 @@ def run_with_trace(
     """
     model.check_whole("run_with_trace")
     batch = as_batch(clips, model)
-    points = hook_points(model)
     names = matching_names(model, names_filter)
     size = _size(model, len(batch), names)
     if size.total > budget_gib * GIB:
@@ -98,12 +96,7 @@ def run_with_trace(
             f"Recording {len(names)} values would take {size}; the budget is {budget_gib:.2f} GiB. "
             f"Choose fewer with names_filter=..., or pass budget_gib={math.ceil(size.gib)}."
         )
-    with _kept(model, names) as values:
-        logits = model(batch)
-    axes = {name: points[name].axes for name in names}
-    return logits, Trace(
-        {name: values[name] for name in names}, axes, model.config, clip_seconds(clips), model
-    )
+    return _recorded(model, names, clip_seconds(clips), lambda: model(batch))
 
 
 def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> Trace:
@@ -130,12 +123,13 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
         raise UnknownNameError(
             f"replay_layer: names_filter={names_filter!r} chooses nothing in layer {layer}."
         )
-    points = hook_points(model)
-    with _kept(model, names) as values:
-        output = model.layers[layer](trace[f"{at}hook_block_input"])
+    block_input = trace[f"{at}hook_block_input"]
+    output, replayed = _recorded(
+        model, names, trace.seconds, lambda: model.layers[layer](block_input)
+    )
     added = trace.get(f"{at}mixer.hook_out")
     if added is not None:
-        added = trace[f"{at}hook_block_input"] + at_least_float32(added)
+        added = block_input + at_least_float32(added)
     for recorded in (trace.get(f"layers.{layer + 1}.hook_block_input"), added):
         if recorded is not None and not torch.allclose(recorded, output, rtol=1e-3, atol=1e-4):
             raise ValueError(
@@ -143,13 +137,16 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
                 "it was edited then, or is being edited now. Record the values you need in the "
                 "run itself, and leave `with` blocks that edit the model before you analyse it."
             )
-    axes = {name: points[name].axes for name in names}
-    return Trace({name: values[name] for name in names}, axes, trace.config, trace.seconds, model)
+    return replayed
 
 
-@contextmanager
-def _kept(model: VideoMamba, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Record the values at hook points, by name, for the duration of the block."""
+def _recorded(
+    model: VideoMamba,
+    names: Sequence[str],
+    seconds: Sequence[Sequence[float]] | None,
+    run: Callable[[], Tensor],
+) -> tuple[Tensor, Trace]:
+    """What `run` gives, and the trace of the values that pass the hook points meanwhile."""
     values: dict[str, Tensor] = {}
 
     def keep(value: Tensor, point: HookPoint) -> None:
@@ -159,7 +156,10 @@ def _kept(model: VideoMamba, names: Sequence[str]) -> Iterator[dict[str, Tensor]
         values[point.name] = value
 
     with attached(model, [(name, keep) for name in names]):
-        yield values
+        result = run()
+    points = hook_points(model)
+    kept, axes = ({n: values[n] for n in names}, {n: points[n].axes for n in names})
+    return result, Trace(kept, axes, model.config, seconds, model)
 
 
 def run_with_hooks(
@@ -168,8 +168,7 @@ def run_with_hooks(
     """Run the model with functions attached that may replace the values at its hook points.
 
     Args:
-        model: The model.
-        clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
+        model, clips: As for `run_with_trace`.
         hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; its
             result replaces the value, None keeps it; it must not write into the value. On `hook_h`
             the scan resumes from the states that it changes, and every later state and y follows

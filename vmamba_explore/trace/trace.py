@@ -12,12 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vmamba_explore.errors import check_choice
 from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.mixer import BidirectionalMixer
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.trace.places import scans
 
 _PER_BLOCK = {
     "block_input": "hook_block_input",
@@ -46,6 +48,16 @@ class TokenLabels:
     grid: TokenGrid
     tubelet_size: int
     seconds: Sequence[Sequence[float]] | None = None
+
+    @property
+    def sources(self) -> tuple[int | str, ...]:
+        """Names of the parts of a clip: token frames by number, "cls" where there is one."""
+        return (*range(self.grid.frames), *(() if self.grid.cls_index is None else ("cls",)))
+
+    def masks(self, device: torch.device) -> Tensor:
+        """Tell which tokens belong to each of `sources`: bool (source, seqlen)."""
+        marks = [-1 if name == "cls" else int(name) for name in self.sources]
+        return self.grid.frame_of_tokens().to(device) == torch.tensor(marks, device=device)[:, None]
 
     def frame_coords(self, clip: int) -> dict[str, object]:
         """Coordinates of the dim `frame`: its numbers, first clip frames, and seconds (or NaN)."""
@@ -165,10 +177,7 @@ class Trace(Mapping[str, Tensor]):
         Raises:
             ValueError: there is no such layer, or `model` raises.
         """
-        layers = self.model.layers
-        if not 0 <= layer < len(layers):
-            raise ValueError(f"There is no layer {layer}; the model has 0 to {len(layers) - 1}.")
-        return cast(BidirectionalMixer, layers[layer].mixer)
+        return scans(self.model, layer)[0].mixer
 
     def ssm(self, layer: int, direction: str) -> SelectiveSSM:
         """One direction of a block of the model that ran.
@@ -176,13 +185,7 @@ class Trace(Mapping[str, Tensor]):
         Raises:
             ValueError: there is no such layer or direction, or `model` raises.
         """
-        mixer = self.mixer(layer)
-        if direction not in mixer.directions:
-            raise ValueError(
-                f"This model has no direction {direction!r}; expected "
-                f"{' or '.join(map(repr, mixer.directions))}."
-            )
-        return mixer.directions[direction]
+        return scans(self.model, layer, direction)[0].ssm
 
     @property
     def names(self) -> list[str]:
@@ -207,7 +210,7 @@ class Trace(Mapping[str, Tensor]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        layers, grid = sorted({place[0] for place in self._places()}), self.grid
+        layers, grid = sorted({place[0] for place in self.places()}), self.grid
         return (
             f"Trace of {len(self)} values, {self.nbytes / 2**20:.1f} MiB, layers {layers}, tokens "
             f"{grid.frames} x {grid.rows} x {grid.cols} (frame, row, col), class token "
@@ -267,10 +270,8 @@ class Trace(Mapping[str, Tensor]):
                 f"trace.sel: {quantity!r} belongs to both directions; leave direction out."
             )
         named = [direction] if isinstance(direction, str) else direction
-        if isinstance(named, Sequence) and not {"forward", "backward"}.issuperset(named):
-            raise ValueError(
-                f"trace.sel: direction must be 'forward', 'backward' or None, got {direction!r}."
-            )
+        for name in named if isinstance(named, Sequence) else ():
+            check_choice("trace.sel: direction", name, ("forward", "backward"))
         if token not in (None, "cls") or (token == "cls" and self.grid.cls_index is None):
             raise ValueError(
                 f"trace.sel: token={token!r}; this model's class token is "
@@ -296,7 +297,7 @@ class Trace(Mapping[str, Tensor]):
     @property
     def quantities(self) -> list[str]:
         """The recorded quantities that `sel` takes."""
-        return [quantity for quantity in QUANTITIES if self._places(quantity)]
+        return [quantity for quantity in QUANTITIES if self.places(quantity)]
 
     def _chosen(
         self, quantity: str, layer: Labels, direction: Labels
@@ -306,7 +307,7 @@ class Trace(Mapping[str, Tensor]):
         Raises:
             KeyError: the quantity was not recorded at all of them.
         """
-        recorded = self._places(quantity)
+        recorded = self.places(quantity)
         try:
             layers = _selected("layer", sorted({n for n, _ in recorded}), layer)
             here = {d for n, d in recorded if n in layers.values}
@@ -377,8 +378,8 @@ class Trace(Mapping[str, Tensor]):
                 tokens = tokens[(slice(None),) * (2 - axis) + (_index(places[dim]),)]
         return value[tokens].float().cpu().numpy()
 
-    def _places(self, quantity: str | None = None) -> list[tuple[int, str | None]]:
-        """(layer, direction) of every recorded value, or of those of one quantity."""
+    def places(self, quantity: str | None = None) -> list[tuple[int, Any]]:
+        """List the (layer, direction) of every recorded value, or of those of one quantity."""
         places = []
         for name in self._values:
             _, layer, hook = name.split(".", 2)

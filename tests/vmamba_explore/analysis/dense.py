@@ -26,10 +26,14 @@ def make_trace(batch=2, dtype=torch.float64, names=NAMES, **changes):
         return run_with_trace(model, clips_for(model, batch), names)
 
 
-def dense(trace, layer, direction, kind="alpha", sizes=False):
+def dense(trace, layer, direction, kind="alpha", sizes=False, without=(), restart=None):
     """alpha + diag D, or beta, from their definitions; with `sizes` every factor's absolute value.
 
-    float64 (batch, d_inner, reader, source), natural order.
+    Args:
+        without: Tokens at which nothing is written and nothing forgotten.
+        restart: The token after which all that was read before is forgotten.
+    Returns:
+        float64 (batch, d_inner, reader, source), natural order.
     """
     size = torch.abs if sizes else (lambda x: x)
     ssm, mixer, at = trace.ssm(layer, direction), trace.mixer(layer), f"layers.{layer}.mixer."
@@ -38,13 +42,18 @@ def dense(trace, layer, direction, kind="alpha", sizes=False):
         return trace[at + name].detach().double()
 
     steps = ssm.steps(trace.grid.seqlen)
-    delta = recorded(f"ssm_{direction}.hook_delta")[..., steps]
+    delta = recorded(f"ssm_{direction}.hook_delta").clone()
+    delta[..., list(without)] = 0
+    delta = delta[..., steps]
     B, C = (size(recorded(f"ssm_{direction}.hook_{name}"))[..., steps] for name in "BC")
     S = delta.cumsum(-1)
     span = (S[..., :, None] - S[..., None, :]).clamp_min(0)[:, :, None]
     decay = torch.exp(ssm.A.detach().double()[None, :, :, None, None] * span)
     written = delta[:, :, None] * B[:, None]
     alpha = torch.einsum("bnt,bdnts,bdns->bdts", C, decay, written).tril()
+    if restart is not None:
+        step = steps.tolist().index(restart)
+        alpha[..., step:, : step + 1] = 0
     alpha = alpha + torch.diag_embed(size(ssm.D.detach().double())[:, None].expand(-1, len(steps)))
     place = steps.argsort()
     alpha = alpha[..., place, :][..., place]  # P^T alpha P

@@ -3,13 +3,19 @@
 import numpy as np
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.analysis.frame_states import FrameStates
 from vmamba_explore.analysis.motion_targets import targets
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.tokens import TokenGrid
 
-GRID = TokenGrid(8, 2, 2)
+PICTURES = {"num_frames": 8, "img_size": 16}
 CHANNELS, STATES = 8, 3
+
+
+def reader(**changes):
+    """Return a small random model that reads motion clips of 4 frames of 2 x 2 tokens."""
+    return toy(**PICTURES | {"patch_size": 8, "d_model": 8, "num_classes": 10} | changes)
 
 
 def planted(clips, seed, noise=0.3, background=1.0):
@@ -27,21 +33,29 @@ def planted(clips, seed, noise=0.3, background=1.0):
     forward = content @ weights + noise * generator.normal(size=shape) + background
     backward = generator.normal(size=shape)
     inputs = known["size"].values + 0.1 * generator.normal(size=(clips, 8, 5))
-    places = [(0, "forward"), (0, "backward")]
     time = torch.arange(8.0, dtype=torch.float64)[None, :, None].expand(clips, 8, CHANNELS)
     rates = -torch.linspace(0.1, 2, STATES).expand(CHANNELS, STATES)
+    stops = {"forward": tuple(range(4, 33, 4)), "backward": tuple(range(1, 30, 4))}
+    states = {
+        (0, name): torch.tensor(values, dtype=torch.float32).unflatten(-1, (CHANNELS, STATES))
+        for name, values in (("forward", forward), ("backward", backward))
+    }
+    elapsed = {(0, "forward"): time, (0, "backward"): time.flip(1)}
+    inputs = torch.tensor(inputs, dtype=torch.float32)
+    return frame_states(plan, stops, states, elapsed, rates, inputs)
+
+
+def frame_states(plan, stops, states, elapsed, rates, inputs):
+    """Return states of layer 0 that are all read equally, of clips of 8 frames of 2 x 2 tokens."""
     return FrameStates(
         plan=plan,
         tubelet_size=2,
-        grid=GRID,
-        stops={"forward": tuple(range(4, 33, 4)), "backward": tuple(range(1, 30, 4))},
-        states={
-            place: torch.tensor(values, dtype=torch.float32).unflatten(-1, (CHANNELS, STATES))
-            for place, values in zip(places, (forward, backward), strict=True)
-        },
-        elapsed={(0, "forward"): time, (0, "backward"): time.flip(1)},
-        reading={place: torch.ones(STATES) for place in places},
-        A=dict.fromkeys(places, rates),
+        grid=TokenGrid(8, 2, 2),
+        stops=stops,
+        states=states,
+        elapsed=elapsed,
+        reading=dict.fromkeys(states, torch.ones(STATES)),
+        A=dict.fromkeys(states, rates),
         orders={"forward": tuple(range(8)), "backward": tuple(range(7, -1, -1))},
-        inputs={0: torch.tensor(inputs, dtype=torch.float32)},
+        inputs={0: inputs},
     )

@@ -4,17 +4,19 @@ import pytest
 import torch
 
 from tests.vmamba_explore.analysis.dense import NAMES, SIZES, VARIANTS, dense, make_trace
+from tests.vmamba_explore.toys import record, toy
+from vmamba_explore.analysis import scan_operator
 from vmamba_explore.analysis.attention import (
+    attention_matrix,
     hidden_attention,
     logit_attention,
     readout_weights,
 )
 from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.analysis.rollout import attention_rollout
+from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.hooks import UnknownNameError
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.record import run_with_trace
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -117,21 +119,16 @@ def test_the_labelled_map_has_the_values_at_their_places(trace):
     assert ("cls" in array.attrs) == (trace.grid.cls_index is not None)
 
 
-def test_a_row_takes_memory_in_proportion_to_the_tokens():
+@pytest.mark.parametrize("call", [hidden_attention, attention_rollout])
+def test_it_takes_memory_in_proportion_to_the_tokens(call):
     """No matrix: four times as many tokens, about four times the memory (not sixteen)."""
     peaks = []
     for side in (16, 32):
-        config = VideoMambaConfig(
-            **SIZES | {"img_size": side, "depth": 1, "d_model": 4, "num_classes": 2, "d_state": 2}
-        )
-        torch.manual_seed(0)
-        model = VideoMamba(config).eval()
-        with torch.no_grad():
-            _, trace = run_with_trace(model, torch.randn(1, 3, 4, side, side), names_filter=NAMES)
-        hidden_attention(trace)
-        peaks.append(peak_bytes(lambda trace=trace: hidden_attention(trace)))
-    tokens = (2 * 64 + 1) / (2 * 16 + 1)
-    assert peaks[1] / peaks[0] < 1.3 * tokens
+        model = toy(**SIZES | {"img_size": side, "d_model": 4, "d_state": 2})
+        trace = record(model, NAMES, batch=1)
+        call(trace)
+        peaks.append(peak_bytes(lambda trace=trace: call(trace)))
+    assert peaks[1] / peaks[0] < 1.3 * (2 * 64 + 1) / (2 * 16 + 1)
 
 
 def test_readout_weights_are_a_one_or_a_mean():
@@ -148,11 +145,11 @@ def test_readout_weights_are_a_one_or_a_mean():
         ({"token": (0, 3, 0)}, IndexError, "row 3 is outside 0..2"),
         ({"layers": [7]}, ValueError, "no layer 7; the model has 0 to 1"),
         ({"layers": []}, ValueError, "layers is empty"),
-        ({"kind": "gamma"}, ValueError, "'alpha' or 'beta', got 'gamma'"),
-        ({"of": "sizes"}, ValueError, "of must be one of weights, contributions, norms"),
+        ({"kind": "gamma"}, ValueError, "kind is 'gamma', expected 'alpha' or 'beta'"),
+        ({"of": "sizes"}, ValueError, "of is 'sizes', expected 'weights' or 'contrib.* or 'norms'"),
         ({"of": "norms"}, ValueError, 'pass kind="beta"'),
-        ({"reduce": "max"}, ValueError, "reduce must be one of mean, abs, positive; got 'max'"),
-        ({"side": "left"}, ValueError, "side must be one of reads, reaches"),
+        ({"reduce": "max"}, ValueError, "reduce is 'max', expected 'mean' or 'abs' or 'positive'"),
+        ({"side": "left"}, ValueError, "side is 'left', expected 'reads' or 'reaches'"),
     ],
 )
 def test_what_does_not_exist_gets_its_sentence(arguments, error, message, unchecked):
@@ -172,3 +169,47 @@ def test_what_was_not_recorded_is_named():
     _, trace = make_trace(names=["*.hook_u"])
     with pytest.raises(UnknownNameError, match=r"hook_delta.*of layer 0.*ScanOperator\.names"):
         hidden_attention(trace)
+
+
+# ---------------------------------------------------------------- the matrix of all rows
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_matrix_has_the_dense_channel_mean(direction, batch):
+    _, trace = make_trace(batch, backward_order="spatial")
+    found = attention_matrix(trace, 1, direction, reduce="abs")
+    names = ["forward", "backward"] if direction == "both" else [direction]
+    expected = sum(dense(trace, 1, name) for name in names).abs().mean(1)
+    assert torch.allclose(found.values, expected.float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_rows_made_side_by_side_are_those_made_one_by_one(batch, monkeypatch):
+    _, trace = make_trace(batch)
+    whole = attention_matrix(trace, 1).values
+    operator = ScanOperator.from_trace(trace, layer=1)
+    for rows in (1, 4):  # 19 tokens: the last tile is not full
+        monkeypatch.setattr(
+            scan_operator, "_TILE", rows * batch * operator.d_inner * operator.seqlen
+        )
+        assert operator.columns_at_once == rows
+        assert torch.allclose(attention_matrix(trace, 1).values, whole, atol=1e-6)
+
+
+def test_frames_of_the_matrix_sum_over_sources_and_average_over_readers():
+    _, trace = make_trace(1, cls_position="middle")
+    matrix = attention_matrix(trace, 0)
+    by_frame, grid = matrix.by_frame(), trace.grid
+    assert by_frame.shape == (1, 3, 3)
+    reader = [grid.index(0, r, c) for r in range(3) for c in range(3)]
+    source = [grid.index(1, r, c) for r in range(3) for c in range(3)]
+    block = matrix.values[0][reader][:, source]
+    assert torch.allclose(by_frame[0, 0, 1], block.sum(1).mean())
+    assert torch.allclose(by_frame[0, 2, 2], matrix.values[0, grid.cls_index, grid.cls_index])
+
+
+def test_a_matrix_over_its_budget_is_refused_before_anything_runs():
+    _, trace = make_trace(1)
+    with pytest.raises(MemoryError, match=r"1 x 19 x 19 .* budget is 0\.00 GiB.*hidden_attention"):
+        attention_matrix(trace, 0, budget_gib=1e-6)

@@ -14,12 +14,10 @@ from vmamba_explore.analysis.evidence import (
     prefix_curve,
     suffix_curve,
 )
+from vmamba_explore.analysis.logits import logit_parts
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import UnknownNameError
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
-from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.trace.trace import TokenLabels
 
 FRAMES = 3
@@ -33,9 +31,8 @@ def toy(**changes):
     return toys.toy(num_frames=2 * FRAMES, change=change, **changes)
 
 
-def record(model, clips):
-    with torch.no_grad():
-        return run_with_trace(model, clips, LogitReadout.names(model))
+def record(model):
+    return toys.record(model, LogitReadout.names(model))
 
 
 # ---------------------------------------------------------------- read-out
@@ -44,10 +41,12 @@ def record(model, clips):
 @pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_the_read_out_sums_to_the_models_logit(changes):
     model = toy(**changes)
-    logits, trace = record(model, clips_for(model))
+    trace = record(model)
     readout = logit_readout(trace, [3, 1], 0)
     residual = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
     total = torch.einsum("bct,btc->b", readout.q, residual) + readout.bias
+    with torch.no_grad():
+        logits = model(clips_for(model))
     wanted = logits[[0, 1], [3, 1]] - logits[:, 0]
     assert torch.allclose(total, wanted, atol=1e-5)
     assert torch.equal(readout.logit, wanted)
@@ -57,7 +56,7 @@ def test_the_read_out_sums_to_the_models_logit(changes):
 @pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_only_the_token_that_is_read_has_weights(changes):
     model = toy(**changes)
-    readout = logit_readout(record(model, clips_for(model))[1], 0)
+    readout = logit_readout(record(model), 0)
     used = readout.q.abs().sum(1) > 0
     cls = model.grid.cls_index
     wanted = torch.ones_like(used) if cls is None else torch.arange(used.shape[1]) == cls
@@ -66,7 +65,7 @@ def test_only_the_token_that_is_read_has_weights(changes):
 
 def test_q_is_the_gradient_with_a_frozen_root_mean_square():
     model = toy(cls_position=None)
-    trace = record(model, clips_for(model))[1]
+    trace = record(model)
     residual = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
     residual.requires_grad_()
     rms = (residual.square().mean(-1, keepdim=True) + model.config.norm_eps).sqrt().detach()
@@ -77,8 +76,7 @@ def test_q_is_the_gradient_with_a_frozen_root_mean_square():
 
 def test_at_mixer_reads_what_the_output_projection_writes():
     model = toy()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips_for(model), "*.hook_*")
+    trace = toys.record(model)
     readout = logit_readout(trace, 1)
     inner = torch.randn(2, model.config.d_inner, model.grid.seqlen)
     out = model.layers[0].mixer.out_proj(inner.mT)
@@ -88,21 +86,14 @@ def test_at_mixer_reads_what_the_output_projection_writes():
         readout.at_mixer(trace, 2)
 
 
-def test_what_a_trace_lacks_is_named():
+def test_what_a_trace_lacks_and_a_class_that_does_not_exist_are_named():
     model = toy()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips_for(model), "layers.1.hook_block_input")
     with pytest.raises(UnknownNameError, match="lacks layers.1.mixer.hook_out. Record with"):
-        logit_readout(trace, 0)
-
-
-def test_a_class_that_does_not_exist_is_told_so():
-    model = toy()
-    clips = clips_for(model)
+        logit_readout(toys.record(model, "layers.1.hook_block_input"), 0)
     with pytest.raises(ValueError, match="logit_readout: target is 5; this model's classes are 0"):
-        logit_readout(record(model, clips)[1], 5)
+        logit_readout(record(model), 5)
     with pytest.raises(ValueError, match="prefix curve: minus is -1; this model's classes are 0"):
-        prefix_curve(model, clips, 1, -1)
+        prefix_curve(model, clips_for(model), 1, -1)
 
 
 # ---------------------------------------------------------------- curves
@@ -126,20 +117,16 @@ def test_what_a_curve_has_not_seen_yet_cannot_change_it(changes):
     clips = clips_for(model)
     other = clips.clone()
     other[:, :, 2:4] = torch.randn_like(other[:, :, 2:4])  # token frame 1 of 3
-    before, after = prefix_curve(model, clips, 0), prefix_curve(model, other, 0)
-    assert torch.equal(before.values[:, 0], after.values[:, 0])
-    assert not torch.allclose(before.values[:, 1], after.values[:, 1])
-    before, after = suffix_curve(model, clips, 0), suffix_curve(model, other, 0)
-    assert torch.equal(before.values[:, 2], after.values[:, 2])
-    assert not torch.allclose(before.values[:, 1], after.values[:, 1])
+    for curve, unseen in ((prefix_curve, 0), (suffix_curve, 2)):
+        before, after = (curve(model, each, 0).values for each in (clips, other))
+        assert torch.equal(before[:, unseen], after[:, unseen])
+        assert not torch.allclose(before[:, 1], after[:, 1])
 
 
 def test_a_prefix_is_a_shorter_model_on_a_shorter_clip():
     """Dropping the end is running a model of one frame, with the same weights, on that frame."""
     model = toy(cls_position=None)
-    shorter = VideoMamba(
-        VideoMambaConfig.preset("toy", num_frames=2, cls_position=None)
-    ).eval()  # fmt: skip
+    shorter = toys.toy(num_frames=2, cls_position=None)
     weights = model.state_dict()
     per_frame = model.grid.rows * model.grid.cols
     weights["pos_embed"] = weights["pos_embed"][:, :per_frame]
@@ -166,12 +153,16 @@ def test_a_held_clip_stands_still_where_it_was_cut(kind):
     assert (found.kind, found.removal) == (kind, "held")
 
 
-@pytest.mark.parametrize("curve", [prefix_curve, suffix_curve])
-def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
+def parts(model, _, target, **how):
+    return logit_parts(toys.record(model), target, **how)
+
+
+@pytest.mark.parametrize("call", [prefix_curve, suffix_curve, parts])
+def test_a_bar_is_drawn_unless_it_is_unwanted(call, capsys):
     model = toy()
-    shown = curve(model, clips_for(model), 1)
-    assert "run" in capsys.readouterr().err
-    quiet = curve(model, clips_for(model), 1, progress=False)
+    shown = call(model, clips_for(model), 1)
+    assert capsys.readouterr().err
+    quiet = call(model, clips_for(model), 1, progress=False)
     assert capsys.readouterr().err == ""
     assert torch.equal(shown.values, quiet.values)
 
@@ -179,52 +170,28 @@ def test_a_bar_is_drawn_unless_it_is_unwanted(curve, capsys):
 @pytest.mark.usefixtures("unchecked")
 def test_an_unknown_kind_is_told_so():
     model = toy()
-    with pytest.raises(ValueError, match="kind must be 'prefix' or 'suffix', got 'middle'"):
+    with pytest.raises(ValueError, match="kind is 'middle', expected 'prefix' or 'suffix'"):
         held_frame_curve(model, clips_for(model), 0, kind="middle")
 
 
-def test_a_curve_leaves_the_model_as_it_was_even_when_it_breaks(monkeypatch):
-    model = toy()
-    clips = clips_for(model)
-    with torch.no_grad():
-        before = model(clips)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(model.norm_f, "forward", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            prefix_curve(model, clips, 0)
-    assert model.kept_tokens is None
-    with torch.no_grad():
-        assert torch.equal(model(clips), before)
-
-
-def curve_of(*values, kind="prefix"):
-    grid = TokenGrid(len(values[0]), 1, 1)
-    return EvidenceCurve(torch.tensor(values), kind, "dropped", TokenLabels(grid, 2))
-
-
-def test_half_crossing_is_where_a_prefix_passes_half_for_good():
-    curve = curve_of(
-        [0.0, 1.0, 5.0, 9.0, 10.0],
-        [9.0, 0.0, 6.0, 4.0, 10.0],  # passes, falls back, passes again
-        [9.0, 8.0, 7.0, 6.0, 10.0],
-        [0.0, 0.0, 0.0, 0.0, 10.0],
-    )
-    assert curve.half_crossing().tolist() == [2, 4, 0, 4]
-
-
-def test_half_crossing_of_a_suffix_counts_from_the_end():
-    curve = curve_of([10.0, 9.0, 5.0, 1.0, 0.0], [10.0, 4.0, 6.0, 0.0, 9.0], kind="suffix")
-    assert curve.half_crossing().tolist() == [2, 0]
-
-
-def test_a_wrong_clip_crosses_half_on_its_own_side_and_a_zero_never():
-    curve = curve_of([1.0, -3.0, -4.0], [1.0, 2.0, 0.0], [1.0, 1.0, float("nan")])
-    found = curve.half_crossing()
-    assert found[0] == 1 and found[1:].isnan().all()
+@pytest.mark.parametrize(
+    ("kind", "values", "frame"),
+    [
+        ("prefix", [0.0, 1.0, 5.0, 9.0, 10.0], 2),
+        ("prefix", [9.0, 0.0, 6.0, 4.0, 10.0], 4),  # passes, falls back, passes again
+        ("prefix", [9.0, 8.0, 7.0, 6.0, 10.0], 0),
+        ("prefix", [0.0, 0.0, 0.0, 0.0, 10.0], 4),
+        ("prefix", [1.0, -3.0, -4.0], 1),  # a wrong clip, on its own side
+        ("prefix", [1.0, 2.0, 0.0], np.nan),
+        ("prefix", [1.0, 1.0, np.nan], np.nan),
+        ("suffix", [10.0, 9.0, 5.0, 1.0, 0.0], 2),  # counts from the end
+        ("suffix", [10.0, 4.0, 6.0, 0.0, 9.0], 0),
+    ],
+)
+def test_half_crossing_is_where_a_curve_passes_half_for_good(kind, values, frame):
+    labels = TokenLabels(TokenGrid(len(values), 1, 1), 2)
+    curve = EvidenceCurve(torch.tensor([values]), kind, "dropped", labels)
+    assert float(curve.half_crossing()) == pytest.approx(frame, nan_ok=True)
 
 
 def test_an_array_carries_frames_and_seconds():

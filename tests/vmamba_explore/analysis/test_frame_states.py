@@ -3,15 +3,13 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.analysis.planted_states import PICTURES, reader
 from vmamba_explore.analysis.frame_states import collect, cut_stops, frame_ends
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
 
-CLIPS = MotionClips(seed=1, num_frames=8, img_size=16)
+CLIPS = MotionClips(seed=1, **PICTURES)
 KINDS = {
     "front, spatiotemporal": {},
     "front, spatial": {"backward_order": "spatial"},
@@ -20,16 +18,9 @@ KINDS = {
 }
 
 
-def make_model(**changes):
-    """Return a small model with random weights: 4 frames of 2 x 2 tokens."""
-    torch.manual_seed(0)
-    config = {"num_frames": 8, "img_size": 16, "patch_size": 8, "tubelet_size": 2, "depth": 2}
-    return VideoMamba(VideoMambaConfig(d_model=8, num_classes=10, **config | changes)).eval()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_states_are_those_after_the_last_token_that_the_direction_reads(kind):
-    model = make_model(**KINDS[kind])
+    model = reader(**KINDS[kind])
     kept = collect(model, CLIPS, range(5), inputs=(0, 1), batch_size=2)
     with torch.no_grad():
         _, trace = run_with_trace(model, normalize(CLIPS.batch(range(5))[0]))
@@ -51,23 +42,21 @@ def test_states_are_those_after_the_last_token_that_the_direction_reads(kind):
 
 
 def test_the_backward_scan_ends_the_last_frame_first():
-    assert collect(make_model(), CLIPS, [0]).orders == {
-        "forward": (0, 1, 2, 3),
-        "backward": (3, 2, 1, 0),
-    }
-    spatial = make_model(backward_order="spatial")
+    orders = collect(reader(), CLIPS, [0]).orders
+    assert orders == {"forward": (0, 1, 2, 3), "backward": (3, 2, 1, 0)}
+    spatial = reader(backward_order="spatial")
     assert collect(spatial, CLIPS, [0]).orders["backward"] == (0, 1, 2, 3)
-    ends, tokens = frame_ends(make_model(), "backward")
+    ends, tokens = frame_ends(reader(), "backward")
     assert ends.tolist() == [15, 11, 7, 3] and tokens.tolist() == [1, 5, 9, 13]
 
 
 def test_a_forward_only_model_has_forward_states_only():
-    kept = collect(make_model(backward_order=None), CLIPS, [0, 1])
+    kept = collect(reader(backward_order=None), CLIPS, [0, 1])
     assert kept.directions == ("forward",) and kept.layers == (0, 1)
 
 
 def test_features_do_not_depend_on_the_scale_between_b_and_c():
-    model, changed = make_model(), make_model()
+    model, changed = reader(), reader()
     gauge = torch.linspace(0.1, 10, model.config.d_state)
     with torch.no_grad():
         for layer in changed.layers:
@@ -87,7 +76,7 @@ def test_features_do_not_depend_on_the_scale_between_b_and_c():
 
 def test_features_of_a_frame_do_not_know_later_tokens():
     """Frame 0 of the forward scan: a change in the last frame must not reach its features."""
-    model, other = make_model(), MotionClips(seed=9, num_frames=8, img_size=16)
+    model, other = reader(), MotionClips(seed=9, **PICTURES)
     reference = collect(model, CLIPS, range(4))
     first, second = collect(model, CLIPS, [0]), collect(model, other, [0])
     for kept in (first, second):
@@ -97,52 +86,38 @@ def test_features_of_a_frame_do_not_know_later_tokens():
 
 
 def test_stops_after_a_boundary_are_counted_in_the_order_of_the_scan():
-    stops = cut_stops(make_model(), boundary=2, lags=(0, 1, 4, 9))
+    stops = cut_stops(reader(), boundary=2, lags=(0, 1, 4, 9))
     # forward: 0 is the class token, frame 1 ends at token 8; backward: frame 2 ends at token 9
     assert stops == {"forward": (8, 9, 12), "backward": (9, 8, 5, 0)}
-    kept = collect(make_model(), CLIPS, range(3), stops=stops)
+    kept = collect(reader(), CLIPS, range(3), stops=stops)
     assert kept.states[1, "forward"].shape[1] == 3 and kept.states[1, "backward"].shape[1] == 4
-    whole = collect(make_model(), CLIPS, range(3))
+    whole = collect(reader(), CLIPS, range(3))
     assert torch.equal(kept.states[1, "forward"][:, 2], whole.states[1, "forward"][:, 2])
     assert torch.equal(kept.states[1, "backward"][:, 0], whole.states[1, "backward"][:, 2])
 
 
-def test_nothing_stays_attached_when_a_run_is_interrupted(monkeypatch):
-    model = make_model()
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(model.layers[1].mixer, "forward", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        collect(model, CLIPS, range(3))
-    assert not any(point.is_active for point in hook_points(model).values())
-    assert not any(
-        ssm.handovers for layer in model.layers for ssm in layer.mixer.directions.values()
-    )
-
-
 def test_too_much_is_refused_before_anything_runs():
-    model = make_model()
+    model = reader()
     model.encode = None  # would be called
-    with pytest.raises(TraceBudgetError, match=r"1000 clips at 4 places would take 0\.0\d GiB"):
-        collect(model, CLIPS, range(1000), budget_gib=0.01)
+    with pytest.raises(TraceBudgetError, match=r"10000 clips at 4 places would take 0\.0\d GiB"):
+        collect(model, CLIPS, range(10000), budget_gib=0.01)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"layers": [2]}, "there is no layer 2; the model has 0 to 1"),
-        ({"inputs": [-1]}, "there is no layer -1"),
+        ({"layers": [2]}, "There is no layer 2; the model has 0 to 1"),
+        ({"inputs": [-1]}, "There is no layer -1"),
         ({"layers": []}, "0 layers, expected at least one"),
         ({"indices": []}, "got 0 clips"),
         ({"stops": {"forward": [17]}}, r"stops are \[17\] of direction 'forward'; .* 0 to 16"),
         ({"stops": {"sideways": [1]}}, "'forward' or 'backward'"),
+        ({"stops": {}}, "stops name no direction, expected at least one"),
     ],
 )
 def test_what_does_not_exist_gets_a_sentence(given, message):
     with pytest.raises(ValueError, match=message):
-        collect(make_model(), CLIPS, **{"indices": range(2)} | given)
+        collect(reader(), CLIPS, **{"indices": range(2)} | given)
 
 
 @pytest.mark.parametrize(
@@ -151,13 +126,11 @@ def test_what_does_not_exist_gets_a_sentence(given, message):
 )
 def test_boundaries_and_lags_are_checked(boundary, lags, message):
     with pytest.raises(ValueError, match=message):
-        cut_stops(make_model(), boundary, lags)
+        cut_stops(reader(), boundary, lags)
 
 
 def test_stops_of_one_direction_are_states_of_that_direction():
-    kept = collect(make_model(), CLIPS, [0, 1], stops={"forward": [4, 8]})
+    kept = collect(reader(), CLIPS, [0, 1], stops={"forward": [4, 8]})
     assert kept.directions == ("forward",) and list(kept.orders) == ["forward"]
-    both = collect(make_model(), CLIPS, [0], stops={"backward": [9], "forward": [8]})
+    both = collect(reader(), CLIPS, [0], stops={"backward": [9], "forward": [8]})
     assert both.directions == ("forward", "backward")
-    with pytest.raises(ValueError, match="stops name no direction, expected at least one"):
-        collect(make_model(), CLIPS, [0], stops={})

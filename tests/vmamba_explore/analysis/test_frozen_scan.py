@@ -9,6 +9,9 @@ from vmamba_explore.analysis.frozen_scan import FrozenScan
 
 SEQLEN = 11
 INTERLEAVED = torch.tensor([5, 0, 9, 2, 7, 1, 10, 3, 8, 6, 4])
+each_way = pytest.mark.parametrize(
+    "way", [{}, {"reverse": True}, {"order": INTERLEAVED}], ids=["forward", "backward", "order"]
+)
 
 
 def frozen(reverse=False, order=None, batch=2):
@@ -34,9 +37,7 @@ def written_out(scan, v, u):
     return torch.stack([states[t].grad for t in range(SEQLEN)], dim=-1), u.grad
 
 
-@pytest.mark.parametrize(
-    "way", [{}, {"reverse": True}, {"order": INTERLEAVED}], ids=["forward", "backward", "order"]
-)
+@each_way
 def test_adjoint_states_are_the_gradient_of_the_states(way):
     scan = frozen(**way)
     v, u = torch.randn(2, 2, 3, SEQLEN).double()
@@ -57,9 +58,7 @@ def test_adjoint_states_know_the_gate_of_a_whole_mixer_and_several_read_outs_of_
         assert (scan.adjoint_states(v)[row : row + 1] - one).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize(
-    "way", [{}, {"reverse": True}, {"order": INTERLEAVED}], ids=["forward", "backward", "order"]
-)
+@each_way
 def test_what_is_read_from_the_states_is_what_the_scan_gives(way):
     scan = frozen(**way)
     u = torch.randn(2, 3, SEQLEN).double()

@@ -126,20 +126,18 @@ def test_direct_curves_add_up_in_the_order_of_each_scan(order):
     forward = by_frame[:, :, 0].cumsum(-1)
     assert torch.allclose(curves.values[:, :, 0], forward, atol=1e-5)
     backward = by_frame[:, :, 1]
-    in_time = backward.cumsum(-1)
-    reversed_time = backward.flip(-1).cumsum(-1).flip(-1)
+    in_time, reversed_time = backward.cumsum(-1), backward.flip(-1).cumsum(-1).flip(-1)
     wanted = in_time if order == "spatial" else reversed_time
     assert torch.allclose(curves.values[:, :, 1], wanted, atol=1e-5)
 
 
 def test_a_class_token_in_front_is_read_first_forward_and_last_backward():
     _, _, parts = split(toy(cls_position="front"))
-    curves = parts.direct()
-    cls = parts.values[..., parts.sources.index("cls")]
-    first_frame = parts.values[..., 0]
-    assert torch.allclose(curves.values[:, :, 0, 0], (cls + first_frame)[:, :, 0], atol=1e-5)
-    all_frames = parts.values[..., :3].sum(-1)  # the class token comes after them
-    assert torch.allclose(curves.values[:, :, 1, 0], all_frames[:, :, 1], atol=1e-5)
+    (forward, backward), by_source = parts.direct().values.unbind(2), parts.values
+    cls = by_source[:, :, 0, parts.sources.index("cls")]
+    assert torch.allclose(forward[..., 0], cls + by_source[:, :, 0, 0], atol=1e-5)
+    frames = by_source[:, :, 1, :3].sum(-1)  # the class token comes after them
+    assert torch.allclose(backward[..., 0], frames, atol=1e-5)
 
 
 def test_only_layer_0_is_said_to_read_patches():
@@ -153,9 +151,7 @@ def test_only_layer_0_is_said_to_read_patches():
 
 def test_recorded_scans_and_scans_run_again_give_the_same_parts():
     model = toy(cls_position="middle")
-    everything = [*LogitParts.names(model), *ScanOperator.names(kind="beta")]
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips_for(model), everything)
+    trace = toys.record(model, [*LogitParts.names(model), *ScanOperator.names(kind="beta")])
     _, light, parts = split(model)
     assert light.nbytes < trace.nbytes / 4
     assert torch.equal(logit_parts(trace, 1).values, parts.values)
@@ -172,23 +168,9 @@ def test_recorded_scans_and_scans_run_again_give_the_same_parts():
 def test_what_a_trace_lacks_is_named(lacking, words):
     model = toy(depth=3)
     needed = matching_names(model, LogitParts.names(model))
-    with torch.no_grad():
-        chosen = [name for name in needed if name != lacking]
-        _, trace = run_with_trace(model, clips_for(model), chosen)
+    trace = toys.record(model, [name for name in needed if name != lacking])
     with pytest.raises(UnknownNameError, match=words):
         logit_parts(trace, 0)
-
-
-def test_a_bar_is_drawn_unless_it_is_unwanted(capsys):
-    model = toy()
-    names = LogitParts.names(model)
-    with torch.no_grad():
-        trace = run_with_trace(model, clips_for(model), names)[1]
-        shown = logit_parts(trace, 1)
-        assert "layer" in capsys.readouterr().err
-        quiet = logit_parts(trace, 1, progress=False)
-    assert capsys.readouterr().err == ""
-    assert torch.equal(shown.tokens, quiet.tokens)
 
 
 def test_clips_of_a_batch_do_not_mix():

@@ -1,29 +1,20 @@
 """Half-lives and retention against their definitions, token by token."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import ORDERS, SMALL, toy, vary_steps
+from tests.vmamba_explore.toys import ORDERS, altered, recorded, retained, vary_steps, without
 from vmamba_explore.analysis.decay import decay, frame_tokens
 from vmamba_explore.analysis.memory import half_lives, retained_share, retention
-from vmamba_explore.trace.trace import Trace
 
-NAMES = ["*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C", "*.hook_h"]
-
-
-def record(depth=1, **changes):
-    """Return a trace of two random clips of 3 frames of 2 x 2 tokens, float64."""
-    sizes = SMALL | {"num_frames": 6, "depth": depth} | changes
-    model = toy(dtype=torch.float64, change=vary_steps, **sizes)
-    return toys.record(model, NAMES)
-
-
-def delta_of(trace, direction):
-    return trace[f"layers.0.mixer.ssm_{direction}.hook_delta"]
+NAMES = [f"*.hook_{name}" for name in ("u", "delta", "B", "C")]
+# a trace of two random clips of 3 frames of 2 x 2 tokens
+SIZES = {"dtype": torch.float64, "change": vary_steps, "depth": 1, "num_frames": 6}
+record = partial(recorded, NAMES, **SIZES)
 
 
 @pytest.mark.parametrize("kind", ORDERS, ids=str)
@@ -39,7 +30,7 @@ def test_half_lives_are_found_by_waiting_until_half_is_gone(kind):
                 continue
             at = dict(zip(("frame", "row", "col"), grid.position(token), strict=True))
             left = len(steps) - place
-            rest = [fading.retained(token, later)[1] for later in steps[place:]]
+            rest = [retained(fading, token, later)[1] for later in steps[place:]]
             lasting = (torch.stack(rest) > 0.5).sum(0).flatten().sort().values.tolist()
             for quantile, maps in found.items():
                 value = lasting[math.ceil(quantile * len(lasting)) - 1]
@@ -66,7 +57,7 @@ def test_half_lives_in_frames_count_the_frames_that_were_opened_meanwhile():
 def test_a_frozen_half_life_is_ln_2_over_delta_times_a():
     trace = record()
     found = half_lives(trace, 0, "forward", quantile=0.5, channels=[3], frozen=True)
-    delta, A = delta_of(trace, "forward"), trace.ssm(0, "forward").A
+    delta, A = trace["layers.0.mixer.ssm_forward.hook_delta"], trace.ssm(0, "forward").A
     token = trace.grid.index(1, 0, 1)
     expected = sorted((math.log(2) / (delta[0, 3, token] * -A[3])).tolist())[1]
     assert math.isclose(found.tokens[0, 0].sel(frame=1, row=0, col=1), expected, rel_tol=1e-6)
@@ -77,7 +68,7 @@ def test_a_frozen_half_life_is_ln_2_over_delta_times_a():
 def test_with_one_delta_for_all_tokens_the_true_half_life_is_the_frozen_one_rounded_up():
     trace = record()
     values = {name: torch.full_like(v, 0.21) for name, v in trace.items() if "delta" in name}
-    same = Trace(values, {}, trace.config, None, trace.model)
+    same = altered(trace, values)
     true, frozen = (half_lives(same, frozen=frozen) for frozen in (False, True))
     inside = ~true.censored
     assert inside.any() and (true.tokens == np.ceil(frozen.tokens)).where(inside, True).all()
@@ -93,10 +84,8 @@ def test_retention_of_a_frame_is_what_removing_it_takes_from_a_later_state(kind)
         found = retention(trace, 0, direction, weights="written", clip=1)[0, 0]
         at = f"layers.0.mixer.ssm_{direction}.hook_"
         u, delta, B, C = (trace[at + name][1] for name in ("u", "delta", "B", "C"))
-        A, steps = (
-            trace.ssm(0, direction).A.detach(),
-            trace.ssm(0, direction).steps(len(frames)).tolist(),
-        )
+        ssm = trace.ssm(0, direction)
+        A, steps = ssm.A.detach(), ssm.steps(len(frames)).tolist()
         for k in range(3):
             h, ends = torch.zeros_like(A), {}
             for t in steps:
@@ -120,11 +109,11 @@ def frame_end(steps, frames, frame):
 
 def test_equal_weights_need_nothing_but_delta():
     trace = record()
-    values = {name: v for name, v in trace.items() if name.endswith("hook_delta")}
-    only = Trace(values, {}, trace.config, None, trace.model)
+    only = without(trace, "_u", "_B", "_C")
     found = retention(only, weights="equal", channels=[0, 5])
-    tokens = frame_tokens(trace.grid, decay(trace, 0, "forward").steps)
-    expected = decay(trace, 0, "forward").retained(int(tokens[0][-1]), int(tokens[2][-1]))
+    fading = decay(trace, 0, "forward")
+    tokens = frame_tokens(trace.grid, fading.steps)
+    expected = retained(fading, int(tokens[0][-1]), int(tokens[2][-1]))
     value = found.sel(layer=0, direction="forward", source=0, frame=2)
     assert math.isclose(value, expected[0, [0, 5]].mean(), rel_tol=1e-12)
     with pytest.raises(KeyError, match="hook_u' was not recorded"):
@@ -140,7 +129,7 @@ def test_the_gauge_between_b_and_c_leaves_the_retention():
             values[name] = values[name] * scale
         if name.endswith("hook_C"):
             values[name] = values[name] / scale
-    again = retention(Trace(values, {}, trace.config, None, trace.model))
+    again = retention(altered(trace, values))
     assert np.allclose(again, retention(trace), equal_nan=True, rtol=1e-12)
 
 
@@ -174,7 +163,7 @@ def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(kind, to
             if step + later >= len(steps):
                 assert math.isnan(share)
             else:
-                left = fading.retained(token, steps[step + later])[1].mean()
+                left = retained(fading, token, steps[step + later])[1].mean()
                 assert math.isclose(share, float(left), rel_tol=1e-5)
 
 
@@ -195,18 +184,7 @@ def test_retained_share_does_not_depend_on_how_much_is_made_at_once(monkeypatch)
     np.testing.assert_allclose(retained_share(trace, 0, "forward").values, whole.values, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"tokens": 0}, "retained_share: tokens is 0, expected at least 1"),
-        ({"layer": 4}, "no layer 4; the model has 0 to 0"),
-        ({"direction": "up"}, "no direction 'up'; expected 'forward' or 'backward'"),
-        ({"clip": 2}, "no clip 2 in this batch of 2"),
-    ],
-)
-def test_a_share_of_what_is_not_there_gets_its_sentence(arguments, words, unchecked):
-    with pytest.raises(ValueError, match=words):
-        retained_share(record(), **({"layer": 0, "direction": "forward"} | arguments))
+forward_share = partial(retained_share, layer=0, direction="forward")
 
 
 @pytest.mark.parametrize(
@@ -220,6 +198,10 @@ def test_a_share_of_what_is_not_there_gets_its_sentence(arguments, words, unchec
         (half_lives, {"channels": []}, r"channels are \[\], expected some of 0 to 15"),
         (retention, {"weights": "loud"}, "weights is 'loud', expected 'equal' or 'written'"),
         (retention, {"clip": -1}, "no clip -1 in this batch of 2"),
+        (forward_share, {"tokens": 0}, "retained_share: tokens is 0, expected at least 1"),
+        (forward_share, {"layer": 4}, "no layer 4; the model has 0 to 0"),
+        (forward_share, {"direction": "up"}, "no direction 'up'; expected 'forward' or 'backward'"),
+        (forward_share, {"clip": 2}, "no clip 2 in this batch of 2"),
     ],
 )
 def test_a_wrong_argument_gets_its_sentence(call, arguments, words, unchecked):
@@ -228,7 +210,5 @@ def test_a_wrong_argument_gets_its_sentence(call, arguments, words, unchecked):
 
 
 def test_a_trace_without_delta_says_what_to_record():
-    trace = record()
-    values = {name: v for name, v in trace.items() if not name.endswith("hook_delta")}
     with pytest.raises(KeyError, match=r"half-lives: delta .* names_filter='\*.hook_delta'"):
-        half_lives(Trace(values, {}, trace.config, None, trace.model))
+        half_lives(without(record(), "hook_delta"))

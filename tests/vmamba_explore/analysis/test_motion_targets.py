@@ -76,5 +76,5 @@ def test_clips_that_do_not_exist_get_a_sentence():
         cut_clips(CLIPS, 5, boundary=8, tubelet_size=2)
     with pytest.raises(ValueError, match="expected 500"):
         cut_clips(MotionClips(seed=3, length=300), 500, boundary=4, tubelet_size=2)
-    with pytest.raises(ValueError, match="edge is 'middle', expected start, end, either"):
+    with pytest.raises(ValueError, match="edge is 'middle', expected 'start' or 'end' or 'either'"):
         cut_clips(CLIPS, 5, boundary=4, tubelet_size=2, edge="middle")

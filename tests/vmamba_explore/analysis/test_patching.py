@@ -5,9 +5,12 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from tests.vmamba_explore.trace.toys import clips, toy
-from vmamba_explore.analysis import patching
+from vmamba_explore.analysis import patching, selection
+from vmamba_explore.analysis.evidence import prefix_curve
+from vmamba_explore.analysis.frame_states import collect
 from vmamba_explore.analysis.patching import (
     largest_share,
     logit_difference,
@@ -15,10 +18,14 @@ from vmamba_explore.analysis.patching import (
     sweep,
     twin_patching,
 )
-from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.ssm import SelectiveSSM
-from vmamba_explore.trace.interventions import mute, record_past, reset_state, transplant
+from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.edits import current
+from vmamba_explore.interventions import mute, record_past, reset_state, transplant
 from vmamba_explore.trace.record import TraceBudgetError, run_with_trace
+
+
+def forget(model, layer, direction, frame):
+    return reset_state(model, frame, direction=direction, layers=layer)
 
 
 def test_a_logit_difference_is_taken_clip_by_clip():
@@ -37,11 +44,7 @@ def test_running_from_a_block_s_input_gives_the_logits_bitwise(layer):
 @pytest.mark.parametrize("changes", [{}, {"backward_order": None}, {"backward_order": "temporal"}])
 def test_a_sweep_is_the_surgery_done_at_each_place(changes):
     model, metric = toy(**changes), logit_difference(0, 1)
-
-    def surgery(model, layer, direction, frame):
-        return reset_state(model, frame, direction=direction, layers=layer)
-
-    result = sweep(model, clips(), surgery, metric)
+    result = sweep(model, clips(), forget, metric)
     assert result.values.dims == ("layer", "direction", "frame", "clip")
     assert result.values["frame"].values.tolist() == [1, 2, 3]
     assert result.values["clip_frame"].values.tolist() == [2, 4, 6]
@@ -124,38 +127,44 @@ def test_the_overall_share_weighs_pairs_by_their_difference():
     assert np.allclose(result.restored_overall, wanted)
 
 
-def test_an_interrupted_sweep_leaves_no_hook_behind():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: sweep(model, clips(), forget, logit_difference(0, 1)),
+        lambda model: twin_patching(model, clips(), clips(), 0, 1),
+        lambda model: selection.selection_swap(model, clips(), clips(), 0, 1),
+        lambda model: selection.time_invariant(model, clips(), logit_difference(0, 1)),
+        lambda model: prefix_curve(model, clips(), 0),
+        lambda model: collect(model, MotionClips(1, num_frames=8, img_size=32), range(3)),
+    ],
+)
+def test_an_analysis_that_is_interrupted_in_an_edited_run_leaves_nothing_behind(call):
     model = toy()
 
-    def metric(logits):
-        raise KeyboardInterrupt
+    def interrupt(*_):
+        if current().blocks:
+            raise KeyboardInterrupt
 
+    model.norm_f.register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sweep(model, clips(), lambda m, n, d, f: mute(m, d, n), metric)
-    with pytest.raises(KeyboardInterrupt):
-        model.norm_f.register_forward_hook(lambda *_: metric(None))
-        twin_patching(model, clips(), clips(), 0, 1)
-    assert not any(point.functions for point in hook_points(model).values())
-    assert not any(m.handovers for m in model.modules() if isinstance(m, SelectiveSSM))
+        call(model)
+    assert not current().blocks
 
 
-def test_bad_input_gets_its_sentence():
-    model, metric = toy(backward_order=None), logit_difference(0, 1)
-
-    def surgery(model, layer, direction, frame):
-        return reset_state(model, frame, direction=direction, layers=layer)
-
-    calls = [
-        (lambda: sweep(model, clips(), surgery, metric, layers=[5]), "There is no layer 5"),
-        (lambda: sweep(model, clips(), surgery, metric, directions=["backward"]), "no direction"),
-        (lambda: sweep(model, clips(), surgery, metric, frames=[4]), "no boundary before .* 4"),
-        (lambda: sweep(model, clips(), surgery, lambda x: x), r"the metric gave \(2, 5\) for"),
-        (lambda: twin_patching(model, clips(2), clips(1), 0, 1), "got 2 clips and 1 twins"),
-        (lambda: twin_patching(model, clips(), clips(), 0, 1, layers=[9]), "There is no layer 9"),
-    ]
-    for call, message in calls:
-        with pytest.raises(ValueError, match=message):
-            call()
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layers": [5]}, "There is no layer 5"),
+        ({"directions": ["backward"]}, "no direction"),
+        ({"frames": [4]}, "no boundary before .* 4"),
+        ({"frames": []}, "2 layers, 1 directions and 0 frames"),
+        ({"metric": lambda x: x}, r"the metric gave \(2, 5\) for"),
+    ],
+)
+def test_a_sweep_says_what_does_not_fit(given, message):
+    given = {"surgery": forget, "metric": logit_difference(0, 1)} | given
+    with pytest.raises(ValueError, match=message):
+        sweep(toy(backward_order=None), clips(), **given)
 
 
 def test_results_of_a_float64_model_are_not_rounded():
@@ -176,14 +185,11 @@ def test_logits_that_are_no_numbers_give_a_residual_that_is_none():
 
 
 def test_one_layer_or_frame_and_numbers_of_a_result_choose_places():
-    def surgery(model, layer, direction, frame):
-        return reset_state(model, frame, direction=direction, layers=layer)
-
-    whole = sweep(toy(), clips(), surgery, logit_difference(0, 1))
-    one = sweep(toy(), clips(), surgery, logit_difference(0, 1), layers=1, frames=2)
+    whole = sweep(toy(), clips(), forget, logit_difference(0, 1))
+    one = sweep(toy(), clips(), forget, logit_difference(0, 1), layers=1, frames=2)
     assert np.array_equal(one.values, whole.values.sel(layer=[1], frame=[2]))
     layer, frame = whole.values["layer"].values[1], whole.values["frame"].values[1:2]
-    again = sweep(toy(), clips(), surgery, logit_difference(0, 1), layers=layer, frames=frame)
+    again = sweep(toy(), clips(), forget, logit_difference(0, 1), layers=layer, frames=frame)
     assert np.array_equal(again.values, one.values)
     twins = twin_patching(toy(), clips(seed=1), clips(seed=2), 0, 1, layers=layer)
     assert twins.patched["layer"].values.tolist() == [1]
@@ -200,13 +206,15 @@ def test_the_recording_of_the_twins_keeps_to_its_budget():
         ({"labels": 7}, "twin_patching: labels is 7; this model's classes are 0 to 4"),
         ({"twin_labels": -1}, "twin_patching: twin_labels is -1"),
         ({"layers": []}, "got no layer, expected at least one"),
+        ({"layers": [9]}, "There is no layer 9"),
+        ({"twins": clips(1)}, "got 2 clips and 1 twins"),
         ({"windows": [(1, 2)]}, r"windows are \(1, 2\), expected \(2, 2\)"),
         ({"windows": [(1, 2), (3,)]}, "pairs of different lengths, expected"),
     ],
 )
 def test_twin_patching_says_what_does_not_fit(given, message, unchecked):
     with pytest.raises(ValueError, match=message):
-        twin_patching(toy(), clips(), clips(), **{"labels": 0, "twin_labels": 1} | given)
+        twin_patching(toy(), clips(), **{"twins": clips(), "labels": 0, "twin_labels": 1} | given)
 
 
 def test_a_model_of_one_token_frame_has_no_boundary_to_patch():
@@ -217,20 +225,31 @@ def test_a_model_of_one_token_frame_has_no_boundary_to_patch():
         sweep(model, one, lambda *_: nullcontext(), logit_difference(0, 1))
 
 
-def test_a_logit_difference_of_no_classes_is_refused(unchecked):
-    with pytest.raises(ValueError, match="logit_difference: labels is torch.float32, expected"):
-        logit_difference(0.5, 1)
-    with pytest.raises(ValueError, match="logit_difference: minus is torch.bool, expected"):
-        logit_difference(0, True)
-    with pytest.raises(ValueError, match="labels is 7; this model's classes are 0 to 4"):
-        logit_difference(7, 1)(torch.zeros(2, 5))
-    with pytest.raises(ValueError, match=r"labels has shape \(3,\).* each of the 2 clips"):
-        logit_difference([0, 1, 2], 1)(torch.zeros(2, 5))
+@pytest.mark.parametrize(
+    ("labels", "minus", "message"),
+    [
+        (0.5, 1, "logit_difference: labels is torch.float32, expected"),
+        (0, True, "logit_difference: minus is torch.bool, expected"),
+        (7, 1, "labels is 7; this model's classes are 0 to 4"),
+        ([0, 1, 2], 1, r"labels has shape \(3,\).* each of the 2 clips"),
+    ],
+)
+def test_a_logit_difference_of_no_classes_is_refused(labels, minus, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        logit_difference(labels, minus)(torch.zeros(2, 5))
 
 
 def test_the_bars_go_when_they_are_full(monkeypatch):
-    asked, bar = [], patching.tqdm
-    monkeypatch.setattr(patching, "tqdm", lambda **k: asked.append(k.get("leave")) or bar(**k))
-    sweep(toy(), clips(1), lambda *_: nullcontext(), logit_difference(0, 1), layers=1)
+    asked, metric = [], logit_difference(0, 1)
+
+    def bar(*given, **how):
+        asked.append(how["leave"])
+        return tqdm(*given, **how)
+
+    for module in (patching, selection):
+        monkeypatch.setattr(module, "tqdm", bar)
+    sweep(toy(), clips(1), lambda *_: nullcontext(), metric, layers=1)
     twin_patching(toy(), clips(1), clips(1), 0, 1, layers=1)
-    assert asked == [False, False]
+    selection.selection_swap(toy(), clips(1), clips(1), 0, 1, layers=[1])
+    selection.time_invariant(toy(), clips(1), metric, layers=[1])
+    assert asked == [False] * 4

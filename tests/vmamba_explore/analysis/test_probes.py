@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.vmamba_explore.analysis.planted_states import planted
+from tests.vmamba_explore.analysis.planted_states import PICTURES, planted, reader
 from vmamba_explore.analysis import probes
 from vmamba_explore.analysis.frame_states import collect
-from vmamba_explore.analysis.probes import SOURCES, Job, held_out_r2, inner_products, probe
+from vmamba_explore.analysis.probes import (
+    SOURCES,
+    Job,
+    fit_ridge,
+    held_out_r2,
+    inner_products,
+    probe,
+)
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +103,8 @@ def test_the_scale_of_a_feature_does_not_count():
 
 
 def test_states_of_a_model_become_scores_of_all_layers_and_directions():
-    torch.manual_seed(0)
-    config = VideoMambaConfig(
-        num_frames=8, img_size=16, patch_size=8, tubelet_size=2, num_classes=10, d_model=8, depth=2
-    )
-    model, sizes = VideoMamba(config).eval(), {"num_frames": 8, "img_size": 16}
-    lots = [collect(model, MotionClips(seed=seed, **sizes), range(40)) for seed in (1, 2)]
+    model = reader()
+    lots = [collect(model, MotionClips(seed=seed, **PICTURES), range(40)) for seed in (1, 2)]
     array = probe(*lots, ["position"], resamples=20).array("position")
     assert array.sizes == {"source": len(SOURCES), "layer": 2, "direction": 2, "frame": 4}
     assert np.isfinite(array.values).all()
@@ -114,20 +115,17 @@ def test_states_of_a_model_become_scores_of_all_layers_and_directions():
 
 
 def test_what_does_not_exist_gets_a_sentence(scores):
-    with pytest.raises(ValueError, match="no target 'speed'; there are position, velocity"):
-        probe(planted(20, seed=1), planted(20, seed=2), ["speed"])
-    with pytest.raises(ValueError, match="no target 'speed'; there are position, velocity"):
+    train, test = planted(20, seed=1), planted(20, seed=2)
+    with pytest.raises(ValueError, match="target is 'speed', expected 'position' or 'velocity'"):
+        probe(train, test, ["speed"])
+    with pytest.raises(ValueError, match="target is 'speed', expected 'position' or 'velocity'"):
         scores.array("speed")
-    other = planted(20, seed=2)
-    other = dataclasses.replace(other, states={(0, "forward"): other.states[0, "forward"]})
+    other = dataclasses.replace(test, states={(0, "forward"): test.states[0, "forward"]})
     with pytest.raises(ValueError, match="collect the same for both"):
-        probe(planted(20, seed=1), other)
-    short = [
-        dataclasses.replace(planted(20, seed=seed), stops={"forward": (4,), "backward": (29,)})
-        for seed in (1, 2)
-    ]
+        probe(train, other)
+    stops = {"forward": (4,), "backward": (29,)}
     with pytest.raises(ValueError, match="a state for each token frame; collect without stops"):
-        probe(*short)
+        probe(*(dataclasses.replace(each, stops=stops) for each in (train, test)))
 
 
 def test_r2_of_perfect_and_of_mean_predictions():
@@ -137,3 +135,72 @@ def test_r2_of_perfect_and_of_mean_predictions():
     assert held_out_r2(job, np.full_like(answers, 4.5), 50, 0)[0] == 0
     same = np.zeros_like(answers)
     assert np.isnan(held_out_r2(Job(same, same, False), same, 50, 0)).all()
+
+
+# ---------------------------------------------------------------- the regression
+
+
+def linear(clips=30, features=50, noise=0.1, seed=0):
+    """Return features and two columns of answers that are linear in them, off center."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(clips, features, generator=generator, dtype=torch.float64) + 3
+    weights = torch.randn(features, 2, generator=generator, dtype=torch.float64)
+    noise = noise * torch.randn(clips, 2, generator=generator, dtype=torch.float64)
+    return x, x @ weights + noise - 7
+
+
+def primal(x, y, strength):
+    """The textbook form: weights of features, the intercept not shrunk."""
+    mean, offset = x.mean(0), y.mean(0)
+    gram = (x - mean).T @ (x - mean) + strength * torch.eye(x.shape[1], dtype=x.dtype)
+    weights = torch.linalg.solve(gram, (x - mean).T @ (y - offset))
+    return lambda new: (new - mean) @ weights + offset
+
+
+def test_inner_products_give_the_same_predictions_as_weights_of_features():
+    x, y = linear()
+    new, _ = linear(seed=1)
+    fit = fit_ridge(x @ x.T, y)
+    assert torch.allclose(fit.predict(new @ x.T), primal(x, y, fit.strengths[0])(new), atol=1e-9)
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1.0, 100.0])
+def test_the_error_on_clips_left_out_is_that_of_refitting_without_them(strength):
+    x, y = linear(noise=5)
+    fit = fit_ridge(x @ x.T, y, strengths=[strength])
+    left_out = [
+        primal(x[keep], y[keep], fit.strengths[0])(x[clip : clip + 1])[0]
+        for clip, keep in ((clip, torch.arange(30) != clip) for clip in range(30))
+    ]
+    means = torch.stack([y[torch.arange(30) != clip].mean(0) for clip in range(30)])
+    expected = 1 - (y - torch.stack(left_out)).square().sum() / (y - means).square().sum()
+    assert fit.left_out[0] == pytest.approx(float(expected), abs=1e-9)
+
+
+def test_each_group_of_columns_gets_the_strength_that_suits_it():
+    x, y = linear(clips=200)
+    noise = torch.randn(200, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    fit = fit_ridge(x @ x.T, torch.cat([y, noise], 1), [slice(0, 2), slice(2, 3)])
+    assert fit.strengths[0] < 1e-2 * fit.strengths[1]
+    assert fit.left_out[0] > 0.99 > 0.1 > fit.left_out[1]
+    alone = fit_ridge(x @ x.T, y)
+    assert torch.allclose(alone.coefficients, fit.coefficients[:, :2])
+
+
+def test_constant_features_and_answers_are_answered_with_the_mean():
+    fit = fit_ridge(torch.ones(5, 5).double(), torch.full((5, 1), 4.0).double())
+    assert torch.allclose(fit.predict(torch.ones(2, 5).double()), torch.full((2, 1), 4.0).double())
+    assert np.isnan(fit.left_out[0])
+
+
+@pytest.mark.parametrize(
+    ("products", "answers", "message"),
+    [
+        (torch.eye(2), torch.zeros(2, 1), "at least 3 clips"),
+        (torch.eye(4), torch.zeros(5, 1), r"targets \(5, 1\)"),
+        (torch.full((3, 3), float("nan")), torch.zeros(3, 1), "finite"),
+    ],
+)
+def test_what_cannot_be_fitted_gets_a_sentence(products, answers, message):
+    with pytest.raises(ValueError, match=message):
+        fit_ridge(products.double(), answers.double())

@@ -4,80 +4,25 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS, dense, make_trace
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.analysis.scan_operator import DenseBudgetError, ScanOperator
 from vmamba_explore.hooks import attached
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace
 
-GRIDS = [
-    ("spatiotemporal", "front", "sum"),
-    ("spatial", "front", "sum"),
-    ("temporal", None, "sum"),
-    ("spatiotemporal", "middle", "mean"),
-]
-SHORT = {"num_frames": 6, "img_size": 48, "tubelet_size": 2}  # 3 x 3 x 3 tokens, and the class
+GRIDS = ["front", "middle", "spatial", "temporal"]
+SHORT = {"num_frames": 6}  # 3 x 3 x 3 tokens, and the class
 
 
-def record(order="spatiotemporal", cls_position="front", merge="sum", batch=2, **options):
-    """A trace of a small float64 model with drawn weights (D, biases and A included)."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset(
-        "toy",
-        **(SHORT | options),
-        backward_order=order,
-        cls_position=cls_position,
-        direction_merge=merge,
-    )
-    model = VideoMamba(config).eval().double()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name.endswith((".D", "conv1d.bias", "A_log")):
-                weight += 0.3 * torch.randn_like(weight)
-            if "dt_proj.bias" in name:
-                weight += 2
-    clips = torch.randn(batch, 3, config.num_frames, config.img_size, config.img_size).double()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
-    return trace
+def record(batch=2, dtype=torch.float64, names=None, **changes):
+    names = ScanOperator.names(kind="beta") if names is None else names
+    return make_trace(batch, dtype, names, **SHORT | changes)[1]
 
 
-def dense(trace, layer, direction, kind, without=(), restart=None):
-    """The operator of one direction as its definition has it: prefix sums of delta, no scan."""
-    ssm, at = trace.ssm(layer, direction), f"layers.{layer}.mixer"
-    delta, B, C = (trace[f"{at}.ssm_{direction}.hook_{n}"].clone() for n in ("delta", "B", "C"))
-    delta[..., list(without)] = 0
-    steps = ssm.steps(delta.shape[-1])
-    delta, B, C = (x[..., steps] for x in (delta, B, C))
-    total = delta.cumsum(-1)  # S
-    decay = torch.exp(
-        (ssm.A[:, :, None, None] * (total[:, :, None, :, None] - total[:, :, None, None, :])).clamp(
-            max=0
-        )
-    )
-    alpha = torch.einsum("bnt,bdnts,bds,bns->bdts", C, decay, delta, B).tril()
-    if restart is not None:
-        place = steps.tolist().index(restart)
-        alpha[..., place:, : place + 1] = 0
-    alpha = alpha + torch.diag_embed(ssm.D[:, None].expand(-1, len(steps)))
-    if kind == "beta":
-        x, z = (trace[f"{at}.hook_{name}"][..., steps] for name in ("x", "z"))
-        weight, bias = ssm.conv1d.weight.squeeze(1), ssm.conv1d.bias
-        c = F.conv1d(F.pad(x, (weight.shape[1] - 1, 0)), weight[:, None], bias, groups=len(weight))
-        width, seqlen = weight.shape[1], len(steps)
-        K = torch.zeros(len(weight), seqlen, seqlen, dtype=weight.dtype)
-        for lag in range(width):
-            tap = weight[:, width - 1 - lag, None].expand(-1, seqlen - lag)
-            K += torch.diag_embed(tap, offset=-lag)
-        gate = F.silu(z) * trace.mixer(layer).scale
-        alpha = gate[..., None] * (alpha * torch.sigmoid(c)[..., None, :]) @ K
-    back = steps.argsort()
-    return alpha[..., back, :][..., back]
-
-
-@pytest.fixture(scope="module", params=GRIDS, ids=str)
+@pytest.fixture(scope="module", params=GRIDS)
 def trace(request):
-    return record(*request.param)
+    return record(**VARIANTS[request.param])
 
 
 @pytest.mark.parametrize("kind", ["alpha", "beta"])
@@ -166,9 +111,8 @@ def test_after_a_restart_only_the_new_state_is_remembered(trace, kind):
         if kind == "alpha":
             wanted = dense(trace, 1, direction, kind, restart=9)
             assert (restarted.dense() - wanted).abs().max() <= 1e-10
-        # the model with this state put in gives the same
-        config = trace.config
 
+        # the model with this state put in gives the same
         def put(h, hook, state=state):
             h = h.clone()
             h[..., 9] = state
@@ -178,7 +122,7 @@ def test_after_a_restart_only_the_new_state_is_remembered(trace, kind):
         if kind == "beta":
             z = trace["layers.1.mixer.hook_z"]
             y = y * F.silu(z) * trace.mixer(1).scale
-        assert (restarted.output() - y).abs().max() <= 1e-10, config
+        assert (restarted.output() - y).abs().max() <= 1e-10
         zero = op.restart(9)
         assert (zero.output() - restarted.output()).abs().max() > 1e-3
 
@@ -209,9 +153,8 @@ def test_the_majorant_bounds_every_entry_and_is_nowhere_negative(trace):
 
 
 def test_gradients_reach_what_it_acts_on_and_what_selected():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
-    clips = torch.randn(1, 3, 6, 48, 48, requires_grad=True)
+    model = toy(**SIZES | SHORT)
+    clips = clips_for(model, 1).requires_grad_()
     _, trace = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
     op = ScanOperator.from_trace(trace, layer=1, kind="beta")
     v = torch.randn(1, op.d_inner, op.seqlen, requires_grad=True)
@@ -226,13 +169,9 @@ def test_gradients_reach_what_it_acts_on_and_what_selected():
 
 
 def test_float32_on_the_fast_kernels_agrees_with_float64():
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=16, img_size=96, backward_order="spatial")
-    model = VideoMamba(config).eval()
+    model = toy(num_frames=16, img_size=96, backward_order="spatial")
+    trace = toys.record(model, ScanOperator.names(0, "beta"), batch=1)
     with torch.no_grad():
-        _, trace = run_with_trace(
-            model, torch.randn(1, 3, 16, 96, 96), ScanOperator.names(0, "beta")
-        )
         for kind in ("alpha", "beta"):
             op = ScanOperator.from_trace(trace, layer=0, kind=kind)
             assert op.residual < 1e-6
@@ -276,7 +215,7 @@ def test_labelled_weights_stand_in_natural_order_with_the_residual():
         (lambda op: op.row(28), ValueError, "there is no token 28; there are 28, 0 to 27"),
         (lambda op: op.row((0, 0, 0)), ValueError, "expected one natural index"),
         (lambda op: op.row(1.5), ValueError, "got 1.5, expected one natural index"),
-        (lambda op: op.row(0).tokens(of="sum"), ValueError, "of must be weights or"),
+        (lambda op: op.row(0).tokens(of="sum"), ValueError, "of is 'sum', expected 'weights' or"),
         (lambda op: op.without([1, -29]), ValueError, "there is no token -29"),
         (lambda op: op.without(torch.ones(28, dtype=torch.bool)), ValueError, "mask.nonzero"),
         (lambda op: op.cut([0.5], [1]), ValueError, "expected natural indices"),
@@ -291,8 +230,8 @@ def test_labelled_weights_stand_in_natural_order_with_the_residual():
         (lambda op: op.dense(budget_gib=1e-5), DenseBudgetError, "the budget is 0.00 GiB"),
         (lambda op: op.source, ValueError, "take it from one of op.parts"),
         (lambda op: op.T.recorded, ValueError, "never ran"),
-        (lambda op: op.row(0).tokens("max"), ValueError, "reduce must be"),
-        (lambda op: op.row(0).tokens(direction="up"), ValueError, "no direction 'up'"),
+        (lambda op: op.row(0).tokens("max"), ValueError, "reduce is 'max', expected 'mean' or"),
+        (lambda op: op.row(0).tokens(direction="up"), ValueError, "direction is 'up', expected"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_clear_sentence(call, error, words, unchecked):
@@ -306,26 +245,21 @@ def test_what_does_not_fit_is_one_clear_sentence(call, error, words, unchecked):
     [
         ({"layer": 2}, ValueError, "There is no layer 2; the model has 0 to 1"),
         ({"layer": 0, "direction": "up"}, ValueError, "no direction 'up'"),
-        ({"layer": 0, "kind": "gamma"}, ValueError, "kind must be"),
+        ({"layer": 0, "kind": "gamma"}, ValueError, "kind is 'gamma', expected 'alpha' or"),
         ({"layer": 0, "kind": "beta"}, KeyError, r"lacks hook_x, hook_z of layer 0. Record with"),
     ],
 )
 def test_what_a_trace_cannot_give_is_named(how, error, words, unchecked):
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, torch.randn(1, 3, 6, 48, 48), ScanOperator.names(0))
     with pytest.raises(error, match=words):
-        ScanOperator.from_trace(trace, **how)
+        ScanOperator.from_trace(record(names=ScanOperator.names(0)), **how)
 
 
 def test_the_block_input_alone_gives_the_same_operator():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
-    clips = torch.randn(2, 3, 6, 48, 48)
+    small, large = (
+        record(dtype=torch.float32, names="*.hook_block_input"),
+        record(dtype=torch.float32),
+    )
     with torch.no_grad():
-        _, small = run_with_trace(model, clips, "*.hook_block_input")
-        _, large = run_with_trace(model, clips, ScanOperator.names(kind="beta"))
         for layer in (0, 1):
             few = ScanOperator.from_trace(small, layer=layer, kind="beta")
             assert torch.equal(
@@ -341,19 +275,10 @@ def test_no_tokens_are_no_edit():
 
 
 def test_what_was_recorded_in_inference_mode_gives_gradients():
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", **SHORT)).eval()
+    model = toy(**SIZES | SHORT)
     with torch.inference_mode():
-        _, trace = run_with_trace(model, torch.randn(1, 3, 6, 48, 48), ScanOperator.names(0))
+        _, trace = run_with_trace(model, clips_for(model, 1), ScanOperator.names(0))
     op = ScanOperator.from_trace(trace, layer=0)
     v = torch.randn(1, op.d_inner, op.seqlen, requires_grad=True)
     (grad,) = torch.autograd.grad((op @ v).sum(), v)
     assert grad.abs().sum() > 0
-
-
-def test_a_trace_does_not_go_with_other_weights():
-    trace = record()
-    with torch.no_grad():
-        trace.model.head.bias.add_(1)
-    with pytest.raises(ValueError, match="weights have changed since"):
-        ScanOperator.from_trace(trace, layer=0)

@@ -6,21 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import SMALL, toy
+from tests.vmamba_explore.toys import altered, recorded, without
 from vmamba_explore.analysis.similarity import (
     debiased_cka,
     participation_ratio,
     scale_free_states,
     state_similarity,
 )
-from vmamba_explore.trace.trace import Trace
 
 
-def record(names=("*.hook_h", "*.hook_C"), depth=2, **changes):
+def record(names=("*.hook_h", "*.hook_C"), **changes):
     """Return a trace of two random clips of 8 frames of 4 x 4 tokens."""
-    model = toy(depth=depth, **SMALL | {"num_frames": 16, "img_size": 16} | changes)
-    return toys.record(model, list(names))
+    return recorded(list(names), **{"num_frames": 16, "img_size": 16} | changes)
 
 
 def samples(count, features, seed=0):
@@ -95,7 +92,7 @@ def test_states_that_follow_each_other_in_time_stand_out_of_the_shifted_ones():
         if name.endswith("hook_h"):
             noise = torch.randn(values[name].shape)
             values[name] = noise + 3 * course * torch.randn(1, *values[name].shape[1:3], 1)
-    found = state_similarity(Trace(values, {}, trace.config, None, trace.model))
+    found = state_similarity(altered(trace, values))
     assert float(found.cka[0]) > 0.5 and float(found.p_value[0]) < 0.05
     assert found.null.sizes["shift"] == 127
 
@@ -118,7 +115,7 @@ def test_the_scale_that_b_and_c_share_changes_nothing():
         values[name] = (
             values[name] * scale[:, None] if name.endswith("_h") else values[name] / scale[:, None]
         )
-    again = state_similarity(Trace(values, {}, trace.config, None, trace.model))
+    again = state_similarity(altered(trace, values))
     found = state_similarity(trace)
     assert np.allclose(again.participation, found.participation, rtol=1e-4)
     assert np.allclose(again.cka, found.cka, atol=1e-4)
@@ -129,8 +126,7 @@ def test_the_scale_that_b_and_c_share_changes_nothing():
 def test_states_made_again_from_a_few_give_the_same_numbers():
     names = ["*.hook_h", "*.hook_h_boundaries", "*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]
     every = record(names)
-    few = {name: value for name, value in every.items() if not name.endswith("hook_h")}
-    again = state_similarity(Trace(few, {}, every.config, None, every.model))
+    again = state_similarity(without(every, "hook_h"))
     found = state_similarity(every)
     assert np.allclose(again.cka, found.cka, rtol=1e-6)
     assert np.allclose(again.participation, found.participation, rtol=1e-6)

@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import recorded
 from vmamba_explore.analysis.states import state_norms, token_norms
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.trace.trace import Trace
-
-AXES = {"h": ("batch", "d_inner", "d_state", "seqlen"), "C": ("batch", "d_state", "seqlen")}
 
 
-def make_trace(layers=(0, 2), seed=0, skip=()):
-    """Return a trace of random states over 2 frames of 2 x 3 tokens behind a class token."""
-    config = VideoMambaConfig(num_frames=4, img_size=8, patch_size=4, d_model=4, depth=3)
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {"h": (2, 3, 5, config.grid.seqlen), "C": (2, 5, config.grid.seqlen)}
-    values, axes = {}, {}
-    for layer in layers:
-        for direction in ("forward", "backward"):
-            for name in {"h", "C"} - set(skip):
-                key = f"layers.{layer}.mixer.ssm_{direction}.hook_{name}"
-                values[key] = torch.randn(shapes[name], generator=generator)
-                axes[key] = AXES[name]
-    return Trace(values, axes, config, [[0.0, 0.1, 0.2, 0.3]] * 2)
+def record(*names):
+    """Return a trace of two layers of three, 2 frames of 2 x 2 tokens behind a class token."""
+    return recorded([f"layers.[02].*hook_{name}" for name in names], num_frames=4, depth=3)
 
 
 def test_token_norms_equal_a_hand_computation():
@@ -42,12 +29,12 @@ def test_scaling_b_up_and_c_down_leaves_the_norms():
 
 
 def test_state_norms_stand_where_their_tokens_do():
-    trace = make_trace()
+    trace = record("h", "C")
     norms = state_norms(trace, clip=1)
     assert norms.dims == ("layer", "direction", "frame", "row", "col")
     assert norms["layer"].values.tolist() == [0, 2]
     assert norms["direction"].values.tolist() == ["forward", "backward"]
-    assert norms["seconds"].values.tolist() == [0.0, 0.2]
+    assert norms["clip_frame"].values.tolist() == [0, 2]
     token = trace.grid.index(1, 0, 1)
     name = "layers.2.mixer.ssm_backward.hook_"
     expected = token_norms(trace[name + "h"][1], trace[name + "C"][1])[token]
@@ -56,17 +43,11 @@ def test_state_norms_stand_where_their_tokens_do():
 
 
 def test_recorded_norms_over_channels_serve_as_well_as_all_states():
-    from_states = make_trace()
-    values, axes = dict(from_states), {}
-    for name in list(values):
-        if name.endswith("hook_h"):
-            values[name + "_over_channels"] = values.pop(name).norm(dim=1)
-    axes = dict.fromkeys(values, ("batch", "d_state", "seqlen"))
-    reduced = Trace(values, axes, from_states.config, from_states.seconds)
-    assert np.allclose(state_norms(reduced, clip=1), state_norms(from_states, clip=1))
+    wanted = state_norms(record("h", "C"), clip=1)
+    assert np.allclose(state_norms(record("h_over_channels", "C"), clip=1), wanted)
 
 
-@pytest.mark.parametrize("missing", ["h", "C"])
-def test_a_trace_without_states_or_without_c_says_what_to_record(missing):
+@pytest.mark.parametrize("name", ["h", "C"])
+def test_a_trace_without_states_or_without_c_says_what_to_record(name):
     with pytest.raises(KeyError, match=r"names_filter=.*hook_h_over_channels.*hook_C"):
-        state_norms(make_trace(skip=missing))
+        state_norms(record(name))

@@ -5,8 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.vmamba_explore import toys
-from tests.vmamba_explore.toys import SMALL, toy
+from tests.vmamba_explore.toys import recorded
 from vmamba_explore.analysis.trajectories import states_by_frame, trajectory
 from vmamba_explore.tokens import BACKWARD_ORDERS
 
@@ -15,7 +14,7 @@ NAMES = ["*.hook_h", "*.hook_C"]
 
 def record(names=NAMES, **changes):
     """Return a trace of two random clips of 4 frames of 4 x 4 tokens."""
-    return toys.record(toy(**SMALL | {"num_frames": 8, "img_size": 16} | changes), names)
+    return recorded(names, num_frames=8, img_size=16, **changes)
 
 
 def states(paths, order=None):
@@ -72,11 +71,6 @@ def test_states_made_again_are_those_that_were_recorded():
     assert np.allclose(again.values, states_by_frame(record(), 1).values, atol=1e-5)
 
 
-def test_a_place_off_the_grid_is_refused():
-    with pytest.raises(IndexError, match="row 4 is outside"):
-        states_by_frame(record(), 0, place=(4, 0))
-
-
 def test_points_in_a_plane_keep_their_distances_and_explain_everything():
     path = np.array([[0.0, 0.0], [3, 0], [3, 1], [5, 1], [9, -1]])
     found = trajectory([states(path)])
@@ -109,13 +103,19 @@ def test_two_frames_have_one_component_and_states_that_never_move_none():
     assert np.allclose(still.explained, 0) and np.allclose(still.points, 0)
 
 
-def test_one_state_is_no_path():
-    with pytest.raises(ValueError, match="at least two token frames"):
-        trajectory([states([[1.0, 2.0]])])
-
-
-def test_states_of_different_shapes_are_refused(unchecked):
-    with pytest.raises(ValueError, match="all of the same model and number of frames"):
-        trajectory([states(np.zeros((3, 2))), states(np.zeros((4, 2)))])
-    with pytest.raises(ValueError, match="expected at least one"):
-        trajectory([])
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: states_by_frame(record(), 0, place=(4, 0)), IndexError, "row 4 is outside"),
+        (lambda: trajectory([states([[1.0, 2.0]])]), ValueError, "at least two token frames"),
+        (
+            lambda: trajectory([states(np.zeros((n, 2))) for n in (3, 4)]),
+            ValueError,
+            "all of the same model and number of frames",
+        ),
+        (lambda: trajectory([]), ValueError, "expected at least one"),
+    ],
+)
+def test_what_has_no_path_is_refused(call, error, message, unchecked):
+    with pytest.raises(error, match=message):
+        call()

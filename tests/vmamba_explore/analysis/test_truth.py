@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from vmamba_explore.analysis.truth import in_window, share_inside, touched
+from vmamba_explore.analysis.truth import in_window, share_inside, token_share, touched
 
 
 def make_map(values):
@@ -18,6 +18,14 @@ def test_a_token_touches_a_region_with_a_single_pixel():
     mask[3, 1, 2] = True  # the second tubelet, upper right token of 2 x 2
     region = touched(mask, make_map(np.zeros((2, 2, 2))))
     assert np.argwhere(region).tolist() == [[1, 0, 1]]
+
+
+def test_a_token_is_covered_by_the_share_of_its_pixels():
+    mask = np.zeros((4, 8, 8), bool)
+    mask[0:2, 0:4, 4:8] = True  # one token of 2 x 4 x 4
+    mask[2, 4:8, 0:4] = True  # half of another
+    share = token_share(mask, (2, 2, 2))
+    assert share[0].tolist() == [[0, 1], [0, 0]] and share[1].tolist() == [[0, 0], [0.5, 0]]
 
 
 def test_a_window_holds_every_tubelet_with_one_of_its_frames():
@@ -49,7 +57,7 @@ def test_a_uniform_map_has_the_share_of_the_area():
 
 
 def test_what_does_not_fit_is_said(unchecked):
-    with pytest.raises(ValueError, match=r"a mask of \(3, 4, 4\).*grid of \(2, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"A mask of \(3, 4, 4\).*grid of \(2, 2, 2\)"):
         touched(np.zeros((3, 4, 4), bool), make_map(np.zeros((2, 2, 2))))
     with pytest.raises(ValueError, match=r"region is \(1, 2, 2\), the map .*\(2, 2, 2\)"):
         share_inside(make_map(np.zeros((2, 2, 2))), np.zeros((1, 2, 2), bool))

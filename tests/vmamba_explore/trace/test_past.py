@@ -95,24 +95,17 @@ def test_after_a_reset_of_everything_the_state_before_it_is_unknown():
     other = clips().clone()
     other[:, :, :4] += 1
     name = "layers.0.mixer.ssm_forward.hook_y"
-    with reset_state(model, 2):
-        first, second = (run_with_trace(model, x, name)[1][name] for x in (clips(), other))
     reach = model.grid.index(2, 0, 0) + 3
     # B, C and u of the first three tokens still saw the past, and wrote it into the state
-    h = "layers.0.mixer.ssm_forward.hook_u"
-    u = [run_with_trace(model, x, h)[1][h] for x in (clips(), other)]
+    fed = "layers.0.mixer.ssm_forward.hook_u"
+    u = [run_with_trace(model, x, fed)[1][fed] for x in (clips(), other)]
     assert torch.allclose(u[0][..., reach:], u[1][..., reach:], atol=1e-6)
-    with reset_state(model, 2), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(model.layers[0].mixer.ssm_forward.conv1d.weight, "data", _last_tap(model))
+    # a convolution that looks at the present token only
+    model.layers[0].mixer.ssm_forward.conv1d.weight[..., :-1] = 0
+    with reset_state(model, 2):
         first, second = (run_with_trace(model, x, name)[1][name] for x in (clips(), other))
     assert torch.allclose(first[..., reach - 3 :], second[..., reach - 3 :], atol=1e-6)
     assert not torch.allclose(first[..., 1:reach], second[..., 1:reach], atol=1e-3)
-
-
-def _last_tap(model):
-    weight = model.layers[0].mixer.ssm_forward.conv1d.weight.data.clone()
-    weight[..., :-1] = 0  # a convolution that looks at the present token only
-    return weight
 
 
 @each_kind
@@ -145,15 +138,14 @@ def test_a_state_of_another_shape_batch_or_boundary_gets_its_sentence():
     tail = r"tail .* \(3, 64, 3\), expected \(batch, d_inner, d_conv - 1\) = \(2, 64, 3\)"
     with pytest.raises(ValueError, match=tail), transplant(model, past, 1):
         model(clips(2))
-    with pytest.raises(ValueError, match=r"shape \(2, 4, 64\)"):
-        with swap_state(model, 1, torch.zeros(2, 4, 64)):
-            model(clips(2))
+    state, wrong = torch.zeros(2, 4, 64), r"shape \(2, 4, 64\)"
+    with pytest.raises(ValueError, match=wrong), swap_state(model, 1, state):
+        model(clips(2))
     with pytest.raises(ValueError, match="holds no boundary 2 of layer 0, forward; it holds .* 1"):
-        with transplant(model, past, 2):
-            pass
-    with pytest.raises(ValueError, match="3 boundaries were given for a batch of 2 clips"):
-        with reset_state(model, [1, 2, 3]):
-            model(clips(2))
+        transplant(model, past, 2)
+    many = "3 boundaries were given for a batch of 2 clips"
+    with pytest.raises(ValueError, match=many), reset_state(model, [1, 2, 3]):
+        model(clips(2))
     with pytest.raises(ValueError, match="no boundary before token frame 4"):
         record_past(model, clips(), frames=[4])
 

@@ -1,7 +1,10 @@
+"""Runs: what is recorded, what an edit changes, and a layer run again from its input."""
+
 import numpy as np
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import KINDS, record, toy
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import attached, hook_names, hook_points
 from vmamba_explore.model.config import VideoMambaConfig
@@ -13,19 +16,6 @@ from vmamba_explore.trace.record import (
     run_with_trace,
     trace_size,
 )
-
-KINDS = [
-    {},
-    {"backward_order": "spatial"},
-    {"backward_order": None},
-    {"cls_position": None, "direction_merge": "mean"},
-    {"cls_position": "middle"},
-]
-
-
-def toy(**changes):
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy", **changes)).eval()
 
 
 def clips(batch=2):
@@ -39,15 +29,6 @@ def test_recording_everything_changes_no_logit_bitwise(changes):
         logits, trace = run_with_trace(model, clips(), names_filter=lambda name: True)
         assert torch.equal(logits, model(clips()))
     assert trace.names == hook_names(model)
-
-
-@pytest.mark.parametrize("changes", KINDS)
-def test_patching_a_run_with_its_own_values_changes_no_logit_bitwise(changes):
-    model = toy(**changes)
-    with torch.no_grad():
-        logits, trace = run_with_trace(model, clips())
-        hooks = [(name, lambda value, point: trace[point.name].clone()) for name in trace.names]
-        assert torch.equal(run_with_hooks(model, clips(), hooks), logits)
 
 
 def test_an_edit_at_any_editable_hook_changes_the_logits():
@@ -65,8 +46,7 @@ def test_an_edit_at_any_editable_hook_changes_the_logits():
 @pytest.mark.parametrize("changes", KINDS)
 def test_the_dry_run_equals_what_is_recorded_and_kept_alive(changes, dtype):
     model = toy(**changes).to(dtype)
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips(3), names_filter=lambda name: True)
+    trace = record(model, lambda name: True, batch=3)
     size = trace_size(model, clips(3), names_filter=lambda name: True)
     assert size.total == trace.nbytes
     assert {n: v.nbytes for n, v in trace.items()} == size.bytes_by_name
@@ -85,11 +65,9 @@ def test_all_states_of_kaist_small_are_sized_without_building_weights():
 
 def test_over_budget_is_refused_before_anything_runs():
     model = toy()
-    ran = []
-    model.patch_embed.register_forward_hook(lambda *_: ran.append(True))
+    model.encode = None  # would be called
     with pytest.raises(TraceBudgetError, match=r"hook_h.*the budget is 0.00 GiB.*budget_gib=1"):
         run_with_trace(model, clips(), "*.hook_h", budget_gib=1e-6)
-    assert not ran
 
 
 def test_filters_are_names_patterns_lists_functions_and_none():
@@ -107,23 +85,26 @@ def test_filters_are_names_patterns_lists_functions_and_none():
     }
 
 
+NEAREST = "^No hook named .* Closest: 'layers.{}'"
+
+
 @pytest.mark.parametrize(
-    ("names_filter", "nearest"),
+    ("names_filter", "message"),
     [
-        ("layers.1.mixer.hook_h", r"layers\.1\.mixer\.ssm_forward\.hook_h"),
-        ("layers.0.mixer.ssm_backward.hook_dt", r"layers\.0\.mixer\.ssm_backward\.hook_delta"),
-        (["*.hook_y", "layers.7.hook_block_input"], r"layers\.0\.hook_block_input"),
+        ("layers.1.mixer.hook_h", NEAREST.format("1.mixer.ssm_forward.hook_h")),
+        (
+            "layers.0.mixer.ssm_backward.hook_dt",
+            NEAREST.format("0.mixer.ssm_backward.hook_delta"),
+        ),
+        (["*.hook_y", "layers.7.hook_block_input"], NEAREST.format("0.hook_block_input")),
+        (lambda name: False, "chooses none of the 48 hook points"),
+        ([], "chooses none of the 48 hook points"),
     ],
 )
-def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_name(names_filter, nearest):
-    with pytest.raises(KeyError, match=rf"^No hook named .* Closest: '{nearest}'"):
-        run_with_trace(toy(), clips(), names_filter)
-
-
-@pytest.mark.parametrize("names_filter", [lambda name: False, []])
-def test_a_filter_that_chooses_nothing_is_an_error(names_filter):
-    with pytest.raises(KeyError, match="chooses none of the 48 hook points"):
-        trace_size(toy(), clips(), names_filter)
+@pytest.mark.parametrize("call", [run_with_trace, trace_size])
+def test_a_name_that_matches_nothing_is_an_error_with_the_nearest_name(call, names_filter, message):
+    with pytest.raises(KeyError, match=message):
+        call(toy(), clips(), names_filter)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +151,6 @@ def test_an_edit_of_one_clip_leaves_the_bits_of_the_others():
     assert torch.equal(edited[1], plain[1])
 
 
-def test_no_hook_survives_a_failing_run():
-    model = toy()
-    with pytest.raises(ValueError, match="num_frames"):
-        run_with_trace(model, torch.zeros(1, 3, 8, 32, 32))
-    assert not any(point.is_active for point in hook_points(model).values())
-
-
 def test_gradients_are_kept_where_they_are_on_and_not_where_they_are_off():
     model = toy()
     logits, trace = run_with_trace(model, clips(), "layers.0.*hook_delta")
@@ -205,9 +179,8 @@ def test_clips_may_be_a_tensor_a_clip_or_a_list():
 
 def test_a_layer_replayed_from_its_input_gives_the_bits_of_the_run():
     model = toy()
+    small, full = record(model, "*.hook_block_input"), record(model)
     with torch.no_grad():
-        _, small = run_with_trace(model, clips(), "*.hook_block_input")
-        _, full = run_with_trace(model, clips())
         for layer in (0, 1):
             again = replay_layer(small, layer)
             assert all(torch.equal(value, full[name]) for name, value in again.items())
@@ -228,8 +201,8 @@ def test_an_edited_run_cannot_be_replayed(layer):
 
 def test_an_intact_run_cannot_be_replayed_while_the_model_is_edited():
     model = toy()
+    trace = record(model, ["*.hook_block_input", "*.hook_out"])
     with torch.no_grad():
-        _, trace = run_with_trace(model, clips(), ["*.hook_block_input", "*.hook_out"])
         with attached(model, [("layers.1.mixer.hook_z", lambda z, hook: z + 1)]):
             with pytest.raises(ValueError, match="leave `with` blocks that edit the model"):
                 replay_layer(trace, 1)
@@ -241,9 +214,7 @@ def test_an_intact_run_cannot_be_replayed_while_the_model_is_edited():
 
 
 def test_what_a_replay_cannot_give_is_named(unchecked):
-    model = toy()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips(), "*.hook_block_input")
+    trace = record(toy(), "*.hook_block_input")
     with pytest.raises(ValueError, match="There is no layer 2"):
         replay_layer(trace, 2)
     with pytest.raises(KeyError, match="chooses nothing in layer 1"):

@@ -1,35 +1,25 @@
+"""What a trace selects, labels and refuses."""
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
+from tests.vmamba_explore import toys
 from vmamba_explore.analysis.peak_memory import peak_bytes
-from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.trace.trace import QUANTITIES, Trace
 
 
 def record(names_filter=lambda name: True, **changes):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=6, img_size=48, **changes)
-    clips = torch.randn(2, 3, 6, 48, 48)
-    with torch.no_grad():
-        return run_with_trace(VideoMamba(config).eval(), clips, names_filter)[1]
+    return toys.record(toys.toy(num_frames=6, img_size=48, **changes), names_filter)
 
 
 @pytest.mark.parametrize(
-    ("cls_position", "order"),
-    [
-        ("front", "spatiotemporal"),
-        ("front", "temporal"),
-        ("middle", "spatiotemporal"),
-        (None, "spatiotemporal"),
-        (None, "temporal"),
-    ],
+    "kind", [each for each in toys.ORDERS if each.get("backward_order") != "spatial"], ids=str
 )
-def test_sel_puts_every_token_where_the_grid_says(cls_position, order):
-    trace = record(cls_position=cls_position, backward_order=order)
+def test_sel_puts_every_token_where_the_grid_says(kind):
+    trace = record(**kind)
     h = trace.sel(layer=1, direction="backward", quantity="h", clip=1)
     raw = trace["layers.1.mixer.ssm_backward.hook_h"]
     assert h.dims == ("frame", "row", "col", "channel", "state")
@@ -107,10 +97,15 @@ def test_a_selection_copies_no_more_than_it_gives():
         ({"quantity": "delta", "state": 0}, ValueError, "have no state; they have frame, row, col"),
         ({"quantity": "h", "token": "cls", "row": 0}, ValueError, "no row; they have channel"),
         ({"quantity": "delta", "layer": [0, 7]}, KeyError, "was not recorded; it was recorded at"),
-        ({"quantity": "delta", "direction": ["up"]}, ValueError, "direction must be"),
+        ({"quantity": "delta", "direction": ["up"]}, ValueError, "direction is 'up', expected"),
+        ({"quantity": "delta", "direction": "fwd"}, ValueError, "direction is 'fwd', expected"),
+        ({"quantity": "dt"}, ValueError, "no quantity 'dt'.*delta"),
+        ({"quantity": "h_boundaries"}, ValueError, "no quantity 'h_boundaries'.*state_window"),
+        ({"quantity": "delta", "clip": 2}, KeyError, "clip 2 is outside this batch of 2"),
+        ({"quantity": "z", "direction": "forward"}, ValueError, "belongs to both directions"),
     ],
 )
-def test_what_cannot_be_selected_is_named(labels, error, words):
+def test_what_cannot_be_selected_is_named(labels, error, words, unchecked):
     with pytest.raises(error, match=words):
         record().sel(**labels)
 
@@ -131,13 +126,9 @@ def test_frames_carry_the_tubelets_first_frame_and_unknown_seconds_are_nan():
 
 
 def test_an_array_is_a_read_only_copy():
-    trace = record()
-    array = trace.sel(layer=0, direction="forward", quantity="delta")
-    with pytest.raises(ValueError, match="read-only"):
-        array.values[0] = 0
-    stacked = trace.sel(quantity="delta")
-    with pytest.raises(ValueError, match="read-only"):
-        stacked.values[0] = 0
+    for labels in ({}, {"layer": 0, "direction": "forward"}):
+        with pytest.raises(ValueError, match="read-only"):
+            record().sel(quantity="delta", **labels).values[0] = 0
 
 
 def test_what_was_not_recorded_says_what_was(unchecked):
@@ -151,40 +142,19 @@ def test_what_was_not_recorded_says_what_was(unchecked):
     ragged = record(names_filter=["layers.0.*hook_y", "layers.1.mixer.ssm_forward.hook_y"])
     with pytest.raises(KeyError, match=r"not at \[\(1, 'backward'\)\]"):
         ragged.sel(quantity="y")
-    with pytest.raises(ValueError, match="no quantity 'dt'.*delta"):
-        trace.sel(quantity="dt")
-    with pytest.raises(ValueError, match="direction must be"):
-        trace.sel(direction="fwd", quantity="delta")
-    with pytest.raises(KeyError, match="clip 2 is outside this batch of 2"):
-        trace.sel(clip=2, quantity="delta")
-    with pytest.raises(ValueError, match="belongs to both directions"):
-        record().sel(direction="forward", quantity="z")
 
 
-def test_boundary_states_have_no_frame_and_say_where_they_are_used():
-    with pytest.raises(ValueError, match="no quantity 'h_boundaries'.*state_window"):
-        record().sel(layer=0, direction="forward", quantity="h_boundaries")
-
-
-def test_a_trace_knows_its_model_while_its_weights_stay(unchecked):
+@pytest.mark.parametrize("change", [lambda model: model.head.weight.mul_(2), VideoMamba.double])
+def test_a_trace_knows_its_model_while_its_weights_stay(change, unchecked):
     trace = record()
     assert trace.ssm(1, "backward") is trace.model.layers[1].mixer.ssm_backward
-    for call, words in (
-        (lambda: trace.mixer(-1), "There is no layer -1; the model has 0 to 1"),
-        (lambda: trace.ssm(0, "up"), "no direction 'up'; expected 'forward' or 'backward'"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            call()
+    with pytest.raises(ValueError, match="There is no layer -1; the model has 0 to 1"):
+        trace.mixer(-1)
+    with pytest.raises(ValueError, match="no direction 'up'; expected 'forward' or 'backward'"):
+        trace.ssm(0, "up")
     with torch.no_grad():
-        trace.model.head.weight.mul_(2)
+        change(trace.model)
     with pytest.raises(ValueError, match="weights have changed since this trace was recorded"):
-        _ = trace.model
-
-
-def test_a_trace_notices_that_its_model_was_cast():
-    trace = record()
-    trace.model.double()
-    with pytest.raises(ValueError, match="weights have changed"):
         _ = trace.model
 
 

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.trace.record import run_with_trace
+from tests.vmamba_explore.toys import record, toy
 from vmamba_explore.trace.window import state_window
 
 ORDERS = [
@@ -18,27 +16,22 @@ WINDOWS = [(0, 10), (70, 71), (100, 180), (200, 250)]
 SCAN_INPUTS = [f"*.hook_{name}" for name in ("u", "delta", "B", "C")]
 
 
+FEW = ["*.hook_h_boundaries", "*.hook_block_input"]
+
+
 def build(order="spatiotemporal", cls_position="front"):
     """A model of 8 x 6 x 6 = 288 tokens, so four boundaries."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset(
-        "toy", num_frames=16, img_size=96, backward_order=order, cls_position=cls_position
-    )
-    model = VideoMamba(config).eval()
-    assert config.grid.seqlen > 250
-    return model, torch.randn(2, 3, 16, 96, 96)
+    return toy(num_frames=16, img_size=96, backward_order=order, cls_position=cls_position)
 
 
 @pytest.mark.parametrize(("order", "cls_position"), ORDERS)
 @pytest.mark.parametrize("channels", [None, slice(3, 20), [40, 2]], ids=str)
 def test_a_window_is_that_part_of_all_states(order, cls_position, channels):
-    model, clips = build(order, cls_position)
+    model = build(order, cls_position)
     part = slice(None) if channels is None else channels
-    few = ["*.hook_h_boundaries", "*.hook_block_input"]
+    full, small = record(model, "*.hook_h"), record(model, FEW)
+    exact = record(model, ["*.hook_h_boundaries", *SCAN_INPUTS])
     with torch.no_grad():
-        _, full = run_with_trace(model, clips, "*.hook_h")
-        _, small = run_with_trace(model, clips, few)
-        _, exact = run_with_trace(model, clips, ["*.hook_h_boundaries", *SCAN_INPUTS])
         for direction in ("forward", "backward"):
             h = full[f"layers.1.mixer.ssm_{direction}.hook_h"]
             for start, stop in WINDOWS:
@@ -50,10 +43,8 @@ def test_a_window_is_that_part_of_all_states(order, cls_position, channels):
 
 
 def test_the_tokens_before_the_boundary_and_after_the_window_are_not_read():
-    model, clips = build()
-    few = ["*.hook_h_boundaries", "*.hook_block_input"]
+    trace = record(build(), FEW)
     with torch.no_grad():
-        _, trace = run_with_trace(model, clips, few)
         plain = state_window(trace, 0, "forward", 140, 150)
         tokens = trace["layers.0.hook_block_input"]
         tokens[:, : 128 - 3] = torch.nan  # three tokens of the convolution's past are read
@@ -62,22 +53,19 @@ def test_the_tokens_before_the_boundary_and_after_the_window_are_not_read():
 
 
 def test_boundaries_of_all_layers_take_a_64th_of_the_states():
-    model, clips = build()
-    with torch.no_grad():
-        _, full = run_with_trace(model, clips, "*.hook_h")
-        _, small = run_with_trace(model, clips, "*.hook_h_boundaries")
+    full, small = (record(build(), f"*.hook_{name}") for name in ("h", "h_boundaries"))
     assert small.nbytes <= full.nbytes / 64
 
 
-def test_what_is_missing_is_named():
-    model, clips = build()
-    with torch.no_grad():
-        _, trace = run_with_trace(model, clips, ["layers.0.hook_block_input", "*.hook_u"])
-    with pytest.raises(KeyError, match=r"needs 'layers.0.*hook_h_boundaries'.*names_filter="):
-        state_window(trace, 0, "forward", 0, 5)
-    with pytest.raises(ValueError, match=r"start 5 and stop 5 are no window of 289 tokens"):
-        state_window(trace, 0, "forward", 5, 5)
-    with pytest.raises(ValueError, match="There is no layer 2; the model has 0 to 1"):
-        state_window(trace, 2, "forward", 0, 5)
-    with pytest.raises(ValueError, match="no direction 'down'; expected 'forward' or 'backward'"):
-        state_window(trace, 0, "down", 0, 5)
+@pytest.mark.parametrize(
+    ("where", "error", "words"),
+    [
+        ((0, "forward", 0, 5), KeyError, r"needs 'layers.0.*hook_h_boundaries'.*names_filter="),
+        ((0, "forward", 5, 5), ValueError, "start 5 and stop 5 are no window of 289 tokens"),
+        ((2, "forward", 0, 5), ValueError, "There is no layer 2; the model has 0 to 1"),
+        ((0, "down", 0, 5), ValueError, "no direction 'down'; expected 'forward' or 'backward'"),
+    ],
+)
+def test_what_is_missing_is_named(where, error, words):
+    with pytest.raises(error, match=words):
+        state_window(record(build(), ["layers.0.hook_block_input", "*.hook_u"]), *where)

@@ -4,16 +4,7 @@ import pytest
 
 from tests.vmamba_explore import toys
 
-each_kind = pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"backward_order": "spatial"},
-        {"backward_order": "temporal", "cls_position": None},
-        {"backward_order": None},
-        {"cls_position": "middle", "direction_merge": "mean"},
-    ],
-)
+each_kind = pytest.mark.parametrize("changes", toys.KINDS, ids=str)
 
 
 def toy(**changes):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 import xarray as xr
 
-from vmamba_explore.analysis.matrix import AttentionMatrix
+from vmamba_explore.analysis.attention import AttentionMatrix
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.clips import Clip

@@ -29,80 +29,68 @@ def tokens(*frames, cls=0.0):
     return [cls, *np.repeat(np.array(frames) / 2, 2)]
 
 
-def test_the_class_token_itself_does_not_count_as_the_clip():
-    reads = make_attention([[tokens(0, 0, 0, 0, cls=9), tokens(1, 0, 0, 0)]])
-    assert check.brings_the_clip("Backward", reads).right
-    assert check.brings_the_clip("forward", reads).right is False
-    assert check.brings_the_clip("up", reads).right is None
-
-
-def test_the_layer_that_speaks_is_found_by_size_not_by_sign():
-    found = make_attention([[tokens(1, 1, 0, 0)] * 2, [tokens(0, -5, 0, 0), tokens(0, 0, 0, 0)]])
-    assert check.speaks(1, found).right
-    assert check.speaks(0, found).right is False
-
-
-def test_the_window_is_that_of_the_clip_in_frames():
-    found = make_attention([[tokens(0, 3, 0, 1), tokens(0, 0, -4, 0)]])
-    # directions are summed first; the window holds token frames 1 and 2
-    assert check.inside_window(0.75, found, (2, 5)).right
-    assert check.inside_window(0.25, found, (2, 5)).right is False
-    assert check.inside_window(0.25, found, (6, 7)).right
-
-
-@pytest.mark.parametrize(("weights", "truth"), [((1, 1, 1, 5), "yes"), ((5, 1, 1, 1), "no")])
-def test_a_rollout_finds_the_window_where_it_beats_the_area(weights, truth):
+def make_rollout(*weights):
     values = torch.tensor(tokens(*weights)).float()[None, None]
     half = torch.full((1, 1, 2), 0.5)
-    rollout = Rollout(values, half, half, 1, (0,), ("forward", "backward"), LABELS)
-    assert check.rollout_finds_it(truth, rollout, (6, 7)).right
-    assert check.rollout_finds_it({"yes": "no", "no": "yes"}[truth], rollout, (6, 7)).right is False
+    return Rollout(values, half, half, 1, (0,), ("forward", "backward"), LABELS)
 
 
-def test_the_own_frame_is_the_diagonal_without_class_token_and_offset():
+def make_split():
+    """Three parts of each frame from its own tokens, a quarter of it from the offset."""
     values = torch.zeros(1, 6, 3, 9)  # sources 0..3, cls, offset
     frame = LABELS.grid.frame_of_tokens()
     for source in range(4):
         values[0, source, :, frame == source] = 3.0
-    values[0, 5] = 1.0  # the offset: a quarter of every frame's output
-    split = FrameContributions(values, (0, 1, 2, 3, "cls", "offset"), LABELS, 0, 0.0)
-    assert check.own_frame(0.75, split).right
-    assert check.own_frame(1.0, split).right is False
+    values[0, 5] = 1.0
+    return FrameContributions(values, (0, 1, 2, 3, "cls", "offset"), LABELS, 0, 0.0)
 
 
-def test_still_sure_means_more_than_half_is_left():
-    assert check.still_sure("yes", 10.0, 5.1).right
-    assert check.still_sure("no", 10.0, 4.9).right
-    assert check.still_sure("yes", 10.0, -9.0).right is False
+CLS = make_attention([[tokens(0, 0, 0, 0, cls=9), tokens(1, 0, 0, 0)]])
+SPEAKS = make_attention([[tokens(1, 1, 0, 0)] * 2, [tokens(0, -5, 0, 0), tokens(0, 0, 0, 0)]])
+WINDOW = make_attention([[tokens(0, 3, 0, 1), tokens(0, 0, -4, 0)]])
+AHEAD = make_attention([[tokens(1, 9, 0, 0), tokens(0, 0, 0, -2)]])
+CURVE = EvidenceCurve(torch.tensor([[0.0, 6.0, 1.0, 8.0]]), "prefix", "dropped", LABELS)
+NAMED = torch.tensor([0.0, 3.0, 1.0]), ("right", "left", "up")
 
 
-def test_the_class_named_is_the_one_with_the_largest_logit():
-    logits, names = torch.tensor([0.0, 3.0, 1.0]), ("right", "left", "up")
-    assert check.says("Left", logits, names).right
-    assert check.says("up", logits, names).right is False
-    assert check.says("sideways", logits, names).right is None
+@pytest.mark.parametrize(
+    ("question", "given", "right", "wrong"),
+    [
+        # the class token itself does not count as the clip
+        (check.brings_the_clip, (CLS,), "Backward", "forward"),
+        # the layer that speaks is found by size, not by sign
+        (check.speaks, (SPEAKS,), 1, 0),
+        # directions are summed first; the window, in clip frames, holds token frames 1 and 2
+        (check.inside_window, (WINDOW, (2, 5)), 0.75, 0.25),
+        (check.inside_window, (WINDOW, (6, 7)), 0.25, 0.75),
+        # a roll-out finds the window where it beats the area
+        (check.rollout_finds_it, (make_rollout(1, 1, 1, 5), (6, 7)), "yes", "no"),
+        (check.rollout_finds_it, (make_rollout(5, 1, 1, 1), (6, 7)), "no", "yes"),
+        # the own frame is the diagonal, without class token and offset
+        (check.own_frame, (make_split(),), 0.75, 1.0),
+        # more than half is left
+        (check.still_sure, (10.0, 5.1), "yes", "no"),
+        (check.still_sure, (10.0, 4.9), "no", "yes"),
+        (check.still_sure, (10.0, -9.0), "no", "yes"),
+        # the class with the largest logit
+        (check.says, NAMED, "Left", "up"),
+        (check.more, (1.0, 2.0), "more", "less"),
+        (check.more, (1.0, 0.5), "less", "more"),
+        # a curve turns where it passes half for good
+        (check.turns, (CURVE,), 3, 1),
+        # frames beyond the reader's
+        (check.looks_ahead, (AHEAD, 0, 1), "later", "earlier"),
+        (check.looks_ahead, (AHEAD, 0, 2), "earlier", "later"),
+    ],
+)
+def test_the_truth_is_in_what_is_passed(question, given, right, wrong):
+    assert question(right, *given).right is True
+    assert question(wrong, *given).right is False
+    assert question(..., *given).right is None
 
 
-def test_more_and_less_compare_two_numbers():
-    assert check.more("more", 1.0, 2.0).right
-    assert check.more("more", 1.0, 0.5).right is False
-
-
-def test_a_curve_turns_where_it_passes_half_for_good():
-    curve = EvidenceCurve(torch.tensor([[0.0, 6.0, 1.0, 8.0]]), "prefix", "dropped", LABELS)
-    assert check.turns(3, curve).right
-    assert check.turns(1, curve).right is False
-
-
-def test_looking_ahead_compares_the_frames_beyond_the_reader_s():
-    reads = make_attention([[tokens(1, 9, 0, 0), tokens(0, 0, 0, -2)]])
-    assert check.looks_ahead("later", reads, 0, frame=1).right
-    assert check.looks_ahead("earlier", reads, 0, frame=2).right
-
-
-def test_no_answer_is_no_verdict_and_shows_nothing():
-    found = make_attention([[tokens(1, 1, 0, 0)] * 2, [tokens(0, -5, 0, 0), tokens(0, 0, 0, 0)]])
-    verdict = check.speaks(..., found)
-    assert verdict.right is None
-    assert "1" not in repr(verdict)
-    assert "1" not in repr(check.speaks(0, found))
+def test_another_word_is_no_verdict_and_no_verdict_shows_the_truth():
+    assert check.brings_the_clip("up", CLS).right is None
+    assert check.says("sideways", *NAMED).right is None
+    assert "1" not in repr(check.speaks(..., SPEAKS))
+    assert "1" not in repr(check.speaks(0, SPEAKS))

@@ -28,36 +28,42 @@ def make_faithfulness(*heights):
     )
 
 
-def test_the_map_with_the_largest_share_finds_it():
-    shares = {"a": 0.2, "b": 0.7, "c": 0.1}
-    assert check.finds_it("B", shares).right
-    assert check.finds_it("a", shares).right is False
-    assert check.finds_it("d", shares).right is None
-    assert check.finds_it(..., shares).right is None
-
-
-def test_biases_are_what_the_inputs_leave_of_the_logit():
-    assert check.bias_share(0.3, make_conservation()).right
-    assert check.bias_share(0.4, make_conservation()).right is False
-
-
-def test_the_layer_that_hands_on_is_found_by_size_over_both_directions():
+def make_flow():
+    """Layer 1 hands on most by size over both directions, layer 2 most in one."""
     handed_on = torch.zeros(1, 3, 2, 4)
     handed_on[0, 1] = -1.0
     handed_on[0, 2, 0] = 1.5
-    flow = RelevanceFlow(
+    return RelevanceFlow(
         torch.zeros(1, 3, 2, 4), None, handed_on, handed_on,
         {"forward": (0, 1, 2, 3), "backward": (3, 2, 1, 0)}, make_conservation(),
         TokenLabels(TokenGrid(4, 1, 1, None), 2),
     )  # fmt: skip
-    assert check.hands_on(1, flow).right
-    assert check.hands_on(2, flow).right is False
 
 
-def test_the_lowest_deletion_is_an_area_not_an_end():
-    curves = {"late": make_faithfulness(9, 9, -1), "early": make_faithfulness(9, 1, 1)}
-    assert check.lowest_deletion("early", curves).right
-    assert check.lowest_deletion("late", curves).right is False
+SHARES = {"a": 0.2, "b": 0.7, "c": 0.1}
+# the lowest deletion is an area, not an end
+CURVES = {"late": make_faithfulness(9, 9, -1), "early": make_faithfulness(9, 1, 1)}
+LOGITS = torch.tensor([0.0, 3.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("question", "given", "right", "wrong"),
+    [
+        (check.finds_it, (SHARES,), "B", "a"),
+        # biases are what the inputs leave of the logit
+        (check.bias_share, (make_conservation(),), 0.3, 0.4),
+        (check.hands_on, (make_flow(),), 1, 2),
+        (check.lowest_deletion, (CURVES,), "early", "late"),
+        (check.follows, (LOGITS, 2, 1), "mark", "motion"),
+        # a map reaches a region above its area
+        (check.reaches, (0.5, 0.02), "yes", "no"),
+        (check.reaches, (0.01, 0.02), "no", "yes"),
+    ],
+)
+def test_the_truth_is_in_what_is_passed(question, given, right, wrong):
+    assert question(right, *given).right is True
+    assert question(wrong, *given).right is False
+    assert question(..., *given).right is None
 
 
 def test_the_hardest_control_is_the_best_of_the_controls_only(score_summary):
@@ -66,15 +72,7 @@ def test_the_hardest_control_is_the_best_of_the_controls_only(score_summary):
     assert check.hardest_control("high", score_summary, "share").right is None
 
 
-def test_a_model_follows_what_it_names():
-    logits = torch.tensor([0.0, 3.0, 1.0])
-    assert check.follows("mark", logits, motion=2, mark=1).right
-    assert check.follows("motion", logits, motion=2, mark=1).right is False
+def test_what_is_neither_of_two_is_said():
+    assert check.finds_it("d", SHARES).right is None
     with pytest.raises(ValueError, match="names class 1, neither motion nor mark"):
-        check.follows("mark", logits, motion=2, mark=0)
-
-
-@pytest.mark.parametrize(("share", "truth"), [(0.5, "yes"), (0.01, "no")])
-def test_a_map_reaches_a_region_above_its_area(share, truth):
-    assert check.reaches(truth, share, 0.02).right
-    assert check.reaches({"yes": "no", "no": "yes"}[truth], share, 0.02).right is False
+        check.follows("mark", LOGITS, motion=2, mark=0)

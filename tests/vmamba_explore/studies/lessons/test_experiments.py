@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 from vmamba_explore.studies.experiments.summary import Comparison
 from vmamba_explore.studies.lessons import experiments as check
@@ -16,23 +17,26 @@ PAIRS = pd.DataFrame(
 FOUND = Comparison("any", ARMS, PAIRS, chance=0.25)
 
 
-def test_the_worst_is_that_of_the_means():
-    assert check.does_worst("poor", FOUND).right and not check.does_worst("fair", FOUND).right
+# one pair apart is enough for a yes, one turned round for a no
+APART, TURNED = (Comparison("any", ARMS, part, 0.25) for part in (PAIRS.iloc[:1], PAIRS.iloc[1:]))
+
+
+@pytest.mark.parametrize(
+    ("question", "given", "right", "wrong"),
+    [
+        (check.does_worst, (FOUND,), "poor", "fair"),
+        (check.keeps, (FOUND, "fair"), 0.55, 0.8),
+        (check.told_apart, (FOUND,), "yes", "no"),
+        (check.told_apart, (TURNED,), "no", "yes"),
+        (check.agrees, (FOUND, "X"), "no", "yes"),
+        (check.agrees, (APART, "X"), "yes", "no"),
+    ],
+)
+def test_the_truth_is_in_what_is_passed(question, given, right, wrong):
+    assert question(right, *given).right is True
+    assert question(wrong, *given).right is False
+    assert question(..., *given).right is None
+
+
+def test_another_word_is_no_verdict():
     assert check.does_worst("other", FOUND).right is None
-
-
-def test_a_top_1_is_right_within_an_eighth():
-    assert check.keeps(0.55, FOUND, "fair").right and not check.keeps(0.8, FOUND, "fair").right
-
-
-def test_one_pair_apart_is_enough_for_yes_and_one_turned_round_for_no():
-    assert check.told_apart("yes", FOUND).right
-    assert check.agrees("no", FOUND, "X").right
-    none = Comparison("any", ARMS, PAIRS.iloc[1:], chance=0.25)
-    assert check.told_apart("no", none).right
-    assert check.agrees("yes", Comparison("any", ARMS, PAIRS.iloc[:1], 0.25), "X").right
-
-
-def test_no_answer_yet_gives_nothing_away():
-    for asked in (check.does_worst, check.told_apart):
-        assert asked(..., FOUND).right is None

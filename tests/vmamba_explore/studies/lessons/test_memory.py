@@ -42,38 +42,50 @@ def test_the_direction_that_differs_is_the_one_farther_from_one():
     assert not check.still_differs("forward", found, 5).right
 
 
-def test_a_half_life_is_ln_2_over_the_product():
-    assert check.half_life(6.93, 0.1, 1.0).right and check.half_life(0.7, 0.1, 10.0).right
-    assert not check.half_life(10, 0.1, 1.0).right
+def labeled(values, *dims):
+    """An array of one layer and both directions."""
+    return xr.DataArray(values, {"layer": [0], "direction": BOTH}, ("layer", "direction", *dims))
 
 
-def test_the_longest_lasting_layer_has_most_states_beyond_the_clip():
+def make_lives():
+    """Most states last beyond the clip in layer 2."""
     share = xr.DataArray(
         np.array([0.1, 0.5, 0.2]).reshape(3, 1, 1, 1, 1),
         {"layer": [0, 2, 4]},
         ("layer", "direction", "frame", "row", "col"),
     )
-    lives = HalfLives(share, share, share > 0.3, share, 0.5, False)
-    assert check.lasts_longest(2, lives).right and not check.lasts_longest(1, lives).right
+    return HalfLives(share, share, share > 0.3, share, 0.5, False)
 
 
-def test_look_back_and_its_ceiling_are_read_at_the_last_frame_forward():
+def make_course():
+    """Look-back of 2 frames at the last frame, forward, and 4 without decay."""
     values = np.zeros((1, 2, 1, 3))
     values[0, 0, 0, 2] = 2.0
-    course = xr.DataArray(values, {"layer": [0], "direction": BOTH},
-                          ("layer", "direction", "group", "frame"))  # fmt: skip
-    found = LookBackCourse(course, 2 * course)
-    assert check.ceiling(4, found).right and not check.ceiling(2, found).right
-    assert check.looks_back(2, found, 0).right and not check.looks_back(4, found, 0).right
+    course = labeled(values, "group", "frame")
+    return LookBackCourse(course, 2 * course)
 
 
-def test_what_is_left_is_right_up_to_a_factor_of_two():
-    held = xr.DataArray(
-        np.full((1, 2, 2, 2), 0.03), {"layer": [0], "direction": BOTH},
-        ("layer", "direction", "source", "frame"),
-    ).assign_coords(source=[0, 1], frame=[0, 1])  # fmt: skip
-    assert check.left_later(0.05, held, 0, 0, 1).right
-    assert not check.left_later(0.0005, held, 0, 0, 1).right
+HELD = labeled(np.full((1, 2, 2, 2), 0.03), "source", "frame")
+HELD = HELD.assign_coords(source=[0, 1], frame=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("question", "given", "right", "wrong"),
+    [
+        # ln 2 over the product
+        (check.half_life, (0.1, 1.0), 6.93, 10),
+        (check.half_life, (0.1, 10.0), 0.7, 10),
+        (check.lasts_longest, (make_lives(),), 2, 1),
+        (check.ceiling, (make_course(),), 4, 2),
+        (check.looks_back, (make_course(), 0), 2, 4),
+        # up to a factor of two
+        (check.left_later, (HELD, 0, 0, 1), 0.05, 0.0005),
+    ],
+)
+def test_the_truth_is_in_what_is_passed(question, given, right, wrong):
+    assert question(right, *given).right is True
+    assert question(wrong, *given).right is False
+    assert question(..., *given).right is None
 
 
 def test_dimensions_and_likeness_follow_the_numbers():

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from vmamba_explore.analysis.attention import AttentionMatrix
 from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logits import LogitParts
-from vmamba_explore.analysis.matrix import AttentionMatrix
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.curves import Faithfulness, RemovalCurve
