@@ -29,8 +29,8 @@ def atomic_write(
     Raises:
         OSError: the file cannot be written; the error is of the kind that the system reports.
     """
-    target = Path(os.path.realpath(path))
-    direct = target.exists() and not target.is_file()
+    direct = os.path.exists(path) and not os.path.isfile(path)
+    target = Path(path if direct else os.path.realpath(path))  # a pipe has no path of its own
     name = f"{target.name}.{os.getpid()}-{threading.get_native_id()}.part"
     unfinished = target if direct else target.with_name(name)
     try:

@@ -65,3 +65,14 @@ def test_permissions_and_links_stay_as_they_are(tmp_path):
 def test_a_device_is_written_to_and_not_replaced():
     atomic_write(os.devnull, "a")
     assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="no paths of open files here")
+def test_a_pipe_is_written_to():
+    reader, writer = os.pipe()
+    try:
+        atomic_write(f"/dev/fd/{writer}", "a")
+        assert os.read(reader, 9) == b"a"
+    finally:
+        os.close(reader)
+        os.close(writer)
