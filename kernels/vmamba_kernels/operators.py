@@ -10,9 +10,10 @@ from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
+from torch._library.custom_ops import get_library_allowing_overwrite
 
 Results = tuple[Tensor | None, ...]
-LIBRARY = torch.library.Library("vmamba_kernels", "FRAGMENT")
+NAMESPACE = "vmamba_kernels"
 SCHEMA = {Tensor: "Tensor", Tensor | None: "Tensor?", bool: "bool"}
 
 
@@ -88,14 +89,15 @@ def operator(
         )
 
     # not torch.library.custom_op: its first call imports torch._dynamo, which takes seconds
-    LIBRARY.define(f"{name}({arguments}) -> {results}", tags=torch.Tag.pt2_compliant_tag)
-    LIBRARY.impl(name, lambda *flat: filled(run, flat), "CompositeExplicitAutograd")
-    full = f"{LIBRARY.ns}::{name}"
-    torch.library.register_fake(full, lambda *flat: filled(shapes, flat), lib=LIBRARY)
+    library = get_library_allowing_overwrite(NAMESPACE, name)  # a second import defines it again
+    library.define(f"{name}({arguments}) -> {results}", tags=torch.Tag.pt2_compliant_tag)
+    library.impl(name, lambda *flat: filled(run, flat), "CompositeExplicitAutograd")
+    full = f"{NAMESPACE}::{name}"
+    torch.library.register_fake(full, lambda *flat: filled(shapes, flat), lib=library)
     if gradient is None:
-        torch.library.register_autograd(full, refuse, lib=LIBRARY)
+        torch.library.register_autograd(full, refuse, lib=library)
     else:
-        torch.library.register_autograd(full, backward, setup_context=setup_context, lib=LIBRARY)
+        torch.library.register_autograd(full, backward, setup_context=setup_context, lib=library)
     registered = getattr(torch.ops.vmamba_kernels, name).default
 
     def call(*parameters: Any) -> Any:

@@ -292,3 +292,16 @@ vk.causal_conv1d(vk.selective_scan(x, x, -x[0], x, x, backend="cpu"), x[0], back
 print("torch._dynamo" in sys.modules)
 """
     assert run_python(code).strip() == "False"
+
+
+def test_the_package_can_be_imported_again_in_the_same_process(run_python):
+    code = """
+import sys, torch, vmamba_kernels
+x = torch.randn(1, 64, 10)
+before = vmamba_kernels.step_size(x, backend="cpu")
+for name in [name for name in sys.modules if name.split(".")[0] == "vmamba_kernels"]:
+    del sys.modules[name]
+import vmamba_kernels
+print(torch.equal(before, vmamba_kernels.step_size(x, backend="cpu")))
+"""
+    assert run_python(code).split() == ["True"]
