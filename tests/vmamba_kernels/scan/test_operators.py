@@ -6,6 +6,7 @@ special to one backend is in test_cpu.py and test_gpu*.py.
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import vmamba_kernels as vk
 from tests.vmamba_kernels.scan.runs import LAYOUTS, TOKENS, compared, double, kind_of, results
@@ -277,6 +278,18 @@ def test_y_may_be_changed_in_place_as_with_naive(small_inputs_for, agree, backen
         y *= 3
         grads.append({"grad_u": torch.autograd.grad(y.sum(), leaves["u"])[0]})
     agree(*grads)
+
+
+def test_a_checkpoint_may_recompute_a_scan(scan_inputs):
+    given = scan_inputs()
+    u = given.pop("u").requires_grad_()
+
+    def run(u):
+        return selective_scan(u, **given, delta_softplus=True, backend="cpu")
+
+    plain, again = run(u), checkpoint(run, u, use_reentrant=False)
+    for one, other in zip(*(torch.autograd.grad(y.sum(), u) for y in (plain, again)), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_importing_the_operators_loads_no_backend(run_python):
