@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -102,3 +102,10 @@ def pinned(function: Callable[P, T]) -> Callable[P, T]:
             _current.set(before)
 
     return run
+
+
+def unedited() -> Context:
+    """Return a copy of this context without edits, for work that outlives the open blocks."""
+    context = copy_context()
+    context.run(_current.set, Edits())
+    return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -19,8 +20,8 @@ def atomic_write(
     """Write a file that nobody ever sees half written; a failure keeps what was there before.
 
     The content goes to a file beside it, which then replaces it. Missing folders are created, a
-    link stays a link, and an existing file keeps its permissions. What is not a regular file, such
-    as /dev/stdout, is written to directly.
+    link stays a link, and an existing file keeps its permissions; one that may not be written to
+    is not replaced. What is not a regular file, such as a pipe, is written to directly.
 
     Args:
         path: The file.
@@ -29,11 +30,13 @@ def atomic_write(
     Raises:
         OSError: the file cannot be written; the error is of the kind that the system reports.
     """
-    target = Path(os.path.realpath(path))
-    direct = target.exists() and not target.is_file()
+    direct = os.path.exists(path) and not os.path.isfile(path)
+    target = Path(path if direct else os.path.realpath(path))  # a pipe has no path of its own
     name = f"{target.name}.{os.getpid()}-{threading.get_native_id()}.part"
     unfinished = target if direct else target.with_name(name)
     try:
+        if target.is_file() and not os.access(target, os.W_OK):  # replacing it needs no permission
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         target.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             if callable(content):

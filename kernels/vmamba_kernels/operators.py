@@ -10,9 +10,10 @@ from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
+from torch._library.custom_ops import get_library_allowing_overwrite
 
 Results = tuple[Tensor | None, ...]
-LIBRARY = torch.library.Library("vmamba_kernels", "FRAGMENT")
+NAMESPACE = "vmamba_kernels"
 SCHEMA = {Tensor: "Tensor", Tensor | None: "Tensor?", bool: "bool"}
 
 
@@ -72,7 +73,7 @@ def operator(
         grads: list[Tensor | None] = [None] * len(ctx.options)
         if all(x is None for x in upstream):
             return tuple(grads)
-        kept = ctx.saved_tensors  # read once: a checkpoint unpacks them a single time
+        kept = ctx.saved_tensors  # once: a checkpoint hands them out once
         tensors, saved = kept[: len(grads)], kept[len(grads) :]
         inputs = [o if x is None else x for x, o in zip(tensors, ctx.options, strict=True)]
         assert gradient is not None
@@ -89,14 +90,15 @@ def operator(
         )
 
     # not torch.library.custom_op: its first call imports torch._dynamo, which takes seconds
-    LIBRARY.define(f"{name}({arguments}) -> {results}", tags=torch.Tag.pt2_compliant_tag)
-    LIBRARY.impl(name, lambda *flat: filled(run, flat), "CompositeExplicitAutograd")
-    full = f"{LIBRARY.ns}::{name}"
-    torch.library.register_fake(full, lambda *flat: filled(shapes, flat), lib=LIBRARY)
+    library = get_library_allowing_overwrite(NAMESPACE, name)  # a second import defines it again
+    library.define(f"{name}({arguments}) -> {results}", tags=torch.Tag.pt2_compliant_tag)
+    library.impl(name, lambda *flat: filled(run, flat), "CompositeExplicitAutograd")
+    full = f"{NAMESPACE}::{name}"
+    torch.library.register_fake(full, lambda *flat: filled(shapes, flat), lib=library)
     if gradient is None:
-        torch.library.register_autograd(full, refuse, lib=LIBRARY)
+        torch.library.register_autograd(full, refuse, lib=library)
     else:
-        torch.library.register_autograd(full, backward, setup_context=setup_context, lib=LIBRARY)
+        torch.library.register_autograd(full, backward, setup_context=setup_context, lib=library)
     registered = getattr(torch.ops.vmamba_kernels, name).default
 
     def call(*parameters: Any) -> Any:

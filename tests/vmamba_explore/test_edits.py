@@ -95,10 +95,10 @@ def test_tasks_share_a_model_and_one_made_in_a_block_starts_with_its_edits(model
         (inside, first), second = await asyncio.gather(edited(), runs())
         return await inside, first, second
 
-    with ThreadPoolExecutor(1) as pool:  # a browser's event loop may run in this thread
-        results = pool.submit(lambda: asyncio.run(both())).result()
-    for found, wanted in zip(results, (muted, muted, plain), strict=True):
-        assert all(torch.equal(logits, wanted) for logits in found)
+    with ThreadPoolExecutor(1) as pool:  # a browser's loop may be running in this thread
+        logits = pool.submit(asyncio.run, both()).result()
+    for found, wanted in zip(logits, (muted, muted, plain), strict=True):
+        assert all(torch.equal(each, wanted) for each in found)
 
 
 def test_a_thread_started_in_a_block_takes_its_edits_only_in_a_copy_of_the_context():

@@ -62,6 +62,26 @@ def test_permissions_and_links_stay_as_they_are(tmp_path):
     assert stat.S_IMODE((tmp_path / "new.json").stat().st_mode) == 0o640
 
 
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write to all
+    with pytest.raises(PermissionError, match="Permission denied.*a.txt"):
+        atomic_write(path, "after")
+    assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_a_device_is_written_to_and_not_replaced():
     atomic_write(os.devnull, "a")
     assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="no paths of open files here")
+def test_a_pipe_is_written_to():
+    reader, writer = os.pipe()
+    try:
+        atomic_write(f"/dev/fd/{writer}", "a")
+        assert os.read(reader, 9) == b"a"
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -38,6 +38,11 @@ Count = Annotated[int, _option(*_AT_LEAST_1)]
 CountFromZero = Annotated[
     int, _option(int, lambda number: number >= 0, "a whole number of at least 0")
 ]
+Whole = Annotated[int | None, _option(int, lambda number: True, "a whole number")]
+Class = Annotated[
+    int | str | None,
+    _option(lambda word: int(word) if word.isdecimal() else word, lambda name: True, "a class"),
+]
 K = Annotated[int, _option(*_AT_LEAST_1, name=("--k", "-k"))]
 Memory = Annotated[float, _option(float, lambda gib: 0 < gib < math.inf, "a number of GiB above 0")]
 Stride = Annotated[
@@ -54,17 +59,17 @@ KINDS: dict[str, Any] = {
     "bool | None": bool | None,
     "budget_gib: float": Memory,
     "budget_gib: float | int": Memory,
-    "hop: int | None": int | None,
+    "hop: int | None": Whole,
     "int": Count,
     "int | None": Count | None,
-    "int | str | None": int | str | None,
+    "int | str | None": Class,
     "k: int": K,
     "Layout | None": Literal["opengvlab", "vim"] | None,
     "Precision": Literal["no", "bf16", "fp16"],
     "seed: int": CountFromZero,
-    "Sequence[int] | None": list[int] | None,
+    "Sequence[int] | None": list[CountFromZero] | None,
     "Sequence[str] | None": list[str] | None,
-    "start: int | None": int | None,
+    "start: int | None": Whole,
     "str": str,
     "str | None": str | None,
     "str | os.PathLike[str]": str,

@@ -278,8 +278,9 @@ class Trace(Mapping[str, Tensor]):
                 f"{self.grid.cls_position!r}. Use None for the video tokens, 'cls' for the "
                 "class token where there is one."
             )
-        layers, directions = self._chosen(quantity, layer, direction)
-        wanted = {"frame": frame, "row": row, "col": col, "channel": channel, "state": state}
+        given = {"frame": frame, "row": row, "col": col, "channel": channel, "state": state}
+        wanted = {dim: _unfrozen(labels) for dim, labels in given.items()}
+        layers, directions = self._chosen(quantity, _unfrozen(layer), _unfrozen(direction))
         names = [
             f"layers.{n}.{_hook(quantity, d)}" for n in _listed(layers) for d in _listed(directions)
         ]
@@ -395,6 +396,11 @@ def _selected(dim: str, labels: Sequence[object], wanted: Labels) -> xr.DataArra
     return array if wanted is None else array.sel({dim: wanted})
 
 
+def _unfrozen(labels: Labels) -> Labels:
+    """A tuple as a list: xarray takes a tuple for one label."""
+    return list(labels) if isinstance(labels, tuple) else labels
+
+
 def _listed(labels: xr.DataArray) -> list[Any]:
     return labels.values.ravel().tolist()
 
@@ -406,7 +412,7 @@ def _index(places: xr.DataArray) -> int | slice | Tensor:
         return int(numbers)
     if len(numbers) and bool((np.diff(numbers) == 1).all()):
         return slice(int(numbers[0]), int(numbers[-1]) + 1)
-    return torch.from_numpy(numbers)
+    return torch.from_numpy(numbers.copy())  # of a slice that counts down, too
 
 
 def _hook(quantity: str, direction: str | None) -> str:

@@ -8,6 +8,7 @@ cache that cannot be used costs time, never a result, so nothing here raises.
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from contextlib import suppress
@@ -17,6 +18,7 @@ MAGIC = b"vmamba_kernels machine code 1\n"
 SUFFIX = ".code"
 MOST_BYTES = 64 << 20  # the least recently used files go first
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OURS = re.compile(r"[0-9a-f]{64}.*\.(code|new)")  # by name; whatever else is there stays
 
 
 def key(*parts: str | bytes) -> str:
@@ -53,7 +55,7 @@ def store(name: str, code: bytes) -> None:
     if folder is None or len(code) > MOST_BYTES // 4:
         return
     with suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".new")
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=name, suffix=".new")
         try:
             with open(handle, "wb") as file:
                 file.write(_head(name, code) + code)
@@ -96,9 +98,9 @@ def _no_links(path: str, flags: int) -> int:
 
 
 def _shrink(folder: Path) -> None:
-    """Remove the least recently used files until MOST_BYTES are left."""
+    """Remove the least recently used of the cache's own files until MOST_BYTES are left."""
     files = []
-    for path in folder.iterdir():
+    for path in (path for path in folder.iterdir() if OURS.fullmatch(path.name)):
         with suppress(OSError):  # another process removed it
             status = path.stat()
             files.append((status.st_mtime, status.st_size, path))

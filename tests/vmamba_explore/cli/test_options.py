@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from cyclopts import CycloptsError
 from docstring_parser import parse
 
 from vmamba_explore.cli.commands import COMMANDS, app
@@ -87,3 +88,17 @@ def test_a_command_gets_the_defaults_and_the_descriptions_of_the_functions_it_se
     made("a.mp4", stride=None)
     assert given == {"stride": None, "start": 7}
     assert "    start: First frame, as a frame number of the source" in made.__doc__
+
+
+@pytest.mark.parametrize("words", ["--start 1.5", "--layers 1.4", "--start -"])
+def test_a_number_that_is_not_whole_is_refused_and_never_rounded(words):
+    given = f"explore a.mp4 --output b {words}".split()
+    with pytest.raises(CycloptsError, match=words.split()[1]):
+        app.parse_args(given, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("word", ["left", "1.5", "0x10", "-1", "nan"])
+def test_a_class_is_a_number_only_where_it_is_all_digits(word):
+    for given, read in ((word, word), ("17", 17)):
+        bound = app.parse_args(f"explore a.mp4 --output b --target {given}".split())[1]
+        assert bound.arguments["target"] == read

@@ -66,6 +66,7 @@ def test_leaving_out_layer_and_direction_stacks_them():
         {"layer": 1, "row": 2, "col": 0, "channel": slice(None, 8), "state": 3},
         {"layer": [1, 0], "direction": ["backward"], "state": [0, 2]},
         {"layer": slice(1, None), "direction": "forward", "frame": 0, "row": 1, "col": 1},
+        {"frame": slice(None, None, -1), "channel": slice(None, None, -7)},
     ],
 )
 @pytest.mark.parametrize("cls_position", ["front", "middle"])
@@ -74,6 +75,12 @@ def test_sel_takes_labels_as_xarray_does(labels, cls_position):
     xr.testing.assert_identical(
         trace.sel(quantity="h", clip=1, **labels), trace.sel(quantity="h", clip=1).sel(labels)
     )
+
+
+def test_sel_takes_a_tuple_as_several_labels():
+    trace = record()
+    listed, given = ({"layer": kind([1, 0]), "frame": kind([2, 0])} for kind in (list, tuple))
+    assert trace.sel(quantity="h", **given).identical(trace.sel(quantity="h", **listed))
 
 
 def test_a_selection_copies_no_more_than_it_gives():

@@ -124,6 +124,19 @@ def test_the_least_recently_used_go_when_it_is_full(folder, monkeypatch):
     assert left == [names[0], *names[3:]]
 
 
+def test_files_of_others_in_a_chosen_folder_stay(folder, monkeypatch):
+    folder.mkdir(mode=0o700)
+    for name in ("model.pt", "notes.code", "a.new"):
+        (folder / name).write_bytes(CODE)
+        os.utime(folder / name, (1, 1))
+    (folder / f"{OTHER}abc.new").write_bytes(CODE)  # of a writer that was killed
+    os.utime(folder / f"{OTHER}abc.new", (2, 2))
+    monkeypatch.setattr(cache, "MOST_BYTES", len(CODE) + 1000)
+    cache.store(NAME, CODE[: len(CODE) // 4])
+    assert cache.load(NAME) == CODE[: len(CODE) // 4]
+    assert sorted(os.listdir(folder)) == sorted(["model.pt", "notes.code", "a.new", f"{NAME}.code"])
+
+
 def test_many_writers_and_readers_of_one_key_never_see_half_a_file(folder):
     def work(i):
         cache.store(NAME, CODE)

@@ -6,6 +6,7 @@ special to one backend is in test_cpu.py and test_gpu*.py.
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import vmamba_kernels as vk
 from tests.vmamba_kernels.scan.runs import LAYOUTS, TOKENS, compared, double, kind_of, results
@@ -279,6 +280,18 @@ def test_y_may_be_changed_in_place_as_with_naive(small_inputs_for, agree, backen
     agree(*grads)
 
 
+def test_a_checkpoint_may_recompute_a_scan(scan_inputs):
+    given = scan_inputs()
+    u = given.pop("u").requires_grad_()
+
+    def run(u):
+        return selective_scan(u, **given, delta_softplus=True, backend="cpu")
+
+    plain, again = run(u), checkpoint(run, u, use_reentrant=False)
+    for one, other in zip(*(torch.autograd.grad(y.sum(), u) for y in (plain, again)), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_importing_the_operators_loads_no_backend(run_python):
     code = "import sys, vmamba_kernels as vk; print([m for m in sys.modules if 'launch' in m])"
     assert run_python(code).strip() == "[]"
@@ -292,3 +305,16 @@ vk.causal_conv1d(vk.selective_scan(x, x, -x[0], x, x, backend="cpu"), x[0], back
 print("torch._dynamo" in sys.modules)
 """
     assert run_python(code).strip() == "False"
+
+
+def test_the_package_can_be_imported_again_in_the_same_process(run_python):
+    code = """
+import sys, torch, vmamba_kernels
+x = torch.randn(1, 64, 10)
+before = vmamba_kernels.step_size(x, backend="cpu")
+for name in [name for name in sys.modules if name.split(".")[0] == "vmamba_kernels"]:
+    del sys.modules[name]
+import vmamba_kernels
+print(torch.equal(before, vmamba_kernels.step_size(x, backend="cpu")))
+"""
+    assert run_python(code).split() == ["True"]

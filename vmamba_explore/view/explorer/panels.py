@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets
 import traitlets
 
+from vmamba_explore.edits import unedited
 from vmamba_explore.view.explorer.score_panel import ScorePanel, sentence
 from vmamba_explore.view.explorer.tabs import MENU, Answers, ChannelsTab, MemoryTab, StatesTab
 from vmamba_explore.view.explorer.view_state import Viewed
@@ -80,7 +81,7 @@ class NumbersPanel(ipywidgets.VBox):
         except RuntimeError:  # no kernel, so nothing to wait for
             self.draw()
             return
-        self._later = loop.call_later(DELAY, self.draw)
+        self._later = loop.call_later(DELAY, self.draw, context=unedited())
 
     def _side_changed(self, change: dict[str, Any]) -> None:
         self.scores.side_changed()

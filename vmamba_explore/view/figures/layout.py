@@ -85,6 +85,9 @@ class Figure(go.Figure):
     """A figure that follows the theme of the notebook that shows it."""
 
     def _ipython_display_(self) -> None:
+        if not (pio.renderers.render_on_display and pio.renderers.default):
+            super()._ipython_display_()
+            return
         display(STYLE, raw=True)
         pio.show(self, config=CONFIG)
 

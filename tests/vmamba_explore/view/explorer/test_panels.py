@@ -67,7 +67,7 @@ class Counted:
 
 def figure(tab, number=0):
     outputs = tab.figures[number].outputs
-    return outputs[-1]["data"][MIMETYPE] if outputs else None  # the first is the style
+    return outputs[-1]["data"][MIMETYPE] if outputs else None  # after its style
 
 
 def title(tab, number=0):
@@ -248,6 +248,18 @@ def test_scrubbing_in_a_kernel_draws_once(sides, monkeypatch):
 
     asyncio.run(scrub())
     assert drawn == [7]
+
+
+def test_what_is_drawn_after_a_block_is_not_edited_by_it(panel, explorer):
+    model = explorer.explorations[0].numbers.trace.model
+
+    async def scrub():
+        with mute(model, "forward"):
+            explorer.layer = 0
+        await asyncio.sleep(3 * DELAY)
+
+    asyncio.run(scrub())
+    assert panel.words.value == ""
 
 
 def test_a_closed_panel_follows_no_longer_and_leaves_no_widget(explorer):

@@ -51,7 +51,7 @@ def test_a_run_gives_a_row_for_each_method_and_their_maps_with_the_truth(panel):
     assert panel.words.value.startswith("&lt;i&gt;, methods: 2.")
     for words in ("delta", "random", "share inside", "a map that knows nothing"):
         assert words in panel.table.value
-    _, output = panel.maps.outputs  # the style, the figure
+    _, output = panel.maps.outputs  # after its style
     names = [trace.get("name") for trace in output["data"][MIMETYPE]["data"]]
     assert names == ["delta", "random", "where it should be"]
     assert not panel.run.disabled and panel.cancel.disabled

@@ -21,12 +21,18 @@ def test_html_in_words_becomes_text():
     assert new_figure("<i>x", 100).layout.title.text == "&lt;i&gt;x"
 
 
-def test_a_figure_is_shown_after_the_style_of_its_ink(monkeypatch):
+@pytest.mark.parametrize("on_display", [True, False])
+def test_a_figure_is_shown_after_the_style_of_its_ink(on_display, monkeypatch, capsys):
     shown = []
+    monkeypatch.setattr(layout.pio.renderers, "default", "json")
+    monkeypatch.setattr(layout.pio.renderers, "render_on_display", on_display)
     monkeypatch.setattr(layout, "display", lambda output, raw: shown.append(output["text/html"]))
     monkeypatch.setattr(layout.pio, "show", lambda figure, config: shown.append(config))
     new_figure("x", 100)._ipython_display_()
-    assert layout.THEME_CSS in shown[0] and shown[1]["responsive"]
+    if on_display:
+        assert layout.THEME_CSS in shown[0] and shown[1]["responsive"]
+    else:  # the user switched it off
+        assert not shown and capsys.readouterr().out.startswith("Figure(")
 
 
 def test_the_style_finds_the_ink_as_a_browser_writes_it():
