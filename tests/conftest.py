@@ -181,3 +181,27 @@ def kernel(tmp_path) -> Iterator[Kernel]:
     started = Kernel(tmp_path)
     with started.client.setup_kernel():
         yield started
+
+
+@pytest.fixture(scope="module")
+def used_kernel(tmp_path_factory) -> Iterator[Kernel]:
+    """A kernel for several tests of a file: starting one and importing torch takes seconds."""
+    started = Kernel(tmp_path_factory.mktemp("kernel"))
+    with started.client.setup_kernel():
+        started.run("import plotly.io, torch")
+        started.renderer = started.says("plotly.io.renderers.default")
+        yield started
+
+
+@pytest.fixture
+def clean_kernel(used_kernel, tmp_path) -> Kernel:
+    """Return a kernel without names, in an empty folder, with the settings of a new one."""
+    used_kernel.run(
+        "%reset -f\n"
+        "import os, plotly.io, torch\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "torch.set_grad_enabled(True)\n"
+        f"plotly.io.renderers.default = {used_kernel.renderer!r}\n"
+        "del os, plotly, torch"
+    )
+    return used_kernel

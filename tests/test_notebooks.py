@@ -15,7 +15,8 @@ def _no_network(self, address, _connect=socket.socket.connect):
         return _connect(self, address)
     raise OSError(f"a notebook must not use the network, it asked for {address}")
 
-socket.socket.connect = _no_network
+if socket.socket.connect.__name__ != "_no_network":
+    socket.socket.connect = _no_network
 """
 
 each_notebook = pytest.mark.parametrize(
@@ -41,11 +42,11 @@ def test_a_notebook_is_saved_clean_and_small(path):
 
 @pytest.mark.notebook
 @each_notebook
-def test_a_notebook_runs_offline(path, kernel):
-    kernel.run(OFFLINE)
+def test_a_notebook_runs_offline(path, clean_kernel):
+    clean_kernel.run(OFFLINE)
     cells = json.loads(path.read_text("utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    shown = [str(output) for cell in code for output in kernel.run(cell)]
+    shown = [str(output) for cell in code for output in clean_kernel.run(cell)]
     assert shown, "it shows nothing"
     if path.parent.name == "solutions":
         assert not [words for words in shown if "Not so here" in words], "a solution is wrong"
