@@ -74,14 +74,16 @@ def parts_with_baselines(
 
 def _blur(problem: Problem) -> Tensor:
     inputs = problem.inputs
-    return _gaussian(inputs, -2) @ inputs @ _gaussian(inputs, -1).T
+    down, across = (
+        gaussian(torch.arange(size, dtype=inputs.dtype, device=inputs.device), size / 4)
+        for size in inputs.shape[-2:]
+    )
+    return down @ inputs @ across.T
 
 
-def _gaussian(inputs: Tensor, dim: int) -> Tensor:
-    """A Gaussian around each of the pixels along `dim`, in rows that sum to one."""
-    side = torch.arange(inputs.shape[dim], dtype=inputs.dtype, device=inputs.device)
-    width = inputs.shape[dim] / 4
-    return (-((side[:, None] - side) / width).square() / 2).softmax(1)
+def gaussian(places: Tensor, width: float) -> Tensor:
+    """A Gaussian around each of the places, in rows that sum to one."""
+    return (-((places[:, None] - places) / width).square() / 2).softmax(1)
 
 
 def _mean(problem: Problem) -> Tensor:

@@ -35,12 +35,10 @@ Report = Callable[[str, float], None]
 
 def blocks(model: VideoMamba, side: int = 2) -> Tensor:
     """Number the units of `side` token frames, rows and columns, (frame, row, col)."""
-    frames, rows, cols = model.grid.shape
     frame, row, col = torch.meshgrid(
-        *(torch.arange(n) for n in (frames, rows, cols)), indexing="ij"
+        *(torch.arange(n) // side for n in model.grid.shape), indexing="ij"
     )
-    down, across = -(-rows // side), -(-cols // side)
-    return (frame // side * down + row // side) * across + col // side
+    return (frame * (row.max() + 1) + row) * (col.max() + 1) + col
 
 
 def card_methods(model: VideoMamba) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vmamba_explore.attribution.baselines import Baselines, make_baselines
 from vmamba_explore.attribution.problem import Problem, State, chunks
+from vmamba_explore.attribution.result import with_cls
 from vmamba_explore.attribution.units import Units
 
 _CUT = "b c (t x) (h y) (w z) -> b c t x h y w z"
@@ -52,14 +53,11 @@ class Game:
             present: Whether each unit is there.
             which: For which of the problem's clips each row stands.
         """
-        if isinstance(self.problem.target, State):
-            return torch.cat(
-                [
-                    self.problem(self.clips(present[rows], which[rows]), which[rows])
-                    for rows in self._slices(len(which))
-                ]
-            )
-        return self.problem.pick(self.logits(present, which), which)
+        problem = self.problem
+        if not isinstance(problem.target, State):
+            return problem.pick(self.logits(present, which), which)
+        slices = self._slices(len(which))
+        return torch.cat([problem(self.clips(present[r], which[r]), which[r]) for r in slices])
 
     @torch.no_grad()
     def logits(
@@ -89,8 +87,7 @@ class Game:
         the same place, read backwards in the same order.
         """
         model, grid = self.problem.model, self.units.grid
-        video = self.units.tokens(present, which).flatten(1).unsqueeze(-1)
-        kept = grid.insert_cls(video, video.new_ones(len(video), 1, 1)).squeeze(-1).cpu()
+        kept = with_cls(self.units.tokens(present, which), grid, True).cpu()
         place = (kept.cumsum(1) - 1).where(kept, -1)
         order = model.config.backward_order or "spatiotemporal"
         backward = place[:, grid.backward_indices(order)]
@@ -132,8 +129,7 @@ def blend(tokens: Tensor, clips: Tensor, base: Tensor) -> Tensor:
     _, frames, rows, cols = tokens.shape
     t, h, w = (size // n for size, n in zip(clips.shape[2:], (frames, rows, cols), strict=True))
     mask = tokens.view(len(tokens), 1, frames, 1, rows, 1, cols, 1)
-    cut = {"x": t, "y": h, "z": w}
-    there, instead = rearrange(clips, _CUT, **cut), rearrange(base, _CUT, **cut)
+    there, instead = (rearrange(each, _CUT, x=t, y=h, z=w) for each in (clips, base))
     if tokens.dtype == torch.bool:
         mixed = torch.where(mask, there, instead)
     else:

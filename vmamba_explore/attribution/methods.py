@@ -130,9 +130,7 @@ def method_function(method: str, options: dict[str, Any] | None = None) -> Metho
         TypeError: one of `options` is none of the method's.
     """
     if method not in METHODS:
-        near = max(
-            METHODS, key=lambda name: difflib.SequenceMatcher(None, str(method), name).ratio()
-        )
+        (near,) = difflib.get_close_matches(str(method), METHODS, n=1, cutoff=0)
         raise UnknownMethodError(
             f"attribute: there is no method {method!r}. Closest: {near!r}. "
             f"All of them: {', '.join(METHODS)}."
@@ -203,10 +201,9 @@ def make_problem(
 
 
 def _bar(method: str, progress: bool) -> tqdm:
-    """A bar for methods of Captum's that have none; short ones are done before it shows."""
-    silent = METHODS[method] in ("gradients", "layers")
-    disable = not (progress and silent)
-    return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=disable)
+    """A bar for Captum's methods, which have none; it appears after a second."""
+    hidden = not progress or METHODS[method] not in ("gradients", "layers")
+    return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=hidden)
 
 
 def _checked(state: State, model: VideoMamba) -> State:
@@ -219,8 +216,7 @@ def _checked(state: State, model: VideoMamba) -> State:
     config = model.config
     limits = {"token": config.grid.seqlen, "channel": config.d_inner, "state": config.d_state}
     for name, count in limits.items():
-        value = getattr(state, name)
-        if not 0 <= value < count:
+        if not 0 <= (value := getattr(state, name)) < count:
             raise ValueError(
                 f"attribute: the target's {name} is {value}; this model has 0 to {count - 1}."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -43,6 +43,10 @@ class State:
     def hook(self) -> str:
         """The hook point that holds it."""
         return f"layers.{self.layer}.mixer.ssm_{self.direction}.hook_h"
+
+    def of(self, h: Tensor) -> Tensor:
+        """The number out of all states of its scan, (batch, d_inner, d_state, seqlen)."""
+        return h[:, self.channel, self.state, self.token]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +119,8 @@ class Problem:
             result: Tensor = _RowGradients.apply(inputs, which, self)
             return result
         with torch.no_grad():
-            rows = self.limits.forward_rows
-            parts = [
-                self.number(inputs[i : i + rows], which[i : i + rows])
-                for i in range(0, len(inputs), rows)
-            ]
+            slices = chunks(len(inputs), self.limits.forward_rows)
+            parts = [self.number(inputs[rows], which[rows]) for rows in slices]
         self.cost.forward += len(inputs)
         return torch.cat(parts)
 
@@ -141,12 +142,11 @@ class Problem:
     def gradient(self, inputs: Tensor, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The explained number of each row and its gradient, of the shape of `inputs`."""
         which = self.which if which is None else which
-        rows, limits = self.limits.gradient_rows, self.limits
         outputs, gradients = [], []
-        for i in range(0, len(inputs), rows):
-            part = inputs[i : i + rows].detach().requires_grad_()
-            with torch.enable_grad(), self.model.recomputing(limits.recompute):
-                output = self.number(part, which[i : i + rows])
+        for rows in chunks(len(inputs), self.limits.gradient_rows):
+            part = inputs[rows].detach().requires_grad_()
+            with torch.enable_grad(), self.model.recomputing(self.limits.recompute):
+                output = self.number(part, which[rows])
                 (gradient,) = torch.autograd.grad(output.sum(), part)
             outputs.append(output.detach())
             gradients.append(gradient)
@@ -171,6 +171,13 @@ class Problem:
             labels = replace(self.labels, seconds=seconds)
             yield replace(self, inputs=self.inputs[part], asked=asked, labels=labels)
 
+    def watched(
+        self, desc: str, unit: str, steps: Iterable[Any] | None = None, total: int | None = None
+    ) -> tqdm:
+        """A progress bar over `steps`, or up to `total`; hidden unless `progress`."""
+        hidden = not self.progress
+        return tqdm(steps, desc, total, unit=unit, leave=False, disable=hidden)
+
     @contextmanager
     def seeded(self) -> Iterator[None]:
         """Seed torch's and numpy's global generators for the duration of the block."""
@@ -187,7 +194,7 @@ class Problem:
         found: list[Tensor] = []
 
         def keep(h: Tensor, point: HookPoint) -> None:
-            found.append(h[:, state.channel, state.state, state.token])
+            found.append(state.of(h))
 
         with attached(self.model, [(state.hook, keep)]):
             residual = self.model.embed(inputs)
@@ -198,11 +205,7 @@ class Problem:
 
 
 class _RowGradients(torch.autograd.Function):
-    """A number for each row and, at once, its gradient, a slice of rows at a time.
-
-    Rows do not depend on each other, so the gradient of every row is known before anybody asks
-    for it, and nothing else has to be kept.
-    """
+    """A number for each row and, at once, its gradient: rows are independent of each other."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, which: Tensor, problem: Problem) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
 from vmamba_explore.attribution.methods import Target, make_problem
+from vmamba_explore.attribution.result import joined
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
@@ -76,17 +76,12 @@ class RelevanceFlow:
 
     def array(self, clip: int = 0) -> xr.Dataset:
         """One clip, labeled: `frames`, `handed_on` and `state` over layer, direction, frame."""
-        dims = ("layer", "direction", "frame")
-        coords = {
-            "layer": np.arange(self.frames.shape[1]),
-            "direction": list(self.directions),
-            **self.labels.frame_coords(clip),
-        }
-        values = {
-            name: (dims, np.array(getattr(self, name)[clip].float().cpu().numpy(), order="C"))
+        dims = {"layer": range(self.frames.shape[1]), "direction": self.directions}
+        arrays = {
+            name: self.labels.frames(getattr(self, name)[clip].float(), clip, name, dims)
             for name in ("frames", "handed_on", "state")
         }
-        return xr.Dataset(values, coords, {"unit": "logits"})
+        return xr.Dataset({n: x.drop_attrs() for n, x in arrays.items()}, attrs={"unit": "logits"})
 
 
 def relevance_flow(
@@ -135,7 +130,7 @@ def relevance_flow(
         handed_on=handed_on,
         state=state,
         orders=orders,
-        conservation=Conservation.cat(ledgers),
+        conservation=joined(ledgers),
         labels=problem.labels,
     )
 

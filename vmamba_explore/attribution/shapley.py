@@ -11,13 +11,7 @@ from torch import Tensor
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.problem import Problem, at_least_one
-from vmamba_explore.attribution.removal import (
-    everything,
-    found_on_tokens,
-    of_vectors,
-    shown_as,
-    units_at_a_time,
-)
+from vmamba_explore.attribution.removal import everything, found_on_tokens, shown_as, unit_values
 from vmamba_explore.attribution.result import Found
 from vmamba_explore.attribution.units import Unit, units_of
 
@@ -34,7 +28,6 @@ def shapley_value_sampling(
     The values sum to f(clip) - f(baseline) for every order drawn, up to rounding.
 
     Args:
-        problem: What to explain.
         unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
         baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
             see `Game`.
@@ -48,15 +41,9 @@ def shapley_value_sampling(
     """
     at_least_one("shapley_value_sampling", n_samples=n_samples)
     game = Game(problem, units_of(problem, unit), baselines)
-    count = game.units.count
-    each = n_samples * count + 1
-    with shown_as(problem, "shapley_value_sampling", each) as shown, problem.seeded():
-        values = ShapleyValueSampling(of_vectors(shown(game))).attribute(
-            everything(game),
-            additional_forward_args=(problem.which,),
-            n_samples=n_samples,
-            perturbations_per_eval=units_at_a_time(problem, count),
-        )
+    name, each = "shapley_value_sampling", n_samples * game.units.count + 1
+    with problem.seeded():
+        values = unit_values(game, ShapleyValueSampling, name, each, n_samples=n_samples)
     return _complete(game, values)
 
 
@@ -70,7 +57,6 @@ def kernel_shap(
     """Shapley values by a linear fit to random coalitions of units.
 
     Args:
-        problem: What to explain.
         unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
         baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
             see `Game`.
@@ -91,7 +77,7 @@ def kernel_shap(
             f"attribute: kernel_shap has {n_samples} samples for {least} to {most} units; expected "
             "at least two units, and one sample more than units."
         )
-    values = torch.zeros(sizes.shape, device=sizes.device)
+    values = torch.zeros_like(everything(game))
     with shown_as(problem, "kernel_shap", n_samples) as shown, problem.seeded():
         played = shown(game)
         for clip, there in enumerate(sizes > 0):
