@@ -167,7 +167,7 @@ def joined(groups: Iterable[Any]) -> Any:
     return first
 
 
-def with_cls(values: Tensor, grid: TokenGrid, cls: float = 0) -> Tensor:
+def with_cls(values: Tensor, grid: TokenGrid, cls: float | int = 0) -> Tensor:
     """Values of video tokens, (batch, ...), as (batch, seqlen), `cls` at the class token."""
     video = values.reshape(len(values), grid.num_patches, 1)
     return grid.insert_cls(video, video.new_full((len(video), 1, 1), cls)).squeeze(-1)
