@@ -15,7 +15,7 @@ Baselines = str | Tensor
 
 
 def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
-    """Make the clips that are shown where something of the given ones is taken away.
+    """Make the clips that replace what is removed from a problem's clips.
 
     Args:
         problem: Whose clips.
@@ -23,14 +23,13 @@ def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
             for each, (batch, channels, num_frames, height, width).
 
             * "blur": every frame blurred by a Gaussian, its standard deviation a quarter of the
-              side: no detail, the same light. A narrow one would not do: what moves still moves;
+              side (under a narrow one, what moves still moves);
             * "mean": the mean color of the training pictures, zero in the model's input;
             * "clip_mean": the mean of the clip's frames, in every frame: nothing moves;
-            * "held": each token frame shows the clip frame before it, the first its own first:
-              nothing moves within a token, and each shows what was there just before;
+            * "held": each token frame repeats the clip frame before it, the first its own first;
             * "black".
     Returns:
-        Clips like `problem.inputs`; may share memory between frames, do not write into them.
+        Clips like `problem.inputs`; frames may share memory, so do not write to them.
     Raises:
         ValueError: an unknown name, or clips of another shape.
     """

@@ -53,13 +53,12 @@ class State:
 class Problem:
     """One number of a model for each clip of a batch, ready to be explained by any method.
 
-    `problem(inputs)` gives that number for any clips in place of the given ones, row by row, in
-    slices that stay within the memory budget, values and gradients alike. Captum's functions get
-    `problem` as forward function and `problem.which` in `additional_forward_args`, so that rows
-    that they repeat still know which clip's number is asked for.
+    `problem(inputs)` gives that number, and its gradient, for any clips in slices that fit the
+    memory budget. Captum gets `problem` as forward function and `problem.which` in
+    `additional_forward_args`: repeated rows still know which clip's number is asked for.
 
     Args:
-        model: The model. Its parameters are left out of the gradients.
+        model: The model, without gradients for its parameters.
         inputs: The clips, (batch, channels, num_frames, height, width), no gradient.
         asked: The classes of each clip whose logits make the number, or a `State`.
         labels: Places and times of the tokens.
@@ -68,7 +67,7 @@ class Problem:
         limits: How many clips at a time.
         progress: Whether to show bars.
         cost: Counts what goes through the model.
-        bar: Moves by the clips that a gradient came back for, where there is one.
+        bar: Moves by the clips that have got their gradient, where there is one.
     """
 
     model: VideoMamba

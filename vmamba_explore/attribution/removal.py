@@ -47,8 +47,8 @@ def occlusion(
 ) -> Found:
     """By how much the number falls when a window slides over the clip and covers it.
 
-    Every pixel has the mean fall of the windows over it, not a share of it, as Captum defines it;
-    a sum over pixels therefore counts a window once for each pixel and color.
+    As Captum defines it, every pixel has the mean fall of the windows over it, not a share: a sum
+    over pixels counts a window once for each pixel and color.
 
     Args:
         sliding_window_shapes: (frames, height, width) in pixels; None: one tubelet.
@@ -95,9 +95,8 @@ def feature_ablation(
     """By how much the number falls when one unit alone is taken away.
 
     Args:
-        unit: What is taken away at a time, see `units_of`. A unit's value is shared out evenly over
-            its tokens.
-        baselines: What takes its place, see `make_baselines`; "dropped": nothing, see `Game`.
+        unit: What is removed at a time, see `units_of`; its tokens share its value evenly.
+        baselines: What replaces it, see `make_baselines`; "dropped": nothing, see `Game`.
     Source:
         Captum's FeatureAblation on a vector that says which units are there.
     """
@@ -107,11 +106,10 @@ def feature_ablation(
 
 
 def drop_tokens(problem: Problem, *, unit: Unit = "tubelets") -> Found:
-    """By how much the number falls when the model never meets a unit's tokens: native removal.
+    """By how much the number falls without a unit's tokens: `feature_ablation`, "dropped".
 
-    The tokens leave the sequence after they got their positions: no picture stands in for them
-    that the model was never trained on, but their neighbors meet, and the sequence is shorter.
-    It is `feature_ablation` with `baselines="dropped"`.
+    The tokens leave the sequence after they got their positions: no unfamiliar picture replaces
+    them, but their neighbors meet, and the sequence is shorter.
 
     Args:
         problem: What to explain; a class, not a `State`.

@@ -28,11 +28,10 @@ def shapley_value_sampling(
     The values sum to f(clip) - f(baseline) for every order drawn, up to rounding.
 
     Args:
-        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
-        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
-            see `Game`.
-        n_samples: Random orders, the same for all clips; each takes as many clips through the
-            model as there are units.
+        unit: The players, see `units_of`; a unit's tokens share its value evenly.
+        baselines: What replaces an absent unit, see `make_baselines`; "dropped": nothing.
+        n_samples: Random orders, the same for all clips; each runs as many clips as there are
+            units.
     Raises:
         ValueError: fewer than one order.
     Source:
@@ -57,17 +56,15 @@ def kernel_shap(
     """Shapley values by a linear fit to random coalitions of units.
 
     Args:
-        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
-        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
-            see `Game`.
+        unit: The players, see `units_of`; a unit's tokens share its value evenly.
+        baselines: What replaces an absent unit, see `make_baselines`; "dropped": nothing.
         n_samples: Coalitions for each clip, all units and no unit included.
     Raises:
         ValueError: a single unit, or fewer coalitions than a fit needs.
     Source:
-        Lundberg and Lee 2017, arXiv:1705.07874; Captum's KernelShap, clip by clip. It holds all
-        units and no unit to the model's numbers with a weight of a million, and so misses
-        completeness by about a millionth. The fit is by `torch.linalg.lstsq`, in place of
-        scikit-learn's.
+        Lundberg and Lee 2017, arXiv:1705.07874; Captum's KernelShap, clip by clip, with a fit by
+        `torch.linalg.lstsq`. All units and no unit have a weight of a million, so completeness
+        is missed by about a millionth.
     """
     game = Game(problem, units_of(problem, unit), baselines)
     sizes = game.units.sizes
