@@ -1,5 +1,7 @@
 """What the tests of attributions ask, and how they compare what comes back."""
 
+from dataclasses import replace
+
 import torch
 
 from tests.vmamba_explore.analysis.dense import SIZES
@@ -20,6 +22,11 @@ def explained(problem, method, **options):
     """Return the attribution of what a problem asks, in classes."""
     target, minus = problem.target, problem.minus
     return attribute(problem.model, problem.inputs, target, method, minus=minus, **options)
+
+
+def sliced(problem, **limits):
+    """Return the same problem with other limits."""
+    return replace(problem, limits=replace(problem.limits, **limits))
 
 
 def unmix(model):

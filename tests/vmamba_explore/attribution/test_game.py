@@ -1,10 +1,9 @@
 """The explained number with only some of the units."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
+from tests.vmamba_explore.attribution.cases import sliced
 from tests.vmamba_explore.toys import ORDERS, clips_for, toy
 from vmamba_explore.attribution.game import Game, blend
 from vmamba_explore.attribution.methods import make_problem
@@ -96,12 +95,12 @@ def test_nothing_at_all_can_be_left(cls_position):
 @pytest.mark.parametrize("baselines", ["held", "dropped"])
 def test_a_small_budget_changes_nothing(baselines):
     asked = problem()
-    small = replace(asked, limits=replace(asked.limits, forward_rows=3))
     present, which = coalitions(4)
-    whole, sliced = (
-        Game(p, units_of(p, "frames"), baselines)(present, which) for p in (asked, small)
+    whole, small = (
+        Game(p, units_of(p, "frames"), baselines)(present, which)
+        for p in (asked, sliced(asked, forward_rows=3))
     )
-    torch.testing.assert_close(whole, sliced)
+    torch.testing.assert_close(whole, small)
 
 
 def test_a_state_is_asked_for_with_pixels_only():

@@ -1,7 +1,5 @@
 """Maps from inside the scans, against dense matrices, plain autograd and finite differences."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -13,6 +11,7 @@ from tests.vmamba_explore.attribution.cases import (
     build,
     by_scan,
     same,
+    sliced,
 )
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout as rollout_of_trace
@@ -135,8 +134,8 @@ def test_positive_keeps_what_adds_in_each_layer_and_direction():
 @pytest.mark.parametrize("method", ALL)
 def test_clips_in_groups_get_the_maps_that_they_get_together(method):
     problem = make_problem(*build(), TARGET, minus=MINUS)
-    limits = replace(problem.limits, forward_rows=1, gradient_rows=1, recompute=True)
-    together, apart = method(problem), method(replace(problem, limits=limits))
+    one_by_one = sliced(problem, forward_rows=1, gradient_rows=1, recompute=True)
+    together, apart = method(problem), method(one_by_one)
     assert torch.allclose(together.values, apart.values, rtol=1e-10)
     name = "products" if method is state_gradient else "values"
     details = [getattr(found.details, name) for found in (apart, together)]

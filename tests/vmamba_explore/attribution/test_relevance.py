@@ -79,6 +79,7 @@ def test_it_is_labelled():
     assert dict(array.sizes) == {"layer": 2, "direction": 2, "frame": 3}
     assert list(array.direction.values) == ["forward", "backward"]
     assert list(array.clip_frame.values) == [0, 2, 4]
+    assert array.attrs == {"unit": "logits"}
     for name in ("frames", "handed_on", "state"):
         wanted = getattr(flow, name)[1].float().numpy()
         assert np.array_equal(array[name].values, wanted)

@@ -1,11 +1,9 @@
 """The smallest tube that keeps the answer is the one that was planted."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from tests.vmamba_explore.attribution.cases import unmix
+from tests.vmamba_explore.attribution.cases import sliced, unmix
 from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.methods import attribute, make_problem
@@ -98,13 +96,13 @@ def test_slices_and_clips_side_by_side_change_nothing(cls_position):
     model = toy(dtype=torch.float64, num_frames=8, cls_position=cls_position)
     clips = clips_for(model)
     problem = make_problem(model, clips, [1, 2])
-    small = replace(problem, limits=replace(problem.limits, forward_rows=3, gradient_rows=2))
+    small = sliced(problem, forward_rows=3, gradient_rows=2)
     alone = make_problem(model, clips[1:], [2])
-    first, sliced, second = (
+    first, again, second = (
         extremal_perturbation(p, areas=(0.2, 0.4), n_steps=3).values
         for p in (problem, small, alone)
     )
-    torch.testing.assert_close(first, sliced)
+    torch.testing.assert_close(first, again)
     torch.testing.assert_close(first[1:], second)
     assert alone.cost.backward == 2 * 3
 
