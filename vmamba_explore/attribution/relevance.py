@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float
@@ -75,12 +76,17 @@ class RelevanceFlow:
 
     def array(self, clip: int = 0) -> xr.Dataset:
         """One clip, labeled: `frames`, `handed_on` and `state` over layer, direction, frame."""
-        dims = {"layer": range(self.frames.shape[1]), "direction": self.directions}
-        arrays = {
-            name: self.labels.frames(getattr(self, name)[clip].float(), clip, name, dims)
+        dims = ("layer", "direction", "frame")
+        coords = {
+            "layer": np.arange(self.frames.shape[1]),
+            "direction": list(self.directions),
+            **self.labels.frame_coords(clip),
+        }
+        values = {
+            name: (dims, np.array(getattr(self, name)[clip].float().cpu().numpy(), order="C"))
             for name in ("frames", "handed_on", "state")
         }
-        return xr.Dataset({n: x.drop_attrs() for n, x in arrays.items()}, attrs={"unit": "logits"})
+        return xr.Dataset(values, coords, {"unit": "logits"})
 
 
 def relevance_flow(

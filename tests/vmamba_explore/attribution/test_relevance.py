@@ -76,7 +76,7 @@ def test_with_the_class_token_in_front_only_the_backward_scan_reaches_it():
 def test_it_is_labelled():
     _, flow, _, _ = flows("front")
     array = flow.array(1)
-    assert dict(array.sizes) == {"layer": 2, "direction": 2, "frame": 3}
+    assert list(array.sizes.items()) == [("layer", 2), ("direction", 2), ("frame", 3)]
     assert list(array.direction.values) == ["forward", "backward"]
     assert list(array.clip_frame.values) == [0, 2, 4]
     assert array.attrs == {"unit": "logits"}
