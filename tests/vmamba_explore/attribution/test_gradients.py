@@ -19,17 +19,17 @@ def close(attribution, expected):
     torch.testing.assert_close(attribution.values, expected.detach(), rtol=1e-9, atol=1e-13)
 
 
-def test_saliency_is_captums(model, clips):
-    direct = attr.Saliency(Wrapped(model))
-    close(ours(model, clips, "saliency"), direct.attribute(clips, TARGET))
-    close(ours(model, clips, "saliency", abs=False), direct.attribute(clips, TARGET, abs=False))
-
-
-def test_input_x_gradient_is_captums(model, clips):
-    close(
-        ours(model, clips, "input_x_gradient"),
-        attr.InputXGradient(Wrapped(model)).attribute(clips, target=TARGET),
-    )
+@pytest.mark.parametrize(
+    ("method", "captums", "options"),
+    [
+        ("saliency", attr.Saliency, {}),
+        ("saliency", attr.Saliency, {"abs": False}),
+        ("input_x_gradient", attr.InputXGradient, {}),
+    ],
+)
+def test_a_gradient_is_captums(model, clips, method, captums, options):
+    direct = captums(Wrapped(model)).attribute(clips, target=TARGET, **options)
+    close(ours(model, clips, method, **options), direct)
 
 
 def test_integrated_gradients_are_captums_and_complete(model, clips):
