@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +102,22 @@ def device(request) -> str:
     """Where the tensors of a test lie; those for the GPU on the CPU where there is none."""
     chosen = request.getfixturevalue("backend") if "backend" in request.fixturenames else "gpu"
     return "cuda" if chosen == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture
+def by_threads() -> Iterator[Callable[..., list]]:
+    """Return a function: what another function gives on each number of threads."""
+    before = torch.get_num_threads()
+
+    def run(function: Callable[[], Any], *counts: int) -> list:
+        found = []
+        for threads in counts or (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(function())
+        return found
+
+    yield run
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -47,20 +47,17 @@ def test_backends_lists_all_three_with_a_reason():
     assert found[0].available and found[1].available
 
 
-def test_without_a_gpu_and_without_the_interpreter_gpu_says_why(monkeypatch):
+@pytest.mark.parametrize(
+    ("triton", "reason"),
+    [(True, "torch sees no GPU"), (False, "triton is not installed: pip install triton")],
+)
+def test_without_a_gpu_or_triton_gpu_says_why(monkeypatch, triton, reason):
     monkeypatch.setattr(module, "INTERPRETING", False)
-    monkeypatch.setattr(module, "HAS_TRITON", True)
+    monkeypatch.setattr(module, "HAS_TRITON", triton)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     backend = vmamba_kernels.backends()[2]
-    assert not backend.available and "torch sees no GPU" in backend.reason
-    message = 'call: backend="gpu" cannot run here: torch sees no GPU'
-    with pytest.raises(ValueError, match=message):
-        choose_backend("call", "gpu", [torch.zeros(1)])
-
-
-def test_without_triton_gpu_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(module, "HAS_TRITON", False)
-    with pytest.raises(ValueError, match="triton is not installed: pip install triton"):
+    assert not backend.available and reason in backend.reason
+    with pytest.raises(ValueError, match=f'call: backend="gpu" cannot run here: {reason}'):
         choose_backend("call", "gpu", [torch.zeros(1)])
 
 

@@ -1,13 +1,21 @@
 from .clip_scores import ClipScore, card_methods, score_on_clip
 from .conservation import Conservation
-from .curves import Faithfulness, RandomControl, RemovalCurve
 from .ground_truth import Truth, average_precision, scores
 from .lrp_rules import ALL_RULES
 from .methods import METHODS, UnknownMethodError, attribute, make_problem, method_function
 from .metrics import completeness_gap, infidelity, sensitivity_max, shift_sensitivity
 from .problem import Problem, State
 from .relevance import RelevanceFlow, relevance_flow
-from .removal_scores import deletion, faithfulness, insertion, problem_of, random_control
+from .removal_scores import (
+    Faithfulness,
+    RandomControl,
+    RemovalCurve,
+    deletion,
+    faithfulness,
+    insertion,
+    problem_of,
+    random_control,
+)
 from .result import Attribution
 from .sanity import (
     Agreement,

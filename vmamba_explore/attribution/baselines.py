@@ -15,7 +15,7 @@ Baselines = str | Tensor
 
 
 def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
-    """Make the clips that are shown where something of the given ones is taken away.
+    """Make the clips that replace what is removed from a problem's clips.
 
     Args:
         problem: Whose clips.
@@ -23,14 +23,13 @@ def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
             for each, (batch, channels, num_frames, height, width).
 
             * "blur": every frame blurred by a Gaussian, its standard deviation a quarter of the
-              side: no detail, the same light. A narrow one would not do: what moves still moves;
+              side (under a narrow one, what moves still moves);
             * "mean": the mean color of the training pictures, zero in the model's input;
             * "clip_mean": the mean of the clip's frames, in every frame: nothing moves;
-            * "held": each token frame shows the clip frame before it, the first its own first:
-              nothing moves within a token, and each shows what was there just before;
+            * "held": each token frame repeats the clip frame before it, the first its own first;
             * "black".
     Returns:
-        Clips like `problem.inputs`; may share memory between frames, do not write into them.
+        Clips like `problem.inputs`; frames may share memory, so do not write to them.
     Raises:
         ValueError: an unknown name, or clips of another shape.
     """
@@ -74,14 +73,16 @@ def parts_with_baselines(
 
 def _blur(problem: Problem) -> Tensor:
     inputs = problem.inputs
-    return _gaussian(inputs, -2) @ inputs @ _gaussian(inputs, -1).T
+    down, across = (
+        gaussian(torch.arange(size, dtype=inputs.dtype, device=inputs.device), size / 4)
+        for size in inputs.shape[-2:]
+    )
+    return down @ inputs @ across.T
 
 
-def _gaussian(inputs: Tensor, dim: int) -> Tensor:
-    """A Gaussian around each of the pixels along `dim`, in rows that sum to one."""
-    side = torch.arange(inputs.shape[dim], dtype=inputs.dtype, device=inputs.device)
-    width = inputs.shape[dim] / 4
-    return (-((side[:, None] - side) / width).square() / 2).softmax(1)
+def gaussian(places: Tensor, width: float) -> Tensor:
+    """A Gaussian around each of the places, in rows that sum to one."""
+    return (-((places[:, None] - places) / width).square() / 2).softmax(1)
 
 
 def _mean(problem: Problem) -> Tensor:

@@ -88,10 +88,10 @@ _KNOWN: dict[object, _Sizes] = {}
 
 
 def _measured(model: VideoMamba, observes_states: bool) -> _Sizes:
-    """What one clip holds at most, from the peaks of one block.
+    """What one clip holds at most, from the peaks of one block: all blocks are alike.
 
-    All blocks are alike: without gradient one lives at a time; with gradient each keeps what it
-    saved, and the last one's peak comes on top; run again, each keeps its input.
+    Without gradient one block lives at a time; with it each keeps what it saved (its input where
+    blocks are recomputed), and one block's peak comes on top.
     """
     config = model.config
     weight = model.head.weight

@@ -35,12 +35,10 @@ Report = Callable[[str, float], None]
 
 def blocks(model: VideoMamba, side: int = 2) -> Tensor:
     """Number the units of `side` token frames, rows and columns, (frame, row, col)."""
-    frames, rows, cols = model.grid.shape
     frame, row, col = torch.meshgrid(
-        *(torch.arange(n) for n in (frames, rows, cols)), indexing="ij"
+        *(torch.arange(n) // side for n in model.grid.shape), indexing="ij"
     )
-    down, across = -(-rows // side), -(-cols // side)
-    return (frame // side * down + row // side) * across + col // side
+    return (frame * (row.max() + 1) + row) * (col.max() + 1) + col
 
 
 def card_methods(model: VideoMamba) -> dict[str, dict[str, Any]]:
@@ -88,10 +86,10 @@ class ClipScore:
     Attributes:
         method: Its name.
         attribution: What it gave.
-        scores: By name: those of `ground_truth.SCORES` where the truth is known, of the map's
-            positive part; otherwise the areas under the curves of `REMOVALS`, in units of what the
-            clip has above its baseline. NaN where one is not defined.
-        chance: What a map that knows nothing would reach, by name, where that is known.
+        scores: By name, NaN where undefined: of the map's positive part those of
+            `ground_truth.SCORES` where the truth is known; otherwise the areas under the curves
+            of `REMOVALS`, in units of what the clip has above its baseline.
+        chance: What an uninformed map would reach, by name, where that is known.
         gap: By how much the map misses its sum, relative to it; None where none is promised.
     """
 
@@ -119,11 +117,11 @@ def score_on_clip(
         clip: The clip; a `MotionClip` knows where the truth is.
         methods: Names of `card_methods(model)`, whose options are taken.
         target, minus: As for `attribute`.
-        report: Told what is being done and how much is done, 0 to 1, before each method and
-            before every block of the model that runs; what it raises ends the work at once.
+        report: Called with the method and the share done, 0 to 1, before each method and each
+            block of the model that runs; what it raises ends the work at once.
         budget_gib: As for `attribute`.
     Raises:
-        ValueError: no method, or one that there is not.
+        ValueError: no method, or an unknown one.
     """
     known = card_methods(model)
     wrong = [name for name in methods if name not in known]

@@ -52,17 +52,6 @@ class Conservation:
     by_layer: Float[Tensor, "batch layers"]
     rules_off: tuple[str, ...] = ()
 
-    @classmethod
-    def cat(cls, parts: list[Conservation]) -> Conservation:
-        """The ledger of several groups of clips."""
-        return cls(
-            {name: torch.cat([p.entries[name] for p in parts]) for name in parts[0].entries},
-            torch.cat([p.logit for p in parts]),
-            torch.cat([p.absolute for p in parts]),
-            torch.cat([p.by_layer for p in parts]),
-            parts[0].rules_off,
-        )
-
     @property
     def biases(self) -> dict[str, Float[Tensor, " batch"]]:
         """The entries that are biases."""
@@ -106,11 +95,12 @@ class Conservation:
             *blocks, read_out = self.unexplained.unbind(1)
             parts |= {f"layers.{i} {without}": value for i, value in enumerate(blocks)}
             parts[f"norm_f {without}"] = read_out
-        leaks = [
-            Leak(name, _layer(name), float(x.mean()), float((x.abs() / self.absolute).mean()))
-            for name, x in parts.items()
-        ]
+        leaks = [self._leak(name, value) for name, value in parts.items()]
         return sorted(leaks, key=lambda leak: -leak.share)
+
+    def _leak(self, name: str, value: Tensor) -> Leak:
+        share = (value.abs() / self.absolute).mean()
+        return Leak(name, _layer(name), float(value.mean()), float(share))
 
     def __repr__(self) -> str:
         clips = f"{len(self.logit)} clip" + ("s, means" if len(self.logit) > 1 else "")
@@ -121,21 +111,17 @@ class Conservation:
         )
         if self.rules_off:
             head += f"; without the rules {', '.join(self.rules_off)}"
-        rows = {name: self.entries[name] for name in INPUTS if name in self.entries}
-        shown = self.leaks()
-        lines = [
-            *(
-                (name, float(x.mean()), float((x.abs() / self.absolute).mean()))
-                for name, x in rows.items()
-            ),
-            *((leak.name, leak.relevance, leak.share) for leak in shown[:6]),
-        ]
-        if len(shown) > 6:
-            rest = shown[6:]
-            name = f"{len(rest)} smaller ones"
-            lines.append((name, sum(x.relevance for x in rest), sum(x.share for x in rest)))
-        width = max(len(name) for name, _, _ in lines)
-        return "\n".join([head, *(f"  {n:<{width}} {r:+10.4g} {s:7.1%}" for n, r, s in lines)])
+        lines, leaks = (
+            [self._leak(n, self.entries[n]) for n in INPUTS if n in self.entries],
+            self.leaks(),
+        )
+        lines += leaks[:6]
+        if rest := leaks[6:]:
+            sums = sum(x.relevance for x in rest), sum(x.share for x in rest)
+            lines.append(Leak(f"{len(rest)} smaller ones", None, *sums))
+        width = max(len(line.name) for line in lines)
+        shown = (f"  {x.name:<{width}} {x.relevance:+10.4g} {x.share:7.1%}" for x in lines)
+        return "\n".join([head, *shown])
 
 
 def _layer(name: str) -> int | None:

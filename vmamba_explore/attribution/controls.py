@@ -7,11 +7,10 @@ finds it shows nothing about the model unless it does better than these.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from vmamba_explore.attribution.problem import Problem
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, with_cls
 
 _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
@@ -20,7 +19,7 @@ def random(problem: Problem) -> Found:
     """Give every token a number between 0 and 1, by chance."""
     grid = problem.labels.grid
     values = torch.rand(problem.batch, *grid.shape, generator=problem.generator)
-    return Found(_on_tokens(values.to(problem.inputs), problem))
+    return Found(with_cls(values.to(problem.inputs), grid))
 
 
 def frame_difference(problem: Problem) -> Found:
@@ -72,11 +71,4 @@ def center_prior(problem: Problem, *, width: float | int = 0.5) -> Found:
     ]
     frame, row, col = torch.meshgrid(*exponents, indexing="ij")
     values = (-(frame + row + col)).exp().expand(problem.batch, *grid.shape)
-    return Found(_on_tokens(values.to(problem.inputs), problem))
-
-
-def _on_tokens(values: Tensor, problem: Problem) -> Tensor:
-    """Values (batch, frame, row, col) as (batch, seqlen), nothing on the class token."""
-    grid = problem.labels.grid
-    video = values.reshape(-1, grid.num_patches, 1)
-    return grid.insert_cls(video, video.new_zeros(len(video), 1, 1)).squeeze(-1)
+    return Found(with_cls(values.to(problem.inputs), grid))

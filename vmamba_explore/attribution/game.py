@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vmamba_explore.attribution.baselines import Baselines, make_baselines
 from vmamba_explore.attribution.problem import Problem, State, chunks
+from vmamba_explore.attribution.result import with_cls
 from vmamba_explore.attribution.units import Units
 
 _CUT = "b c (t x) (h y) (w z) -> b c t x h y w z"
@@ -17,19 +18,17 @@ _CUT = "b c (t x) (h y) (w z) -> b c t x h y w z"
 class Game:
     """A game in the sense of Shapley: units are the players, the explained number is the gain.
 
-    `game(present, which)` gives the number with only some units present, in slices that stay within
-    the memory budget, and counts what went through the model. No gradients.
+    `game(present, which)` gives the number with only some units present, without gradient, in
+    slices that fit the memory budget; it counts what goes through the model.
 
     Args:
         problem: What is explained.
         units: The players.
-        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
-            the tokens are left out after they got their positions, as `model.only_tokens` does.
-            A model without class token that has no token left has a mean of zero to read, so its
-            logits are the head's bias.
+        baselines: What replaces an absent unit, see `make_baselines`; "dropped": its tokens are
+            left out after they got their positions, as `model.only_tokens` does. Without any
+            token, a model without class token gives the head's bias.
     Raises:
-        ValueError: wrong baselines; or tokens are to be dropped and the target is a `State`, whose
-            own token might go.
+        ValueError: wrong baselines; or tokens are dropped and the target is a `State`.
     """
 
     def __init__(self, problem: Problem, units: Units, baselines: Baselines = "blur") -> None:
@@ -52,14 +51,11 @@ class Game:
             present: Whether each unit is there.
             which: For which of the problem's clips each row stands.
         """
-        if isinstance(self.problem.target, State):
-            return torch.cat(
-                [
-                    self.problem(self.clips(present[rows], which[rows]), which[rows])
-                    for rows in self._slices(len(which))
-                ]
-            )
-        return self.problem.pick(self.logits(present, which), which)
+        problem = self.problem
+        if not isinstance(problem.target, State):
+            return problem.pick(self.logits(present, which), which)
+        slices = self._slices(len(which))
+        return torch.cat([problem(self.clips(present[r], which[r]), which[r]) for r in slices])
 
     @torch.no_grad()
     def logits(
@@ -83,14 +79,12 @@ class Game:
         return list(chunks(rows, self.problem.limits.forward_rows))
 
     def _without(self, present: Tensor, which: Tensor) -> Tensor:
-        """The logits when the other units' tokens are left out.
+        """The logits without the other units' tokens.
 
-        Rows share a batch if the blocks cannot tell them apart: as many tokens, the class token at
-        the same place, read backwards in the same order.
+        Rows share a batch where token count, class token and backward order are the same.
         """
         model, grid = self.problem.model, self.units.grid
-        video = self.units.tokens(present, which).flatten(1).unsqueeze(-1)
-        kept = grid.insert_cls(video, video.new_ones(len(video), 1, 1)).squeeze(-1).cpu()
+        kept = with_cls(self.units.tokens(present, which), grid, True).cpu()
         place = (kept.cumsum(1) - 1).where(kept, -1)
         order = model.config.backward_order or "spatiotemporal"
         backward = place[:, grid.backward_indices(order)]
@@ -122,7 +116,7 @@ class Game:
 
 
 def blend(tokens: Tensor, clips: Tensor, base: Tensor) -> Tensor:
-    """Show a clip where a token mask is on and the baseline where it is off.
+    """Show a clip where a token mask is on and the baseline, of the clip's shape, where it is off.
 
     Args:
         tokens: (rows, frame, row, col), bool, or 0 to 1 for a mixture, differentiable.
@@ -132,8 +126,7 @@ def blend(tokens: Tensor, clips: Tensor, base: Tensor) -> Tensor:
     _, frames, rows, cols = tokens.shape
     t, h, w = (size // n for size, n in zip(clips.shape[2:], (frames, rows, cols), strict=True))
     mask = tokens.view(len(tokens), 1, frames, 1, rows, 1, cols, 1)
-    cut = {"x": t, "y": h, "z": w}
-    there, instead = rearrange(clips, _CUT, **cut), rearrange(base, _CUT, **cut)
+    there, instead = (rearrange(each, _CUT, x=t, y=h, z=w) for each in (clips, base))
     if tokens.dtype == torch.bool:
         mixed = torch.where(mask, there, instead)
     else:

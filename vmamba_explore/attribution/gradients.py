@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.problem import Problem, at_least_one
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, joined
 
 INTEGRATIONS = (
     "gausslegendre",
@@ -32,12 +32,11 @@ def saliency(problem: Problem, *, abs: bool = True) -> Found:
     """The gradient of the explained number at every pixel: where a small change matters.
 
     Args:
-        problem: What to explain.
         abs: Its size only.
     Source:
         Simonyan, Vedaldi and Zisserman 2013, arXiv:1312.6034; Captum's Saliency.
     """
-    return _each(problem, lambda p: Saliency(p).attribute(p.inputs, abs=abs, **_which(p)))
+    return one_by_one(problem, lambda p: Saliency(p).attribute(p.inputs, abs=abs, **which(p)))
 
 
 def input_x_gradient(problem: Problem) -> Found:
@@ -48,7 +47,7 @@ def input_x_gradient(problem: Problem) -> Found:
     Source:
         Shrikumar et al. 2016, arXiv:1605.01713; Captum's InputXGradient.
     """
-    return _each(problem, lambda p: InputXGradient(p).attribute(p.inputs, **_which(p)))
+    return one_by_one(problem, lambda p: InputXGradient(p).attribute(p.inputs, **which(p)))
 
 
 def integrated_gradients(
@@ -60,11 +59,9 @@ def integrated_gradients(
 ) -> Found:
     """The gradient along the straight path from a baseline to the clip, times their difference.
 
-    The values sum to f(clip) - f(baseline), but for the error of the integral, which is
-    `convergence_delta`.
+    The values sum to f(clip) - f(baseline) plus `convergence_delta`, the error of the integral.
 
     Args:
-        problem: What to explain.
         baselines: Where the path starts, see `make_baselines`.
         n_steps: Points on the path.
         integration: The rule that places them: Captum's `method`, such as "riemann_trapezoid".
@@ -85,11 +82,11 @@ def integrated_gradients(
             n_steps=n_steps,
             method=integration,
             internal_batch_size=part.limits.gradient_rows,
-            **_which(part),
+            **which(part),
         )
         return cast(Tensor, values)
 
-    return _complete(problem, baselines, explain)
+    return complete(problem, baselines, explain)
 
 
 def gradient_shap(
@@ -102,7 +99,6 @@ def gradient_shap(
     """The mean gradient at random points between the clip and baselines drawn at random.
 
     Args:
-        problem: What to explain.
         baselines: Those to draw from, see `make_baselines`.
         n_samples: Random points.
         stdevs: Of the noise added to the clip first, in units of the model's input.
@@ -119,27 +115,23 @@ def gradient_shap(
             while left:  # Captum takes all samples at once
                 count = min(left, part.limits.gradient_rows)
                 values = GradientShap(part).attribute(
-                    part.inputs, choices, n_samples=count, stdevs=stdevs, **_which(part)
+                    part.inputs, choices, n_samples=count, stdevs=stdevs, **which(part)
                 )
                 total, left = total + values * count / n_samples, left - count
-        which = part.which.repeat(len(choices))
-        base = part(choices, which).mean(0, keepdim=True)
+        base = part(choices, part.which.repeat(len(choices))).mean(0, keepdim=True)
         return Found(total, base, _gap(part, total, base))
 
     parts = parts_with_baselines(problem, *baselines, rows=1)  # a clip's baselines are its own
-    return Found.joined(explain(part, torch.cat(choices)) for part, choices in parts)
+    return cast(Found, joined(explain(part, torch.cat(choices)) for part, choices in parts))
 
 
 def deep_lift(problem: Problem, *, baselines: Baselines = "mean") -> Found:
-    """Captum's DeepLift, which has no rule for what this model is made of; it says how far off.
+    """Captum's DeepLift, which has no rule for selective scans, SiLU gates and RMSNorm.
 
-    Captum knows rules for modules such as ReLU. A VideoMamba has none of them: its nonlinear parts
-    are selective scans, SiLU gates and RMSNorm, which Captum passes with the plain gradient. What
-    comes out is gradient x (clip - baseline), and `convergence_delta` how much it misses. The
-    method that does hold for these parts is `mamba_lrp`.
+    Captum passes those with the plain gradient, so the result is gradient x (clip - baseline);
+    `convergence_delta` says by how much it misses. `mamba_lrp` has rules for these parts.
 
     Args:
-        problem: What to explain.
         baselines: What to compare with, see `make_baselines`.
     Source:
         Shrikumar, Greenside and Kundaje 2017, arXiv:1704.02685; Captum's DeepLift.
@@ -150,9 +142,9 @@ def deep_lift(problem: Problem, *, baselines: Baselines = "mean") -> Found:
         with warnings.catch_warnings(), part.model.recomputing(part.limits.recompute):
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
             lift = DeepLift(_Number(part))
-            return cast(Tensor, lift.attribute(part.inputs, base, **_which(part)))
+            return cast(Tensor, lift.attribute(part.inputs, base, **which(part)))
 
-    found = _complete(problem, baselines, explain, max(1, problem.limits.gradient_rows // 2))
+    found = complete(problem, baselines, explain, max(1, problem.limits.gradient_rows // 2))
     assert found.convergence_delta is not None and found.baseline_output is not None
     change = problem(problem.inputs) - found.baseline_output
     missed = float((found.convergence_delta.abs() / change.abs().clamp_min(1e-12)).max())
@@ -174,11 +166,10 @@ def noise_tunnel(
     stdevs: float | int = 0.3,
     **options: Any,
 ) -> Found:
-    """Another method's maps for the clip with noise added, many times, and their mean.
+    """Average another method's maps over noisy copies of the clip.
 
     Args:
-        problem: What to explain.
-        of: The other method, "saliency", "input_x_gradient" or "integrated_gradients".
+        of: "saliency", "input_x_gradient" or "integrated_gradients".
         nt_type: "smoothgrad" (mean), "smoothgrad_sq" (mean square) or "vargrad" (variance).
         nt_samples: Noisy clips.
         stdevs: Of the noise, in units of the model's input (one is about a quarter of the range).
@@ -198,31 +189,28 @@ def noise_tunnel(
     }
     if of not in kinds:
         raise ValueError(f"noise_tunnel: of must be {', '.join(kinds)}, got {of!r}.")
-    allowed = ("baselines", "n_steps") if of == "integrated_gradients" else ()
+    inner: dict[str, Any] = (
+        {"baselines": "mean", "n_steps": 20} if of == "integrated_gradients" else {}
+    )
     for name in options:
-        if name not in allowed:
+        if name not in inner:
             raise TypeError(f"noise_tunnel: {of} has no option {name!r} here.")
-
-    integrates = of == "integrated_gradients"
-    base = (options.get("baselines", "mean"),) if integrates else ()
+    inner |= options
     values = []
+    base = [inner["baselines"]] if inner else []
     for part, own in parts_with_baselines(problem, *base):
-        inner: dict[str, Any] = {}
-        if integrates:
-            inner = {
-                "baselines": own[0],
-                "n_steps": options.get("n_steps", 20),
-                "internal_batch_size": part.limits.gradient_rows,
-            }
+        rows = part.limits.gradient_rows
+        if own:
+            inner |= {"baselines": own[0], "internal_batch_size": rows}
         with part.seeded():
             found = NoiseTunnel(kinds[of](part)).attribute(
                 part.inputs,
                 nt_type=nt_type,
                 nt_samples=nt_samples,
-                nt_samples_batch_size=max(1, part.limits.gradient_rows // part.batch),
+                nt_samples_batch_size=max(1, rows // part.batch),
                 stdevs=float(stdevs),
                 **inner,
-                **_which(part),
+                **which(part),
             )
         values.append(cast(Tensor, found).detach())
     return Found(torch.cat(values))
@@ -240,27 +228,29 @@ class _Number(nn.Module):
         return self.problem.number(inputs, which)
 
 
-def _which(problem: Problem) -> dict[str, Any]:
+def which(problem: Problem) -> dict[str, Any]:
+    """Tell Captum for which clip each row stands."""
     return {"additional_forward_args": (problem.which,)}
 
 
-def _each(problem: Problem, explain: Callable[[Problem], Tensor]) -> Found:
+def one_by_one(problem: Problem, explain: Callable[[Problem], Tensor]) -> Found:
+    """Explain the clips a group at a time."""
     return Found(torch.cat([explain(part).detach() for part in problem.parts()]))
 
 
-def _complete(
+def complete(
     problem: Problem,
     baselines: Baselines,
     explain: Callable[[Problem, Tensor], Tensor],
     rows: int | None = None,
 ) -> Found:
-    """A method whose values are to sum to f(clip) - f(baseline), with how far they are off."""
+    """The same where values should sum to f(clip) - f(baseline), with how far they are off."""
     found = []
     for part, (base,) in parts_with_baselines(problem, baselines, rows=rows):
         values = explain(part, base).detach()
         output = part(base)
         found.append(Found(values, output, _gap(part, values, output)))
-    return Found.joined(found)
+    return cast(Found, joined(found))
 
 
 def _gap(problem: Problem, values: Tensor, base: Tensor) -> Tensor:

@@ -100,26 +100,25 @@ def scores(
             f"expected no negative value and {tuple(truth.evidence.shape)} (batch, frame, row, "
             "col), as attribution.tokens('positive') gives them."
         )
-    rows: list[list[float]] = []
-    for values, evidence, ignored, window in zip(
-        maps.double().cpu(), truth.evidence, truth.ignored, truth.window, strict=True
-    ):
-        counted, right = values[~ignored].numpy(), evidence[~ignored].numpy()
-        total, everything = counted.sum(), float(values.sum())
-        if not total > 0:
-            rows.append([np.nan] * len(SCORES))
-            continue
-        rows.append(
-            [
-                right[counted == counted.max()].mean(),
-                average_precision(counted, right),
-                _overlap(counted, right),
-                counted[right].sum() / total,
-                float(values[window].sum()) / everything,
-            ]
-        )
-    table = torch.tensor(rows, dtype=torch.float64)
-    return dict(zip(SCORES, table.T, strict=True))
+    known = zip(truth.evidence, truth.ignored, truth.window, strict=True)
+    rows = [_scored(*each) for each in zip(maps.double().cpu(), known, strict=True)]
+    return dict(zip(SCORES, torch.tensor(rows, dtype=torch.float64).T, strict=True))
+
+
+def _scored(values: Tensor, known: tuple[Tensor, Tensor, Tensor]) -> list[float]:
+    """The scores of one clip's map, in the order of `SCORES`."""
+    evidence, ignored, window = known
+    counted, right = values[~ignored].numpy(), evidence[~ignored].numpy()
+    total = counted.sum()
+    if not total > 0:
+        return [np.nan] * len(SCORES)
+    return [
+        right[counted == counted.max()].mean(),
+        average_precision(counted, right),
+        _overlap(counted, right),
+        counted[right].sum() / total,
+        float(values[window].sum()) / float(values.sum()),
+    ]
 
 
 def average_precision(values: NDArray[np.floating], right: NDArray[np.bool_]) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vmamba_explore.analysis.rollout import attention_rollout as rollout_of_trace
 from vmamba_explore.analysis.scan_operator import Kind
 from vmamba_explore.attribution.problem import Problem, State
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, joined
 from vmamba_explore.attribution.scan_gradients import (
     ScanParts,
     as_found,
@@ -21,7 +21,7 @@ from vmamba_explore.attribution.scan_gradients import (
 )
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.ssm import at_least_float32
-from vmamba_explore.trace.places import Layers
+from vmamba_explore.trace.places import Layers, Scan
 from vmamba_explore.trace.record import run_with_trace
 
 Selection = Literal["delta", "B", "C"]
@@ -30,11 +30,10 @@ Selection = Literal["delta", "B", "C"]
 def attention_rollout(problem: Problem, *, kind: Kind = "beta", sampled: int = 1) -> Found:
     """What the read-out draws from every token, through all layers, whatever the class.
 
-    The rows of the layers' matrices, every factor replaced by its size and each row scaled to sum
-    to 1, followed back from what the logits read; half of the weight stays where it is at every
-    layer, as on the residual path. The values are nowhere negative and sum to 1. They are the
-    same for every target, so they cannot tell two classes apart. Frozen: delta, B and C, and with
-    "beta" both gates; signs and their cancellation are lost (`details.cancellation`).
+    The layers' matrices, of absolute values and with rows that sum to 1, are followed back from
+    what the logits read; half of the weight stays in place at every layer, as on the residual
+    path. The values are non-negative, sum to 1 and are the same for every target. Frozen: delta,
+    B and C, and with "beta" both gates; cancellation is lost (`details.cancellation`).
 
     Args:
         problem: What to explain; a class, not a `State`.
@@ -66,13 +65,7 @@ def attention_rollout(problem: Problem, *, kind: Kind = "beta", sampled: int = 1
                 rollout_of_trace(trace, kind=kind, sampled=sampled, progress=problem.progress)
             )
         problem.cost.forward += part.batch
-    whole = replace(
-        found[0],
-        values=torch.cat([one.values for one in found]),
-        through=torch.cat([one.through for one in found]),
-        cancellation=torch.cat([one.cancellation for one in found]),
-        labels=problem.labels,
-    )
+    whole = replace(joined(found), labels=problem.labels)
     return Found(whole.values[:, 0], details=whole)
 
 
@@ -90,11 +83,10 @@ def attention_x_gradient(
 
         value_s = sum over d, t of  alpha[t, s, d] df/dalpha[t, s, d]  =  sum_d u_s (alpha^T v)_s
 
-    No matrix is made, and no further scan: y is linear in u and, step by step, in B, so this is
-    also the sum over n of B_s df/dB_s, which the gradient of the model brings along. Summed over
-    layers and directions. Frozen in the layer itself: delta, B and C (see `selection_path`), and
-    its skip D is left out; everything after it is differentiated in full. A token of a later
-    layer already holds what earlier layers brought to it from other places.
+    y is linear in u and, step by step, in B, so this is also the sum over n of B_s df/dB_s: it
+    needs no matrix and no further scan. Summed over layers and directions. Frozen in the layer
+    itself: delta, B and C (see `selection_path`), without the skip D; everything after it is
+    differentiated in full. A later layer's token already holds what earlier layers brought to it.
 
     Args:
         problem: What to explain, a class or a `State`.
@@ -106,10 +98,9 @@ def attention_x_gradient(
     Raises:
         ValueError: there is no such layer or direction.
     Source:
-        Ali, Zimerman and Wolf 2024, arXiv:2403.01590, section 4 (attribution from alpha and its
-        gradient); Chefer, Gur and Wolf 2021, arXiv:2103.15679, equation 5 for attention. Here the
-        sum over readers is signed unless `positive`, which cuts off after that sum and not before,
-        and layers are added, not multiplied.
+        Ali, Zimerman and Wolf 2024, arXiv:2403.01590, section 4; Chefer, Gur and Wolf 2021,
+        arXiv:2103.15679, equation 5 for attention. Here the sum over readers is signed unless
+        `positive`, which clips after that sum, and layers are added, not multiplied.
     """
     found = over_scans(problem, ["B"], "attention x gradient", layers, direction)
     if positive:
@@ -120,11 +111,10 @@ def attention_x_gradient(
 def delta(problem: Problem, *, layers: Layers = None, direction: str | None = None) -> Found:
     """The mean step size at each token: how strongly the scans take it in, whatever the class.
 
-    No gradient. Large where the scan forgets its state and takes the token; the values say where
-    a model looks, not what it concludes, and are the same for every target.
+    Needs no gradient. Large where the scan replaces its state by the token; the same for every
+    target: it shows where a model looks, not what it concludes.
 
     Args:
-        problem: What to explain.
         layers: Which, None for all (up to that of a `State`).
         direction: "forward", "backward" or None for both.
     Returns:
@@ -136,26 +126,21 @@ def delta(problem: Problem, *, layers: Layers = None, direction: str | None = No
         Park et al. 2024, arXiv:2407.08476, figure 4.
     """
     chosen = chosen_scans(problem, layers, direction)
-    rows: list[Tensor] = []
+    by_name = {scan.ssm.hook_delta.name: scan for scan in chosen}
+    groups: list[dict[Scan, Tensor]] = []
+
+    def keep(value: Tensor, point: HookPoint) -> None:
+        groups[-1][by_name[point.name]] = at_least_float32(value).mean(1)
+
     for part in problem.parts(problem.limits.forward_rows):
-        means: dict[str, Tensor] = {}
-
-        def keep(value: Tensor, point: HookPoint, means: dict[str, Tensor] = means) -> None:
-            means[point.name] = at_least_float32(value).mean(1)
-
-        names = [scan.ssm.hook_delta.name for scan in chosen]
-        with torch.no_grad(), attached(problem.model, [(name, keep) for name in names]):
+        groups.append({})
+        with torch.no_grad(), attached(problem.model, [(name, keep) for name in by_name]):
             residual = problem.model.embed(part.inputs)
             for block in problem.model.layers[: chosen[-1].layer + 1]:
                 residual = block(residual)
         problem.cost.forward += part.batch
-        rows.append(torch.stack([means[name] for name in names], 1))
-    places = tuple(dict.fromkeys(scan.layer for scan in chosen))
-    ways = tuple(dict.fromkeys(scan.direction for scan in chosen))
-    values = torch.cat(rows).unflatten(1, (len(places), len(ways)))
-    return Found(
-        values.mean((1, 2)), details=ScanParts(values, places, ways, "mean delta", problem.labels)
-    )
+    parts = ScanParts.of(problem, "mean delta", chosen, groups)
+    return Found(parts.values.mean((1, 2)), details=parts)
 
 
 def delta_x_gradient(
@@ -163,9 +148,9 @@ def delta_x_gradient(
 ) -> Found:
     """Step size times its gradient: what each token's delta does to the number, to first order.
 
-    The sum over channels, layers and directions of delta df/ddelta: how the number would change
-    if every step size at that token grew by the same small share. It goes through what is written
-    there and through what is forgotten there; u, B and C of the layer stay as they are.
+    The sum over channels, layers and directions of delta df/ddelta: how the number changes if
+    every step size at that token grows by the same small share, through what is written and what
+    is forgotten there; u, B and C of the layer are held.
 
     Args:
         problem: What to explain, a class or a `State`.
@@ -192,9 +177,9 @@ def selection_path(
 
         value_t = sum_d delta_t df/ddelta_t + sum_n B_t df/dB_t + sum_n C_t df/dC_t
 
-    The scan's input u stays as it is; everything after the layer is differentiated in full. The
-    term in B is what `attention_x_gradient` gives: as y is linear in the product of u and B, the
-    two get the same credit, so do not add the two maps. The term in C is what is read there.
+    The scan's input u is held; everything after the layer is differentiated in full. The term in
+    B equals `attention_x_gradient` (y is linear in the product of u and B): do not add the two
+    maps. The term in C is what is read there.
 
     Args:
         problem: What to explain, a class or a `State`.

@@ -8,7 +8,8 @@ import torch
 from captum.attr import LayerGradCam, LayerIntegratedGradients
 from torch import Tensor, nn
 
-from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
+from vmamba_explore.attribution.baselines import Baselines
+from vmamba_explore.attribution.gradients import complete, one_by_one, which
 from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.result import Found
 
@@ -29,13 +30,11 @@ def layer_grad_cam(problem: Problem, *, layer: int = -1, relu_attributions: bool
     def explain(part: Problem) -> Tensor:
         tapped = _Tapped(part, layer)
         values = LayerGradCam(tapped, tapped.tap).attribute(
-            part.inputs,
-            additional_forward_args=(part.which,),
-            relu_attributions=relu_attributions,
+            part.inputs, relu_attributions=relu_attributions, **which(part)
         )
-        return cast(Tensor, values)[:, 0].detach()  # one channel is left
+        return cast(Tensor, values)[:, 0]  # one channel is left
 
-    return Found(torch.cat([explain(part) for part in problem.parts()]))
+    return one_by_one(problem, explain)
 
 
 def layer_integrated_gradients(
@@ -56,21 +55,19 @@ def layer_integrated_gradients(
     """
     layer = _layer(problem, layer, "layer_integrated_gradients")
     at_least_one("attribute", n_steps=n_steps)
-    found = []
-    for part, (base,) in parts_with_baselines(problem, baselines):
+
+    def explain(part: Problem, base: Tensor) -> Tensor:
         tapped = _Tapped(part, layer)
         values = LayerIntegratedGradients(tapped, tapped.tap).attribute(
             part.inputs,
             base,
-            additional_forward_args=(part.which,),
             n_steps=n_steps,
             internal_batch_size=part.limits.gradient_rows,
+            **which(part),
         )
-        tokens = cast(Tensor, values).sum(1).detach()
-        output = part(base)
-        gap = tokens.sum(1) - (part(part.inputs) - output)
-        found.append(Found(tokens, output, gap))
-    return Found.joined(found)
+        return cast(Tensor, values).sum(1)
+
+    return complete(problem, baselines, explain)
 
 
 class _Tapped(nn.Module):
@@ -108,11 +105,6 @@ class _Tap(nn.Module):
 
 
 def _layer(problem: Problem, layer: int, call: str) -> int:
-    """The block's number, counted from the first.
-
-    Raises:
-        ValueError: there is no such layer.
-    """
     depth = len(problem.model.layers)
     if not -depth <= layer < depth:
         raise ValueError(f"{call}: there is no layer {layer}; the model has 0 to {depth - 1}.")

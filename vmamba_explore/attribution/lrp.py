@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import torch
@@ -20,7 +20,7 @@ from vmamba_explore.attribution.lrp_rules import (
     rms_norm,
 )
 from vmamba_explore.attribution.problem import Problem
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, joined
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
@@ -36,9 +36,9 @@ def mamba_lrp(
 ) -> Found:
     """Split a logit over the tokens of a clip with the relevance rules made for Mamba.
 
-    Relevance is R_i = x_i df/dx_i, where f is the model with some factors held constant, so that
-    it is linear in what is left and the relevance of each layer's input adds up to that of its
-    output. The logits stay what they are. With sg for "held constant"::
+    Relevance is R_i = x_i df/dx_i, where f is the model with some factors held constant: it is
+    linear in the rest, so each layer's input has as much relevance as its output. The logits do
+    not change. With sg for "held constant"::
 
         RMSNorm                  x * sg(1 / rms(x)) * w
         SiLU                     x * sg(sigmoid(x)), after the convolution and in the gate
@@ -46,12 +46,11 @@ def mamba_lrp(
         gate o = y * g           o / 2 + sg(o) / 2, each direction before the two are added
 
     and nothing at linear layers, convolutions, residuals and means. `Found.details` is the
-    `Conservation`: tokens, positions, class token and every bias add up to the logit. What
-    positions, class token and biases hold is missing in the map; `convergence_delta` is that.
+    `Conservation`: tokens, positions, class token and every bias add up to the logit. The map
+    lacks what positions and biases hold: `convergence_delta` says how much.
 
-    What chose what the scan remembers (delta, B, C depend on the clip too) is held, so it gets no
-    relevance: `selection_path` shows it. Blocks are gone through one at a time, each made again
-    from its input, so that one block's graph is all that is ever held.
+    delta, B and C depend on the clip too but are held and get no relevance: `selection_path`
+    shows theirs. Blocks are recomputed one at a time, so only one block's graph is ever stored.
 
     For the reader to judge: some hold that layer-wise relevance propagation is patented where it
     is used commercially.
@@ -72,13 +71,14 @@ def mamba_lrp(
     chosen = checked_rules(rules)
     if space not in get_args(Space):
         raise ValueError(f"mamba_lrp: space must be tokens or pixels, got {space!r}.")
-    values, ledgers = [], []
-    for part, passed in relevance_passes(problem, chosen):
+
+    def explained(part: Problem, passed: Passed) -> Found:
         tokens, ledger = token_ledger(part, passed, chosen)
-        values.append(tokens if space == "tokens" else _on_pixels(part, passed))
-        ledgers.append(ledger)
-    found, ledger = torch.cat(values), Conservation.cat(ledgers)
-    return Found(found, convergence_delta=found.flatten(1).sum(1) - ledger.logit, details=ledger)
+        return Found(tokens if space == "tokens" else _on_pixels(part, passed), details=ledger)
+
+    found: Found = joined(explained(*each) for each in relevance_passes(problem, chosen))
+    missed = found.values.flatten(1).sum(1) - found.details.logit
+    return replace(found, convergence_delta=missed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +104,13 @@ def relevance_passes(
     """Hand the explained number back through the blocks, a group of clips at a time.
 
     Args:
-        problem: What to explain.
         rules: Which to apply.
         visit: Called for every block of every group, the last block first.
     """
     _refuse_hooks(problem.model)
-    parts, quiet = list(problem.parts()), not problem.progress
+    parts = list(problem.parts())
     steps = len(parts) * len(problem.model.layers)
-    with tqdm(total=steps, desc="relevance", unit="block", leave=False, disable=quiet) as bar:
+    with problem.watched("relevance", "block", total=steps) as bar:
         for part in parts:
             yield part, _pass_back(part, rules, visit, bar)
             problem.cost.forward += 2 * part.batch  # the model, and the blocks with factors held

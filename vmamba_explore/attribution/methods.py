@@ -73,23 +73,20 @@ def attribute(
     """Say how much each place of a clip contributed to what a model gave for it.
 
     Args:
-        model: The model; nothing is changed on it, so other threads may run it meanwhile.
+        model: The model; it does not change, so other threads may run it meanwhile.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
-        target: What is to be explained: the logit of a class, by number or name, one for all
-            clips or one for each; a `State`, one number of a hidden state; None: the logit of the
-            class that the model names.
-        method: One of `METHODS`; `help(method_function("mamba_lrp"))` describes one with its
-            options.
+        target: What to explain: the logit of a class, by number or name, one for all clips or one
+            for each; a `State`, one number of a hidden state; None: the predicted class.
+        method: One of `METHODS`; `help(method_function("mamba_lrp"))` describes its options.
         minus: A class whose logit is subtracted: why this class and not that one?
         seed: Of everything random; the same seed, clips and budget give the same values.
-        budget_gib: Memory that may be taken above what is there now, GiB. It decides how many
-            clips go through the model at a time, and whether blocks are run again for their
-            gradient instead of being kept.
+        budget_gib: Memory to use above what is used now, GiB: it decides how many clips run at a
+            time, and whether blocks are recomputed for their gradient.
         progress: Whether long methods show a bar.
         options: Of the method.
     Raises:
         KeyError: no such method.
-        TypeError: an option that the method does not have, or clips that are none.
+        TypeError: an option that the method does not have, or an argument that is not clips.
         ValueError: no such class or state, clips of another shape than the model's, or a value
             that an option does not take.
         MemoryError: not even one clip fits into the budget.
@@ -130,9 +127,7 @@ def method_function(method: str, options: dict[str, Any] | None = None) -> Metho
         TypeError: one of `options` is none of the method's.
     """
     if method not in METHODS:
-        near = max(
-            METHODS, key=lambda name: difflib.SequenceMatcher(None, str(method), name).ratio()
-        )
+        (near,) = difflib.get_close_matches(str(method), METHODS, n=1, cutoff=0)
         raise UnknownMethodError(
             f"attribute: there is no method {method!r}. Closest: {near!r}. "
             f"All of them: {', '.join(METHODS)}."
@@ -203,10 +198,9 @@ def make_problem(
 
 
 def _bar(method: str, progress: bool) -> tqdm:
-    """A bar for methods of Captum's that have none; short ones are done before it shows."""
-    silent = METHODS[method] in ("gradients", "layers")
-    disable = not (progress and silent)
-    return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=disable)
+    """A bar for Captum's methods, which have none; it appears after a second."""
+    hidden = not progress or METHODS[method] not in ("gradients", "layers")
+    return tqdm(desc=method, unit="clip", leave=False, delay=1, disable=hidden)
 
 
 def _checked(state: State, model: VideoMamba) -> State:
@@ -219,8 +213,7 @@ def _checked(state: State, model: VideoMamba) -> State:
     config = model.config
     limits = {"token": config.grid.seqlen, "channel": config.d_inner, "state": config.d_state}
     for name, count in limits.items():
-        value = getattr(state, name)
-        if not 0 <= value < count:
+        if not 0 <= (value := getattr(state, name)) < count:
             raise ValueError(
                 f"attribute: the target's {name} is {value}; this model has 0 to {count - 1}."
             )

@@ -77,15 +77,11 @@ def infidelity(
     values = units.sums(token_map(problem, ranking))
 
     def take_away(present: Tensor) -> tuple[Tensor, Tensor]:
-        gone = torch.rand(present.shape, generator=generator) < removed
-        gone = gone.to(present)
+        gone = (torch.rand(present.shape, generator=generator) < removed).to(present)
         return gone, present - gone
 
-    def number(present: Tensor, which: Tensor) -> Tensor:
-        return game(present > 0.5, which)
-
     found: Tensor = metrics.infidelity(
-        number,
+        lambda present, which: game(present > 0.5, which),
         take_away,
         torch.ones_like(values),
         values,
@@ -105,14 +101,14 @@ def sensitivity_max(
 ) -> Float[Tensor, " batch"]:
     """How far a map moves, at most, when the pixels change by next to nothing.
 
-    The largest distance of the token maps over the draws, as a part of the map's own size. Methods
-    with random parts draw the same numbers every time, so that it is the clip alone that changes.
+    The largest distance of the token maps over the draws, relative to the map's own norm. Methods
+    with random parts draw the same numbers every time: only the clip changes.
 
     Args:
         problem: What was explained.
-        attribution: Its map, of any method; made again with the same options and target.
-        perturb_radius: Pixels change by at most this, in units of the model's input (0.02 is
-            about one of 255 levels).
+        attribution: Its map, of any method; recomputed with the same options and target.
+        perturb_radius: Largest change of a pixel, in units of the model's input (0.02 is about
+            one of 255 levels).
         n_perturb_samples: Draws for each clip.
     Source:
         Yeh et al. 2019, arXiv:1901.09392, definition 3.1, by `captum.metrics.sensitivity_max`.
@@ -144,13 +140,12 @@ def sensitivity_max(
 def shift_sensitivity(problem: Problem, attribution: Attribution) -> Float[Tensor, " batch"]:
     """How far a map is from moving along when the clip begins one token frame later.
 
-    The clip is put off by one token frame, its first frame held, and the target stays. A map that
-    moves along scores 0; the distance is a part of the map's own size, over the frames that both
-    show.
+    The clip is delayed by one token frame (the first frame repeats), the target stays. 0 for a
+    map that moves along; relative to the map's own norm, over the frames that both show.
 
     Args:
         problem: What was explained.
-        attribution: Its map, of any method; made again with the same options and target.
+        attribution: Its map, of any method; recomputed with the same options and target.
     Raises:
         ValueError: the clip has a single token frame.
     """

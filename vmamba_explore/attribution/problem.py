@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,18 +44,21 @@ class State:
         """The hook point that holds it."""
         return f"layers.{self.layer}.mixer.ssm_{self.direction}.hook_h"
 
+    def of(self, h: Tensor) -> Tensor:
+        """The number out of all states of its scan, (batch, d_inner, d_state, seqlen)."""
+        return h[:, self.channel, self.state, self.token]
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """One number of a model for each clip of a batch, ready to be explained by any method.
 
-    `problem(inputs)` gives that number for any clips in place of the given ones, row by row, in
-    slices that stay within the memory budget, values and gradients alike. Captum's functions get
-    `problem` as forward function and `problem.which` in `additional_forward_args`, so that rows
-    that they repeat still know which clip's number is asked for.
+    `problem(inputs)` gives that number, and its gradient, for any clips in slices that fit the
+    memory budget. Captum gets `problem` as forward function and `problem.which` in
+    `additional_forward_args`: repeated rows still know which clip's number is asked for.
 
     Args:
-        model: The model. Its parameters are left out of the gradients.
+        model: The model, without gradients for its parameters.
         inputs: The clips, (batch, channels, num_frames, height, width), no gradient.
         asked: The classes of each clip whose logits make the number, or a `State`.
         labels: Places and times of the tokens.
@@ -64,7 +67,7 @@ class Problem:
         limits: How many clips at a time.
         progress: Whether to show bars.
         cost: Counts what goes through the model.
-        bar: Moves by the clips that a gradient came back for, where there is one.
+        bar: Moves by the clips that have got their gradient, where there is one.
     """
 
     model: VideoMamba
@@ -115,11 +118,8 @@ class Problem:
             result: Tensor = _RowGradients.apply(inputs, which, self)
             return result
         with torch.no_grad():
-            rows = self.limits.forward_rows
-            parts = [
-                self.number(inputs[i : i + rows], which[i : i + rows])
-                for i in range(0, len(inputs), rows)
-            ]
+            slices = chunks(len(inputs), self.limits.forward_rows)
+            parts = [self.number(inputs[rows], which[rows]) for rows in slices]
         self.cost.forward += len(inputs)
         return torch.cat(parts)
 
@@ -141,12 +141,11 @@ class Problem:
     def gradient(self, inputs: Tensor, which: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The explained number of each row and its gradient, of the shape of `inputs`."""
         which = self.which if which is None else which
-        rows, limits = self.limits.gradient_rows, self.limits
         outputs, gradients = [], []
-        for i in range(0, len(inputs), rows):
-            part = inputs[i : i + rows].detach().requires_grad_()
-            with torch.enable_grad(), self.model.recomputing(limits.recompute):
-                output = self.number(part, which[i : i + rows])
+        for rows in chunks(len(inputs), self.limits.gradient_rows):
+            part = inputs[rows].detach().requires_grad_()
+            with torch.enable_grad(), self.model.recomputing(self.limits.recompute):
+                output = self.number(part, which[rows])
                 (gradient,) = torch.autograd.grad(output.sum(), part)
             outputs.append(output.detach())
             gradients.append(gradient)
@@ -171,6 +170,13 @@ class Problem:
             labels = replace(self.labels, seconds=seconds)
             yield replace(self, inputs=self.inputs[part], asked=asked, labels=labels)
 
+    def watched(
+        self, desc: str, unit: str, steps: Iterable[Any] | None = None, total: int | None = None
+    ) -> tqdm:
+        """A progress bar over `steps`, or up to `total`; hidden unless `progress`."""
+        hidden = not self.progress
+        return tqdm(steps, desc, total, unit=unit, leave=False, disable=hidden)
+
     @contextmanager
     def seeded(self) -> Iterator[None]:
         """Seed torch's and numpy's global generators for the duration of the block."""
@@ -187,7 +193,7 @@ class Problem:
         found: list[Tensor] = []
 
         def keep(h: Tensor, point: HookPoint) -> None:
-            found.append(h[:, state.channel, state.state, state.token])
+            found.append(state.of(h))
 
         with attached(self.model, [(state.hook, keep)]):
             residual = self.model.embed(inputs)
@@ -198,11 +204,7 @@ class Problem:
 
 
 class _RowGradients(torch.autograd.Function):
-    """A number for each row and, at once, its gradient, a slice of rows at a time.
-
-    Rows do not depend on each other, so the gradient of every row is known before anybody asks
-    for it, and nothing else has to be kept.
-    """
+    """A number for each row and, at once, its gradient: rows are independent of each other."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, which: Tensor, problem: Problem) -> Tensor:

@@ -15,6 +15,7 @@ from vmamba_explore.attribution.conservation import Conservation
 from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
 from vmamba_explore.attribution.methods import Target, make_problem
+from vmamba_explore.attribution.result import joined
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
@@ -25,18 +26,17 @@ from vmamba_explore.trace.trace import TokenLabels
 class RelevanceFlow:
     """The relevance of a logit inside a model, by MambaLRP with all its rules.
 
-    In a block, what comes back to its output goes past the mixer (`skipped`) or to what a
-    direction gives out (`frames` and `cls`); there half goes to the gate and half into the scan.
-    In a scan, what a token gives out got its relevance from tokens read by then, and most of it
-    comes by way of the state. With h_t the state after token t, y_t = C_t h_t + D u_t, v = df/dy
-    and lambda_t = df/dh_t::
+    The relevance at a block's output goes past the mixer (`skipped`) or to the outputs of its
+    directions (`frames` and `cls`), half of that to the gate and half into the scan, mostly to its
+    state. With h_t the state after token t, y_t = C_t h_t + D u_t, v = df/dy and
+    lambda_t = df/dh_t::
 
         state       sum_{d,n} h_t lambda_t                  all that is read of h_t, by t or later
         handed_on   sum_{d,n} h_t (lambda_t - C_t v_t)      what later tokens alone read of it
 
-    where t is the last token of a frame that the scan reads. `handed_on` is what crosses time
-    there; nothing crosses after the last token read. The convolution before the scan hands on too,
-    over d_conv - 1 tokens, which is not in it.
+    where t is the last token of a frame that the scan reads. `handed_on` crosses time there;
+    nothing crosses after the last token read. It leaves out the convolution before the scan, which
+    hands on too, over d_conv - 1 tokens.
 
     Attributes:
         frames: Relevance of what a direction gives out at a frame's tokens, (batch, layer,
@@ -135,7 +135,7 @@ def relevance_flow(
         handed_on=handed_on,
         state=state,
         orders=orders,
-        conservation=Conservation.cat(ledgers),
+        conservation=joined(ledgers),
         labels=problem.labels,
     )
 

@@ -6,18 +6,17 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from captum.attr import FeatureAblation, Occlusion
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.problem import Problem
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, with_cls
 from vmamba_explore.attribution.units import Unit, Units, units_of
 
 Window = tuple[int, int, int]
@@ -48,11 +47,10 @@ def occlusion(
 ) -> Found:
     """By how much the number falls when a window slides over the clip and covers it.
 
-    Every pixel has the mean fall of the windows over it, not a share of it, as Captum defines it;
-    a sum over pixels therefore counts a window once for each pixel and color.
+    As Captum defines it, every pixel has the mean fall of the windows over it, not a share: a sum
+    over pixels counts a window once for each pixel and color.
 
     Args:
-        problem: What to explain.
         sliding_window_shapes: (frames, height, width) in pixels; None: one tubelet.
         strides: How far the window moves at a time, the same axes; None: by its own size.
         baselines: What is seen under the window, see `make_baselines`.
@@ -97,30 +95,21 @@ def feature_ablation(
     """By how much the number falls when one unit alone is taken away.
 
     Args:
-        problem: What to explain.
-        unit: What is taken away at a time, see `units_of`. A unit's value is shared out evenly over
-            its tokens.
-        baselines: What takes its place, see `make_baselines`; "dropped": nothing, see `Game`.
+        unit: What is removed at a time, see `units_of`; its tokens share its value evenly.
+        baselines: What replaces it, see `make_baselines`; "dropped": nothing, see `Game`.
     Source:
         Captum's FeatureAblation on a vector that says which units are there.
     """
     game = Game(problem, units_of(problem, unit), baselines)
-    count = game.units.count
-    with shown_as(problem, "feature_ablation", count + 1) as shown:
-        values = FeatureAblation(of_vectors(shown(game))).attribute(
-            everything(game),
-            additional_forward_args=(problem.which,),
-            perturbations_per_eval=units_at_a_time(problem, count),
-        )
+    values = unit_values(game, FeatureAblation, "feature_ablation", game.units.count + 1)
     return found_on_tokens(game, values)
 
 
 def drop_tokens(problem: Problem, *, unit: Unit = "tubelets") -> Found:
-    """By how much the number falls when the model never meets a unit's tokens: native removal.
+    """By how much the number falls without a unit's tokens: `feature_ablation`, "dropped".
 
-    The tokens leave the sequence after they got their positions: no picture stands in for them
-    that the model was never trained on, but their neighbors meet, and the sequence is shorter.
-    It is `feature_ablation` with `baselines="dropped"`.
+    The tokens leave the sequence after they got their positions: no unfamiliar picture replaces
+    them, but their neighbors meet, and the sequence is shorter.
 
     Args:
         problem: What to explain; a class, not a `State`.
@@ -134,53 +123,43 @@ def everything(game: Game) -> Tensor:
     return torch.ones(game.units.sizes.shape, device=game.units.numbers.device)
 
 
-def of_vectors(number: Number) -> Number:
-    """A game's number for vectors of ones and zeros."""
-    return lambda vectors, which: number(vectors > 0.5, which)
-
-
-def units_at_a_time(problem: Problem, units: int) -> int:
-    return max(1, min(units, problem.limits.forward_rows // problem.batch))
+def unit_values(game: Game, method: Any, name: str, each: int, **options: Any) -> Tensor:
+    """Run a method of Captum's on such vectors, each clip `each` times through the model."""
+    problem = game.problem
+    together = min(game.units.count, problem.limits.forward_rows // problem.batch)
+    with shown_as(problem, name, each) as shown:
+        number = shown(game)
+        values: Tensor = method(lambda vectors, which: number(vectors > 0.5, which)).attribute(
+            everything(game),
+            additional_forward_args=(problem.which,),
+            perturbations_per_eval=max(1, together),
+            **options,
+        )
+    return values
 
 
 @contextmanager
 def shown_as(
     problem: Problem, desc: str, each: int
 ) -> Iterator[Callable[[Callable[..., Tensor]], Number]]:
-    """A bar for a `with` block that moves by the clips which the functions given to it take.
+    """A bar that moves by the clips that wrapped functions take; each clip runs `each` times."""
+    with problem.watched(desc, "clip", total=each * problem.batch) as bar:
 
-    Args:
-        problem: Whose clips.
-        desc: The method.
-        each: How many times each clip will go through the model.
-    """
-    bar = tqdm(
-        total=each * problem.batch,
-        desc=desc,
-        unit="clip",
-        leave=False,
-        disable=not problem.progress,
-    )
+        def shown(number: Callable[..., Tensor]) -> Number:
+            def moving(rows: Tensor, which: Tensor) -> Tensor:
+                result = number(rows, which)
+                bar.update(len(which))
+                return result
 
-    def shown(number: Callable[..., Tensor]) -> Number:
-        def moving(rows: Tensor, which: Tensor) -> Tensor:
-            result = number(rows, which)
-            bar.update(len(which))
-            return result
+            return moving
 
-        return moving
-
-    with bar:
         yield shown
 
 
 def found_on_tokens(game: Game, values: Tensor) -> Found:
     """The units' values on the tokens, nothing on the class token."""
-    values = values.detach()
-    grid = game.units.grid
-    video = game.units.spread(values).flatten(1).unsqueeze(-1)
-    tokens = grid.insert_cls(video, video.new_zeros(len(video), 1, 1)).squeeze(-1)
-    return Found(tokens, details=UnitValues(values, game.units))
+    values, units = values.detach(), game.units
+    return Found(with_cls(units.spread(values), units.grid), details=UnitValues(values, units))
 
 
 def _triple(name: str, value: Window, most: tuple[int, ...]) -> Window:

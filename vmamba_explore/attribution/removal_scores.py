@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vmamba_explore.attribution.baselines import Baselines
-from vmamba_explore.attribution.curves import Faithfulness, Kind, Order, RandomControl, RemovalCurve
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import Problem, State, at_least_one, chunks
@@ -21,8 +19,113 @@ from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
 
+Kind = Literal["deletion", "insertion"]
+Order = Literal["morf", "lerf"]
+Of = Literal["logits", "probabilities"]
 Ranking = Attribution | Tensor
 """What ranks the units: an attribution, or a token map (batch, frame, row, col)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RemovalCurve:
+    """The model's answer as more and more units of a clip are taken away, or put in.
+
+    Args:
+        kind: "deletion", from the whole clip to the baseline, or "insertion", the other way.
+        order: "morf", the units with the highest values first, or "lerf", the lowest first.
+        unit: What is taken away or put in at a time, such as "tubelets".
+        baselines: What stands where a unit is not, such as "blur".
+        fractions: The part of the clip's tokens that is taken away or put in so far, 0 to 1,
+            (batch, points).
+        logits: The explained number, (batch, points): the target's logit, less that of `minus`.
+        probabilities: The target's probability among all classes, (batch, points); None where the
+            target is a `State`.
+    """
+
+    kind: Kind
+    order: Order
+    unit: str
+    baselines: str
+    fractions: Float[Tensor, "batch points"]
+    logits: Float[Tensor, "batch points"]
+    probabilities: Float[Tensor, "batch points"] | None
+
+    def values(self, of: Of = "logits", normalized: bool = False) -> Float[Tensor, "batch points"]:
+        """The curve.
+
+        Args:
+            of: "logits" or "probabilities".
+            normalized: In units of what the clip has above the baseline: 1 at the clip, 0 at the
+                baseline. NaN for clips that have nothing above it; those that have little weigh
+                a lot in a mean.
+        Raises:
+            ValueError: neither of the two, or a `State` has no probabilities.
+        """
+        if of not in get_args(Of):
+            raise ValueError(
+                f"RemovalCurve.values: of must be logits or probabilities, got {of!r}."
+            )
+        found = self.logits if of == "logits" else self.probabilities
+        if found is None:
+            raise ValueError(
+                "RemovalCurve.values: the target is a State, which has no probability; use logits."
+            )
+        if not normalized:
+            return found
+        clip, baseline = (0, -1) if self.kind == "deletion" else (-1, 0)
+        bottom = found[:, baseline, None]
+        above = found[:, clip, None] - bottom
+        return torch.where(above > 0, (found - bottom) / above, torch.nan)
+
+    def area(self, of: Of = "logits", normalized: bool = False) -> Float[Tensor, " batch"]:
+        """The area under the curve over the fractions, (batch,): its mean height."""
+        return torch.trapezoid(self.values(of, normalized), self.fractions, dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What a map foretells about removals.
+
+    Args:
+        deletion: The units with the highest values taken away first: a low area is good.
+        insertion: They are put in first: a high area is good.
+    """
+
+    deletion: RemovalCurve
+    insertion: RemovalCurve
+
+    def lerf_minus_morf(
+        self, of: Of = "logits", normalized: bool = False
+    ) -> Float[Tensor, " batch"]:
+        """The area of deletion in the opposite order less that of deletion, (batch,).
+
+        High is good, chance is 0 on average. Taking the lowest away first leaves what insertion
+        has put in so far, so the first is the area of insertion.
+        """
+        return self.insertion.area(of, normalized) - self.deletion.area(of, normalized)
+
+
+@dataclass(frozen=True, eq=False)
+class RandomControl:
+    """The same curves for units in random order.
+
+    Args:
+        runs: One for each seed.
+    """
+
+    runs: tuple[Faithfulness, ...]
+
+    def area(
+        self, kind: Kind, of: Of = "logits", normalized: bool = False
+    ) -> Float[Tensor, "batch seed"]:
+        """The area of each run's deletion or insertion."""
+        return torch.stack([getattr(run, kind).area(of, normalized) for run in self.runs], 1)
+
+    def lerf_minus_morf(
+        self, of: Of = "logits", normalized: bool = False
+    ) -> Float[Tensor, "batch seed"]:
+        """That of each run."""
+        return torch.stack([run.lerf_minus_morf(of, normalized) for run in self.runs], 1)
 
 
 def problem_of(
@@ -169,10 +272,7 @@ def _same(first: Tensor | State | None, second: Tensor | State | None) -> bool:
 
 
 class _Trial:
-    """The units of a problem's clips, and the model's answers when some of them are there.
-
-    Args as for `deletion`. The answers with all of them and with none are asked for once.
-    """
+    """The model's answers with some units of its clips; those with all and none are cached."""
 
     def __init__(self, problem: Problem, unit: Unit, baselines: Baselines, n_steps: int) -> None:
         at_least_one("faithfulness", n_steps=n_steps)
@@ -212,10 +312,7 @@ class _Trial:
         )
 
     def places(self, scores: Tensor, order: Order) -> Tensor:
-        """Where each unit stands in the order, 0 first, (batch, units); ties are drawn by lot.
-
-        Clips may have fewer units than others; what they lack comes last.
-        """
+        """The rank of each unit, (batch, units): ties are random, units a clip lacks are last."""
         there = self.sizes > 0
         generator = torch.Generator().manual_seed(self.problem.seed)
         lot = torch.rand(scores.shape, generator=generator).argsort(1).to(scores.device)
@@ -241,7 +338,8 @@ class _Trial:
         # no row at all where there is one step, both of whose ends are known
         numbers, shares = ([problem.inputs.new_zeros(0)] for _ in range(2))
         with torch.no_grad():
-            for rows in self._slices(len(which), desc):
+            parts = list(chunks(len(which), problem.limits.forward_rows))
+            for rows in problem.watched(desc, "batch", parts):
                 if isinstance(problem.target, State):
                     numbers.append(self.game(given[rows], which[rows]))
                     continue
@@ -252,10 +350,6 @@ class _Trial:
         if isinstance(problem.target, State):
             return found, None
         return found, torch.cat(shares).view(points, batch).T
-
-    def _slices(self, rows: int, desc: str) -> Iterator[slice]:
-        parts = list(chunks(rows, self.problem.limits.forward_rows))
-        yield from tqdm(parts, desc, unit="batch", leave=False, disable=not self.problem.progress)
 
 
 def _between(ends: Tensor, inside: Tensor, first: int) -> Tensor:

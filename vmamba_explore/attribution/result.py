@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.attribution.conservation import Conservation
+from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels
 
 Part = Literal["signed", "positive", "abs"]
@@ -20,13 +21,7 @@ Part = Literal["signed", "positive", "abs"]
 
 @dataclass
 class Cost:
-    """What an attribution took.
-
-    Args:
-        forward: Clips that went through the model.
-        backward: Clips that a gradient came back for.
-        seconds: Wall-clock time.
-    """
+    """Clips through the model, clips with a gradient, and wall-clock seconds."""
 
     forward: int = 0
     backward: int = 0
@@ -35,37 +30,12 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a method finds; `attribute` makes an `Attribution` of it.
-
-    Args:
-        values: On the pixels, (batch, channels, num_frames, height, width), or on the tokens,
-            (batch, seqlen), the class token included.
-        baseline_output: What the model gives for the baseline, (batch,), where there is one.
-        convergence_delta: By how much the values miss their sum, (batch,), where it is defined.
-        details: Whatever else the method found, of its own type.
-    """
+    """What a method finds; `attribute` makes an `Attribution` of it, whose fields these are."""
 
     values: Tensor
     baseline_output: Tensor | None = None
     convergence_delta: Tensor | None = None
     details: Any = None
-
-    @classmethod
-    def joined(cls, parts: Iterable[Found]) -> Found:
-        """One for all clips, of those for groups of them; details become a list of theirs."""
-        found = list(parts)
-
-        def all_of(name: str) -> Tensor | None:
-            values = [getattr(part, name) for part in found]
-            return None if values[0] is None else torch.cat(values)
-
-        details = [part.details for part in found]
-        return cls(
-            torch.cat([part.values for part in found]),
-            all_of("baseline_output"),
-            all_of("convergence_delta"),
-            None if all(part is None for part in details) else details,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +44,15 @@ class Attribution:
 
     Attributes:
         values: On the pixels, (batch, channels, num_frames, height, width), or on the tokens,
-            (batch, seqlen), the class token included. Natural clip order; in units of the
-            explained number for methods that split it up (`convergence_delta` is not None),
-            otherwise of the method's own scale.
+            (batch, seqlen), the class token included; natural clip order. In units of the
+            explained number where `convergence_delta` is not None, else of the method's own scale.
         method: Its name.
-        call: The arguments of `attribute` besides the model and the clips: with them the same
-            model gives the same values again.
+        call: The other arguments of `attribute`; with them the model gives the same values again.
         target: The class of each clip, (batch,), or the `State` that was explained.
         output: The number that was explained, (batch,): the target's logit, less that of `minus`.
         baseline_output: The same for the baseline, where the method compares with one.
-        convergence_delta: By how much the values' sum misses `output - baseline_output`
-            (`output` without a baseline), (batch,), where the method promises that sum.
+        convergence_delta: The values' sum less (`output - baseline_output`), or less `output`
+            without a baseline, (batch,), where the method promises that sum.
         cost: Clips through the model, gradients, seconds.
         labels: Places and times of the tokens.
         details: What else the method found, such as a `Conservation` (mamba_lrp).
@@ -144,8 +112,8 @@ class Attribution:
         """The map on the token grid; pixels are summed over each tubelet.
 
         Args:
-            part: "signed"; "positive", the positive values only; or "abs", their sizes. The part
-                is taken before the sum over a tubelet, and after that over the colors.
+            part: "signed", "positive" (negative values count as 0) or "abs"; taken after the sum
+                over the colors and before the sum over a tubelet.
         Raises:
             ValueError: an unknown part.
         """
@@ -181,6 +149,28 @@ class Attribution:
         cost = self.cost
         parts.append(f"{cost.forward} clips forward, {cost.backward} back, {cost.seconds:.2f} s")
         return ", ".join(parts)
+
+
+def joined(groups: Iterable[Any]) -> Any:
+    """Join the results for groups of clips: a dataclass or mapping field by field, and deeper.
+
+    Tensors are concatenated along the batch; anything else is taken from the first group.
+    """
+    first, *_ = each = list(groups)
+    if isinstance(first, Tensor):
+        return torch.cat(each)
+    if isinstance(first, Mapping):
+        return {key: joined(one[key] for one in each) for key in first}
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first)]
+        return replace(first, **{n: joined(getattr(one, n) for one in each) for n in names})
+    return first
+
+
+def with_cls(values: Tensor, grid: TokenGrid, cls: float | int = 0) -> Tensor:
+    """Values of video tokens, (batch, ...), as (batch, seqlen), `cls` at the class token."""
+    video = values.reshape(len(values), grid.num_patches, 1)
+    return grid.insert_cls(video, video.new_full((len(video), 1, 1), cls)).squeeze(-1)
 
 
 def finite(values: Tensor, method: str) -> Tensor:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import Problem, State
@@ -30,18 +29,17 @@ WINDOW = 7
 
 @dataclass(frozen=True, eq=False)
 class WeightRandomization:
-    """What is left of a map as a model loses what it learned, from the head to the tokenizer.
+    """How similar a map stays as the model's weights are randomized, from head to tokenizer.
 
     A map that explains the model must change; a map that stays shows the clip. Methods that
     multiply by the input keep some of it and may fail honestly.
 
     Args:
         method: Its name.
-        stages: What was drawn anew last, such as "head" or "layers.3"; everything after it too.
-        spearman: Rank correlation with the map of the trained model, (batch, stage); NaN where a
-            map is the same everywhere.
-        ssim: Structural similarity with it, each map divided by its largest size; NaN on token
-            grids with a side below 3.
+        stages: What was randomized last, such as "head" or "layers.3"; everything after it too.
+        spearman: Rank correlation with the trained model's map, (batch, stage); NaN for a
+            constant map.
+        ssim: Structural similarity with it; NaN on token grids with a side below 3.
     """
 
     method: str
@@ -98,13 +96,11 @@ class Agreement:
 def weight_randomization(
     problem: Problem, attribution: Attribution, *, seed: int = 0, cascade: bool = True
 ) -> WeightRandomization:
-    """Draw a model's weights anew, part by part from the head on, and make the map again.
-
-    A second model of the same size is held beside the first.
+    """Randomize a copy of the model, part by part from the head on, and recompute the map.
 
     Args:
-        problem: What was explained; the model is left as it is.
-        attribution: Its map, of any method; made again with the same options and target.
+        problem: What was explained.
+        attribution: Its map, of any method; recomputed with the same options and target.
         seed: Of the new weights: those that a model has before training.
         cascade: False: the last stage only, everything at once.
     Source:
@@ -113,15 +109,8 @@ def weight_randomization(
     names = stages(problem.model)
     wanted = range(len(names)) if cascade else [len(names) - 1]
     before = attribution.tokens()
-    twins = tqdm(
-        wanted,
-        f"{attribution.method}, weights",
-        unit="stage",
-        leave=False,
-        disable=not problem.progress,
-    )
     found = []
-    for last in twins:
+    for last in problem.watched(f"{attribution.method}, weights", "stage", wanted):
         twin = randomized(problem.model, names[: last + 1], seed)
         again = attribute(twin, problem.inputs, **attribution.call, progress=False)
         found.append((rank_correlation(before, again.tokens()), ssim(before, again.tokens())))
@@ -141,12 +130,8 @@ def stages(model: VideoMamba) -> list[str]:
 
 
 def randomized(model: VideoMamba, parts: Iterable[str] | None = None, seed: int = 0) -> VideoMamba:
-    """Copy a model with some of its parts as they would be before training.
+    """Copy a model with some of its parts (of `stages`; None: all) as before training.
 
-    Args:
-        model: The model.
-        parts: Names out of `stages(model)`; None: all of them, nothing learned is left.
-        seed: Of the new weights.
     Raises:
         ValueError: there is no such part.
     """
@@ -159,10 +144,8 @@ def randomized(model: VideoMamba, parts: Iterable[str] | None = None, seed: int 
         torch.manual_seed(seed)
         twin = VideoMamba(model.config)
     twin.to(model.head.weight.device, model.head.weight.dtype)
-    learned = {
-        name: value for name, value in model.state_dict().items() if _stage(name) not in chosen
-    }
-    twin.load_state_dict(learned, strict=False)
+    learned = model.state_dict().items()
+    twin.load_state_dict({n: x for n, x in learned if _stage(n) not in chosen}, strict=False)
     twin.class_names = model.class_names
     return twin.train(model.training)
 
@@ -193,10 +176,10 @@ def random_logit(
     if isinstance(problem.target, State):
         raise ValueError("random_logit: the target is a State; expected a class.")
     if other is None:
-        taken = [x.cpu() for x in (problem.target, problem.minus) if x is not None]
         free = torch.ones(problem.batch, problem.model.config.num_classes)
-        for classes in taken:
-            free.scatter_(1, classes[:, None], 0)
+        for taken in (problem.target, problem.minus):
+            if taken is not None:
+                free.scatter_(1, taken.cpu()[:, None], 0)
         if not bool(free.any(1).all()):
             raise ValueError("random_logit: the model has no other class to ask for.")
         generator = torch.Generator().manual_seed(seed)
@@ -259,9 +242,9 @@ def ssim(
 ) -> Float64[Tensor, " batch"]:
     """Structural similarity of two maps of each clip, the mean over their frames.
 
-    Each map is divided by its largest absolute value, so that neither's scale counts, and put
-    between 0 and 1 with nothing at 0.5: below 0, means of opposite signs would count as alike.
-    Parts where both are flat count as alike too: unrelated maps of motion clips reach about 0.5.
+    Each map is divided by its largest absolute value and moved to 0..1, with zero at 0.5: means
+    of opposite signs would count as alike otherwise. Parts where both are flat count as alike:
+    unrelated maps of motion clips reach about 0.5.
 
     Source:
         Wang et al. 2004, IEEE Transactions on Image Processing 13 (uniform window).

@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Found
@@ -60,6 +59,17 @@ class ScanParts:
     name: str
     labels: TokenLabels
 
+    @classmethod
+    def of(
+        cls, problem: Problem, name: str, chosen: Sequence[Scan], groups: list[dict[Scan, Tensor]]
+    ) -> ScanParts:
+        """Put together what was measured at the chosen scans, (batch, seqlen) each, by groups."""
+        layers = tuple(dict.fromkeys(scan.layer for scan in chosen))
+        directions = tuple(dict.fromkeys(scan.direction for scan in chosen))
+        rows = torch.cat([torch.stack([group[scan] for scan in chosen], 1) for group in groups])
+        values = rows.unflatten(1, (len(layers), len(directions)))
+        return cls(values, layers, directions, name, problem.labels)
+
     @property
     def cls(self) -> Float[Tensor, "batch layer direction"] | None:
         """What falls on the class token, None without one."""
@@ -67,9 +77,8 @@ class ScanParts:
 
     def array(self, clip: int = 0) -> xr.DataArray:
         """The video tokens' numbers of one clip: dims layer, direction, frame, row, col."""
-        dims = ("layer", "direction")
-        array = self.labels.array(self.values[clip], clip, self.name, dims)
-        return array.assign_coords(layer=list(self.layers), direction=list(self.directions))
+        dims = {"layer": self.layers, "direction": self.directions}
+        return self.labels.array(self.values[clip], clip, self.name, dims)
 
 
 def chosen_scans(problem: Problem, layers: Layers, direction: str | None) -> list[Scan]:
@@ -101,7 +110,6 @@ def scan_gradients(
     than one block's gradient is held. So all clips go at once; see `Problem.parts`.
 
     Args:
-        problem: What to explain.
         chosen: See `chosen_scans`.
         of: What to look at; as long as it is u, B and C alone, the scans run fused.
     """
@@ -132,49 +140,37 @@ def scan_gradients(
             yield found.pop()
 
 
+def _products(found: ScanGradient) -> Tensor:
+    return torch.stack([found.product(name) for name in found.values]).sum(0)
+
+
 def over_scans(
     problem: Problem,
     of: Sequence[Quantity],
     name: str,
     layers: Layers = None,
     direction: str | None = None,
-    measure: Callable[[ScanGradient], Tensor] | None = None,
+    measure: Callable[[ScanGradient], Tensor] = _products,
 ) -> ScanParts:
     """Measure something at each chosen scan, a few clips at a time, with a bar.
 
     Args:
-        problem: What to explain.
         of: What to look at.
         name: Of what is measured.
         layers, direction: See `chosen_scans`.
-        measure: Gives (batch, seqlen); None: the sum of value times gradient of all in `of`.
+        measure: Gives (batch, seqlen); by default value times gradient, summed over `of`.
     Raises:
         ValueError: as `chosen_scans`.
     """
     chosen = chosen_scans(problem, layers, direction)
-    places = sorted({scan.layer for scan in chosen})
-    ways = tuple(dict.fromkeys(scan.direction for scan in chosen))
-    shape = (problem.batch, len(places), len(ways), problem.labels.grid.seqlen)
-    total: Tensor | None = None
-    start = 0
-    with tqdm(
-        total=problem.batch * len(chosen), desc=name, unit="scan", leave=False,
-        disable=not problem.progress,
-    ) as bar:  # fmt: skip
+    groups: list[dict[Scan, Tensor]] = []
+    with problem.watched(name, "scan", total=problem.batch * len(chosen)) as bar:
         for part in problem.parts():
+            groups.append({})
             for found in scan_gradients(part, chosen, of):
-                values = _products(found) if measure is None else measure(found)
-                total = values.new_zeros(shape) if total is None else total
-                place = places.index(found.scan.layer), ways.index(found.scan.direction)
-                total[start : start + part.batch, *place] = values
+                groups[-1][found.scan] = measure(found)
                 bar.update(part.batch)
-            start += part.batch
-    assert total is not None
-    return ScanParts(total, tuple(places), ways, name, problem.labels)
-
-
-def _products(found: ScanGradient) -> Tensor:
-    return torch.stack([found.product(name) for name in found.values]).sum(0)
+    return ScanParts.of(problem, name, chosen, groups)
 
 
 def as_found(parts: ScanParts) -> Found:
@@ -190,15 +186,9 @@ def _through_block(
     chosen: Sequence[Scan],
     of: Sequence[Quantity],
 ) -> tuple[Tensor | None, list[ScanGradient]]:
-    """Run a block again and differentiate it.
+    """Run a block again on `entry`: the number's gradient there, and what the chosen scans show.
 
-    Args:
-        entry: What enters it.
-        upstream: The number's gradient for what leaves it; None: the number is a state in it.
-        chosen: Its scans to look at.
-        of: What to look at there.
-    Returns:
-        The number's gradient for `entry`, and what was found at the scans.
+    `upstream` is the gradient for what leaves the block; None where the number is a state in it.
     """
     values: dict[str, Tensor] = {}
     number: list[Tensor] = []
@@ -206,15 +196,10 @@ def _through_block(
     def keep(value: Tensor, point: HookPoint) -> None:
         values[point.name] = value
 
-    def keep_number(h: Tensor, point: HookPoint) -> None:
-        assert isinstance(problem.target, State)
-        number.append(h[:, problem.target.channel, problem.target.state, problem.target.token])
-
     names = {scan.ssm.hook_u.name.removesuffix("u"): scan for scan in chosen}
     hooks: list[tuple[str, HookFunction]] = [(at + q, keep) for at in names for q in of]
-    if upstream is None:
-        assert isinstance(problem.target, State)
-        hooks.append((problem.target.hook, keep_number))
+    if isinstance(state := problem.target, State) and upstream is None:
+        hooks.append((state.hook, lambda h, _: number.append(state.of(h))))
     with torch.enable_grad(), attached(problem.model, hooks):
         output = problem.model.layers[layer](entry.requires_grad_())
         start = output if upstream is not None else number[0].sum()

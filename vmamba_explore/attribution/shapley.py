@@ -11,13 +11,7 @@ from torch import Tensor
 from vmamba_explore.attribution.baselines import Baselines
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.problem import Problem, at_least_one
-from vmamba_explore.attribution.removal import (
-    everything,
-    found_on_tokens,
-    of_vectors,
-    shown_as,
-    units_at_a_time,
-)
+from vmamba_explore.attribution.removal import everything, found_on_tokens, shown_as, unit_values
 from vmamba_explore.attribution.result import Found
 from vmamba_explore.attribution.units import Unit, units_of
 
@@ -34,12 +28,10 @@ def shapley_value_sampling(
     The values sum to f(clip) - f(baseline) for every order drawn, up to rounding.
 
     Args:
-        problem: What to explain.
-        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
-        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
-            see `Game`.
-        n_samples: Random orders, the same for all clips; each takes as many clips through the
-            model as there are units.
+        unit: The players, see `units_of`; a unit's tokens share its value evenly.
+        baselines: What replaces an absent unit, see `make_baselines`; "dropped": nothing.
+        n_samples: Random orders, the same for all clips; each runs as many clips as there are
+            units.
     Raises:
         ValueError: fewer than one order.
     Source:
@@ -48,15 +40,9 @@ def shapley_value_sampling(
     """
     at_least_one("shapley_value_sampling", n_samples=n_samples)
     game = Game(problem, units_of(problem, unit), baselines)
-    count = game.units.count
-    each = n_samples * count + 1
-    with shown_as(problem, "shapley_value_sampling", each) as shown, problem.seeded():
-        values = ShapleyValueSampling(of_vectors(shown(game))).attribute(
-            everything(game),
-            additional_forward_args=(problem.which,),
-            n_samples=n_samples,
-            perturbations_per_eval=units_at_a_time(problem, count),
-        )
+    name, each = "shapley_value_sampling", n_samples * game.units.count + 1
+    with problem.seeded():
+        values = unit_values(game, ShapleyValueSampling, name, each, n_samples=n_samples)
     return _complete(game, values)
 
 
@@ -70,18 +56,15 @@ def kernel_shap(
     """Shapley values by a linear fit to random coalitions of units.
 
     Args:
-        problem: What to explain.
-        unit: The players, see `units_of`. A unit's value is shared out evenly over its tokens.
-        baselines: What stands where a unit is not, see `make_baselines`; "dropped": nothing does,
-            see `Game`.
+        unit: The players, see `units_of`; a unit's tokens share its value evenly.
+        baselines: What replaces an absent unit, see `make_baselines`; "dropped": nothing.
         n_samples: Coalitions for each clip, all units and no unit included.
     Raises:
         ValueError: a single unit, or fewer coalitions than a fit needs.
     Source:
-        Lundberg and Lee 2017, arXiv:1705.07874; Captum's KernelShap, clip by clip. It holds all
-        units and no unit to the model's numbers with a weight of a million, and so misses
-        completeness by about a millionth. The fit is by `torch.linalg.lstsq`, in place of
-        scikit-learn's.
+        Lundberg and Lee 2017, arXiv:1705.07874; Captum's KernelShap, clip by clip, with a fit by
+        `torch.linalg.lstsq`. All units and no unit have a weight of a million, so completeness
+        is missed by about a millionth.
     """
     game = Game(problem, units_of(problem, unit), baselines)
     sizes = game.units.sizes
@@ -91,7 +74,7 @@ def kernel_shap(
             f"attribute: kernel_shap has {n_samples} samples for {least} to {most} units; expected "
             "at least two units, and one sample more than units."
         )
-    values = torch.zeros(sizes.shape, device=sizes.device)
+    values = torch.zeros_like(everything(game))
     with shown_as(problem, "kernel_shap", n_samples) as shown, problem.seeded():
         played = shown(game)
         for clip, there in enumerate(sizes > 0):

@@ -39,10 +39,9 @@ def state_x_gradient(
         r_s = sum_n C_s df/dC_s     what is read at s
 
     with s >= t in the order of the scan: what is read from t on, less what is only written after
-    t. So no state is ever made, whatever the length of the clip. It is what goes through token t,
-    not what comes from it: a bright path between writing and reading, not a map of evidence.
-    Nothing is frozen but what a state cannot change, the selection of its own scan; the scale of
-    the states, which is arbitrary, drops out.
+    t, so no state is ever computed. It shows what passes token t, not what comes from it: a path
+    between writing and reading, not a map of evidence. Only the selection of the state's own scan
+    is frozen, which a state cannot change; the arbitrary scale of the states cancels.
 
     Args:
         problem: What to explain, a class or a `State`.
@@ -73,8 +72,8 @@ def state_x_gradient(
 class StateGradients:
     """The states of one scan after some tokens, and the explained number's gradient for each.
 
-    `gradients` and `states` depend on the scale of the states, which is arbitrary (B c and C / c
-    make the same model); `products` do not.
+    The scale of `gradients` and `states` is arbitrary (B c and C / c make the same model); that
+    of `products` is not.
 
     Attributes:
         gradients: df/dh, (batch, d_inner, d_state, token).
@@ -101,24 +100,24 @@ class StateGradients:
         """The products of one clip: dims token, channel, state; the coordinate `frame` is the
         token's frame, -1 for the class token."""
         values = self.products[clip].permute(2, 0, 1).float().cpu().numpy()
-        frame = self.labels.grid.frame_of_tokens()[list(self.tokens)].numpy()
-        coords = {"token": list(self.tokens), "frame": ("token", frame), "layer": self.layer,
-                  "direction": self.direction}  # fmt: skip
-        name = "state x gradient"
+        tokens, name = list(self.tokens), "state x gradient"
+        coords = {
+            "token": tokens,
+            "frame": ("token", self.labels.grid.frame_of_tokens()[tokens].numpy()),
+            "layer": self.layer,
+            "direction": self.direction,
+        }
         return xr.DataArray(values, coords, ("token", "channel", "state"), name, {"quantity": name})
 
     def strongest(self, clip: int = 0, count: int = 5) -> list[tuple[State, float]]:
-        """The numbers of the state with the largest products, by size, each with its product.
+        """The states with the largest |products|, largest first, each with its product.
 
-        A `State` can be a target itself: `attribute(model, clip, target=state)` says what in the
-        clip made it.
+        Each can be a target itself: `attribute(model, clip, target=state)`.
         """
-        products = self.products[clip]
-        found = []
-        for place in products.abs().flatten().topk(min(count, products.numel())).indices.tolist():
-            channel, state, token = (int(i) for i in torch.unravel_index(
-                torch.tensor(place), products.shape
-            ))  # fmt: skip
+        products, found = self.products[clip], []
+        largest = products.abs().flatten().topk(min(count, products.numel())).indices
+        for place in torch.stack(torch.unravel_index(largest, products.shape), 1).tolist():
+            channel, state, token = place
             where = State(self.layer, self.direction, self.tokens[token], channel, state)
             found.append((where, float(products[channel, state, token])))
         return found
@@ -133,24 +132,22 @@ def state_gradient(
 ) -> Found:
     """Every number of one scan's state times its gradient, after chosen tokens.
 
-    lambda_t = df/dh_t comes from one scan of the transposed operator, in which the gradient for
-    the scan's output y is read against the order of the scan::
+    lambda_t = df/dh_t comes from one scan of the transposed operator, which reads the gradient
+    for the scan's output y against the order of the scan::
 
         lambda_t = C_t df/dy_t + exp(delta' A) lambda',   ' the token that is read next
 
-    States are kept after the chosen tokens and nowhere else. Frozen: the selection of this scan,
-    which its states cannot change.
+    Only the states after the chosen tokens are stored. Frozen: the selection of this scan.
 
     Args:
         problem: What to explain, a class or a `State`.
-        layer: Block number; negative ones count from the last. Where the class token is read and
-            stands in front, nobody reads the forward states of the last layer: all are 0 there.
+        layer: Block number; negative ones count from the last. With a class token in front, the
+            forward states of the last layer are never read: all are 0 there.
         direction: "forward" or "backward".
-        tokens: Natural indices; None: those after which the scan leaves a token frame, where the
-            state is all that it hands on to the next one.
+        tokens: Natural indices; None: those after which the scan leaves a token frame.
     Returns:
-        The sum of |h lambda| at those tokens, 0 elsewhere: how much hangs on the state, signs
-        left out (`state_x_gradient` has their sum). In `details` the `StateGradients`.
+        The sum of |h lambda| at those tokens, 0 elsewhere (`state_x_gradient` has the signed
+        sum). In `details` the `StateGradients`.
     Raises:
         ValueError: there is no such layer, direction or token.
     """
@@ -165,37 +162,30 @@ def state_gradient(
     kept = places.tolist()
     if not kept:
         raise ValueError("state_gradient: tokens is empty, expected at least one natural index.")
-    states, gradients = [], []
+    both = []
     for part in problem.parts():
         (found,) = scan_gradients(part, chosen, ("u", "delta", "B", "C", "y"))
-        states.append(_states(found, kept))
-        gradients.append(_gradients(found, kept, problem.target))
-    details = StateGradients(
-        torch.cat(gradients), torch.cat(states), layer, direction, tuple(kept), problem.labels
-    )
+        both.append(_gradients_and_states(found, kept, problem.target))
+    gradients, states = (torch.cat(each) for each in zip(*both, strict=True))
+    details = StateGradients(gradients, states, layer, direction, tuple(kept), problem.labels)
     values = details.products.new_zeros(problem.batch, grid.seqlen)
     values[:, kept] = details.products.abs().sum((1, 2))
     return Found(values, details=details)
 
 
-def _frozen(found: ScanGradient) -> FrozenScan:
-    ssm = found.scan.ssm
-    delta, B, C = (at_least_float32(found.values[name]) for name in ("delta", "B", "C"))
+def _gradients_and_states(
+    found: ScanGradient, tokens: list[int], target: Tensor | State
+) -> tuple[Tensor, Tensor]:
+    ssm, read = found.scan.ssm, found.gradients["y"]
+    u, delta, B, C = (at_least_float32(found.values[name]) for name in ("u", "delta", "B", "C"))
     D = at_least_float32(ssm.D).detach()
-    return FrozenScan(delta, ssm.A.detach(), B, C, D, ssm.reverse, ssm.scan_order)
-
-
-def _states(found: ScanGradient, tokens: list[int]) -> Tensor:
-    return _frozen(found).states(at_least_float32(found.values["u"]), tokens)
-
-
-def _gradients(found: ScanGradient, tokens: list[int], target: Tensor | State) -> Tensor:
-    frozen, read = _frozen(found), found.gradients["y"]
-    if isinstance(target, State) and target.hook == found.scan.ssm.hook_h.name:
+    frozen = FrozenScan(delta, ssm.A.detach(), B, C, D, ssm.reverse, ssm.scan_order)
+    states = frozen.states(u, tokens)
+    if isinstance(target, State) and target.hook == ssm.hook_h.name:
         # the state itself is what is read: a C that is 1 in its place, at its token
-        C = torch.zeros_like(frozen.C)
+        C = torch.zeros_like(C)
         C[:, target.state] = 1
         read = torch.zeros_like(read)
         read[:, target.channel, target.token] = 1
         frozen = replace(frozen, C=C)
-    return frozen.adjoint_states(at_least_float32(read), tokens)
+    return frozen.adjoint_states(at_least_float32(read), tokens), states

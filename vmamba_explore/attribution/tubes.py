@@ -8,12 +8,11 @@ import torch
 from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.baselines import Baselines, make_baselines
+from vmamba_explore.attribution.baselines import Baselines, gaussian, make_baselines
 from vmamba_explore.attribution.game import Game, blend
 from vmamba_explore.attribution.problem import Problem, chunks
-from vmamba_explore.attribution.result import Found
+from vmamba_explore.attribution.result import Found, with_cls
 from vmamba_explore.attribution.units import units_of
 from vmamba_explore.tokens import TokenGrid
 
@@ -42,16 +41,20 @@ class Tube:
     @property
     def area(self) -> Float[Tensor, " batch"]:
         """The smallest area whose tube keeps the answer, (batch,); NaN where none does."""
-        keeps = self.kept >= self.share
-        first = self.kept.new_tensor(self.areas)[keeps.int().argmax(1)]
-        return first.where(keeps.any(1), torch.nan)
+        keeps, number = self._first()
+        return self.kept.new_tensor(self.areas)[number].where(keeps, torch.nan)
 
     @property
     def tube(self) -> Bool[Tensor, "batch frame row col"]:
         """The tube of that area; the largest one that was tried where none keeps the answer."""
-        keeps = self.kept >= self.share
-        number = torch.where(keeps.any(1), keeps.int().argmax(1), len(self.areas) - 1)
+        keeps, number = self._first()
+        number = number.where(keeps, len(self.areas) - 1)
         return self.tubes[torch.arange(len(number), device=number.device), number]
+
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """Whether a tube keeps the answer, and the number of the first one."""
+        keeps = self.kept >= self.share
+        return keeps.any(1), keeps.int().argmax(1)
 
     def __repr__(self) -> str:
         median = float(self.area.nanmedian())
@@ -78,12 +81,11 @@ def extremal_perturbation(
 
         (f(m x + (1 - m) b) - f(b)) / (f(x) - f(b)) - weight * mean (sorted m - r)^2
 
-    where r is 0 but for the wanted part of ones at its end. The tube is then exactly that many
-    tokens, those with the highest m, and what it keeps is asked of the model with them alone. The
-    map is the mean of the masks over the areas: high where already the smallest tube is.
+    where r is 0 but for the wanted part of ones at its end. The tube is that many tokens, those
+    with the highest m; the model runs on them alone to measure what they keep. The map is the
+    mean of the masks over the areas: high in the smallest tube.
 
     Args:
-        problem: What to explain.
         areas: Parts of the video tokens, between 0 and 1.
         baselines: What is seen outside, see `make_baselines`.
         n_steps: Gradient steps; each takes one gradient for each clip and area.
@@ -96,12 +98,11 @@ def extremal_perturbation(
     Source:
         Fong, Patrick and Vedaldi 2019, arXiv:1910.08485, equations 3 and 5; for video Li et al.
         2021 (spatio-temporal extremal perturbation). Deviations: the mask has the resolution of
-        the tokens, it is smoothed by a Gaussian rather than by a maximum of bumps, all areas are
-        sought at once, and the number is divided by its range so that one weight fits all. A
-        picture dimmed by a mask is not half hidden from a model that normalizes its tokens, so
-        the gradient is a weak guide: on six motion clips the 5 % and 10 % of the tokens that
-        `feature_ablation` ranks highest kept 0.80 and 1.06 of the answer, the tubes found here
-        0.67 and 0.80.
+        the tokens and a Gaussian smooths it, all areas are searched at once, and the number is
+        divided by its range so that one weight fits all. A model that normalizes its tokens sees
+        through a dimmed picture, so the gradient is a weak guide: on six motion clips the 5 % and
+        10 % of the tokens that `feature_ablation` ranks highest kept 0.80 and 1.06 of the answer,
+        the tubes found here 0.67 and 0.80.
     """
     wanted = tuple(sorted({float(area) for area in areas}))
     if not wanted or not all(0 < area < 1 for area in wanted):
@@ -129,9 +130,7 @@ def extremal_perturbation(
     change = (output - base_output)[:, None]
     kept = ((shown - base_output[:, None]) / change).where(change.abs() > 1e-6, torch.nan)
     tube = Tube(wanted, inside.unflatten(-1, grid.shape), kept, float(share))
-    video = masks.mean(1).flatten(1).unsqueeze(-1)
-    values = grid.insert_cls(video, video.new_zeros(len(video), 1, 1)).squeeze(-1)
-    return Found(values, base_output, details=tube)
+    return Found(with_cls(masks.mean(1), grid), base_output, details=tube)
 
 
 def _search(
@@ -152,14 +151,7 @@ def _search(
     logit = torch.zeros(len(which), *grid.shape, dtype=change.dtype, device=which.device)
     logit.requires_grad_()
     start, end = _AREA_WEIGHT
-    steps = tqdm(
-        range(n_steps),
-        desc="extremal_perturbation",
-        unit="step",
-        leave=False,
-        disable=not problem.progress,
-    )
-    for step in steps:
+    for step in problem.watched("extremal_perturbation", "step", range(n_steps)):
         mask = _mask(logit, grid, smoothing)
         pull = _pull(problem, mask.detach(), base, which) / scale
         weight = start * (end / start) ** (step / max(1, n_steps - 1))
@@ -189,12 +181,6 @@ def _pull(
 def _mask(logit: Tensor, grid: TokenGrid, smoothing: float) -> Tensor:
     """Between 0 and 1, smooth in time and space."""
     for dim, size in enumerate(grid.shape, start=1):
-        near = _near(size, smoothing).to(logit)
+        near = gaussian(torch.arange(size), smoothing).to(logit)
         logit = torch.tensordot(logit, near, ([dim], [1])).movedim(-1, dim)
     return logit.sigmoid()
-
-
-def _near(size: int, width: float) -> Tensor:
-    """A Gaussian around each of `size` places, in rows that sum to one."""
-    place = torch.arange(size)
-    return (-((place[:, None] - place) / width).square() / 2).softmax(1)

@@ -83,13 +83,12 @@ def units_of(problem: Problem, unit: Unit = "tubelets", *, n_tubes: int = 40) ->
 
     Args:
         problem: Whose clips.
-        unit: A name, or whole numbers from 0 of your own, (frame, row, col) for all clips or
+        unit: A name, or your own whole numbers from 0, (frame, row, col) for all clips or
             (batch, frame, row, col), the three axes flat if you like.
 
             * "tubelets": every video token for itself;
             * "frames": all tokens of a token frame;
-            * "tubes": regions of like color that go on through time: supervoxels of the clip, each
-              token in the one that most of it is in.
+            * "tubes": supervoxels of the clip: regions of like color that go on through time.
         n_tubes: About how many tubes; colors that vary make more, even ones fewer.
     Raises:
         ValueError: an unknown name, or numbers that do not fit the clips.

@@ -3,6 +3,7 @@
 import torch
 
 from vmamba_explore.attribution.conservation import Conservation
+from vmamba_explore.attribution.result import joined
 
 
 def ledger(rules_off=(), logit=(6.0, 9.0)):
@@ -49,7 +50,7 @@ def test_leaks_are_the_biases_by_size_with_their_layer():
 
 
 def test_groups_of_clips_become_one_ledger():
-    both = Conservation.cat([ledger(), ledger()])
+    both = joined([ledger(), ledger()])
     assert both.total.tolist() == [6, 9, 6, 9]
     assert both.by_layer.shape == (4, 3)
     assert len(both.unexplained) == 4

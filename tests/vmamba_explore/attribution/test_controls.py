@@ -4,11 +4,8 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import clips_for, toy
+from vmamba_explore.attribution.clip_scores import CONTROLS
 from vmamba_explore.attribution.methods import attribute
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-
-CONTROLS = ("random", "frame_difference", "edge_energy", "center_prior")
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +45,13 @@ def test_a_difference_of_frames_shows_both_sides_of_a_jump_and_nothing_else(mode
         assert (values[frame][~square] == 0).all()
 
 
-def test_the_first_and_the_last_frame_count_their_only_neighbour_in_full(model):
+def test_the_first_and_the_last_frame_count_their_only_neighbor_in_full(model):
     clip = torch.zeros(1, 3, 4, 32, 32)
     clip[:, :, 0] = 1
     values = attribute(model, clip, 0, "frame_difference").pixels()[0]
     assert values.mean((1, 2)).tolist() == [3, 1.5, 0, 0]
-
-
-def test_a_single_frame_has_no_difference():
-    config = VideoMambaConfig.preset("toy", num_frames=1, tubelet_size=1)
-    model = VideoMamba(config).eval()
-    assert not attribute(model, torch.randn(1, 3, 1, 32, 32), 0, "frame_difference").values.any()
+    single = toy(num_frames=1, tubelet_size=1)
+    assert not attribute(single, clips_for(single), 0, "frame_difference").values.any()
 
 
 def test_edges_lie_around_a_square_and_not_in_it(model):
@@ -85,13 +78,14 @@ def test_still_edges_do_not_know_when(model):
 
 
 def test_the_center_prior_is_highest_in_the_middle_and_alike_on_all_sides():
-    config = VideoMambaConfig.preset("toy", num_frames=6, tubelet_size=2, img_size=48)
-    model = VideoMamba(config).eval()
-    values = attribute(model, torch.zeros(1, 3, 6, 48, 48), 0, "center_prior").tokens()[0]
+    model = toy(num_frames=6, img_size=48)
+    values, wide = (
+        attribute(model, clips_for(model), 0, "center_prior", **options).tokens()[0]
+        for options in ({}, {"width": 5})
+    )
     assert values.argmax() == values.numel() // 2 and values[1, 1, 1] == 1
     for dim in range(3):
         torch.testing.assert_close(values, values.flip(dim))
-    wide = attribute(model, torch.zeros(1, 3, 6, 48, 48), 0, "center_prior", width=5).tokens()[0]
     assert (wide >= values).all() and wide.min() > 0.9
 
 

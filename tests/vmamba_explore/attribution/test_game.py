@@ -1,25 +1,16 @@
 """The explained number with only some of the units."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import clips_for, toy
+from tests.vmamba_explore.attribution.cases import sliced
+from tests.vmamba_explore.toys import ORDERS, clips_for, toy
 from vmamba_explore.attribution.game import Game, blend
 from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.units import units_of
 
-LAYOUTS = [
-    {},
-    {"backward_order": "spatial"},
-    {"backward_order": "temporal", "cls_position": None},
-    {"backward_order": "temporal"},
-    {"cls_position": "middle", "direction_merge": "mean"},
-    {"cls_position": None},
-    {"backward_order": None},
-]
+LAYOUTS = [*ORDERS, {"backward_order": None}]
 
 
 def problem(target=(1, 2), **config):
@@ -41,14 +32,9 @@ def test_absent_units_show_the_baseline():
     for there, clip in zip(present, which, strict=True):
         mixed = base[clip].clone()
         for token in there.nonzero()[:, 0].tolist():
-            frame, row, col = asked.labels.grid.position(token + 1)  # the class token is first
-            place = (
-                slice(None),
-                slice(2 * frame, 2 * frame + 2),
-                slice(16 * row, 16 * row + 16),
-                slice(16 * col, 16 * col + 16),
-            )
-            mixed[place] = asked.inputs[clip][place]
+            place = asked.labels.grid.position(token + 1)  # the class token is first
+            box = [slice(n * s, (n + 1) * s) for n, s in zip(place, (2, 16, 16), strict=True)]
+            mixed[:, *box] = asked.inputs[clip][:, *box]
         expected.append(asked.model(mixed.unsqueeze(0))[0, asked.target[clip]])
     found = game(present, which)
     torch.testing.assert_close(found, torch.stack(expected).detach())
@@ -109,12 +95,12 @@ def test_nothing_at_all_can_be_left(cls_position):
 @pytest.mark.parametrize("baselines", ["held", "dropped"])
 def test_a_small_budget_changes_nothing(baselines):
     asked = problem()
-    small = replace(asked, limits=replace(asked.limits, forward_rows=3))
     present, which = coalitions(4)
-    whole, sliced = (
-        Game(p, units_of(p, "frames"), baselines)(present, which) for p in (asked, small)
+    whole, small = (
+        Game(p, units_of(p, "frames"), baselines)(present, which)
+        for p in (asked, sliced(asked, forward_rows=3))
     )
-    torch.testing.assert_close(whole, sliced)
+    torch.testing.assert_close(whole, small)
 
 
 def test_a_state_is_asked_for_with_pixels_only():

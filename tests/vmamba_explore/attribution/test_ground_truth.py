@@ -24,15 +24,11 @@ def truth(clips):
 
 def test_tokens_are_evidence_where_a_pixel_is(clips, truth):
     clip = clips[2]
-    for frame, row, col in ((3, 4, 5), (4, 2, 2), (0, 0, 0)):
-        here = (
-            slice(2 * frame, 2 * frame + 2),
-            slice(8 * row, 8 * row + 8),
-            slice(8 * col, 8 * col + 8),
-        )
-        assert bool(truth.evidence[2, frame, row, col]) == clip.evidence[here].any()
+    for place in ((3, 4, 5), (4, 2, 2), (0, 0, 0)):
+        here = tuple(slice(n * s, (n + 1) * s) for n, s in zip(place, (2, 8, 8), strict=True))
+        assert bool(truth.evidence[2, *place]) == clip.evidence[here].any()
         wanted = clip.ignore[here].any() and not clip.evidence[here].any()
-        assert bool(truth.ignored[2, frame, row, col]) == wanted
+        assert bool(truth.ignored[2, *place]) == wanted
     first, last = clip.window
     assert truth.window[2].nonzero()[:, 0].tolist() == list(range(first // 2, last // 2 + 1))
     # evidence is inside the window, in time
@@ -53,13 +49,13 @@ def test_the_opposite_scores_nothing(truth):
     torch.testing.assert_close(found["average_precision"], truth.area.double())  # one threshold
 
 
-def test_what_is_ignored_changes_no_score_of_place(truth):
-    maps = torch.rand(6, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    more = maps + 5 * truth.ignored
-    first, second = scores(maps, truth), scores(more, truth)
+def test_neither_scale_nor_what_is_ignored_changes_a_score_of_place(truth):
+    maps = torch.rand(6, 8, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    changed = maps * 2**20, maps + 5 * truth.ignored
+    first, scaled, more = (scores(each, truth) for each in (maps, *changed))
     for name in SCORES:
-        same = torch.equal(first[name], second[name])
-        assert same != (name == "time_share")
+        torch.testing.assert_close(first[name], scaled[name])
+        assert torch.equal(first[name], more[name]) != (name == "time_share")
 
 
 def test_a_constant_map_scores_its_area(truth):
@@ -67,13 +63,6 @@ def test_a_constant_map_scores_its_area(truth):
     for name in ("pointing", "average_precision", "share"):
         torch.testing.assert_close(found[name], truth.area.double())
     torch.testing.assert_close(found["time_share"], truth.window.double().mean(1))
-
-
-def test_scale_does_not_count(truth):
-    maps = torch.rand(6, 8, 8, 8, generator=torch.Generator().manual_seed(0)).double()
-    first, second = scores(maps, truth), scores(maps * 2**20, truth)
-    for name in SCORES:
-        torch.testing.assert_close(first[name], second[name])
 
 
 def test_an_empty_map_has_no_score(truth):

@@ -1,12 +1,18 @@
 """Maps from inside the scans, against dense matrices, plain autograd and finite differences."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS, dense
-from tests.vmamba_explore.toys import clips_for, shake, toy
+from tests.vmamba_explore.analysis.dense import dense
+from tests.vmamba_explore.attribution.cases import (
+    MINUS,
+    QUANTITIES,
+    TARGET,
+    build,
+    by_scan,
+    same,
+    sliced,
+)
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout as rollout_of_trace
 from vmamba_explore.analysis.scan_operator import ScanOperator
@@ -19,48 +25,13 @@ from vmamba_explore.attribution.hidden import (
 )
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
+from vmamba_explore.attribution.states import state_gradient, state_x_gradient
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.trace.record import run_with_hooks, run_with_trace
 
 METHODS = [attention_rollout, attention_x_gradient, delta, delta_x_gradient, selection_path]
-TARGET, MINUS = [2, 0], [1, 1]
-
-
-def build(dtype=torch.float64, seed=0, **changes):
-    model = toy(dtype=dtype, seed=seed, change=shake, **SIZES | changes)
-    return model, clips_for(model, seed=seed + 1)
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def case(request):
-    """Return a model, a problem, and for every hook name the value and the logit's gradient."""
-    model, clips = build(**VARIANTS[request.param])
-    problem = make_problem(model, clips, TARGET, minus=MINUS)
-    names = [f"*.hook_{q}" for q in ("u", "delta", "B", "C", "y")]
-    with torch.enable_grad():
-        logits, trace = run_with_trace(model, clips, names)
-        number = problem.pick(logits).sum()
-        gradients = torch.autograd.grad(number, list(trace.values()), materialize_grads=True)
-    return model, problem, trace, dict(zip(trace, gradients, strict=True))
-
-
-def expected_parts(model, trace, function):
-    """(batch, layer, direction, seqlen) of what `function(hook prefix)` gives."""
-    rows = [
-        torch.stack(
-            [
-                function(f"layers.{layer}.mixer.ssm_{d}.hook_", layer, d)
-                for d in model.config.directions
-            ],
-            1,
-        )
-        for layer in range(model.config.depth)
-    ]
-    return torch.stack(rows, 1).detach()
-
-
-def same(found, expected):
-    return torch.allclose(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
+ALL = [*METHODS, state_gradient, state_x_gradient]
+STATE = State(0, "forward", 4, 0, 0)
 
 
 def test_attention_x_gradient_is_alpha_times_its_gradient_summed_over_readers(case):
@@ -75,7 +46,7 @@ def test_attention_x_gradient_is_alpha_times_its_gradient_summed_over_readers(ca
         return ((alpha - skip) * of_alpha).sum((1, 2))
 
     found = attention_x_gradient(problem)
-    expected = expected_parts(model, trace, attended)
+    expected = by_scan(model, attended)
     assert same(found.details.values, expected)
     assert same(found.values, expected.sum((1, 2)))
 
@@ -90,14 +61,14 @@ def test_it_is_what_one_scan_of_the_transposed_operator_gives(case):
         return (trace[at + "u"] * (operator.T @ v - D * v)).sum(1)
 
     found = attention_x_gradient(problem).details.values
-    assert same(found, expected_parts(model, trace, adjoint))
+    assert same(found, by_scan(model, adjoint))
 
 
 @pytest.mark.parametrize("of", [("delta",), ("B",), ("C",), ("delta", "B", "C")])
 def test_the_selection_path_is_value_times_gradient_of_the_whole_model(case, of):
     model, problem, trace, gradients = case
-    expected = expected_parts(
-        model, trace, lambda at, *_: sum((trace[at + q] * gradients[at + q]).sum(1) for q in of)
+    expected = by_scan(
+        model, lambda at, *_: sum((trace[at + q] * gradients[at + q]).sum(1) for q in of)
     )
     found = selection_path(problem, of=of)
     assert same(found.details.values, expected)
@@ -108,7 +79,7 @@ def test_the_selection_path_is_value_times_gradient_of_the_whole_model(case, of)
 
 def test_delta_is_the_mean_step_size_over_channels_layers_and_directions(case):
     model, problem, trace, _ = case
-    expected = expected_parts(model, trace, lambda at, *_: trace[at + "delta"].mean(1))
+    expected = by_scan(model, lambda at, *_: trace[at + "delta"].mean(1))
     found = delta(problem)
     assert same(found.details.values, expected)
     assert same(found.values, expected.mean((1, 2)))
@@ -160,14 +131,15 @@ def test_positive_keeps_what_adds_in_each_layer_and_direction():
     assert torch.equal(found.values, signed.clamp_min(0).sum((1, 2)))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL)
 def test_clips_in_groups_get_the_maps_that_they_get_together(method):
     problem = make_problem(*build(), TARGET, minus=MINUS)
-    limits = replace(problem.limits, forward_rows=1, gradient_rows=1, recompute=True)
-    together, apart = method(problem), method(replace(problem, limits=limits))
+    one_by_one = sliced(problem, forward_rows=1, gradient_rows=1, recompute=True)
+    together, apart = method(problem), method(one_by_one)
     assert torch.allclose(together.values, apart.values, rtol=1e-10)
-    assert apart.details.values.shape == together.details.values.shape
-    assert torch.allclose(apart.details.values, together.details.values, rtol=1e-10)
+    name = "products" if method is state_gradient else "values"
+    details = [getattr(found.details, name) for found in (apart, together)]
+    assert details[0].shape == details[1].shape and torch.allclose(*details, rtol=1e-10)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -181,26 +153,25 @@ def test_a_method_is_found_by_its_name_and_counts_what_it_takes(method):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-@pytest.mark.parametrize("method", [attention_x_gradient, delta_x_gradient, selection_path])
-def test_a_state_is_explained_by_the_scans_up_to_its_own(method, layer):
+@pytest.mark.parametrize(
+    ("method", "of"),
+    [
+        (attention_x_gradient, ["B"]),
+        (delta_x_gradient, ["delta"]),
+        (selection_path, ["delta", "B", "C"]),
+    ],
+)
+def test_a_state_is_explained_by_the_scans_up_to_its_own(method, of, layer):
     model, clips = build(backward_order="spatial")
     state = State(layer, "backward", token=4, channel=3, state=2)
     problem = make_problem(model, clips, state)
-    names = [f"*.hook_{q}" for q in ("u", "delta", "B", "C", "y")]
     with torch.enable_grad():
-        _, trace = run_with_trace(model, clips, [*names, "*.hook_h"])
+        _, trace = run_with_trace(model, clips, [*QUANTITIES, "*.hook_h"])
         number = trace[state.hook][:, 3, 2, 4].sum()
         gradients = torch.autograd.grad(number, list(trace.values()), materialize_grads=True)
-    of = {
-        attention_x_gradient: ("B",),
-        delta_x_gradient: ("delta",),
-        selection_path: ("delta", "B", "C"),
-    }
     gradients = dict(zip(trace, gradients, strict=True))
-    expected = expected_parts(
-        model,
-        trace,
-        lambda at, *_: sum((trace[at + q] * gradients[at + q]).sum(1) for q in of[method]),
+    expected = by_scan(
+        model, lambda at, *_: sum((trace[at + q] * gradients[at + q]).sum(1) for q in of)
     )
     found = method(problem)
     assert found.details.layers == tuple(range(layer + 1))
@@ -208,19 +179,6 @@ def test_a_state_is_explained_by_the_scans_up_to_its_own(method, layer):
     assert found.values.abs().max() > 0
     if method is attention_x_gradient:  # all that a state holds was written, decay frozen
         assert torch.allclose(found.details.values[:, layer].sum((1, 2)), problem(clips))
-
-
-def test_a_layer_after_the_state_is_refused():
-    problem = make_problem(*build(), State(0, "forward", 4, 0, 0))
-    for method in (attention_x_gradient, delta):
-        with pytest.raises(ValueError, match=r"State of layer 0, which no later layer changes"):
-            method(problem, layers=1)
-
-
-def test_the_roll_out_of_a_state_is_refused():
-    problem = make_problem(*build(), State(0, "forward", 4, 0, 0))
-    with pytest.raises(ValueError, match="follows what the logits read, and the target is a State"):
-        attention_rollout(problem)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -234,15 +192,24 @@ def test_the_roll_out_of_a_state_is_refused():
         (selection_path, {"of": ()}, "one or more of delta, B, C, got"),
         (attention_rollout, {"kind": "gamma"}, "kind must be alpha or beta, got 'gamma'"),
         (attention_rollout, {"sampled": 0}, "sampled must be at least 1, got 0"),
+        (attention_rollout, {"target": STATE}, "what the logits read, and the target is a State"),
+        (delta, {"target": STATE, "layers": 1}, "layer 0, which no later layer changes"),
+        (selection_path, {"target": STATE, "layers": 1}, "layer 0, which no later layer changes"),
+        (state_gradient, {"layer": 2}, "no layer 2; the model has 0 to 1"),
+        (state_gradient, {"layer": -3}, "no layer -3; the model has 0 to 1"),
+        (state_gradient, {"direction": "up"}, "no direction 'up'"),
+        (state_gradient, {"tokens": 99}, "there is no token 99"),
+        (state_gradient, {"tokens": []}, "tokens is empty, expected at least one natural index"),
     ],
 )
 def test_a_wrong_option_gets_its_sentence(method, options, message):
-    problem = make_problem(*build(), TARGET)
+    options = {"target": TARGET} | options
+    problem = make_problem(*build(), options.pop("target"))
     with pytest.raises(ValueError, match=message):
         method(problem, **options)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL)
 def test_no_hook_survives_an_interruption(method, monkeypatch):
     model, clips = build()
     problem = make_problem(model, clips, TARGET)

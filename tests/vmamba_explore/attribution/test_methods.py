@@ -5,10 +5,13 @@ import inspect
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import toy
+from tests.vmamba_explore.toys import clips_for, toy
+from vmamba_explore.attribution import gradients
+from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.methods import METHODS, attribute, method_function
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.edits import current
+from vmamba_explore.model.checkpoints import fingerprint
 
 CHEAP = {
     "integrated_gradients": {"n_steps": 3},
@@ -31,12 +34,16 @@ def model():
     return model
 
 
+def untouched(model):
+    return model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
 @pytest.mark.filterwarnings("ignore:deep_lift")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_maps_every_clip_and_repeats_itself(model, clips, method):
-    model.train()
+    before = fingerprint(model)
     first = attribute(model, clips, method=method, progress=False, **CHEAP.get(method, {}))
-    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert untouched(model) and first.model_id == before
     assert not current().blocks
     assert first.tokens().shape == (2, 2, 2, 2)
     assert first.cost.seconds > 0
@@ -44,7 +51,7 @@ def test_a_method_maps_every_clip_and_repeats_itself(model, clips, method):
     torch.manual_seed(7)  # what else was random must not matter
     again = attribute(model, clips, **first.call)
     assert torch.equal(first.values, again.values)
-    assert first.model_id == again.model_id
+    assert fingerprint(model) == before
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -66,6 +73,22 @@ def test_a_clip_is_explained_the_same_alone_and_among_others(model, clips, metho
     torch.testing.assert_close(both.values[1], alone.values[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("integrated_gradients", "layer_grad_cam", "layer_integrated_gradients"),
+        *("occlusion", "feature_ablation", "drop_tokens"),
+    ],
+)
+def test_a_small_budget_changes_nothing(method):
+    model = toy(dtype=torch.float64)
+    clips = clips_for(model)
+    whole, small = (
+        attribute(model, clips, [1, 3], method, budget_gib=budget).values for budget in (1, 0.008)
+    )
+    torch.testing.assert_close(whole, small, rtol=1e-9, atol=1e-13)
+
+
 COMPARING = {
     "integrated_gradients": {"n_steps": 2},
     "deep_lift": {},
@@ -80,8 +103,6 @@ COMPARING = {
 @pytest.mark.filterwarnings("ignore:deep_lift")
 @pytest.mark.parametrize("method", COMPARING)
 def test_each_clip_has_its_own_baseline_in_every_group_of_clips(model, method, monkeypatch):
-    from vmamba_explore.attribution.budget import Limits
-
     clips, base = torch.randn(2, 3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(Limits, "within", lambda *a, **o: Limits(2, 2, False, 2**20, 2**20))
 
@@ -117,16 +138,13 @@ def test_a_class_can_be_named(model, clips):
 
 
 def test_nothing_stays_changed_after_an_error(model, clips, monkeypatch):
-    from vmamba_explore.attribution import gradients
-
     def interrupted(problem):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gradients, "input_x_gradient", interrupted)
-    model.train()
     with pytest.raises(KeyboardInterrupt):
         attribute(model, clips, method="input_x_gradient")
-    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert untouched(model)
 
 
 def test_another_model_has_another_fingerprint(model, clips):
@@ -159,22 +177,22 @@ ERRORS = [
     ({"method": "noise_tunnel", "n_steps": 3}, TypeError, "saliency has no option 'n_steps'"),
     ({"method": "noise_tunnel", "of": "lrp"}, ValueError, "of must be saliency"),
     ({"method": "layer_grad_cam", "layer": 2}, ValueError, "no layer 2; the model has 0 to 1"),
+    (
+        {"method": "layer_grad_cam", "target": State(0, "forward", 0, 0, 0)},
+        ValueError,
+        "reads logits, and the target is a State",
+    ),
+    ({"clips": torch.zeros(1, 3, 2, 32, 32)}, ValueError, "num_frames 2, this model expects 4"),
+    ({"clips": torch.full((1, 3, 4, 32, 32), torch.nan)}, ValueError, "that are not finite"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "kind", "words"), ERRORS)
 def test_a_mistake_gets_its_sentence(model, clips, unchecked, arguments, kind, words):
     with pytest.raises(kind, match=words):
-        attribute(model, clips, **arguments)
+        attribute(model, **({"clips": clips} | arguments))
 
 
-def test_clips_that_cannot_be_explained_get_their_sentence(model, clips, unchecked):
-    with pytest.raises(ValueError, match="num_frames 2, this model expects 4"):
-        attribute(model, clips[:, :, :2])
-    with pytest.raises(ValueError, match="pixels that are not finite"):
-        attribute(model, clips * torch.nan)
+def test_a_model_that_drops_tokens_is_refused(model, clips):
     with model.only_tokens(range(5)), pytest.raises(ValueError, match="tokens are being dropped"):
         attribute(model, clips)
-    state = State(0, "forward", 0, 0, 0)
-    with pytest.raises(ValueError, match="reads logits, and the target is a State"):
-        attribute(model, clips, state, "layer_grad_cam")

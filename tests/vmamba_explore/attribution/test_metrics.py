@@ -4,6 +4,7 @@ import pytest
 import torch
 from captum import metrics as captum_metrics
 
+from tests.vmamba_explore.attribution.cases import explained, unmix
 from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.metrics import (
@@ -14,8 +15,6 @@ from vmamba_explore.attribution.metrics import (
 )
 from vmamba_explore.attribution.removal_scores import problem_of
 from vmamba_explore.hooks import hook_points
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +32,13 @@ def problem(model, clips):
     return make_problem(model, clips, [0, 3, 4])
 
 
-def explained(problem, method, **options):
-    target, minus = problem.target, problem.minus
-    return attribute(problem.model, problem.inputs, target, method, minus=minus, **options)
+def shifts_by_hand(model, clips, attribution):
+    """How far the maps move when the clips begin one token frame later."""
+    later = torch.cat([clips[:, :, :1]] * 2 + [clips[:, :, :2]], 2)
+    again = attribution.call | {"target": attribution.target}
+    after = attribute(model, later, **again).tokens()[:, 1]
+    before = attribution.tokens()[:, 0]
+    return (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
 
 
 def test_more_steps_close_the_gap_of_integrated_gradients(problem):
@@ -55,15 +58,9 @@ def test_a_method_without_a_promise_has_no_gap(problem):
 @pytest.fixture(scope="module")
 def additive():
     """A model whose logit is a sum over tubelets: no mixing, no norm's interaction."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", patch_size=8, cls_position=None, pos_embed="none")
-    model = VideoMamba(config).eval().double()
-    with torch.no_grad():
-        for layer in model.layers:
-            layer.mixer.out_proj.weight.zero_()
-    generator = torch.Generator().manual_seed(1)
-    clips = torch.randn(2, 3, 4, 32, 32, generator=generator, dtype=torch.float64)
-    return make_problem(model, clips, [0, 1])
+    how = {"patch_size": 8, "cls_position": None, "pos_embed": "none"}
+    model = toy(dtype=torch.float64, change=unmix, **how)
+    return make_problem(model, clips_for(model), [0, 1])
 
 
 def test_the_true_effects_have_no_infidelity_and_others_have(additive):
@@ -151,31 +148,18 @@ def test_a_map_that_moves_with_the_clip_is_not_sensitive_to_a_shift(problem, mod
     assert (shift_sensitivity(fixed, there) > 0.05).all()
 
 
-def test_a_shift_is_one_token_frame_and_holds_the_first(problem):
-    attribution = explained(problem, "saliency")
-    later = torch.cat([problem.inputs[:, :, :1]] * 2 + [problem.inputs[:, :, :2]], 2)
-    after = attribute(problem.model, later, problem.target, "saliency").tokens()[:, 1]
-    before = attribution.tokens()[:, 0]
-    expected = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
-    torch.testing.assert_close(shift_sensitivity(problem, attribution), expected)
-
-
-def test_the_target_stays_when_the_clip_changes(model, clips):
+def test_a_shift_is_one_token_frame_holds_the_first_and_keeps_the_target(model, clips):
     attribution = attribute(model, clips, None, "saliency", minus=1)
     problem = problem_of(model, clips, attribution)
     assert torch.equal(problem.target, attribution.target)
-    later = torch.cat([clips[:, :, :1]] * 2 + [clips[:, :, :2]], 2)
-    after = attribute(model, later, attribution.target, "saliency", minus=1).tokens()[:, 1]
-    before = attribution.tokens()[:, 0]
-    expected = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
+    expected = shifts_by_hand(model, clips, attribution)
     torch.testing.assert_close(shift_sensitivity(problem, attribution), expected)
 
 
 def test_what_cannot_be_scored_is_said(problem, unchecked):
     with pytest.raises(ValueError, match="removed is 0, expected between 0 and 1"):
         infidelity(problem, torch.ones(3, 2, 4, 4), removed=0)
-    torch.manual_seed(0)
-    short = VideoMamba(VideoMambaConfig.preset("toy", num_frames=2)).eval()
-    single = make_problem(short, torch.randn(1, 3, 2, 32, 32), 0)
+    short = toy(num_frames=2)
+    single = make_problem(short, clips_for(short, 1), 0)
     with pytest.raises(ValueError, match="the clip has one token frame; expected two or more"):
         shift_sensitivity(single, explained(single, "saliency"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tqdm.auto import tqdm
 
+from tests.vmamba_explore.attribution.cases import sliced
 from tests.vmamba_explore.toys import clips_for
 from vmamba_explore import run_with_trace
 from vmamba_explore.attribution.methods import make_problem
@@ -17,10 +18,6 @@ from vmamba_explore.attribution.problem import State
 @pytest.fixture
 def clips(model):
     return clips_for(model, 3)
-
-
-def sliced(problem, rows):
-    return replace(problem, limits=replace(problem.limits, forward_rows=rows, gradient_rows=rows))
 
 
 def test_rows_know_which_clip_they_stand_for(model, clips):
@@ -34,8 +31,8 @@ def test_rows_know_which_clip_they_stand_for(model, clips):
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_gradients_in_slices_are_autograds(model, clips, rows, recompute):
-    problem = sliced(make_problem(model, clips, 1), rows)
-    problem = replace(problem, limits=replace(problem.limits, recompute=recompute))
+    limits = {"forward_rows": rows, "gradient_rows": rows, "recompute": recompute}
+    problem = sliced(make_problem(model, clips, 1), **limits)
     inputs = clips.clone().requires_grad_()
     scale = torch.tensor([1.0, -2.0, 0.5]).double()
     (ours,) = torch.autograd.grad((problem(inputs) * scale).sum(), inputs)
@@ -46,7 +43,7 @@ def test_gradients_in_slices_are_autograds(model, clips, rows, recompute):
 
 def test_a_state_can_be_what_is_explained(model, clips):
     state = State(1, "backward", 5, 7, 2)
-    problem = sliced(make_problem(model, clips, state), 2)
+    problem = sliced(make_problem(model, clips, state), forward_rows=2, gradient_rows=2)
     _, trace = run_with_trace(model, clips, state.hook)
     torch.testing.assert_close(problem(clips), trace[state.hook][:, 7, 2, 5].detach())
     inputs = clips.clone().requires_grad_()
@@ -86,7 +83,7 @@ def test_inference_mode_is_no_obstacle_to_a_problem(model, clips, monkeypatch):
 
 def test_a_bar_moves_with_the_gradients(model, clips):
     with tqdm(file=io.StringIO()) as bar:
-        problem = replace(sliced(make_problem(model, clips, 0), 2), bar=bar)
+        problem = replace(sliced(make_problem(model, clips, 0), gradient_rows=2), bar=bar)
         problem.gradient(clips)
         assert bar.n == 3 == problem.cost.backward
 

@@ -5,12 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from tests.vmamba_explore.attribution.written_out import (
-    VARIANTS,
-    make_clips,
-    make_model,
-    write_out,
-)
+from tests.vmamba_explore.attribution.written_out import VARIANTS, make_model, write_out
+from tests.vmamba_explore.toys import clips_for
 from vmamba_explore.analysis.frame_states import frame_ends
 from vmamba_explore.attribution.relevance import relevance_flow
 
@@ -19,7 +15,7 @@ from vmamba_explore.attribution.relevance import relevance_flow
 def flows(variant):
     """A model, its flow, the same written out, and the number that is explained."""
     model = make_model(variant)
-    clips = make_clips(model)
+    clips = clips_for(model)
     flow = relevance_flow(model, clips, [2, 1], minus=[0, 0], progress=False)
     run = write_out(model, clips)
     return model, flow, run, run.logits[[0, 1], [2, 1]] - run.logits[:, 0]
@@ -80,9 +76,10 @@ def test_with_the_class_token_in_front_only_the_backward_scan_reaches_it():
 def test_it_is_labelled():
     _, flow, _, _ = flows("front")
     array = flow.array(1)
-    assert dict(array.sizes) == {"layer": 2, "direction": 2, "frame": 3}
+    assert list(array.sizes.items()) == [("layer", 2), ("direction", 2), ("frame", 3)]
     assert list(array.direction.values) == ["forward", "backward"]
     assert list(array.clip_frame.values) == [0, 2, 4]
+    assert array.attrs == {"unit": "logits"}
     for name in ("frames", "handed_on", "state"):
         wanted = getattr(flow, name)[1].float().numpy()
         assert np.array_equal(array[name].values, wanted)

@@ -1,14 +1,14 @@
 """Captum's perturbation methods: what a loop written by hand and Captum alone give."""
 
+import itertools
+
 import pytest
 import torch
 from captum import attr
 
-from tests.vmamba_explore.toys import Wrapped
-from vmamba_explore import VideoMamba, VideoMambaConfig
-from vmamba_explore.attribution import removal
+from tests.vmamba_explore.toys import Wrapped, toy
+from vmamba_explore.attribution import problem
 from vmamba_explore.attribution.methods import attribute
-from vmamba_explore.attribution.problem import State
 
 TARGET = torch.tensor([1, 3])
 GAP = torch.tensor([2, 0])
@@ -35,12 +35,10 @@ def test_ablation_is_a_loop_over_the_tokens_and_occlusion_the_same_on_every_pixe
     ablation = ours(model, clips, "feature_ablation", baselines=base)
     occlusion = ours(model, clips, "occlusion", baselines=base)
     expected = torch.zeros(2, 2, 2, 2).double()
-    for frame in range(2):
-        for row in range(2):
-            for col in range(2):
-                box = (slice(n * s, (n + 1) * s) for n, s in ((frame, 2), (row, 16), (col, 16)))
-                fall = logit(model, clips) - logit(model, without(clips, base, *box))
-                expected[:, frame, row, col] = fall
+    for place in itertools.product(range(2), repeat=3):
+        box = (slice(n * s, (n + 1) * s) for n, s in zip(place, (2, 16, 16), strict=True))
+        fall = logit(model, clips) - logit(model, without(clips, base, *box))
+        expected[:, *place] = fall
     torch.testing.assert_close(ablation.tokens(), expected, rtol=1e-9, atol=1e-13)
     torch.testing.assert_close(ablation.details.values, expected.flatten(1))
     assert float(ablation.cls.abs().max()) == 0
@@ -72,19 +70,10 @@ def test_ablation_of_frames_is_captums_with_a_feature_mask(model, clips):
     assert float(found.tokens().flatten(2).std(2).max()) < 1e-12
 
 
-@pytest.mark.parametrize("method", ["occlusion", "feature_ablation", "drop_tokens"])
-def test_a_small_budget_changes_nothing(model, clips, method):
-    whole = ours(model, clips, method)
-    small = ours(model, clips, method, budget_gib=0.008)
-    torch.testing.assert_close(whole.values, small.values, rtol=1e-9, atol=1e-13)
-
-
 @pytest.mark.parametrize("cls_position", ["front", None])
 @pytest.mark.parametrize("unit", ["tubelets", "frames"])
 def test_dropped_tokens_are_those_that_only_tokens_leaves_out(clips, unit, cls_position):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", cls_position=cls_position)
-    model = VideoMamba(config).double().eval()
+    model = toy(dtype=torch.float64, cls_position=cls_position)
     found = ours(model, clips, "drop_tokens", unit=unit)
     first = int(cls_position is not None)
     size = 4 if unit == "frames" else 1
@@ -106,16 +95,6 @@ def test_a_difference_of_classes_is_explained(model, clips):
         for target, minus in ((TARGET, GAP), (TARGET, None), (GAP, None))
     )
     torch.testing.assert_close(both.values, first.values - second.values)
-
-
-def test_occlusion_explains_a_state_and_what_comes_later_does_not_matter(model, clips):
-    state = State(0, "forward", 4, 3, 1)  # after the class token and the first token frame
-    found = attribute(model, clips, state, "occlusion", progress=False)
-    early, late = found.tokens("abs").flatten(2).unbind(1)
-    assert float(early.min()) > 0 and float(late.max()) == 0
-    ablation = attribute(model, clips, state, "feature_ablation", progress=False)
-    expected = (ablation.tokens() * 3 * 2 * 16 * 16).float()
-    torch.testing.assert_close(found.tokens(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +132,12 @@ def test_an_interruption_leaves_the_model_as_it_was(model, clips, monkeypatch):
 def test_a_bar_counts_every_clip_to_its_end(model, clips, monkeypatch, method):
     bars = []
 
-    class Bar(removal.tqdm):
+    class Bar(problem.tqdm):
         def close(self):
             bars.append((self.desc, self.n, self.total))
             super().close()
 
-    monkeypatch.setattr(removal, "tqdm", Bar)
+    monkeypatch.setattr(problem, "tqdm", Bar)
     options = {"n_samples": 9, "unit": "tubelets"} if method == "kernel_shap" else {}
     attribute(model, clips, TARGET, method, progress=True, **options)
     assert bars[0] == (method, 18, 18)

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import toy
+from tests.vmamba_explore.attribution.cases import explained, unmix
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.removal_scores import (
+    Faithfulness,
+    RandomControl,
+    RemovalCurve,
     deletion,
     faithfulness,
     insertion,
@@ -15,15 +19,13 @@ from vmamba_explore.attribution.removal_scores import (
 )
 
 BRIGHT = (1, 0, 1)  # frame, row, col of the tubelet that makes the answer
+MAP = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture(scope="module")
 def planted():
     """A model without mixing: the mean over tokens of class scores, 0 for a black tubelet."""
-    model = toy(patch_size=8, cls_position=None, pos_embed="none")
-    with torch.no_grad():
-        for layer in model.layers:
-            layer.mixer.out_proj.weight.zero_()
+    model = toy(patch_size=8, cls_position=None, pos_embed="none", change=unmix)
     clip = torch.zeros(1, 3, 4, 32, 32)
     frame, row, col = BRIGHT
     clip[:, :, 2 * frame : 2 * frame + 2, 8 * row : 8 * row + 8, 8 * col : 8 * col + 8] = 1
@@ -79,15 +81,14 @@ def test_deletion_lowest_first_is_insertion_read_from_its_end(planted, unit, n_s
 
 @pytest.fixture(scope="module")
 def problem():
-    clips = torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
-    return make_problem(toy(patch_size=8), clips, [0, 3, 4], minus=[1, 1, 2])
+    model = toy(patch_size=8)
+    return make_problem(model, clips_for(model, 3), [0, 3, 4], minus=[1, 1, 2])
 
 
 def test_every_point_is_the_model_s_answer_to_a_clip_made_by_hand(problem):
-    values = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(2))
-    curve = deletion(problem, values, baselines="mean", n_steps=4)
+    curve = deletion(problem, MAP, baselines="mean", n_steps=4)
     for clip in range(3):
-        order = values[clip].flatten().argsort(descending=True)
+        order = MAP[clip].flatten().argsort(descending=True)
         for point in range(5):
             there = torch.ones(32)
             there[order[: 8 * point]] = 0
@@ -125,10 +126,9 @@ def test_tokens_that_are_dropped_are_really_dropped(problem):
 
 
 def test_a_clip_is_judged_the_same_alone_and_among_others(problem):
-    values = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(3))
-    together = faithfulness(problem, values, n_steps=4)
+    together = faithfulness(problem, MAP, n_steps=4)
     alone = make_problem(problem.model, problem.inputs[1:2], [3], minus=[1])
-    one = faithfulness(alone, values[1:2], n_steps=4)
+    one = faithfulness(alone, MAP[1:2], n_steps=4)
     for kind in ("deletion", "insertion"):
         ours, theirs = getattr(together, kind), getattr(one, kind)
         torch.testing.assert_close(ours.logits[1:2], theirs.logits, rtol=1e-4, atol=1e-6)
@@ -145,7 +145,7 @@ def test_what_is_tied_comes_by_lot_and_the_same_again(problem):
 
 def test_both_ends_are_asked_for_once(problem):
     before = problem.cost.forward
-    faithfulness(problem, torch.rand(3, 2, 4, 4), n_steps=4)
+    faithfulness(problem, MAP, n_steps=4)
     assert problem.cost.forward - before == 3 * (2 + 2 * 3)
     before = problem.cost.forward
     random_control(problem, n_steps=4, seeds=3)
@@ -186,7 +186,7 @@ def test_units_of_different_sizes_and_numbers_keep_true_fractions(problem):
 
 def test_clips_of_one_s_own_can_stand_in(problem):
     twin = problem.inputs.flip(2)
-    curve = deletion(problem, torch.rand(3, 2, 4, 4), baselines=twin, n_steps=2)
+    curve = deletion(problem, MAP, baselines=twin, n_steps=2)
     torch.testing.assert_close(curve.logits[:, -1], problem(twin))
     assert curve.baselines == "custom"
 
@@ -194,7 +194,7 @@ def test_clips_of_one_s_own_can_stand_in(problem):
 def test_a_state_has_a_curve_and_no_probability(problem):
     state = State(1, "forward", 20, 3, 1)
     asked = make_problem(problem.model, problem.inputs, state)
-    curve = deletion(asked, attribute(problem.model, problem.inputs, state, "saliency"), n_steps=2)
+    curve = deletion(asked, explained(asked, "saliency"), n_steps=2)
     torch.testing.assert_close(curve.logits[:, 0], asked(problem.inputs))
     assert curve.probabilities is None
     with pytest.raises(ValueError, match="State, which has no probability; use logits"):
@@ -215,15 +215,63 @@ def test_an_attribution_is_judged_on_what_it_explained(problem):
     insertion(problem, attribution.tokens(), n_steps=1)
 
 
-def test_what_cannot_be_judged_is_said(problem, unchecked):
-    values = torch.rand(3, 2, 4, 4)
-    with pytest.raises(ValueError, match=r"the map is \(3, 2, 2, 2\), expected .*\(3, 2, 4, 4\)"):
-        deletion(problem, values[..., :2, :2])
-    with pytest.raises(ValueError, match="expected finite numbers"):
-        deletion(problem, values * torch.nan)
-    with pytest.raises(ValueError, match="n_steps is 0, expected at least 1"):
-        insertion(problem, values, n_steps=0)
-    with pytest.raises(ValueError, match="order must be morf or lerf, got 'best'"):
-        deletion(problem, values, order="best")
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        (torch.rand(3, 2, 2, 2), {}, r"the map is \(3, 2, 2, 2\), expected .*\(3, 2, 4, 4\)"),
+        (MAP * torch.nan, {}, "expected finite numbers"),
+        (MAP, {"n_steps": 0}, "n_steps is 0, expected at least 1"),
+        (MAP, {"order": "best"}, "order must be morf or lerf, got 'best'"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_cannot_be_judged_is_said(problem, values, options, message):
+    for call in (deletion, insertion):
+        with pytest.raises(ValueError, match=message):
+            call(problem, values, **options)
+
+
+# Areas of curves that can be worked out by hand.
+
+
+def curve(kind, logits, fractions=None, probabilities=None):
+    logits = torch.tensor(logits)
+    if fractions is None:
+        fractions = torch.linspace(0, 1, logits.shape[1]).expand_as(logits)
+    return RemovalCurve(kind, "morf", "frames", "blur", fractions, logits, probabilities)
+
+
+def test_an_area_is_the_mean_height_over_true_fractions():
+    uneven = torch.tensor([[0.0, 0.25, 1.0]])
+    found = curve("deletion", [[4.0, 2.0, 0.0]], uneven, torch.tensor([[1.0, 0.5, 0.5]]))
+    assert found.area().item() == 0.25 * 3 + 0.75 * 1
+    assert found.area("probabilities").item() == 0.25 * 0.75 + 0.75 * 0.5
+
+
+def test_one_is_the_clip_and_zero_the_baseline_both_ways():
+    down = curve("deletion", [[6.0, 4.0, 2.0]]).values(normalized=True)
+    up = curve("insertion", [[2.0, 4.0, 6.0]]).values(normalized=True)
+    assert down.tolist() == [[1, 0.5, 0]] and up.tolist() == [[0, 0.5, 1]]
+
+
+def test_a_clip_with_nothing_above_its_baseline_has_no_normalized_area():
+    found = curve("deletion", [[2.0, 1.0], [1.0, 2.0]])
+    area = found.area(normalized=True)
+    assert area[0] == 0.5 and area[1].isnan()
+    assert found.area().tolist() == [1.5, 1.5]
+
+
+def test_runs_by_chance_stand_side_by_side():
+    runs = tuple(
+        Faithfulness(curve("deletion", [[2.0, low, 0.0]]), curve("insertion", [[0.0, 1.0, 2.0]]))
+        for low in (0.0, 1.0, 2.0)
+    )
+    control = RandomControl(runs)
+    assert control.area("deletion").tolist() == [[0.5, 1.0, 1.5]]
+    assert control.lerf_minus_morf().tolist() == [[0.5, 0.0, -0.5]]
+    assert control.area("insertion", normalized=True).tolist() == [[0.5, 0.5, 0.5]]
+
+
+def test_what_a_curve_does_not_have_is_said(unchecked):
     with pytest.raises(ValueError, match="of must be logits or probabilities, got 'odds'"):
-        deletion(problem, values, n_steps=1).area("odds")
+        curve("deletion", [[1.0, 0.0]]).area("odds")

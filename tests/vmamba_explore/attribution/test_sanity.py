@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from tests.vmamba_explore.attribution.cases import explained
 from tests.vmamba_explore.toys import clips_for, shake, toy
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
@@ -35,11 +36,6 @@ def model():
 @pytest.fixture(scope="module")
 def problem(model):
     return make_problem(model, clips_for(model, 3), [0, 3, 4])
-
-
-def explained(problem, method, **options):
-    target, minus = problem.target, problem.minus
-    return attribute(problem.model, problem.inputs, target, method, minus=minus, **options)
 
 
 @pytest.mark.parametrize("cls_position, pos_embed", [("front", "spatial_temporal"), (None, "none")])
@@ -92,13 +88,10 @@ def test_the_cascade_goes_from_the_head_to_the_tokenizer(problem):
         assert found.spearman[clip, 1] == pytest.approx(by_hand, abs=1e-12)
 
 
-def test_a_map_that_does_not_look_at_the_model_survives_the_loss_of_its_weights(problem):
+def test_only_a_map_that_does_not_look_at_the_model_survives_the_loss_of_its_weights(problem):
     found = weight_randomization(problem, explained(problem, "frame_difference"))
     torch.testing.assert_close(found.spearman, torch.ones_like(found.spearman))
     torch.testing.assert_close(found.ssim, torch.ones_like(found.ssim))
-
-
-def test_a_gradient_does_not_survive_it(problem):
     found = weight_randomization(problem, explained(problem, "input_x_gradient"), cascade=False)
     assert found.stages == ("patch_embed",)
     assert (found.twin < 0.9).all()
@@ -170,19 +163,16 @@ def test_similarity_of_structure_sees_places_and_signs_and_not_scale():
 
 
 def test_what_cannot_be_compared_is_said(model, problem, unchecked):
-    saliency = explained(problem, "saliency")
-    with pytest.raises(ValueError, match="no part 'layers.7'; there are head, layers.1, layers.0"):
-        randomized(model, ["layers.7"])
-    with pytest.raises(ValueError, match="got maps of saliency; expected two or more"):
-        agreement([saliency])
-    with pytest.raises(ValueError, match="maps of saliency, saliency; .*give a dict"):
-        agreement([saliency, saliency])
-    fewer = attribute(model, problem.inputs[:2], 0, "random")
-    with pytest.raises(ValueError, match=r"the map of random is \(2, 2, 4, 4\)"):
-        agreement({"saliency": saliency, "random": fewer})
+    one, fewer = (attribute(model, problem.inputs[:n], 0, "random") for n in (3, 2))
     state = make_problem(model, problem.inputs, State(0, "forward", 0, 0, 0))
-    with pytest.raises(ValueError, match="random_logit: the target is a State; expected a class"):
-        random_logit(state, explained(state, "saliency"))
     pair = make_problem(trained(num_classes=2), problem.inputs, 0, minus=1)
-    with pytest.raises(ValueError, match="no other class to ask for"):
-        random_logit(pair, explained(pair, "saliency"))
+    for call, given, message in (
+        (randomized, (model, ["layers.7"]), "no part 'layers.7'; there are head, layers.1, layer"),
+        (agreement, [[one]], "got maps of random; expected two or more"),
+        (agreement, [[one, one]], "maps of random, random; .*give a dict"),
+        (agreement, [{"one": one, "few": fewer}], r"the map of few is \(2, 2, 4, 4\)"),
+        (random_logit, (state, one), "random_logit: the target is a State; expected a class"),
+        (random_logit, (pair, one), "no other class to ask for"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(*given)

@@ -1,48 +1,33 @@
 """State times gradient, against a loop over tokens, finite differences, and Captum's neurons."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from captum.attr import NeuronGradient, NeuronIntegratedGradients
 from torch import nn
 
-from tests.vmamba_explore.analysis.dense import SIZES, VARIANTS
-from tests.vmamba_explore.toys import clips_for, shake, toy
+from tests.vmamba_explore.attribution.cases import TARGET, build, by_scan, same
 from vmamba_explore.analysis.frame_states import frame_ends
 from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.attribution.hidden import attention_x_gradient
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.problem import State
 from vmamba_explore.attribution.states import state_gradient, state_x_gradient
-from vmamba_explore.hooks import hook_points
-from vmamba_explore.trace.record import run_with_hooks, run_with_trace
-
-TARGET, MINUS = [2, 0], [1, 1]
+from vmamba_explore.trace.record import run_with_hooks
 
 
-def build(dtype=torch.float64, seed=0, **changes):
-    model = toy(dtype=dtype, seed=seed, change=shake, **SIZES | changes)
-    return model, clips_for(model, seed=seed + 1)
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
-def case(request):
-    """Return a model, a problem, and by layer and direction all states and their gradients."""
-    model, clips = build(**VARIANTS[request.param])
-    problem = make_problem(model, clips, TARGET, minus=MINUS)
-    names = [f"*.hook_{q}" for q in ("u", "delta", "B", "C", "y")]
-    with torch.enable_grad():
-        logits, trace = run_with_trace(model, clips, names)
-        number = problem.pick(logits).sum()
-        found = {}
-        for layer in range(2):
-            for d in model.config.directions:
-                at = f"layers.{layer}.mixer.ssm_{d}.hook_"
-                (v,) = torch.autograd.grad(number, trace[at + "y"], retain_graph=True)
-                inputs = [trace[at + q].detach() for q in ("u", "delta", "B", "C")]
-                found[layer, d] = by_hand(trace.ssm(layer, d), *inputs, v)
-    return model, problem, found
+@pytest.fixture(scope="module")
+def states(case):
+    """Return by layer and direction all states and their gradients."""
+    model, _, trace, gradients = case
+    found = {}
+    for layer in range(2):
+        for direction in model.config.directions:
+            at = f"layers.{layer}.mixer.ssm_{direction}.hook_"
+            inputs = [trace[at + q].detach() for q in ("u", "delta", "B", "C")]
+            found[layer, direction] = by_hand(
+                trace.ssm(layer, direction), *inputs, gradients[at + "y"]
+            )
+    return found
 
 
 def by_hand(ssm, u, delta, B, C, v):
@@ -58,28 +43,16 @@ def by_hand(ssm, u, delta, B, C, v):
     return tuple(torch.stack(list(side), -1).detach() for side in both)
 
 
-def same(found, expected):
-    return torch.allclose(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
-
-
-def test_state_x_gradient_is_the_sum_over_channels_and_states(case):
-    model, problem, states = case
+def test_state_x_gradient_is_the_sum_over_channels_and_states(case, states):
+    model, problem, *_ = case
     found = state_x_gradient(problem)
-    expected = torch.stack(
-        [
-            torch.stack(
-                [(h * g).sum((1, 2)) for h, g in (states[n, d] for d in model.config.directions)], 1
-            )
-            for n in range(2)
-        ],
-        1,
-    )
+    expected = by_scan(model, lambda _, *place: torch.mul(*states[place]).sum((1, 2)))
     assert same(found.details.values, expected)
     assert same(found.values, expected.sum((1, 2)))
 
 
-def test_state_gradient_has_every_number_of_the_state(case):
-    model, problem, states = case
+def test_state_gradient_has_every_number_of_the_state(case, states):
+    _, problem, *_ = case
     tokens = [0, 3, 7]
     for (layer, direction), (h, g) in states.items():
         found = state_gradient(problem, layer=layer, direction=direction, tokens=tokens)
@@ -91,8 +64,8 @@ def test_state_gradient_has_every_number_of_the_state(case):
         assert not found.values[:, others].any()
 
 
-def test_by_default_the_states_are_those_handed_on_from_frame_to_frame(case):
-    model, problem, states = case
+def test_by_default_the_states_are_those_handed_on_from_frame_to_frame(case, states):
+    model, problem, *_ = case
     direction = model.config.directions[-1]
     found = state_gradient(problem, layer=-1, direction=direction).details
     ends = frame_ends(model, direction)[1].sort().values
@@ -101,7 +74,7 @@ def test_by_default_the_states_are_those_handed_on_from_frame_to_frame(case):
 
 
 def test_growing_a_whole_state_by_a_share_changes_the_logit_by_as_much(case):
-    model, problem, _ = case
+    model, problem, *_ = case
     share, direction = 1e-5, model.config.directions[-1]
     found = state_x_gradient(problem, layers=0, direction=direction).values
 
@@ -119,8 +92,8 @@ def test_growing_a_whole_state_by_a_share_changes_the_logit_by_as_much(case):
     assert torch.allclose(found[:, 5], slope, rtol=1e-5)
 
 
-def test_at_the_last_token_of_a_scan_only_its_own_reading_is_left(case):
-    _, problem, states = case
+def test_at_the_last_token_of_a_scan_only_its_own_reading_is_left(case, states):
+    _, problem, *_ = case
     found = state_x_gradient(problem).details
     for (layer, direction), (h, g) in states.items():
         steps = problem.model.layers[layer].mixer.directions[direction].steps(h.shape[-1])
@@ -158,14 +131,6 @@ def test_in_float32_it_keeps_five_digits_of_what_passes():
     exact = state_x_gradient(make_problem(model, clips, TARGET)).values
     found = state_x_gradient(make_problem(model.float(), clips.float(), TARGET)).values
     assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
-
-
-def test_clips_in_groups_get_the_numbers_that_they_get_together():
-    problem = make_problem(*build(), TARGET, minus=MINUS)
-    apart = replace(problem, limits=replace(problem.limits, gradient_rows=1))
-    for method in (state_x_gradient, state_gradient):
-        assert torch.allclose(method(problem).values, method(apart).values, rtol=1e-10)
-    assert state_gradient(apart).details.products.shape[0] == 2
 
 
 def test_state_x_gradient_takes_no_more_memory_where_there_are_more_states():
@@ -222,23 +187,6 @@ def test_states_are_explained_by_earlier_states_of_their_own_scan_too(direction)
     assert ((left[:, before] > 0) & (left[:, before] <= 1)).all()
     assert details.gradients.count_nonzero() == 2 * len(before)
     assert torch.allclose(mine[:, 4], numbers)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"layer": 2}, "no layer 2; the model has 0 to 1"),
-        ({"layer": -3}, "no layer -3; the model has 0 to 1"),
-        ({"direction": "up"}, "no direction 'up'"),
-        ({"tokens": 99}, "there is no token 99"),
-        ({"tokens": []}, "tokens is empty, expected at least one natural index"),
-    ],
-)
-def test_a_place_that_does_not_exist_gets_its_sentence(options, message):
-    problem = make_problem(*build(), TARGET)
-    with pytest.raises(ValueError, match=message):
-        state_gradient(problem, **options)
 
 
 # ------------------------------------------------------------- hidden-state targets
@@ -321,15 +269,3 @@ def test_a_state_does_not_depend_on_what_its_scan_reads_later(method):
     assert (found[:, 0].amax((1, 2)) > 0).all()
     assert (found[:, 1].flatten(1)[:, 0] > 0).all()
     assert not found[:, 1].flatten(1)[:, 1:].any()
-
-
-def test_no_hook_survives_an_interrupted_explanation_of_a_state(monkeypatch):
-    model, clips = build()
-    problem = make_problem(model, clips, TARGET)
-    monkeypatch.setattr(
-        "vmamba_explore.attribution.states._gradients",
-        lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
-    )
-    with pytest.raises(KeyboardInterrupt):
-        state_gradient(problem)
-    assert not any(point.functions for point in hook_points(model).values())

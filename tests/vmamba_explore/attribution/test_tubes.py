@@ -1,11 +1,10 @@
 """The smallest tube that keeps the answer is the one that was planted."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.attribution.cases import sliced, unmix
+from tests.vmamba_explore.toys import clips_for, toy
 from vmamba_explore.attribution.game import Game
 from vmamba_explore.attribution.methods import attribute, make_problem
 from vmamba_explore.attribution.tubes import Tube, extremal_perturbation
@@ -23,16 +22,13 @@ def pattern():
 @pytest.fixture
 def model(pattern):
     """Return a model that looks for the pattern in each token; its blocks do nothing."""
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset(
-        "toy", num_frames=8, img_size=32, patch_size=8, cls_position=None, pos_embed="none"
-    )
-    model = VideoMamba(config).double().eval()
-    with torch.no_grad():
-        for layer in model.layers:
-            layer.mixer.out_proj.weight.zero_()
+
+    def look_for_it(model):
+        unmix(model)
         model.head.weight[3] = model.patch_embed(pattern.unsqueeze(0))[0, 0]
-    return model
+
+    how = {"num_frames": 8, "patch_size": 8, "cls_position": None, "pos_embed": "none"}
+    return toy(dtype=torch.float64, change=look_for_it, **how)
 
 
 @pytest.fixture
@@ -97,18 +93,16 @@ def test_what_is_kept_is_what_the_model_gives_for_the_tube_alone(model, clips):
 
 @pytest.mark.parametrize("cls_position", ["front", None])
 def test_slices_and_clips_side_by_side_change_nothing(cls_position):
-    torch.manual_seed(0)
-    config = VideoMambaConfig.preset("toy", num_frames=8, cls_position=cls_position)
-    model = VideoMamba(config).double().eval()
-    clips = torch.randn(2, 3, 8, 32, 32).double()
+    model = toy(dtype=torch.float64, num_frames=8, cls_position=cls_position)
+    clips = clips_for(model)
     problem = make_problem(model, clips, [1, 2])
-    small = replace(problem, limits=replace(problem.limits, forward_rows=3, gradient_rows=2))
+    small = sliced(problem, forward_rows=3, gradient_rows=2)
     alone = make_problem(model, clips[1:], [2])
-    first, sliced, second = (
+    first, again, second = (
         extremal_perturbation(p, areas=(0.2, 0.4), n_steps=3).values
         for p in (problem, small, alone)
     )
-    torch.testing.assert_close(first, sliced)
+    torch.testing.assert_close(first, again)
     torch.testing.assert_close(first[1:], second)
     assert alone.cost.backward == 2 * 3
 

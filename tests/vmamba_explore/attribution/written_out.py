@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional as F
 
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
+from tests.vmamba_explore.toys import toy
 
 ALL = ("norm", "conv_silu", "gate_silu", "scan", "gate")
 VARIANTS = {
@@ -35,10 +34,8 @@ SIZES = {"num_frames": 6, "img_size": 32, "patch_size": 16, "d_model": 16, "num_
 
 def make_model(variant="front", *, biases=True, **options):
     """A small float64 model with drawn weights; without biases, those that add are zero."""
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", **SIZES | VARIANTS[variant] | options))
-    model = model.eval().double()
-    with torch.no_grad():
+
+    def draw(model):
         for name, weight in model.named_parameters():
             if name.endswith(("proj.bias", "conv1d.bias", "head.bias")) and "dt_proj" not in name:
                 weight.copy_(0.3 * torch.randn_like(weight) if biases else torch.zeros_like(weight))
@@ -50,14 +47,8 @@ def make_model(variant="front", *, biases=True, **options):
                 weight += 2
             elif name.endswith("proj.weight") or name == "head.weight":
                 weight *= 3
-    return model
 
-
-def make_clips(model, batch=2):
-    config = model.config
-    size = config.img_size
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, 3, config.num_frames, size, size, generator=generator).double()
+    return toy(dtype=torch.float64, change=draw, **SIZES | VARIANTS[variant] | options)
 
 
 @dataclass

@@ -45,14 +45,8 @@ def test_bfloat16_is_read_and_written_with_the_bits_of_conversions_around_it(
 
 
 @on_the_cpu
-def test_threads_change_no_bit(make, results):
-    tensors, options = make(3, 100, 30, 4), {"activation": "silu", "reverse": True}
-    whole = results(tensors, **options)
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 5):
-            torch.set_num_threads(threads)
-            again = results(tensors, **options)
-            assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
-    finally:
-        torch.set_num_threads(before)
+def test_threads_change_no_bit(make, results, by_threads):
+    tensors = make(3, 100, 30, 4)
+    first, *others = by_threads(lambda: results(tensors, activation="silu", reverse=True))
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))

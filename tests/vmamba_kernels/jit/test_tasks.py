@@ -25,18 +25,12 @@ def test_packing_is_a_copy_even_where_nothing_moves():
     assert x.all()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 64])
 @pytest.mark.parametrize(("batch", "d_inner"), [(1, 768), (32, 128), (1, 33), (0, 8)])
-def test_the_tasks_hold_every_block_once(threads, batch, d_inner):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        blocks = Blocks(batch, 5, d_inner)
-    finally:
-        torch.set_num_threads(before)
-    held = blocks.batch_tasks * blocks.task_blocks
-    assert blocks.all_blocks <= held < blocks.all_blocks + blocks.task_blocks
-    assert blocks.tasks == batch * blocks.batch_tasks
+def test_the_tasks_hold_every_block_once(by_threads, batch, d_inner):
+    for blocks in by_threads(lambda: Blocks(batch, 5, d_inner), 1, 2, 64):
+        held = blocks.batch_tasks * blocks.task_blocks
+        assert blocks.all_blocks <= held < blocks.all_blocks + blocks.task_blocks
+        assert blocks.tasks == batch * blocks.batch_tasks
 
 
 def test_orders_and_slots_are_what_they_say():

@@ -2,7 +2,7 @@
 
 import torch
 
-from vmamba_kernels import selective_scan, selective_scan_with_states
+from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
 
 TOKENS = ("u", "delta", "B", "C", "z")
 ORDER = torch.randperm(37, generator=torch.Generator().manual_seed(4))
@@ -22,6 +22,20 @@ def to(x, device):
 
 def double(inputs):
     return {n: None if x is None else x.double().cpu() for n, x in inputs.items()}
+
+
+def two_ways(make, *args, seeds=(0, 1), leaves=False, change=lambda x: x, **shape):
+    """ScanInputs of both directions, each with parameters of its own, and the last one's gate."""
+    found = []
+    for seed in seeds:
+        made = {
+            n: x if x is None else change(x) for n, x in make(*args, seed=seed, **shape).items()
+        }
+        if leaves:
+            made = {n: x if x is None else x.requires_grad_() for n, x in made.items()}
+        z = made.pop("z")
+        found.append(ScanInputs(**made))
+    return *found, z
 
 
 def run(inputs, backend="gpu", **options):

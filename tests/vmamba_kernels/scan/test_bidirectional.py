@@ -5,32 +5,18 @@ import torch
 from torch.nn import functional as F
 
 import vmamba_kernels as vk
+from tests.vmamba_kernels.scan.runs import ORDER, two_ways
 from vmamba_kernels import selective_scan, selective_scan_with_states
 
-BACKENDS = ["naive", "cpu"]  # gpu: tests/vmamba_kernels/scan/test_gpu*.py
-ORDER = torch.randperm(37, generator=torch.Generator().manual_seed(4))
-on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
-
-def both_directions(scan_inputs, dtype=torch.float32, double=False, **shape):
-    """ScanInputs of two directions and z, leaves."""
-    directions = []
-    for seed in (0, 1):
-        made = scan_inputs(seed=seed, dtype=dtype, **shape)
-        z = made.pop("z")
-        leaves = {k: (x.double() if double else x).requires_grad_() for k, x in made.items()}
-        directions.append(vk.ScanInputs(**leaves))
-    return *directions, (z.double() if double else z).requires_grad_()
-
-
-@on_each_backend
+@pytest.mark.parametrize("backend", ["naive", "cpu"])  # gpu: test_gpu*.py
 @pytest.mark.parametrize("order", [None, ORDER], ids=["reversal", "order"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("gate", [True, False])
 def test_both_directions_are_two_scans_one_sum_and_one_gate_bit_for_bit(
     scan_inputs, backend, order, dtype, gate
 ):
-    forward, backward, z = both_directions(scan_inputs, dtype)
+    forward, backward, z = two_ways(scan_inputs, dtype=dtype, leaves=True)
     z = z if gate else None
     options = {"delta_softplus": True, "order": order, "backend": backend}
     y = vk.bidirectional_selective_scan(forward, backward, z, **options)
@@ -58,7 +44,8 @@ def test_every_gradient_of_both_directions_equals_naive(
 ):
     grads = []
     for backend in ("cpu", "naive"):
-        *directions, z = both_directions(scan_inputs, double=backend == "naive", groups=2)
+        change = torch.Tensor.double if backend == "naive" else torch.Tensor.float
+        *directions, z = two_ways(scan_inputs, groups=2, change=change, leaves=True)
         y = vk.bidirectional_selective_scan(
             *directions, z, delta_softplus=True, order=order, backend=backend
         )

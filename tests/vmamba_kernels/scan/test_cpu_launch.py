@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from tests.vmamba_kernels.scan.runs import TOKENS, compared, results
+from tests.vmamba_kernels.scan.runs import TOKENS, compared, results, two_ways
 from vmamba_kernels import (
     ScanInputs,
     bidirectional_selective_scan,
@@ -76,15 +76,11 @@ def test_bfloat16_is_read_and_written_with_the_bits_of_conversions_around_it(
 
 @pytest.mark.parametrize("given", [("u", "z"), ("u",), ("z",)], ids=str)
 def test_both_directions_in_bfloat16_are_rounded_once(scan_inputs, given):
-    directions, gates = [], []
-    for seed in (0, 1):
-        made = scan_inputs(d_inner=64, seqlen=50, d_state=16, seed=seed)
-        gates.append(made.pop("z"))
-        directions.append(ScanInputs(*(made[name] for name in ScanInputs._fields)))
+    *directions, gate = two_ways(scan_inputs, d_inner=64, seqlen=50, d_state=16)
     one = [d._replace(u=d.u.bfloat16()) if "u" in given else d for d in directions]
-    z = gates[0].bfloat16() if "z" in given else gates[0]
+    z = gate.bfloat16() if "z" in given else gate
     two = [d._replace(u=d.u.float()) for d in one]
-    upstream, runs = gates[1].bfloat16(), []
+    upstream, runs = torch.randn(gate.shape).bfloat16(), []
     for pair, gate in ((one, z), (two, z.float())):
         leaves = [x.detach().requires_grad_() for x in (*pair[0], *pair[1], gate)]
         y = bidirectional_selective_scan(
@@ -106,38 +102,24 @@ def test_asking_for_states_or_gradients_changes_no_bit_of_y(scan_inputs, d_inner
     assert torch.equal(with_states.states[..., -1], recorded["last_state"])
 
 
-def test_results_do_not_depend_on_the_number_of_threads(scan_inputs):
+def test_results_do_not_depend_on_the_number_of_threads(scan_inputs, by_threads):
     inputs = scan_inputs(batch=3, d_inner=200, seqlen=100, d_state=16)
-    before, runs = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            runs.append(results(inputs, "cpu", states=True))
-    finally:
-        torch.set_num_threads(before)
-    for name, x in runs[0].items():
-        assert all(torch.equal(x, run[name]) for run in runs[1:]), name
+    first, *others = by_threads(lambda: results(inputs, "cpu", states=True))
+    for name, x in first.items():
+        assert all(torch.equal(x, other[name]) for other in others), name
 
 
-def test_threads_change_no_bit_of_both_directions_and_of_norms(scan_inputs):
-    forward, backward = (scan_inputs(3, 200, 50, 16, seed=seed) for seed in (0, 1))
-    leaves = [x.requires_grad_() for x in (*forward.values(), *backward.values())]
-    z = forward.pop("z")
-    backward.pop("z")
-    before, runs = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            y = bidirectional_selective_scan(
-                ScanInputs(**forward), ScanInputs(**backward), z, delta_softplus=True
-            )
-            norms = selective_scan_with_norms(**forward, z=z, delta_softplus=True)
-            grads = torch.autograd.grad(y.square().sum(), leaves, allow_unused=True)
-            runs.append([y, *norms, *(g for g in grads if g is not None)])
-    finally:
-        torch.set_num_threads(before)
-    for run in runs[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(runs[0], run, strict=True))
+def test_threads_change_no_bit_of_both_directions_and_of_norms(scan_inputs, by_threads):
+    forward, backward, z = two_ways(scan_inputs, 3, 200, 50, 16, leaves=True)
+
+    def run():
+        y = bidirectional_selective_scan(forward, backward, z, delta_softplus=True)
+        norms = selective_scan_with_norms(**forward._asdict(), z=z, delta_softplus=True)
+        return [y, *norms, *torch.autograd.grad(y.square().sum(), [*forward, *backward, z])]
+
+    first, *others = by_threads(run)
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_a_batch_element_is_the_same_whatever_the_batch_around_it(scan_inputs):
@@ -174,11 +156,7 @@ def test_a_token_asked_for_twice_gathers_both_gradients(scan_inputs):
 
 
 def test_gradients_of_the_fused_kernels_are_those_of_their_parts_bit_for_bit(scan_inputs):
-    directions = []
-    for seed in (0, 1):
-        made = scan_inputs(d_inner=70, seqlen=50, d_state=16, seed=seed)
-        z = made.pop("z").requires_grad_()
-        directions.append(ScanInputs(*(made[n].requires_grad_() for n in ScanInputs._fields)))
+    *directions, z = two_ways(scan_inputs, d_inner=70, seqlen=50, d_state=16, leaves=True)
     biases = [direction.delta_bias for direction in directions]
     leaves = [x for x in (z, *directions[0], *directions[1]) if not any(x is b for b in biases)]
     fused = bidirectional_selective_scan(*directions, z, delta_softplus=True, backend="cpu")

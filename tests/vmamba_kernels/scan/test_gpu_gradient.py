@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.vmamba_kernels.binary import launches_of
+from tests.vmamba_kernels.scan.runs import TOKENS, to
 from vmamba_kernels.scan import naive
 from vmamba_kernels.types import ScanInputs, ScanOptions
 
@@ -18,7 +19,6 @@ from vmamba_kernels.scan.gpu_forward import token_major
 
 CHUNK = 64
 pytestmark = pytest.mark.usefixtures("triton_runs")
-PER_TOKEN = ("u", "delta", "B", "C", "z")
 HOWS = ["forward", "reverse", "order"]
 
 
@@ -66,9 +66,7 @@ def problem(scan_inputs, device):
         true = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
 
         def on_device(x):
-            if x is None:
-                return None
-            return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device).copy_(x)
+            return None if x is None else to(x, device)
 
         starts = starts_of(states.detach(), leaves.get("initial_state"), how, order)
         tensors = inputs | {"starts": starts} | given
@@ -197,10 +195,10 @@ def test_a_batch_element_is_the_same_whatever_the_batch_around_it(problem, cut):
     cut(2, 1)
     arguments, _ = problem(batch=3, d_inner=40, seqlen=9, d_state=2)
     whole = named(arguments)
-    batched = (*PER_TOKEN, "initial_state", "starts", "grad_y", "grad_last")
+    batched = (*TOKENS, "initial_state", "starts", "grad_y", "grad_last")
     alone = {n: x[1:2] if n in batched else x for n, x in arguments.items()}
     for name, x in named(alone).items():
-        if name in (*PER_TOKEN, "initial_state"):
+        if name in (*TOKENS, "initial_state"):
             assert torch.equal(x, whole[name][1:2]), name
 
 

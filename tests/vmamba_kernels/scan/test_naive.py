@@ -55,17 +55,6 @@ def test_it_is_differentiable_twice(scan_inputs, without, reverse):
     assert torch.autograd.gradgradcheck(run, tuple(inputs.values()), fast_mode=True)
 
 
-def test_reverse_is_flip_scan_flip(scan_inputs):
-    inputs = scan_inputs(groups=2)
-    tokens = ("u", "delta", "B", "C", "z")
-    flipped = {name: x.flip(-1) if name in tokens else x for name, x in inputs.items()}
-    options = {"delta_softplus": True, "backend": "naive"}
-    backward = selective_scan_with_states(**inputs, **options, reverse=True)
-    forward = selective_scan_with_states(**flipped, **options)
-    torch.testing.assert_close(backward.y, forward.y.flip(-1))
-    torch.testing.assert_close(backward.states, forward.states.flip(-1))
-
-
 @pytest.mark.parametrize("reverse", [False, True])
 def test_states_are_what_y_reads_and_the_last_one_is_the_last_state(scan_inputs, reverse):
     inputs = scan_inputs(without=("D", "z"))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import vmamba_kernels as vk
-from tests.vmamba_kernels.scan.runs import HOW, ORDER, SOFTPLUS, double, on
+from tests.vmamba_kernels.scan.runs import HOW, ORDER, SOFTPLUS, double, on, two_ways
 from vmamba_kernels import ScanInputs, selective_scan, selective_scan_with_states
 
 pytestmark = pytest.mark.usefixtures("triton_runs")
@@ -41,28 +41,20 @@ def test_the_states_before_each_chunk_are_kept_for_the_gradient(inputs_for, cut_
     inputs = inputs_for(batch=1, d_inner=33, seqlen=150, d_state=2)
     tensors = [inputs[name] for name in (*ScanInputs._fields, "z")]
     forward = torch.ops.vmamba_kernels.selective_scan_gpu
-    _, states = selective_scan_with_states(**inputs, **SOFTPLUS)
-    before = [inputs["initial_state"], states[..., 63], states[..., 127]]
-    starts = forward(*tensors, None, True, False, None, True)[3]
-    assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
     # in reverse, 150 tokens are 192 steps: the first chunk has 22 tokens
-    _, states = selective_scan_with_states(**inputs, reverse=True, **SOFTPLUS)
-    before = [inputs["initial_state"], states[..., 128], states[..., 64]]
-    starts = forward(*tensors, None, True, True, None, True)[3]
-    assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
+    for reverse, ends in ((False, (63, 127)), (True, (128, 64))):
+        _, states = selective_scan_with_states(**inputs, reverse=reverse, **SOFTPLUS)
+        before = [inputs["initial_state"], *(states[..., end] for end in ends)]
+        starts = forward(*tensors, None, True, reverse, None, True)[3]
+        assert torch.equal(starts.transpose(2, 3), torch.stack(before, 1))
 
 
 # Both directions.
 
 
-def directions(inputs_for, *, d_inner=40, seqlen=37, without=(), **shape):
+def directions(inputs_for, *, d_inner=40, seqlen=37, **shape):
     """Two directions with parameters of their own, and a gate."""
-    found = []
-    for seed in (1, 2):
-        given = inputs_for(1, d_inner, seqlen, **shape, seed=seed, without=without)
-        z = given.pop("z")
-        found.append(ScanInputs(**{n: given[n] for n in ScanInputs._fields}))
-    return *found, z
+    return two_ways(inputs_for, 1, d_inner, seqlen, seeds=(1, 2), **shape)
 
 
 @pytest.mark.parametrize("tiles", [3, 1], ids=["whole", "split"])
@@ -131,6 +123,3 @@ def test_softplus_is_good_to_the_last_digits_everywhere(device):
     assert ((ours - true).abs() / true).max() < 6e-6
     near = raw.cpu().abs() < 12
     assert ((ours - true).abs() / true)[near].max() < 1.5e-6
-
-
-# torch.

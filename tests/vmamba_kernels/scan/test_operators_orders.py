@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vmamba_kernels.scan.runs import TOKENS
 from vmamba_kernels import selective_scan_with_states
 
-TOKENS = ("u", "delta", "B", "C", "z")
 RARELY = settings(max_examples=25, deadline=None)
 
 

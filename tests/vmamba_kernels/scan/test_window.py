@@ -4,17 +4,12 @@ import pytest
 import torch
 
 import vmamba_kernels as vk
+from tests.vmamba_kernels.scan.runs import HOW
 from vmamba_kernels import selective_scan_with_states
 
-BACKENDS = ["naive", "cpu"]  # gpu: tests/vmamba_kernels/scan/test_gpu*.py
-ORDER = torch.randperm(37, generator=torch.Generator().manual_seed(4))
-HOW = {"forward": {}, "reverse": {"reverse": True}, "order": {"order": ORDER}}
-how_to_read = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
-on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
-
-@on_each_backend
-@how_to_read
+@pytest.mark.parametrize("backend", ["naive", "cpu"])  # gpu: test_gpu*.py
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 @pytest.mark.parametrize("channels", [None, slice(5, 21), [3, 30, 7]], ids=str)
 @pytest.mark.parametrize(("start", "stop"), [(0, 3), (8, 9), (10, 31), (36, 37), (0, 37)])
 def test_a_window_is_that_part_of_the_whole_scan(scan_inputs, backend, how, channels, start, stop):

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from vmamba_explore.attribution.conservation import Conservation
-from vmamba_explore.attribution.curves import Faithfulness
 from vmamba_explore.attribution.relevance import RelevanceFlow
+from vmamba_explore.attribution.removal_scores import Faithfulness
 from vmamba_explore.studies.lessons.judge import Answer, Verdict, judge
 
 

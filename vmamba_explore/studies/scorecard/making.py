@@ -33,6 +33,7 @@ from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.watermark import WatermarkedClips
 
+Values = dict[str, Tensor]
 Maps = dict[str, NDArray[np.float64]]
 PARTS = ("signed", "positive", "abs")
 FORMAT = 1
@@ -166,19 +167,19 @@ class ScoreCard:
             rows: Numbers of the clips, one of `plan.batches`.
         """
 
-        def make() -> Maps:
+        def make() -> Values:
             found = self._attribution(kind, method, rows)
-            parts = {part: found.tokens(part).double().cpu().numpy() for part in PARTS}  # type: ignore[arg-type]
+            parts: Values = {part: found.tokens(part) for part in PARTS}  # type: ignore[arg-type]
             cost = found.cost
             shares = np.array([cost.forward, cost.backward, cost.seconds]) / len(rows)
-            result = {**parts, "cost": np.tile(shares, (len(rows), 1))}
+            parts["cost"] = torch.from_numpy(np.tile(shares, (len(rows), 1)))
             if found.convergence_delta is not None:
                 base = 0 if found.baseline_output is None else found.baseline_output
                 change = (found.output - base).abs().clamp_min(1e-12)
-                result["gap"] = (found.convergence_delta.abs() / change).double().cpu().numpy()
-            return result
+                parts["gap"] = found.convergence_delta.abs() / change
+            return parts
 
-        return self._kept(f"{kind}/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+        return self._kept(kind, self._name(method), rows, make)
 
     def removals(self, method: str, rows: NDArray[np.int64]) -> Maps:
         """Scores of removals, by name, (clip,): areas in logits above the baseline's.
@@ -186,7 +187,7 @@ class ScoreCard:
         "span" and "temporal_span" are f(clip) - f(baseline), which the areas are parts of.
         """
 
-        def make() -> Maps:
+        def make() -> Values:
             problem = self._problem("clean", rows)
             maps = torch.from_numpy(self.maps("clean", method, rows)["signed"]).float()
             tubelets = faithfulness(problem, maps, **REMOVAL["tubelets"])
@@ -195,7 +196,7 @@ class ScoreCard:
                 tubelets.insertion.logits[:, -1],
                 *(curve.logits[:, -1] for curve in (tubelets.deletion, temporal)),
             )
-            found = {
+            return {
                 "deletion": tubelets.deletion.area() - base,
                 "insertion": tubelets.insertion.area() - base,
                 "lerf_minus_morf": tubelets.lerf_minus_morf(),
@@ -204,41 +205,38 @@ class ScoreCard:
                 "temporal_span": full - still,
                 "infidelity": infidelity(problem, maps, baselines=REMOVAL["tubelets"]["baselines"]),
             }
-            return {name: values.double().cpu().numpy() for name, values in found.items()}
 
-        return self._kept(f"removals/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+        return self._kept("removals", self._name(method), rows, make)
 
     def stillness(self, method: str, rows: NDArray[np.int64]) -> Maps:
         """How far maps move when clips change by next to nothing, by name, (clip,)."""
 
-        def make() -> Maps:
+        def make() -> Values:
             problem = self._problem("clean", rows)
             found = self._attribution("clean", method, rows)
-            moved = {
+            return {
                 "sensitivity_max": sensitivity_max(problem, found, n_perturb_samples=2),
                 "shift_sensitivity": shift_sensitivity(problem, found),
             }
-            return {name: values.double().cpu().numpy() for name, values in moved.items()}
 
-        return self._kept(f"stillness/{self._name(method)}-{rows[0]}-{len(rows)}", make)
+        return self._kept("stillness", self._name(method), rows, make)
 
     def chance(self, rows: NDArray[np.int64]) -> Maps:
         """The removal scores of ten random orders, by name, (clip, seed)."""
 
-        def make() -> Maps:
+        def make() -> Values:
             problem = self._problem("clean", rows)
             tubelets = random_control(problem, **REMOVAL["tubelets"])
             temporal = random_control(problem, **REMOVAL["frames"])
             base, still = (each.runs[0].deletion.logits[:, -1:] for each in (tubelets, temporal))
-            found = {
+            return {
                 "deletion": tubelets.area("deletion") - base,
                 "insertion": tubelets.area("insertion") - base,
                 "lerf_minus_morf": tubelets.lerf_minus_morf(),
                 "temporal_deletion": temporal.area("deletion") - still,
             }
-            return {name: values.double().cpu().numpy() for name, values in found.items()}
 
-        return self._kept(f"removals/chance-{rows[0]}-{len(rows)}", make)
+        return self._kept("removals", "chance", rows, make)
 
     # ---------------------------------------------------------------- inside
 
@@ -267,11 +265,13 @@ class ScoreCard:
         frames, labels = source.batch(rows)
         return model, normalize(frames).to(model.head.weight.device), torch.from_numpy(labels)
 
-    def _kept(self, name: str, make: Callable[[], Maps]) -> Maps:
-        """What a file holds, or what is made now and then kept in it."""
-        file = self.folder / f"{name}.npz"
+    def _kept(
+        self, folder: str, name: str, rows: NDArray[np.int64], make: Callable[[], Values]
+    ) -> Maps:
+        """What a file holds; it is made now if it is missing."""
+        file = self.folder / folder / f"{name}-{rows[0]}-{len(rows)}.npz"
         if not file.exists():
-            values = make()
+            values = {key: value.double().cpu().numpy() for key, value in make().items()}
             atomic_write(file, lambda target: np.savez_compressed(target, **values))  # type: ignore[arg-type]
         with np.load(file, allow_pickle=False) as found:
             return {key: found[key] for key in found.files}

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 
-from vmamba_explore.attribution.curves import Faithfulness, Kind, Of, RandomControl
+from vmamba_explore.attribution.removal_scores import Faithfulness, Kind, Of, RandomControl
 from vmamba_explore.attribution.sanity import WeightRandomization
 from vmamba_explore.view.figures import layout as draw
 

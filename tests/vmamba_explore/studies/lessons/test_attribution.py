@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from vmamba_explore.attribution.conservation import Conservation
-from vmamba_explore.attribution.curves import Faithfulness, RemovalCurve
 from vmamba_explore.attribution.relevance import RelevanceFlow
+from vmamba_explore.attribution.removal_scores import Faithfulness, RemovalCurve
 from vmamba_explore.studies.lessons import attribution as check
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels

@@ -1,15 +1,18 @@
 """The score card: all methods, resumable, scores from maps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.attribution.baselines import make_baselines
 from vmamba_explore.attribution.clip_scores import CONTROLS
+from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.studies.scorecard import making as module
+from vmamba_explore.studies.scorecard import summary as score_summary
 from vmamba_explore.studies.scorecard.making import Plan, ScoreCard
 from vmamba_explore.studies.scorecard.summary import summarise
 
@@ -19,17 +22,8 @@ METHODS = {"saliency": {}, "mamba_lrp": {}, **SIGNED, **{name: {} for name in CO
 
 
 def small_model(seed):
-    torch.manual_seed(seed)
-    config = VideoMambaConfig(
-        num_frames=16,
-        img_size=64,
-        patch_size=16,
-        tubelet_size=4,
-        num_classes=10,
-        d_model=16,
-        depth=1,
-    )
-    return VideoMamba(config).eval()
+    how = {"num_frames": 16, "img_size": 64, "tubelet_size": 4, "num_classes": 10}
+    return toy(seed=seed, d_model=16, depth=1, **how)
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +127,6 @@ def test_a_summary_has_every_score_and_goes_into_a_file(measured):
 
 
 def test_only_what_is_better_on_every_control_beats_them(measured, monkeypatch):
-    from vmamba_explore.attribution.ground_truth import Truth
-    from vmamba_explore.studies.scorecard import summary as score_summary
-
     clips = [measured.clips[number] for number in range(4)]
     truth = Truth.of(clips, measured.model.grid)
     real = score_summary._scores
@@ -152,8 +143,7 @@ def test_only_what_is_better_on_every_control_beats_them(measured, monkeypatch):
 
 
 def test_nothing_beats_controls_that_were_not_measured(models, tmp_path):
-    plan = Plan(clips=2, faithful=2, sane=2, still=2, planted=2, batch=2)
-    card = ScoreCard(*models, tmp_path, plan, {"saliency": {}})
+    card = ScoreCard(*models, tmp_path, replace(PLAN, clips=2), {"saliency": {}})
     beats = summarise(card)["methods"]["saliency"]["beats"]
     assert not any(beats[score]["all"] for score in beats)
 
@@ -169,8 +159,6 @@ def test_tensors_that_print_alike_have_files_of_their_own(models, tmp_path):
 
 
 def test_opposite_signs_do_not_cancel_in_the_check_of_weights(measured, monkeypatch):
-    from vmamba_explore.studies.scorecard import summary as score_summary
-
     signs = torch.tensor([0.9, -0.9]).double()
     monkeypatch.setattr(score_summary, "rank_correlation", lambda *maps: signs)
     sanity = score_summary._sanity(measured, "saliency", np.zeros((4, 4, 4, 4)))

@@ -12,8 +12,8 @@ from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logits import LogitParts
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.attribution.conservation import Conservation
-from vmamba_explore.attribution.curves import Faithfulness, RemovalCurve
 from vmamba_explore.attribution.relevance import RelevanceFlow
+from vmamba_explore.attribution.removal_scores import Faithfulness, RemovalCurve
 from vmamba_explore.attribution.result import Attribution, Cost
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels

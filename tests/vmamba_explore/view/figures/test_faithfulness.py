@@ -4,7 +4,7 @@ import pytest
 import torch
 from figure_examples import make_faithfulness
 
-from vmamba_explore.attribution.curves import RandomControl
+from vmamba_explore.attribution.removal_scores import RandomControl
 from vmamba_explore.attribution.sanity import WeightRandomization
 from vmamba_explore.view.figures import faithfulness as scores
 

@@ -28,7 +28,7 @@ from plotly.offline import get_plotlyjs
 from vmamba_explore import resources
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
-from vmamba_explore.attribution.curves import RandomControl
+from vmamba_explore.attribution.removal_scores import RandomControl
 from vmamba_explore.attribution.sanity import Agreement, WeightRandomization
 from vmamba_explore.studies.experiments import figures as experiments
 from vmamba_explore.studies.experiments.summary import Comparison
