@@ -1,8 +1,11 @@
 """Small models with random weights, clips for them, and recordings of their runs."""
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
+from vmamba_explore.hooks import attached
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
@@ -68,6 +71,14 @@ def record(model, names, batch=2):
     """Return the trace of a run on `clips_for(model, batch)`."""
     with torch.no_grad():
         return run_with_trace(model, clips_for(model, batch), names)[1]
+
+
+@contextmanager
+def watched(module, names):
+    """Yield what passes these hook points inside the block, by name."""
+    seen = {}
+    with attached(module, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+        yield seen
 
 
 class Wrapped(nn.Module):

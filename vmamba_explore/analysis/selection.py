@@ -199,7 +199,7 @@ def time_invariant(
     Raises:
         ValueError: there is no such layer.
     """
-    batch, groups = as_batch(clips, model), _groups(model, layers)
+    batch, groups = as_batch(model, clips), _groups(model, layers)
     kinds = {**{name: (name,) for name in SELECTION}, "all": SELECTION}
     found = []
     with (

@@ -99,7 +99,7 @@ class Looker:
                 names = LogitParts.names(self.model)
                 logits, trace = run_with_trace(self.model, clips, names, self.budget_gib)
             else:
-                logits = self.model(as_batch(clips, self.model))
+                logits = self.model(as_batch(self.model, clips))
         logits = logits.float()
         good = logits.isfinite().all(1)
         contrast = self._explained(logits.nan_to_num())

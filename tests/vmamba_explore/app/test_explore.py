@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jupyter_core.utils import run_sync
 
-import vmamba_explore
 from vmamba_explore.app.explore import backwards, explore
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
@@ -17,11 +16,6 @@ from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 
 FEW = {"quantities": ["delta", "contribution"], "progress": False}
-
-
-def test_it_is_found_in_the_package_itself():
-    assert vmamba_explore.explore is explore
-    assert vmamba_explore.ExplorerApp.__name__ == "ExplorerApp"
 
 
 def test_a_file_and_the_name_of_a_model_are_enough():
