@@ -82,7 +82,7 @@ def test_a_model_of_one_class_has_its_logit_as_margin(small_model, noise):
     assert watched(noise, model).table["margin"][0] == pytest.approx(float(said), rel=1e-4)
 
 
-def test_a_window_whose_logits_are_no_numbers_is_marked_and_the_rest_goes_on(model, noise, changed):
+def test_a_window_whose_logits_are_no_numbers_is_marked_and_the_rest_goes_on(model, noise):
     count = iter(range(10_000))
     nan = torch.full((1, 5), torch.nan)
     change_logits(model, lambda logits: nan if next(count) == 1 else logits)

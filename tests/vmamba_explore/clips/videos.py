@@ -24,6 +24,7 @@ def write_video(
             sound = container.add_stream("aac", rate=8000, layout="mono")
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(format=video.pix_fmt)  # left to `encode`, bytes may differ
             frame.pts, frame.time_base = milliseconds[number] if milliseconds else number, base
             container.mux(video.encode(frame))
         if len(pictures):
