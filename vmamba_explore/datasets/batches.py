@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -199,14 +199,14 @@ class BrokenFiles:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            with _alone(file):
-                self._catch_up()
-                if name in self._reasons:
-                    return False
-                line = io.StringIO()
-                csv.writer(line).writerow([name, reason.replace("\n", " ")])
-                os.write(file, line.getvalue().encode(errors="surrogateescape"))  # in one piece
-                return True
+            _lock(file)
+            self._catch_up()
+            if name in self._reasons:
+                return False
+            line = io.StringIO()
+            csv.writer(line).writerow([name, reason.replace("\n", " ")])
+            os.write(file, line.getvalue().encode(errors="surrogateescape"))  # in one piece
+            return True
         finally:
             os.close(file)
 
@@ -225,12 +225,10 @@ class BrokenFiles:
         self.met |= lines.keys()
 
 
-@contextmanager
-def _alone(file: int) -> Iterator[None]:
+def _lock(file: int) -> None:
     """Keep other processes from adding to a file until it is closed, where the system can."""
     if sys.platform != "win32":
         import fcntl
 
         with suppress(OSError):  # some network folders have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
-    yield

@@ -29,8 +29,11 @@ class Views:
     spatial: int = 3
 
     def __post_init__(self) -> None:
-        numbers = {"temporal": self.temporal, "spatial": self.spatial}
-        check_fields(self, **{name: (n >= 1, "at least 1") for name, n in numbers.items()})
+        check_fields(
+            self,
+            temporal=(self.temporal >= 1, "at least 1"),
+            spatial=(self.spatial >= 1, "at least 1"),
+        )
 
 
 def read_views(

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import ClipError
-from vmamba_explore.datasets.lists import VideoList
+from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
@@ -126,13 +126,7 @@ def evaluate_videos(
             if frames is None:
                 rows.append(**row, reason=reason)
                 continue
-            said = _judge(model, frames, video.label)
-            if said is None:
-                raise FloatingPointError(
-                    f"evaluate_videos: the model's logits for {video.path} are not finite. Its "
-                    "weights or its precision are at fault; the videos before it are kept."
-                )
-            rows.append(**row, bytes=_size(video.path), **said)
+            rows.append(**row, bytes=_size(video.path), **_judge(model, frames, video))
     rows.join()
     found = rows.read()
     unread = found[found["reason"].notna()]
@@ -156,16 +150,19 @@ def average_over_views(
     return logits.double().softmax(-1).mean(0)
 
 
-def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str, Any] | None:
-    """What a model says of one video, and at which place the right class stands; None for NaN."""
+def _judge(model: VideoMamba, frames: NDArray[np.uint8], video: Video) -> dict[str, Any]:
+    """What a model says of one video, and at which place the right class stands."""
     probabilities = average_over_views(predict_logits(model, frames))
     if not probabilities.isfinite().all():
-        return None
+        raise FloatingPointError(
+            f"evaluate_videos: the model's logits for {video.path} are not finite. Its weights or "
+            "its precision are at fault; the videos before it are kept."
+        )
     order = probabilities.argsort(descending=True, stable=True).tolist()  # of equals, the first
     return {
         "predicted": order[0],
         "probability": round(float(probabilities[order[0]]), 6),
-        "rank": 1 + order.index(label),
+        "rank": 1 + order.index(video.label),
     }
 
 

@@ -30,11 +30,6 @@ def noise(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def model(small_model):
-    return small_model()
-
-
 def watched(path, model, **options):
     return watch(path, model, **({"stride": 1, "progress": False} | options))
 
