@@ -72,7 +72,8 @@ def operator(
         grads: list[Tensor | None] = [None] * len(ctx.options)
         if all(x is None for x in upstream):
             return tuple(grads)
-        tensors, saved = ctx.saved_tensors[: len(grads)], ctx.saved_tensors[len(grads) :]
+        kept = ctx.saved_tensors  # read once: a block that is run twice allows no second time
+        tensors, saved = kept[: len(grads)], kept[len(grads) :]
         inputs = [o if x is None else x for x, o in zip(tensors, ctx.options, strict=True)]
         assert gradient is not None
         for i, grad in enumerate(gradient(structured(inputs), saved, upstream)):
