@@ -66,11 +66,8 @@ def gather(
             "model; add another quantity."
         )
     edited = nullcontext if edit is None else lambda: _block(edit, model)
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-        Steps(question, len(layers) + 4) as steps,
-    ):
+    steps = Steps(question, len(layers) + 4)
+    with torch.inference_mode(False), torch.no_grad(), steps:
         steps("running the model")
         with edited():
             recorded = ["*.hook_block_input", *LogitReadout.names(model)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import tqdm.auto
 import tqdm.notebook
@@ -31,7 +31,7 @@ class PassingBar:
         self._bar = tqdm.auto.tqdm(**options, display=False)
         self._handle = display(self._bar.container, display_id=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PassingBar:
         return self
 
     def step(self, words: str) -> None:

@@ -101,36 +101,34 @@ def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys,
     assert capsys.readouterr().err.startswith("vmamba-explore: ./reversed")
 
 
+SAME = "mine.mp4 is the clip itself; name another output file"
+TWICE = "is to be written twice; name another output file"
+
+
 @pytest.mark.parametrize(
-    ("command", "option"),
+    ("words", "message"),
     [
-        ("watch mine.mp4", "--output"),
-        ("watch mine.mp4", "--csv"),
-        ("explore mine.mp4", "--output"),
-        ("explore mine.mp4", "--gif"),
-        ("explore mine.mp4", "--csv"),
-        ("explore right.mp4 --compare mine.mp4", "--output"),
+        ("watch mine.mp4 --output mine.mp4", SAME),
+        ("watch mine.mp4 --output a.html --csv mine.mp4", SAME),
+        ("watch mine.mp4 --output a.html --csv a.html", TWICE),
+        ("watch mine.mp4 --output a.json --csv a.csv", TWICE),
+        ("watch mine.mp4 --csv t.csv --output no/t.html", "no does not exist"),
+        ("explore mine.mp4 --output mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --gif mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --csv mine.mp4", SAME),
+        ("explore right.mp4 --compare mine.mp4 --output mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --csv a.html", TWICE),
+        ("explore mine.mp4 --output a.html --gif no/a.gif", "no does not exist"),
     ],
 )
-def test_no_clip_is_ever_overwritten(clip, tmp_path, capsys, monkeypatch, command, option):
+def test_where_nothing_can_be_written_is_said_before_anything_is(
+    clip, tmp_path, capsys, monkeypatch, words, message
+):
     monkeypatch.chdir(tmp_path)
     before = clip.read_bytes()
-    outputs = {"--output": "page.html", option: "mine.mp4"}
-    assert main([*command.split(), *(word for pair in outputs.items() for word in pair)]) == 2
-    assert "mine.mp4 is the clip itself; name another output file" in capsys.readouterr().err
-    assert clip.read_bytes() == before
-    assert not (tmp_path / "page.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "page", "table"),
-    [("watch", "a.html", "a.html"), ("watch", "a.json", "a.csv"), ("explore", "a.html", "a.html")],
-)
-def test_two_outputs_are_two_files(clip, tmp_path, capsys, command, page, table):
-    outputs = ["--output", str(tmp_path / page), "--csv", str(tmp_path / table)]
-    assert main([command, str(clip), *outputs]) == 2
-    assert "is to be written twice; name another output file" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys, monkeypatch):
@@ -142,19 +140,6 @@ def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys,
     assert "interrupted" in capsys.readouterr().err
     text = (tmp_path / "a.html").read_text("utf-8")
     assert "interrupted before the end" in text and "No window was watched yet." in text
-
-
-@pytest.mark.parametrize(
-    ("command", "outputs"),
-    [("explore", "--output a.html --gif no/a.gif"), ("watch", "--csv t.csv --output no/t.html")],
-)
-def test_a_missing_folder_is_named_before_anything_is_written(
-    clip, tmp_path, capsys, monkeypatch, command, outputs
-):
-    monkeypatch.chdir(tmp_path)
-    assert main([command, str(clip), *outputs.split()]) == 2
-    assert "no does not exist" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
 
 
 @pytest.fixture
