@@ -11,7 +11,7 @@ import torch
 from vmamba_explore import load_model, run_with_trace
 from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.app import explorer_at, long_video, watch
-from vmamba_explore.app.windows import Looker
+from vmamba_explore.app.long_video import Looker
 from vmamba_explore.cli import main
 from vmamba_explore.clips import ClipError, load_clip
 from vmamba_explore.clips.encode import write_clip

@@ -135,7 +135,7 @@ def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys,
     def stop(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vmamba_explore.app.windows.Looker._run", stop)
+    monkeypatch.setattr("vmamba_explore.app.long_video.Looker._run", stop)
     assert main(["watch", str(clip), "--output", str(tmp_path / "a.html")]) == 130
     assert "interrupted" in capsys.readouterr().err
     text = (tmp_path / "a.html").read_text("utf-8")

@@ -24,7 +24,7 @@ from vmamba_explore.model.checkpoints import (
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.studies.subjects.samples import SAMPLES
 from vmamba_explore.trace.record import run_with_trace
-from vmamba_explore.training.evaluate import predict_logits
+from vmamba_explore.training.evaluate_videos import predict_logits
 
 LAYOUTS = {"opengvlab_f4_k1": None, "opengvlab_f8_k2": None, "vim_midcls_div2": "vim"}
 TOLERANCE = 1e-5  # relative, asked for

@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,7 +12,7 @@ from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.lists import from_folders
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.training import evaluate_videos as module
-from vmamba_explore.training.evaluate_videos import average_over_views, evaluate_videos
+from vmamba_explore.training.evaluate_videos import average_over_views, evaluate_videos, within_pair
 
 VIEWS = Views(temporal=2, spatial=3)
 
@@ -160,3 +161,9 @@ def test_a_list_may_show_fewer_classes_than_the_model_names(videos, tmp_path):
     model.class_names = ("grey", "bright", "black")
     with pytest.raises(ValueError, match="'dark' first"):
         evaluate_videos(model, videos, tmp_path / "b.csv", views=VIEWS)
+
+
+def test_within_pair_compares_a_class_with_its_reversal_only():
+    logits = torch.tensor([[1.0, 0.0, 9.0, 9.0], [0.0, 0.0, 1.0, 2.0], [5.0, 5.0, 0.0, 0.0]])
+    labels = np.array([0, 2, 1])
+    assert within_pair(logits, labels).tolist() == [True, False, False]
