@@ -82,10 +82,8 @@ def test_a_model_of_other_or_unknown_classes_is_left_as_it_is():
     model = toy()
     assert in_order_of(model, "edcba") is model
     model.class_names = tuple("abcde")
-    assert in_order_of(model, "abcde") is model
-    assert in_order_of(model, "abcdf") is model
-    assert in_order_of(model, "abcd") is model
-    assert in_order_of(model, "abcdea") is model
+    for names in ("abcde", "abcdf", "abcd", "abcdea"):
+        assert in_order_of(model, names) is model
     assert in_order_of(model, "edcba").class_names == tuple("edcba")
     renamed = in_order_of(model, "ABCDE")
     assert renamed.class_names == tuple("ABCDE")
