@@ -31,8 +31,7 @@ from .trace.record import (
 )
 from .trace.trace import Trace
 from .trace.window import state_window
-from .training.evaluate import predict_logits
-from .training.evaluate_videos import evaluate_videos
+from .training.evaluate_videos import evaluate_videos, predict_logits
 from .training.runs import train
 from .view.explorer import ClipPlayer, Explorer
 

@@ -22,3 +22,16 @@ def few(names: Iterable[str], most: int = 4) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def check_fields(instance: object, **limits: tuple[bool, str]) -> None:
+    """Raise ValueError for the first field that is out of range.
+
+    Args:
+        instance: Has the fields.
+        limits: For each field whether its value is fine, and what was expected.
+    """
+    for name, (is_fine, expected) in limits.items():
+        if not is_fine:
+            owner, value = type(instance).__name__, getattr(instance, name)
+            raise ValueError(f"{owner}: {name} is {value!r}, expected {expected}.")

@@ -8,12 +8,11 @@ that changes their time, not their memory. Rows already measured are kept in `--
 Writes attribution.md beside this file.
 """
 
-import argparse
 import json
 import pathlib
 import platform
 
-from common import MIB, forget_peak, in_own_process, markdown, resident, timed
+from common import MIB, forget_peak, in_own_process, markdown, options_for, resident, timed
 
 HERE = pathlib.Path(__file__).parent
 FEW = {
@@ -31,12 +30,8 @@ FEW = {
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=pathlib.Path, default=pathlib.Path("runs/attribution.jsonl"))
+    parser = options_for(__doc__, "attribution.jsonl")
     parser.add_argument("--budget-gib", type=float, default=1.0)
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--one", help="measure this method here and print a row")
     options = parser.parse_args()
     if options.one:

@@ -1,5 +1,6 @@
 """What the measurements share: memory, processes of their own, seconds, Markdown tables."""
 
+import argparse
 import contextlib
 import ctypes
 import gc
@@ -10,6 +11,17 @@ import sys
 import time
 
 MIB, GIB = 2**20, 2**30
+
+
+def options_for(doc, rows=None):
+    """The command line of a measurement; `rows` is the file of what was measured before."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    if rows is not None:
+        parser.add_argument("--rows", type=pathlib.Path, default=pathlib.Path("runs") / rows)
+    return parser
 
 
 def give_back_freed_memory():

@@ -21,23 +21,23 @@ NUM_CLASSES = 400
 # logits out of its output.
 
 
-def kaist_small(frames, size, **small):
-    from vmamba_explore import VideoMamba, VideoMambaConfig
+def preset(frames, size, **small):
+    from vmamba_explore import VideoMambaConfig
 
-    config = VideoMambaConfig.preset(
-        OURS, num_frames=frames, img_size=size, num_classes=NUM_CLASSES, **small
-    )
-    return VideoMamba(config), (3, frames), lambda out: out
+    sizes = {"num_frames": frames, "img_size": size, "num_classes": NUM_CLASSES}
+    return VideoMambaConfig.preset(OURS, **sizes, **small)
+
+
+def kaist_small(frames, size, **small):
+    from vmamba_explore import VideoMamba
+
+    return VideoMamba(preset(frames, size, **small)), (3, frames), lambda out: out
 
 
 def joint_attention(frames, size, **small):
-    from vmamba_explore import VideoMambaConfig
     from vmamba_explore.studies.scaling.joint_attention import JointAttention
 
-    config = VideoMambaConfig.preset(
-        OURS, num_frames=frames, img_size=size, num_classes=NUM_CLASSES, **small
-    )
-    return JointAttention(config), (3, frames), lambda out: out
+    return JointAttention(preset(frames, size, **small)), (3, frames), lambda out: out
 
 
 def videomae_s(frames, size, depth=12):

@@ -10,7 +10,6 @@ from it, probes.md. `--train 1000 --test 300` takes about ten minutes on two cor
   beside what delta and A alone let one expect.
 """
 
-import argparse
 import json
 import pathlib
 import platform
@@ -19,6 +18,7 @@ import time
 
 import numpy as np
 import torch
+from common import options_for
 
 import vmamba_explore
 from vmamba_explore.analysis.erasure import after_cut, collect_after_cut
@@ -210,11 +210,10 @@ def machine():
 
 
 def parsed():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_for(__doc__)
     parser.add_argument("--train", type=int, default=1000, help="training clips")
     parser.add_argument("--test", type=int, default=300, help="test clips")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
     return parser.parse_args()
 
 

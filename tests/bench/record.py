@@ -7,11 +7,10 @@ of its own, since a peak of memory cannot be taken back.
 
 import json
 import os
-import resource
 import statistics
 import sys
 
-from common import in_own_process, timed
+from common import MIB, in_own_process, resident, timed
 
 BOUNDARIES = ["*.hook_h_boundaries", "*.hook_block_input"]
 CASES = {
@@ -40,20 +39,20 @@ def measure(case: str) -> dict[str, float]:
             if names is not None:
                 seconds, (logits, trace) = timed(run_with_trace, model, clips, names)
                 times["recorded"].append(seconds)
-                result["recorded_mib"] = trace.nbytes / 2**20
+                result["recorded_mib"] = trace.nbytes / MIB
                 if names is BOUNDARIES:
                     result["window_ms"] = 1e3 * statistics.median(
                         timed(state_window, trace, layer, "forward", 800, 864)[0]
                         for layer in range(24)
                     )
                 del trace
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = resident("VmHWM") / MIB
             seconds, plain = timed(model, clips)
             times["plain"].append(seconds)
             if names is not None:
                 assert torch.equal(plain, logits), "recording changed a logit"
     if names is None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = resident("VmHWM") / MIB
         return {"seconds": statistics.median(times["plain"][1:]), "peak_mib": peak}
     pairs = zip(times["recorded"][1:], times["plain"][1:], strict=True)
     return result | {

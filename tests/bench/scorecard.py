@@ -11,27 +11,23 @@ data/scorecard.json and its figure for the explorer, scorecard.md beside this fi
 page.
 """
 
-import argparse
 import json
 import pathlib
 import platform
 import shutil
 
-from scorecard_tables import tables
+from common import options_for
 
 HERE = pathlib.Path(__file__).parent
 DATA = HERE.parent.parent / "data"
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_for(__doc__)
     parser.add_argument("--clips", type=int, default=300, help="motion clips; fewer: a trial")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/scorecard"))
     parser.add_argument("--output", type=pathlib.Path, help="folder for all three files")
     parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("scorecard.html"))
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     options = parser.parse_args(arguments)
     if options.fresh:
         shutil.rmtree(options.folder, ignore_errors=True)
@@ -83,6 +79,186 @@ def measured(options):
     return {"model": "motion-nano", "planted": "motion-watermark", "machine": machine} | summarise(
         card
     )
+
+
+# ---------------------------------------------------------------- scorecard.md
+
+
+def tables(summary):
+    """Everything that was measured, and the sentences that say how."""
+    plan, methods = summary["plan"], summary["methods"]
+    head = [
+        "# The score card",
+        "",
+        f"{summary['model']}, {plan['clips']} motion clips with distractors, unseen photographs, "
+        f"seed {plan['seed']}; {summary['machine']}. Explained: the label's logit less its twin's. "
+        "Means over clips, 95 % bootstrap intervals. **Bold**: the lower bound of the paired "
+        "difference is above zero against every control (random, frame difference, edge energy, "
+        "center prior). `make scorecard` measures it again.",
+        "",
+    ]
+    return "\n".join(
+        [
+            *head,
+            *places(summary, "positive", "## Where and when: the positive part of each map"),
+            *places(summary, "abs", "## The same for sizes (no bold: not compared)"),
+            *removals(summary),
+            *checks(summary),
+            *costs(methods),
+            *classes(summary),
+            *controls_beaten(summary),
+        ]
+    )
+
+
+def places(summary, part, title):
+    scores = summary["scores"]
+    area, time = (interval(summary[name]) for name in ("area", "time_area"))
+    lines = [title, "", row("method", *scores.values()), rule(len(scores) + 1)]
+    for name, entry in summary["methods"].items():
+        cells = []
+        for score in scores:
+            beats = part == "positive" and entry.get("beats", {}).get(score, {}).get("all")
+            found = interval(entry["truth"][part][score], summary["plan"]["clips"])
+            cells.append(bold(found, beats))
+        lines.append(row(shown(summary, name), *cells))
+    note = (
+        f"Of the tokens that count, {area} are evidence; of the frames, {time} are deciding ones."
+    )
+    note += (
+        " A clip whose map is empty has no score and is left out. A map on pixels is cut at zero "
+        "before a token's pixels are summed, one on tokens after: layer_integrated_gradients is "
+        "integrated_gradients summed first."
+    )
+    return [*lines, "", note, ""]
+
+
+def removals(summary):
+    names = ("deletion", "insertion", "lerf_minus_morf", "temporal_deletion", "infidelity")
+    lines = [
+        "## What happens when units are taken away",
+        "",
+        f"The first {summary['plan']['faithful']} clips. Areas of the logit difference above the "
+        "baseline's (tubelets: the clip's mean frame; frames: the frame before held), 1 what a "
+        "whole clip is above it on average. **Bold**: better than the mean of ten random orders of "
+        "the same clip. LeRF - MoRF is the area of insertion less that of deletion, the same "
+        "removals seen from both ends. Infidelity in squared logits, the map's scale fitted.",
+        "",
+        row("method", "deletion (low)", "insertion (high)", "LeRF - MoRF (high)",
+            "temporal deletion (low)", "infidelity (low)"),
+        rule(6),
+    ]  # fmt: skip
+    for name, entry in summary["methods"].items():
+        found = entry["removal"]
+        cells = [bold(interval(found[n]), found[n].get("beats_random")) for n in names]
+        lines.append(row(shown(summary, name), *cells))
+    chance = [interval(summary["chance"][n]) if n in summary["chance"] else "" for n in names]
+    return [*lines, row("*ten random orders*", *chance), ""]
+
+
+def checks(summary):
+    plan = summary["plan"]
+    lines = [
+        "## Does it depend on what was learned, and on what is looked at?",
+        "",
+        "Size of the rank correlation of the signed map with that of the same model with random "
+        f"weights ({plan['sane']} clips, passes up to 0.2). Share of the map on the watermark "
+        f"({plan['planted']} clips) in the model trained to read it and in {summary['model']}, "
+        "which ignores it: **bold** where the difference is above zero and the share above the "
+        "mark's part of the clip (0.016). Largest move of the map "
+        "when pixels change by up to 0.02, and its distance from moving along when the clip "
+        f"begins one token frame later ({plan['still']} clips). Completeness: by what part the sum "
+        "misses, median and worst; relevance keeps a ledger of the rest. Controls never see the "
+        "model, so that theirs are 1 and equal by construction. A baseline that shows the mark, as "
+        "the mean of a clip's frames does, hides it from every method that compares with it.",
+        "",
+        row("method", "random weights", "passes", "watermark, planted", "watermark, clean",
+            "sensitivity", "shift", "completeness gap"),
+        rule(8),
+    ]  # fmt: skip
+    for name, entry in summary["methods"].items():
+        sanity, shortcut = entry["sanity"], entry["shortcut"]
+        still, gap = entry.get("stillness", {}), entry.get("completeness_gap")
+        lines.append(
+            row(
+                shown(summary, name),
+                interval(sanity["twin_spearman"]),
+                "yes" if sanity["passes"] else "no",
+                bold(interval(shortcut["planted"]["share"]), shortcut["moves"]),
+                interval(shortcut["clean"]["share"]),
+                *(
+                    interval(still[n]) if n in still else ""
+                    for n in ("sensitivity_max", "shift_sensitivity")
+                ),
+                f"{gap['median']:.2g}, {gap['worst']:.2g}" if gap else "",
+            )
+        )  # fmt: skip
+    return [*lines, ""]
+
+
+def costs(methods):
+    lines = [
+        "## What it takes, for each clip",
+        "",
+        row("method", "options", "forward (clips)", "backward (clips)", "seconds"),
+        rule(5),
+    ]
+    for name, entry in methods.items():
+        options = ", ".join(f"{key}={value}" for key, value in entry["options"].items())
+        cost = entry["cost"]
+        lines.append(
+            row(name, options or "default", f"{cost['forward']:.0f}", f"{cost['backward']:.0f}",
+                f"{cost['seconds']:.3f}")
+        )  # fmt: skip
+    return [*lines, ""]
+
+
+def classes(summary):
+    names = list(next(iter(summary["methods"].values()))["by_class"])
+    lines = ["## Share inside, by class", "", row("method", *names), rule(len(names) + 1)]
+    for name, entry in summary["methods"].items():
+        cells = [f"{entry['by_class'][word]['share']['value']:.2f}" for word in names]
+        lines.append(row(shown(summary, name), *cells))
+    return [*lines, ""]
+
+
+def controls_beaten(summary):
+    controls, scores = summary["controls"], summary["scores"]
+    lines = [
+        "## By how much each beats each control",
+        "",
+        "Paired differences of the positive parts, share inside and deciding frames.",
+        "",
+        row("method", *(f"{s}: {c}" for s in ("share", "time_share") for c in controls)),
+        rule(1 + 2 * len(controls)),
+    ]
+    assert "share" in scores and "time_share" in scores
+    for name, entry in summary["methods"].items():
+        if "beats" in entry:
+            over = [entry["beats"][s]["over"][c] for s in ("share", "time_share") for c in controls]
+            lines.append(row(name, *(interval(each) for each in over)))
+    return [*lines, ""]
+
+
+def shown(summary, name):
+    return f"*{name}*" if name in summary["controls"] else name
+
+
+def interval(found, clips=None):
+    words = f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return words if clips in (None, found["n"]) else f"{words}, {found['n']} clips"
+
+
+def bold(words, yes):
+    return f"**{words}**" if yes else words
+
+
+def row(*cells):
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def rule(count):
+    return "|" + "---|" * count
 
 
 if __name__ == "__main__":

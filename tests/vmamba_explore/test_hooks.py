@@ -54,46 +54,29 @@ def test_a_wrong_name_names_the_nearest_and_attaches_nothing():
     assert not model.hook_a.is_active
 
 
-def test_a_wrong_shape_and_an_edit_of_a_read_only_point_are_refused():
-    model = Two()
-    with (
-        attached(model, [("hook_a", lambda v, p: v[:, :1])]),
-        pytest.raises(
-            ValueError,
-            match=r"returned torch.float32 \(1, 1\), expected torch.float32 \(1, 2\)",
-        ),
-    ):
-        model(torch.ones(1, 2))
-    with (
-        attached(model, [("inner.hook_b", lambda v, p: v + 1)]),
-        pytest.raises(ValueError, match="for reading only"),
-    ):
-        model(torch.ones(1, 2))
+def write(value, point):
+    value[0, 0] = 5
+    return value
+
+
+WROTE = r"wrote into the value.*value.clone\(\)"
 
 
 @pytest.mark.parametrize(
-    ("returned", "message"),
-    [(0, "returned int, expected a tensor"), (torch.ones(1, 2).double(), "returned torch.float64")],
+    ("name", "function", "message"),
+    [
+        (
+            "hook_a",
+            lambda v, p: v[:, :1],
+            r"float32 \(1, 1\), expected torch.float32 \(1, 2\)",
+        ),
+        ("hook_a", lambda v, p: 0, "returned int, expected a tensor"),
+        ("hook_a", lambda v, p: v.double(), "returned torch.float64"),
+        ("inner.hook_b", lambda v, p: v + 1, "for reading only"),
+        ("hook_a", write, WROTE),
+        ("inner.hook_b", write, WROTE),
+    ],
 )
-def test_what_is_not_a_tensor_of_the_same_type_is_refused(returned, message):
-    model = Two()
-    with (
-        attached(model, [("hook_a", lambda v, p: returned)]),
-        pytest.raises(ValueError, match=message),
-    ):
-        model(torch.ones(1, 2))
-
-
-@pytest.mark.parametrize("name", ["hook_a", "inner.hook_b"])
-def test_writing_into_the_value_is_refused(name):
-    model = Two()
-
-    def write(value, point):
-        value[0, 0] = 5
-        return value
-
-    with (
-        attached(model, [(name, write)]),
-        pytest.raises(ValueError, match=r"wrote into the value.*value.clone\(\)"),
-    ):
+def test_what_cannot_replace_a_value_is_refused(name, function, message):
+    with attached(model := Two(), [(name, function)]), pytest.raises(ValueError, match=message):
         model(torch.ones(1, 2))

@@ -61,21 +61,18 @@ def test_several_scores_get_what_each_would_get_alone():
     assert together[2].n == 0
 
 
-def test_the_seed_decides_the_draws():
+def test_the_seed_decides_the_draws_and_none_are_refused():
     scores = np.random.default_rng(4).normal(size=40)
     assert mean_interval(scores, 200, seed=1) == mean_interval(scores, 200, seed=1)
     assert mean_interval(scores, 200, seed=1) != mean_interval(scores, 200, seed=2)
+    with pytest.raises(ValueError, match="resamples is 0, expected at least 1"):
+        mean_interval(scores, resamples=0)
 
 
 def test_an_interval_prints_short_and_becomes_plain_values():
     found = Interval(0.123456, 0.1, 0.2, 7)
     assert str(found) == "0.123 [0.100, 0.200]"
     assert found.to_dict() == {"value": 0.1235, "low": 0.1, "high": 0.2, "n": 7}
-
-
-def test_no_draws_are_refused():
-    with pytest.raises(ValueError, match="resamples is 0, expected at least 1"):
-        mean_interval(np.ones(3), resamples=0)
 
 
 def test_a_statistic_of_the_draws_covers_the_truth_about_as_often_as_it_says():

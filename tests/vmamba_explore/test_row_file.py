@@ -14,6 +14,16 @@ class Second:
         pass
 
 
+def written(tmp_path, *given):
+    """A started file with these rows."""
+    file = rows(tmp_path)
+    file.start({})
+    with file:
+        for row in given:
+            file.append(**row)
+    return file
+
+
 def rows(tmp_path, processes=None, name="rows.csv"):
     return RowFile(tmp_path / name, COLUMNS, ("name", "reason"), processes)
 
@@ -27,11 +37,7 @@ def test_rows_are_there_as_soon_as_they_are_written(tmp_path):
 
 
 def test_a_row_that_was_cut_off_is_left_out_and_written_again(tmp_path):
-    file = rows(tmp_path)
-    file.start({})
-    with file:
-        file.append(number=0, name="a")
-        file.append(number=1, name="b")
+    written(tmp_path, {"number": 0, "name": "a"}, {"number": 1, "name": "b"})
     path = tmp_path / "rows.csv"
     path.write_text(path.read_text()[:-4])  # killed in the middle of a row
     assert rows(tmp_path).start({})["number"].tolist() == [0]
@@ -55,11 +61,7 @@ def test_rows_of_many_processes_become_one_file_in_order(tmp_path):
 
 
 def test_a_name_that_looks_like_nothing_stays_a_name(tmp_path):
-    file = rows(tmp_path)
-    file.start({})
-    with file:
-        file.append(number=0, name="nan")
-        file.append(number=1, name="007")
+    file = written(tmp_path, {"number": 0, "name": "nan"}, {"number": 1, "name": "007"})
     assert file.read()["name"].tolist() == ["nan", "007"]
 
 
@@ -69,20 +71,19 @@ def test_rows_of_other_settings_are_refused(tmp_path):
         rows(tmp_path).start({"model": "a", "views": {"temporal": 2}})
 
 
-def test_a_foreign_file_is_not_touched(tmp_path):
-    (tmp_path / "rows.csv").write_text("my,own,numbers\n")
-    with pytest.raises(ValueError, match=r"rows.csv is there already, without the settings"):
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("rows.csv", "my,own,numbers\n", "rows.csv is there already, without the settings"),
+        *(("rows.json", text, "rows.json is there already and is not about rows")
+          for text in ('{"mine": 1}', "[]", "no json")),
+    ],
+)  # fmt: skip
+def test_a_foreign_file_is_not_touched(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=words):
         rows(tmp_path).start({})
-    assert (tmp_path / "rows.csv").read_text() == "my,own,numbers\n"
-
-
-def test_a_foreign_file_beside_is_not_touched(tmp_path):
-    for mine in ('{"mine": 1}', "[]", "no json"):
-        (tmp_path / "rows.json").write_text(mine)
-        with pytest.raises(ValueError, match=r"rows.json is there already and is not about rows"):
-            rows(tmp_path).start({})
-        assert (tmp_path / "rows.json").read_text() == mine
-    assert not (tmp_path / "rows.csv").exists()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: text}
 
 
 def test_rows_and_settings_cannot_be_the_same_file(tmp_path):
@@ -124,11 +125,7 @@ def test_parts_are_found_whatever_the_file_is_called(tmp_path):
 
 
 def test_of_two_rows_with_a_number_the_later_one_counts(tmp_path):
-    file = rows(tmp_path)
-    file.start({})
-    with file:
-        file.append(number=0, reason="cut off")
-        file.append(number=0, name="a")
+    file = written(tmp_path, {"number": 0, "reason": "cut off"}, {"number": 0, "name": "a"})
     file.join()
     assert file.read()["name"].tolist() == ["a"]
 

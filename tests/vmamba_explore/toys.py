@@ -1,8 +1,11 @@
 """Small models with random weights, clips for them, and recordings of their runs."""
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
+from vmamba_explore.hooks import attached
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
@@ -89,6 +92,14 @@ def without(trace, *ends):
 def altered(trace, values):
     """Return a trace of the same run with other values."""
     return Trace(values, {}, trace.config, None, trace.model)
+
+
+@contextmanager
+def watched(module, names):
+    """Yield what passes these hook points inside the block, by name."""
+    seen = {}
+    with attached(module, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+        yield seen
 
 
 class Wrapped(nn.Module):

@@ -223,7 +223,7 @@ def _curve(
     removal: Removal,
     progress: bool = True,
 ) -> EvidenceCurve:
-    batch = as_batch(clips, model)
+    batch = as_batch(model, clips)
     contrast = Contrast.of(model, len(batch), target, minus, f"{kind} curve")
     run = _logits_dropped if removal == "dropped" else _logits_held
     frames = tqdm(

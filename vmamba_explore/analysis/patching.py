@@ -155,7 +155,7 @@ def sweep(
         ValueError: there is no such layer or direction, no place at all, or the metric gives
             another shape.
     """
-    batch = as_batch(clips, model)
+    batch = as_batch(model, clips)
     known = list(model.config.directions) if directions is None else list(directions)
     chosen = numbers(range(len(model.layers)) if layers is None else layers)
     moments = numbers(range(1, model.grid.frames) if frames is None else frames)
@@ -262,7 +262,7 @@ def pairs_of(
     Raises:
         ValueError: there are not as many twins as clips, or there is no such class.
     """
-    ours, theirs = as_batch(clips, model), as_batch(twins, model)
+    ours, theirs = as_batch(model, clips), as_batch(model, twins)
     if len(ours) != len(theirs):
         raise ValueError(f"{call}: got {len(ours)} clips and {len(theirs)} twins.")
     names = ("labels", "twin_labels")

@@ -188,7 +188,7 @@ def time_invariant(
     Raises:
         ValueError: there is no such layer.
     """
-    batch, groups = as_batch(clips, model), _groups(model, layers)
+    batch, groups = as_batch(model, clips), _groups(model, layers)
     kinds = {**{name: (name,) for name in SELECTION}, "all": SELECTION}
     runs = list(product(groups.values(), kinds.values()))
     with torch.no_grad():

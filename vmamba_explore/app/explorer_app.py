@@ -13,7 +13,7 @@ from vmamba_explore import resources
 from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
 from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
-from vmamba_explore.clips.uploaded import check_uploaded
+from vmamba_explore.clips.container import check_uploaded
 from vmamba_explore.model.checkpoints import BUNDLED, load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute

@@ -8,20 +8,19 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import xarray as xr
-from torch import Tensor
 
 from vmamba_explore.analysis.attention import logit_attention
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
 from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.reach import look_back
 from vmamba_explore.analysis.states import state_norms
-from vmamba_explore.app.live import LiveRun
-from vmamba_explore.app.numbers import LiveNumbers
+from vmamba_explore.app.live import LiveNumbers, LiveRun
 from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.contrast import Contrast, class_name
+from vmamba_explore.model.predict import top_predictions
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import replay_layer, run_with_trace
 from vmamba_explore.view.explorer import Exploration
@@ -67,11 +66,8 @@ def gather(
             "model; add another quantity."
         )
     edited = nullcontext if edit is None else lambda: _block(edit, model)
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-        Steps(question, len(layers) + 4) as steps,
-    ):
+    steps = Steps(question, len(layers) + 4)
+    with torch.inference_mode(False), torch.no_grad(), steps:
         steps("running the model")
         with edited():
             recorded = ["*.hook_block_input", *LogitReadout.names(model)]
@@ -86,11 +82,12 @@ def gather(
         )
         numbers = LiveNumbers(trace, edited, given, contrast, edit is not None, question.budget_gib)
         live = LiveRun(trace, edited)
-        maps: dict[str, xr.DataArray] = {}
+        by_layer = []
         for layer in layers:
             steps(f"layer {layer}")
             with edited():
-                _merge(maps, _layer_maps(live, layer, names))
+                by_layer.append(_layer_maps(live, layer, names))
+        maps = {n: xr.concat([one[n] for one in by_layer], "layer") for n in by_layer[0]}
         steps("contributions")
         if "contribution" in names:
             with edited():
@@ -120,7 +117,7 @@ def gather(
         clip=clip,
         maps=shown,
         curves=curves,
-        classes=_top_classes(model, logits),
+        classes=[(p.name, p.probability) for p in top_predictions(logits[0], model.class_names, 5)],
         target=" − ".join(class_name(model, number) for number in explained if number is not None),
         explained=explained,
         model=question.model_name,
@@ -171,11 +168,6 @@ def _stacked(arrays: list[xr.DataArray], directions: Sequence[str], layer: int) 
     return array.expand_dims(layer=[layer])
 
 
-def _merge(maps: dict[str, xr.DataArray], more: dict[str, xr.DataArray]) -> None:
-    for name, array in more.items():
-        maps[name] = xr.concat([maps[name], array], "layer") if name in maps else array
-
-
 def _described(array: xr.DataArray, name: str) -> xr.DataArray:
     about, unit = QUANTITIES[name]
     dims = [dim for dim in DIMS if dim in array.dims]
@@ -195,9 +187,3 @@ def _evidence(model: VideoMamba, clip: Clip, contrast: Contrast) -> dict[str, xr
         values = curve(model, clip, contrast, progress=False).array()
         found[name] = values.assign_attrs(unit="logits", direction=direction)
     return found
-
-
-def _top_classes(model: VideoMamba, logits: Tensor, count: int = 5) -> list[tuple[str, float]]:
-    probabilities, numbers = logits[0].float().softmax(-1).topk(min(count, logits.shape[-1]))
-    pairs = zip(numbers.tolist(), probabilities.tolist(), strict=True)
-    return [(class_name(model, number), share) for number, share in pairs]

@@ -1,19 +1,36 @@
-"""LiveRun: hidden attention of an explored clip, computed on demand."""
+"""What a running kernel answers about an explored clip: hidden attention, and its numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from vmamba_explore.analysis.attention import hidden_attention
+from vmamba_explore.analysis.channels import (
+    Channels,
+    channel_names,
+    channel_statistics,
+    clip_half_lives,
+)
+from vmamba_explore.analysis.evidence import logit_readout
+from vmamba_explore.analysis.trajectories import states_by_frame
+from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_methods, score_on_clip
+from vmamba_explore.attribution.ground_truth import Truth
+from vmamba_explore.clips import Clip
+from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.contrast import Contrast
+from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view.explorer.exploration import Token
 
+_STATES = ("u", "delta", "B", "C", "h_boundaries")
 SIDES: dict[str, Literal["reads", "reaches"]] = {"reads": "reads", "read_by": "reaches"}
 """What the explorer calls the rows and columns of hidden attention, in the order of its terms."""
 
@@ -54,3 +71,65 @@ class LiveRun:
             before = step <= step[index] if side == "reads" else step >= step[index]
             possible.append(grid.split(before)[0].cpu().numpy())
         return array.where(np.stack(possible))
+
+
+@dataclass(frozen=True)
+class LiveNumbers:
+    """Answers `Numbers` from a recorded run; a layer's values are made again, then dropped.
+
+    Args:
+        trace: Holds `hook_block_input` of every layer, and `hook_out` of the last.
+        edited: Opens the block in which the model is as it was in that run.
+        clip: What was explored, with its truth where that is known.
+        contrast: The classes that are explained.
+        is_edited: Whether the model was edited.
+        budget_gib: For attributions, GiB.
+    """
+
+    trace: Trace
+    edited: Callable[[], AbstractContextManager[object]]
+    clip: Clip | MotionClip
+    contrast: Contrast
+    is_edited: bool = False
+    budget_gib: float | int = 1.0
+
+    def methods(self) -> tuple[str, ...]:
+        """The attribution methods that `score` knows; empty where the model was edited."""
+        return () if self.is_edited else tuple(card_methods(self.trace.model))
+
+    def truth(self) -> NDArray[np.bool_] | None:
+        """The tokens that show what decides, (frame, row, col); None where nobody knows."""
+        if not isinstance(self.clip, MotionClip):
+            return None
+        return Truth.of([self.clip], self.trace.grid).evidence[0].numpy()
+
+    def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
+        """Return the state in every token frame; see `states_by_frame`."""
+        with torch.no_grad(), self.edited():
+            run = replay_layer(self.trace, layer, [f"*.ssm_*.hook_{name}" for name in _STATES])
+            return states_by_frame(run, layer, place=place)
+
+    def channels(self, layer: int, direction: str) -> Channels:
+        """Return numbers of every channel of a scan; see `channel_statistics`."""
+        with torch.no_grad(), self.edited():
+            readout = logit_readout(self.trace, self.contrast)
+            run = replay_layer(self.trace, layer, channel_names(layer))
+            return channel_statistics(run, layer, direction, readout)
+
+    def half_lives(self, layer: int) -> xr.DataArray:
+        """Return how long every state of a layer lasts; see `clip_half_lives`."""
+        with torch.no_grad(), self.edited():
+            run = replay_layer(self.trace, layer, "*.hook_delta")
+            return clip_half_lives(run, layer)
+
+    def score(self, methods: Sequence[str], report: Report | None = None) -> Iterator[ClipScore]:
+        """Explain the clip with several methods and score them; see `score_on_clip`."""
+        if self.is_edited:
+            raise ValueError(
+                "score card: attributions explain a model as it is, and this side ran edited. "
+                "Choose the other side."
+            )
+        yield from score_on_clip(
+            self.trace.model, self.clip, methods, self.contrast,
+            report=report, budget_gib=self.budget_gib,
+        )  # fmt: skip

@@ -88,7 +88,7 @@ class Question:
         return names, sorted(set(_some_of("layers", self.layers, list(range(model.config.depth)))))
 
 
-class Steps:
+class Steps(PassingBar):
     """A progress bar that also tells a `Report`.
 
     Args:
@@ -97,20 +97,14 @@ class Steps:
     """
 
     def __init__(self, question: Question, total: int) -> None:
+        super().__init__(total, "explore", disable=not question.progress)
         self._report, self._total, self._done = question.report, total, 0
-        self._bar = PassingBar(total, "explore", disable=not question.progress)
-
-    def __enter__(self) -> Steps:
-        return self
 
     def __call__(self, words: str) -> None:
         if self._report is not None:
             self._report(words, self._done / self._total)
         self._done += 1
-        self._bar.step(words)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.__exit__()
+        self.step(words)
 
 
 def _some_of(what: str, chosen: Any, known: list[Any]) -> list[Any]:

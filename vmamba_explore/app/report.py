@@ -13,6 +13,7 @@ from vmamba_explore.analysis.states import state_norms
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
@@ -27,9 +28,11 @@ MAX_LAYERS = 6
 """A report shows at most this many layers, evenly chosen from the first to the last."""
 
 
+@renamed_arguments(clip_path="clip")
 def report(
-    clip_path: str | os.PathLike[str],
+    clip: str | os.PathLike[str],
     output: str | os.PathLike[str],
+    *,
     model: str | VideoMamba = "motion-nano",
     stride: int | None = 2,
     start: int | None = None,
@@ -38,7 +41,7 @@ def report(
     """Write one offline page about what a model does with a clip.
 
     Args:
-        clip_path: A video file.
+        clip: A video file.
         output: The HTML file to write.
         model: A model, or a name for `load_model`.
         stride: Source frames from one clip frame to the next; None spreads the clip evenly over
@@ -54,27 +57,21 @@ def report(
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = page_path(output, "report", [clip_path])
+    output = page_path(output, "report", [clip])
     name = model if isinstance(model, str) else type(model).__name__
     model = load_model(model) if isinstance(model, str) else model
     config = model.config
-    clip = load_clip(
-        clip_path,
-        num_frames=config.num_frames,
-        stride=stride,
-        start=start,
-        img_size=config.img_size,
-    )
-    layers = _affordable_layers(model, clip, budget_gib)
+    shown = load_clip(clip, config.num_frames, stride, start, config.img_size)
+    layers = _affordable_layers(model, shown, budget_gib)
     with torch.no_grad():
-        logits, trace = run_with_trace(model, clip, _hooks(layers), budget_gib)
-    explorer = Explorer(gather(model, clip, Question(budget_gib=budget_gib, model_name=name)))
-    times = f"{clip.seconds[0]:.2f} to {clip.seconds[-1]:.2f} s"
-    if clip.repeated:
-        times += f"; the file ends early, so the last {clip.repeated} repeat its last frame"
+        logits, trace = run_with_trace(model, shown, _hooks(layers), budget_gib)
+    explorer = Explorer(gather(model, shown, Question(budget_gib=budget_gib, model_name=name)))
+    times = f"{shown.seconds[0]:.2f} to {shown.seconds[-1]:.2f} s"
+    if shown.repeated:
+        times += f"; the file ends early, so the last {shown.repeated} repeat its last frame"
     facts = {
-        "Clip": clip.source,
-        "Frames": f"{clip.num_frames} of {config.img_size} x {config.img_size} pixels, {times}",
+        "Clip": shown.source,
+        "Frames": f"{shown.num_frames} of {config.img_size} x {config.img_size} pixels, {times}",
         "Model": f"{name}: {config.depth} layers, width {config.d_model}, "
         f"{config.num_parameters():,} parameters",
         "Tokens": f"{trace.grid.frames} frames x {trace.grid.rows} rows x {trace.grid.cols} "
@@ -83,9 +80,9 @@ def report(
         "Layers shown": ", ".join(map(str, layers)) + f" (of 0 to {config.depth - 1})",
     }
     page = report_page(
-        f"Inside VideoMamba: {clip.source}",
+        f"Inside VideoMamba: {shown.source}",
         facts,
-        _sections(clip, logits[0], trace, model.class_names, explorer),
+        _sections(shown, logits[0], trace, model.class_names, explorer),
         FOOTER,
     )
     atomic_write(output, page)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from vmamba_explore.analysis.timeline import Timeline
+from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
 from vmamba_explore.view.page import FOOTER, page_path
@@ -16,11 +17,12 @@ MAX_ROWS = 300
 """A page lists at most so many segments."""
 
 
-def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -> Path:
+@renamed_arguments(found="timeline")
+def timeline_page(timeline: Timeline, output: str | os.PathLike[str], model: str) -> Path:
     """Write one offline page about what a model said of a long video.
 
     Args:
-        found: As `watch` returns it.
+        timeline: As `watch` returns it.
         output: The HTML file to write.
         model: What the model is called.
     Returns:
@@ -30,14 +32,14 @@ def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -
         IsADirectoryError: `output` is a folder.
         FileExistsError: it is the video.
     """
-    output = page_path(output, "timeline_page", [found.path])
-    name = os.path.basename(found.path)
-    failed = int(found.failed.sum())
-    facts = {"Video": f"{name}, {clock(found.seconds)}", "Model": model}
-    facts["Windows"] = f"{len(found)}, of which {failed} failed"
-    if not found.finished:
+    output = page_path(output, "timeline_page", [timeline.path])
+    name = os.path.basename(timeline.path)
+    failed = int(timeline.failed.sum())
+    facts = {"Video": f"{name}, {clock(timeline.seconds)}", "Model": model}
+    facts["Windows"] = f"{len(timeline)}, of which {failed} failed"
+    if not timeline.finished:
         facts["Windows"] += "; interrupted before the end"
-    segments = found.segments()
+    segments = timeline.segments()
     rows = [
         [
             Cell(clock(part.start)),
@@ -62,7 +64,7 @@ def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -
                 "video: green where the layer takes in more than usual, purple where it keeps more "
                 "of its state."
             ],
-            [timeline_figure(found)],
+            [timeline_figure(timeline)],
         ),
         Section(
             "Where it changes its mind",

@@ -166,7 +166,7 @@ def make_problem(
     Raises:
         As `attribute`.
     """
-    inputs = as_batch(clips, model).detach()
+    inputs = as_batch(model, clips).detach()
     if inputs.is_inference():  # cannot take part in a gradient, a copy of it can
         inputs = inputs.clone()
     if not inputs.is_floating_point() or not bool(torch.isfinite(inputs).all()):

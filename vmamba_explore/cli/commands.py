@@ -108,11 +108,11 @@ def _command(served: dict[str, str], **settings: Any) -> Callable[[Run], Run]:
 
 
 @_command({"app.report:report": "output model stride start budget_gib"})
-def report(clip_path: str, /, **options: Any) -> None:
+def report(clip: str, /, **options: Any) -> None:
     """Write one offline HTML page about a clip."""
     from vmamba_explore.app import report
 
-    print(report(clip_path, **options))
+    print(report(clip, **options))
 
 
 @_command(

@@ -13,6 +13,12 @@ from av.video.stream import VideoStream
 
 from vmamba_explore.clips.clip import ClipError
 
+CONTAINERS = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg",
+    "mpegvideo", "m4v", "flv", "asf", "ogg", "gif", "mxf", "h264", "hevc", "dv", "yuv4mpegpipe",
+)  # fmt: skip
+"""FFmpeg's names of what holds its pictures itself. A playlist would make it open other files."""
+
 CUT_OFF_SECONDS = 1.0  # a Matroska file whose packets end this long before its duration was cut
 
 
@@ -26,6 +32,25 @@ def check_file(filename: str) -> None:
         raise ClipError(f"{filename}: not a regular file, or a link that leads nowhere.")
     if os.path.getsize(filename) == 0:
         raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
+
+
+def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse an uploaded file that is no film, before anything else in it is read.
+
+    Args:
+        path: Where it was put.
+        name: What its owner calls it, for the message.
+    Raises:
+        ClipError: FFmpeg takes it for something else than a film: a playlist, say, or text.
+    """
+    try:
+        with av.open(os.fspath(path), options={"format_whitelist": ",".join(CONTAINERS)}):
+            pass
+    except (av.error.FFmpegError, OSError):
+        raise ClipError(
+            f"{name}: not a film that holds its pictures itself (MP4, MOV, MKV, WebM, AVI, ...), "
+            "or one that was cut off; upload the video file, not a playlist or a link to it."
+        ) from None
 
 
 def open_quietly(filename: str) -> InputContainer:

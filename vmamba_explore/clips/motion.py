@@ -26,6 +26,7 @@ from vmamba_explore.clips.motion_render import (
     draw_background,
     draw_frames,
 )
+from vmamba_explore.errors import check_fields
 
 __all__ = ["CLASS_NAMES", "MotionClip", "MotionClips", "shuffle_window"]
 
@@ -96,17 +97,15 @@ class MotionClips:
     length: int = 1_000_000
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
-            ("seed", 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
-            ("num_frames", self.num_frames >= 8, "at least 8"),
-            ("img_size", 16 <= self.img_size <= 512, "16 to 512"),
-            ("distractors", self.distractors in ("half", "none", "all"), "half, none, all"),
-            ("backgrounds", self.backgrounds in PHOTOGRAPHS, "train or test"),
-            ("length", 0 < self.length <= 2**63, "at least 1"),
-        ):
-            if not good:
-                value = getattr(self, name)
-                raise ValueError(f"MotionClips: {name} is {value!r}, expected {expected}.")
+        check_fields(
+            self,
+            seed=(0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+            num_frames=(self.num_frames >= 8, "at least 8"),
+            img_size=(16 <= self.img_size <= 512, "16 to 512"),
+            distractors=(self.distractors in ("half", "none", "all"), "half, none, all"),
+            backgrounds=(self.backgrounds in PHOTOGRAPHS, "train or test"),
+            length=(0 < self.length <= 2**63, "at least 1"),
+        )
 
     def __len__(self) -> int:
         return self.length

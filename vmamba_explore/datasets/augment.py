@@ -11,6 +11,8 @@ import torch
 from jaxtyping import UInt8
 from torch.nn.functional import interpolate
 
+from vmamba_explore.errors import check_fields
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -40,16 +42,13 @@ class Augment:
     erasing: float | int = 0.25
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
-            ("scale", 0 < self.scale <= 1, "above 0, at most 1"),
-            ("operations", self.operations >= 0, "at least 0"),
-            ("magnitude", 0 < self.magnitude < 30, "between 0 and 30"),
-            ("erasing", 0 <= self.erasing <= 1, "0 to 1"),
-        ):
-            if not good:
-                raise ValueError(
-                    f"Augment: {name} is {getattr(self, name)!r}, expected {expected}."
-                )
+        check_fields(
+            self,
+            scale=(0 < self.scale <= 1, "above 0, at most 1"),
+            operations=(self.operations >= 0, "at least 0"),
+            magnitude=(0 < self.magnitude < 30, "between 0 and 30"),
+            erasing=(0 <= self.erasing <= 1, "0 to 1"),
+        )
 
     def __call__(
         self,

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from vmamba_explore.clips.decode import load_frames, short_side
 from vmamba_explore.clips.sampling import frame_indices
+from vmamba_explore.errors import check_fields
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class Views:
     spatial: int = 3
 
     def __post_init__(self) -> None:
-        if self.temporal < 1 or self.spatial < 1:
-            raise ValueError(
-                f"Views: temporal={self.temporal} and spatial={self.spatial}, expected at least 1."
-            )
+        check_fields(
+            self,
+            temporal=(self.temporal >= 1, "at least 1"),
+            spatial=(self.spatial >= 1, "at least 1"),
+        )
 
 
 def read_views(

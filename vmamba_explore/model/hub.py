@@ -1,8 +1,9 @@
-"""Models on the Hugging Face Hub: upload and download."""
+"""Models on the Hugging Face Hub: upload, model card, download."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,62 @@ from huggingface_hub.errors import (
 )
 
 from vmamba_explore.errors import first_line
-from vmamba_explore.model.card import card_text
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.own_format import FILES, load_folder, save_model
 from vmamba_explore.model.tensor_files import CheckpointError
 
 _REFERENCE = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?::(\S+))?")
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+_CARD_HEADER = """---
+library_name: vmamba-explore
+pipeline_tag: video-classification
+tags:
+- video-classification
+- videomamba
+- state-space-model
+- pytorch_model_hub_mixin
+---
+"""
+_CARD_BODY = """
+# VideoMamba, {parameters} parameters, {classes} classes
+
+A video state-space model that reads {frames} frames of {size} x {size} pixels
+(Park et al. 2024, arXiv:2407.08476, or a sister model: see `pos_embed` and `cls_position`).
+
+```python
+from vmamba_explore import load_clip, load_model
+
+model = load_model("{repo}")
+clip = load_clip("clip.mp4", num_frames={frames}, img_size={size})
+model.predict(clip)
+```
+
+| | |
+|---|---|
+| parameters | {parameters} |
+| multiply-accumulates a clip | {total} (as the paper counts: {paper}) |
+| states computed a clip | {states} |
+| input | (batch, {channels}, {frames}, {size}, {size}), normalised as ImageNet's |
+| output | logits of {classes} classes |
+
+## Classes
+
+{class_names}
+
+## Configuration
+
+| field | value |
+|---|---|
+{fields}
+
+## Training
+
+{training}
+
+## Licence
+
+The publisher of this model names it: add `license:` to the header of this file.
+"""
 
 
 class OnTheHub(PyTorchModelHubMixin):
@@ -48,7 +98,7 @@ class OnTheHub(PyTorchModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fill in the model card: sizes, costs, classes, how to load it."""
-        return ModelCard(card_text(self.config, self.class_names, *args, **kwargs))
+        return ModelCard(_card_text(self.config, self.class_names, *args, **kwargs))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, save_directory)
@@ -59,6 +109,34 @@ class OnTheHub(PyTorchModelHubMixin):
         given = {name: options[name] for name in wanted if options.get(name) is not None}
         folder = Path(model_id)
         return load_folder(cls, folder if folder.is_dir() else from_hub(model_id, None, **given))
+
+
+def _card_text(
+    config: VideoMambaConfig,
+    class_names: Sequence[str] | None,
+    *,
+    repo_id: str | None = None,
+    training: str | None = None,
+) -> str:
+    """A model's card, Markdown with the Hub's header; `training` says how it was trained."""
+    macs = config.macs()
+    shown = "Unknown." if class_names is None else ", ".join(class_names[:20])
+    if class_names is not None and len(class_names) > 20:
+        shown += f", and {len(class_names) - 20} more: `class_names` in config.json."
+    return _CARD_HEADER + _CARD_BODY.format(
+        parameters=f"{config.num_parameters() / 1e6:.2f} M",
+        total=f"{macs.total / 1e9:.2f} G",
+        paper=f"{macs.paper / 1e9:.2f} G",
+        states=f"{macs.state_updates / 1e6:.1f} M",
+        classes=config.num_classes,
+        channels=config.in_channels,
+        frames=config.num_frames,
+        size=config.img_size,
+        repo=repo_id or "path of this folder",
+        class_names=shown,
+        fields="\n".join(f"| {name} | {value} |" for name, value in config.to_dict().items()),
+        training=training or "Not stated.",
+    )
 
 
 def hub_reference(what: str) -> tuple[str, str | None] | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vmamba_explore.model.checkpoints import Layout, load_model
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.position import class_row, expand_pos_embed
+from vmamba_explore.model.position import expand_pos_embed, with_class_row
 from vmamba_explore.model.resize import resized
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -92,17 +92,15 @@ def _positions(image_model: VideoMamba, config: VideoMambaConfig) -> dict[str, T
     image_model = resized(image_model, img_size=config.img_size)
     image_table, cls_row = image_model.positions()
     assert image_table is not None
-    table = image_table[0]
     sister = config.pos_embed in ("spatial", "spatial_temporal")  # its table has the class token
     found: dict[str, Tensor] = {}
     if image_model.cls_token is not None and config.cls_position is not None:
         assert cls_row is not None
         found["cls_token"] = image_model.cls_token + (0 if sister else cls_row)
     if sister:
-        if cls_row is not None and config.cls_position is not None:
-            place = class_row(config)
-            table = torch.cat([table[:place], cls_row[0], table[place:]])
-        found["pos_embed"] = table[None]
+        found["pos_embed"] = with_class_row(image_table, cls_row, config)
     elif config.pos_embed not in ("none", "sinusoidal"):
-        found["pos_embed"] = expand_pos_embed(table, config.grid.frames, config.pos_embed)[None]
+        found["pos_embed"] = expand_pos_embed(image_table[0], config.grid.frames, config.pos_embed)[
+            None
+        ]
     return found

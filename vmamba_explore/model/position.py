@@ -62,6 +62,23 @@ def class_row(config: VideoMambaConfig) -> int | None:
     return config.grid.rows * config.grid.cols // 2 if config.cls_position == "middle" else 0
 
 
+def without_class_row(table: Tensor, config: VideoMambaConfig) -> tuple[Tensor, Tensor | None]:
+    """The rows of a table (..., rows, d_model) over the patches, and that of the class token."""
+    row = class_row(config)
+    if row is None:
+        return table, None
+    patches = torch.cat([table[..., :row, :], table[..., row + 1 :, :]], dim=-2)
+    return patches, table[..., row : row + 1, :]
+
+
+def with_class_row(patches: Tensor, cls_row: Tensor | None, config: VideoMambaConfig) -> Tensor:
+    """Put a class token's row where `config` has it; `without_class_row` takes it out again."""
+    row = class_row(config)
+    if row is None or cls_row is None:
+        return patches
+    return torch.cat([patches[..., :row, :], cls_row, patches[..., row:, :]], dim=-2)
+
+
 def resize_table(
     table: Float[Tensor, "tokens d_model"], old: tuple[int, int, int], new: tuple[int, int, int]
 ) -> Float[Tensor, "new_tokens d_model"]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from vmamba_explore.model.position import class_row, resize_table
+from vmamba_explore.model.position import resize_table, with_class_row, without_class_row
 from vmamba_explore.model.videomamba import VideoMamba
 
 
@@ -43,12 +43,9 @@ def resized(
     tensors = dict(model.state_dict())
     with torch.no_grad():
         if old.pos_embed in ("spatial", "spatial_temporal"):
-            table, (row, new_row) = tensors["pos_embed"][0], (class_row(old), class_row(new))
-            rest = table if row is None else torch.cat([table[:row], table[row + 1 :]])
-            rest = resize_table(rest, (1, *old.grid.shape[1:]), (1, *new.grid.shape[1:]))
-            if row is not None:
-                rest = torch.cat([rest[:new_row], table[row : row + 1], rest[new_row:]])
-            tensors["pos_embed"] = rest[None]
+            patches, cls_row = without_class_row(tensors["pos_embed"][0], old)
+            patches = resize_table(patches, (1, *old.grid.shape[1:]), (1, *new.grid.shape[1:]))
+            tensors["pos_embed"] = with_class_row(patches, cls_row, new)[None]
         elif "pos_embed" in tensors:
             table = resize_table(tensors["pos_embed"][0], old.grid.shape, new.grid.shape)
             tensors["pos_embed"] = table[None]

@@ -19,7 +19,7 @@ from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.hub import OnTheHub
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
-from vmamba_explore.model.position import class_row, initial_pos_embed, sinusoidal_table
+from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table, without_class_row
 from vmamba_explore.model.predict import Prediction, top_predictions
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 
@@ -239,13 +239,10 @@ class VideoMamba(nn.Module, OnTheHub):
     def positions(self) -> tuple[Tensor | None, Tensor | None]:
         """The position embeddings of the video tokens, (1, num_patches, d_model), and of the class
         token, (1, 1, d_model); None where nothing is added."""
-        spatial, cls_row = self.pos_embed, None
+        spatial = self.pos_embed
         if spatial is None or self.config.pos_embed not in ("spatial", "spatial_temporal"):
             return spatial, None
-        row = class_row(self.config)
-        if row is not None:
-            cls_row = spatial[:, row : row + 1]
-            spatial = torch.cat([spatial[:, :row], spatial[:, row + 1 :]], dim=1)
+        spatial, cls_row = without_class_row(spatial, self.config)
         if self.config.pos_embed == "spatial":
             return spatial, cls_row
         both = self.temporal_pos_embedding.unsqueeze(2) + spatial.unsqueeze(1)

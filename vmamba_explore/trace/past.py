@@ -87,7 +87,7 @@ def record_past(model: VideoMamba, clips: Clips, frames: Frames | None = None) -
     Raises:
         ValueError: there is no such boundary.
     """
-    batch = as_batch(clips, model)
+    batch = as_batch(model, clips)
     wanted = tuple(range(1, model.grid.frames) if frames is None else numbers(frames))
     if not wanted:
         raise ValueError(

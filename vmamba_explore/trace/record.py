@@ -88,7 +88,7 @@ def run_with_trace(
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
     model.check_whole("run_with_trace")
-    batch = as_batch(clips, model)
+    batch = as_batch(model, clips)
     names = matching_names(model, names_filter)
     size = _size(model, len(batch), names)
     if size.total > budget_gib * GIB:
@@ -181,7 +181,7 @@ def run_with_hooks(
     """
     pairs = [(name, fn) for pattern, fn in hooks for name in matching_names(model, pattern)]
     with attached(model, pairs):
-        return model(as_batch(clips, model))
+        return model(as_batch(model, clips))
 
 
 def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None) -> TraceSize:
@@ -190,7 +190,7 @@ def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None
     Raises:
         KeyError: the filter matches no hook point.
     """
-    batch = as_batch(clips, model)
+    batch = as_batch(model, clips)
     return _size(model, len(batch), matching_names(model, names_filter))
 
 
@@ -222,7 +222,7 @@ def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
     return [name for name in known if name in chosen]
 
 
-def as_batch(clips: Clips, model: VideoMamba) -> Tensor:
+def as_batch(model: VideoMamba, clips: Clips) -> Tensor:
     """Turn clips into a tensor (batch, channels, num_frames, H, W) on the model's device.
 
     Raises:

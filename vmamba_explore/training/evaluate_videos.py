@@ -1,4 +1,4 @@
-"""How right a model is on the videos of a data set, each seen in several views."""
+"""A model's answers for many labeled clips, and for whole videos, each seen in several views."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.clips.clip import ClipError
-from vmamba_explore.datasets.lists import VideoList
+from vmamba_explore.clips.clip import ClipError, normalize
+from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import RowFile
-from vmamba_explore.training.evaluate import predict_logits
 from vmamba_explore.training.processes import OneProcess, read_ahead
 
 COLUMNS = ("video", "path", "bytes", "label", "predicted", "probability", "rank", "reason")
@@ -126,13 +126,7 @@ def evaluate_videos(
             if frames is None:
                 rows.append(**row, reason=reason)
                 continue
-            said = _judge(model, frames, video.label)
-            if said is None:
-                raise FloatingPointError(
-                    f"evaluate_videos: the model's logits for {video.path} are not finite. Its "
-                    "weights or its precision are at fault; the videos before it are kept."
-                )
-            rows.append(**row, bytes=_size(video.path), **said)
+            rows.append(**row, bytes=_size(video.path), **_judge(model, frames, video))
     rows.join()
     found = rows.read()
     unread = found[found["reason"].notna()]
@@ -156,16 +150,19 @@ def average_over_views(
     return logits.double().softmax(-1).mean(0)
 
 
-def _judge(model: VideoMamba, frames: NDArray[np.uint8], label: int) -> dict[str, Any] | None:
-    """What a model says of one video, and at which place the right class stands; None for NaN."""
+def _judge(model: VideoMamba, frames: NDArray[np.uint8], video: Video) -> dict[str, Any]:
+    """What a model says of one video, and at which place the right class stands."""
     probabilities = average_over_views(predict_logits(model, frames))
     if not probabilities.isfinite().all():
-        return None
+        raise FloatingPointError(
+            f"evaluate_videos: the model's logits for {video.path} are not finite. Its weights or "
+            "its precision are at fault; the videos before it are kept."
+        )
     order = probabilities.argsort(descending=True, stable=True).tolist()  # of equals, the first
     return {
         "predicted": order[0],
         "probability": round(float(probabilities[order[0]]), 6),
-        "rank": 1 + order.index(label),
+        "rank": 1 + order.index(video.label),
     }
 
 
@@ -183,3 +180,34 @@ def _read(
         return number, read_views(path, views, num_frames, img_size, stride), None
     except (ClipError, OSError) as error:
         return number, None, str(error)
+
+
+def predict_logits(
+    model: VideoMamba, frames: NDArray[np.uint8], batch_size: int = 50, desc: str | None = None
+) -> Tensor:
+    """Run a model over many clips.
+
+    Args:
+        model: The model.
+        frames: uint8 (n, num_frames, H, W, 3).
+        batch_size: Clips at a time.
+        desc: Label of the progress bar; None shows none.
+    Returns:
+        Logits (n, num_classes) on the CPU.
+    """
+    device = model.head.weight.device
+    starts = range(0, len(frames), batch_size)
+    with torch.inference_mode():
+        return torch.cat(
+            [
+                model(normalize(frames[i : i + batch_size]).to(device)).cpu()
+                for i in tqdm(starts, desc=desc, disable=desc is None, unit="batch", leave=False)
+            ]
+        )
+
+
+def within_pair(logits: Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the right class of each time-reversed pair (2k, 2k + 1) scores higher, (n,)."""
+    label = torch.from_numpy(labels)
+    right = logits.gather(1, label[:, None]) > logits.gather(1, (label ^ 1)[:, None])
+    return right[:, 0].numpy()

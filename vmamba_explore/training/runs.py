@@ -127,7 +127,7 @@ def train(
     logs = _Logs(folder, tests, tensorboard) if processes.is_main_process else None
     every = recipe.steps if validation is None else validate_every or batches.steps_per_epoch
     checkpoint, history = folder / "checkpoint.pt", []
-    reached = _saved_step(checkpoint)
+    reached = int(read_checkpoint(checkpoint)["step"]) if checkpoint.is_file() else 0
     for stop in (*range(every, recipe.steps, every), recipe.steps):
         if stop < reached:
             continue
@@ -172,12 +172,6 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
             f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
             "(recipe.json) to go on with it, or name another folder."
         )
-
-
-def _saved_step(checkpoint: Path) -> int:
-    if not checkpoint.is_file():
-        return 0
-    return int(read_checkpoint(checkpoint)["step"])
 
 
 class _Logs:

@@ -37,3 +37,9 @@ def noise_clip():
         return Clip(**({"source": f"noise {seed}"} | fields | changes))
 
     return make
+
+
+@pytest.fixture
+def model(small_model):
+    """Return a model of its own for each test."""
+    return small_model()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jupyter_core.utils import run_sync
 
-import vmamba_explore
 from vmamba_explore.app.explore import backwards, explore
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
@@ -19,9 +18,9 @@ from vmamba_explore.view.explorer import Explorer
 FEW = {"quantities": ["delta", "contribution"], "progress": False}
 
 
-def test_it_is_found_in_the_package_itself():
-    assert vmamba_explore.explore is explore
-    assert vmamba_explore.ExplorerApp.__name__ == "ExplorerApp"
+@pytest.fixture
+def clip(model, noise_clip):
+    return noise_clip(model)
 
 
 def test_a_file_and_the_name_of_a_model_are_enough():
@@ -36,9 +35,7 @@ def test_a_file_and_the_name_of_a_model_are_enough():
         np.testing.assert_array_equal(values.values, again.maps[name].values)
 
 
-def test_a_clip_beside_itself_differs_nowhere(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_a_clip_beside_itself_differs_nowhere(model, clip):
     one, other = explore(clip, model, compare=clip, **FEW).explorations
     for name in one.maps:
         np.testing.assert_array_equal(one.maps[name].values, other.maps[name].values)
@@ -61,17 +58,14 @@ def test_the_second_side_is_asked_about_the_classes_of_the_first(small_model, no
     np.testing.assert_array_equal(other.maps["contribution"].values, wanted.values)
 
 
-def test_both_sides_of_an_edit_show_the_same_frames(small_model, noise_clip):
-    model = small_model()
+def test_both_sides_of_an_edit_show_the_same_frames(model, clip):
     edit = lambda model: mute(model, "forward")  # noqa: E731
-    one, other = explore(noise_clip(model), model, compare=edit, **FEW).explorations
+    one, other = explore(clip, model, compare=edit, **FEW).explorations
     assert one.clip is other.clip and other.title == "edited model"
     assert "contribution" in one.maps and "contribution" not in other.maps
 
 
-def test_reversed_is_the_clip_played_backwards(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_reversed_is_the_clip_played_backwards(model, clip):
     one, other = explore(clip, model, compare="reversed", **FEW).explorations
     np.testing.assert_array_equal(other.clip.frames, clip.frames[::-1])
     np.testing.assert_array_equal(other.clip.indices, clip.indices[::-1])
@@ -79,14 +73,11 @@ def test_reversed_is_the_clip_played_backwards(small_model, noise_clip):
     assert other.title == "noise 0, backwards"
 
 
-def test_a_file_called_reversed_is_named_by_its_path(
-    small_model, noise_clip, tmp_path, monkeypatch
-):
+def test_a_file_called_reversed_is_named_by_its_path(model, clip, tmp_path, monkeypatch):
     shutil.copy(data_dir() / "clips" / "clockwise.mp4", tmp_path / "reversed")
     monkeypatch.chdir(tmp_path)
-    model = small_model()
     for compare, title in (("reversed", "noise 0, backwards"), ("./reversed", "reversed")):
-        _, other = explore(noise_clip(model), model, compare=compare, **FEW).explorations
+        _, other = explore(clip, model, compare=compare, **FEW).explorations
         assert other.clip.source == title
 
 
@@ -119,8 +110,7 @@ def test_a_motion_clip_backwards_is_its_truth_backwards(number):
     assert changed[first:last].all(), "something moves in the window"
 
 
-def test_the_deciding_frames_of_both_sides_are_shown(small_model):
-    model = small_model()
+def test_the_deciding_frames_of_both_sides_are_shown(model):
     motion = MotionClips(3, num_frames=8, img_size=32)[0]
     explorer = explore(motion, model, compare="reversed", **FEW)
     first, last = motion.window
@@ -153,11 +143,8 @@ def test_one_report_hears_of_both_runs_as_one(small_model, noise_clip):
         ({"budget_gib": 1e-9}, MemoryError, "the budget is 0.00 GiB"),
     ],
 )
-def test_a_wrong_argument_is_refused_in_a_sentence(
-    small_model, noise_clip, unchecked, arguments, error, words
-):
-    model = small_model()
-    options = {"clip": noise_clip(model), "model": model, "progress": False} | arguments
+def test_a_wrong_argument_is_refused_in_a_sentence(model, clip, unchecked, arguments, error, words):
+    options = {"clip": clip, "model": model, "progress": False} | arguments
     with pytest.raises(error, match=words):
         explore(**options)
 

@@ -35,6 +35,11 @@ KINDS = {
 }
 
 
+@pytest.fixture
+def clip(model, noise_clip):
+    return noise_clip(model)
+
+
 def state_of(model):
     """Everything that a run could leave behind in a model."""
     return (
@@ -106,23 +111,17 @@ def test_the_steps_count_every_token_once_in_the_order_of_the_scan(
     assert bool(found.cls_steps) == (grid.cls_index is not None)
 
 
-def test_the_curves_are_the_evidence_from_both_ends(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_the_curves_are_the_evidence_from_both_ends(model, clip):
     found = gather(model, clip, Question(target=1, minus=3, quantities=["delta"], progress=False))
-    for name, curve in (
-        ("seen from the start", prefix_curve),
-        ("seen from the end", suffix_curve),
-    ):
+    for name, curve in {"start": prefix_curve, "end": suffix_curve}.items():
         wanted = curve(model, clip, 1, 3, progress=False).array()
-        np.testing.assert_array_equal(found.curves[name].values, wanted.values)
-        assert found.curves[name].dims == ("frame",)
+        shown = found.curves[f"seen from the {name}"]
+        np.testing.assert_array_equal(shown.values, wanted.values)
+        assert shown.dims == ("frame",)
     assert found.target == "class 1 − class 3" and found.explained == (1, 3)
 
 
-def test_contributions_sum_to_the_logit_but_for_what_no_token_brings(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_contributions_sum_to_the_logit_but_for_what_no_token_brings(model, clip):
     found = gather(model, clip, Question(target=2, quantities=["contribution"], progress=False))
     parts = logit_attention(recorded(model, clip), 2, progress=False)
     assert float(found.maps["contribution"].sum()) == pytest.approx(
@@ -143,10 +142,8 @@ def test_classes_are_the_most_probable_first_and_named(small_model, noise_clip):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_model_of_another_precision_gives_nearly_the_same_maps(small_model, noise_clip, dtype):
+def test_a_model_of_another_precision_gives_nearly_the_same_maps(model, small_model, clip, dtype):
     question = Question(target=0, progress=False)
-    model = small_model()
-    clip = noise_clip(model)
     wanted = gather(model, clip, question).maps
     found = gather(small_model().to(dtype), clip, question).maps
     limit = 1e-4 if dtype is torch.float64 else 0.1
@@ -168,9 +165,7 @@ def test_only_the_chosen_layers_and_quantities_are_made(small_model, noise_clip)
         np.testing.assert_array_equal(values.values, every.maps[name].sel(layer=[0, 2]).values)
 
 
-def test_training_mode_and_gradients_change_nothing_and_come_back(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_training_and_inference_mode_change_nothing_and_come_back(model, clip):
     wanted = gather(model, clip, QUIET)
     model.train()
     model.head.weight.requires_grad_(False)
@@ -178,22 +173,16 @@ def test_training_mode_and_gradients_change_nothing_and_come_back(small_model, n
     with torch.enable_grad():
         found = gather(model, clip, QUIET)
     assert state_of(model) == before and model.training
-    for name, values in found.maps.items():
-        np.testing.assert_array_equal(values.values, wanted.maps[name].values)
-
-
-def test_it_works_inside_inference_mode(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
     with torch.inference_mode():
-        found = gather(model, clip, QUIET)
+        other = gather(model, clip, QUIET)
         assert torch.is_inference_mode_enabled()
-    assert "relevance" in found.maps
+    assert found.maps.keys() == other.maps.keys() == wanted.maps.keys()
+    for name, values in wanted.maps.items():
+        np.testing.assert_array_equal(found.maps[name].values, values.values)
+        np.testing.assert_array_equal(other.maps[name].values, values.values)
 
 
-def test_an_edited_model_is_that_model_run_inside_its_block(small_model, noise_clip):
-    model = small_model()
-    clip = noise_clip(model)
+def test_an_edited_model_is_that_model_run_inside_its_block(model, clip):
     before = state_of(model)
     question = Question(target=1, quantities=["delta", "hidden attention"], progress=False)
     plain = gather(model, clip, question)
@@ -212,16 +201,12 @@ def test_an_edited_model_is_that_model_run_inside_its_block(small_model, noise_c
     assert found.title == "muted"
 
 
-def test_contributions_that_an_edit_falsifies_are_left_out_and_relevance_too(
-    small_model, noise_clip
-):
-    model = small_model()
-    found = gather(model, noise_clip(model), QUIET, edit=lambda model: mute(model, "backward"))
+def test_contributions_that_an_edit_falsifies_are_left_out_and_relevance_too(model, clip):
+    found = gather(model, clip, QUIET, edit=lambda model: mute(model, "backward"))
     assert set(QUANTITIES) - set(found.maps) == {"contribution", "relevance"}
 
 
-def test_the_deciding_frames_are_the_motion_clips_window(small_model):
-    model = small_model()
+def test_the_deciding_frames_are_the_motion_clips_window(model):
     motion = MotionClips(3, num_frames=8, img_size=32)[0]
     question = Question(quantities=["delta"], progress=False)
     assert gather(model, motion, question).deciding == motion.window
@@ -248,81 +233,59 @@ def test_cancelling_at_any_step_leaves_the_model_as_it_was(small_model, noise_cl
         assert torch.equal(model(clip), small_model()(clip))
 
 
-def test_the_report_hears_every_step_and_never_goes_back(small_model, noise_clip):
-    heard = []
-    model = small_model()
+def test_the_report_hears_every_step_and_no_bar_is_drawn(small_model, noise_clip, capsys):
+    heard, model = [], small_model()
     question = Question(progress=False, report=lambda words, done: heard.append((words, done)))
     gather(model, noise_clip(model), question)
     assert [words for words, _ in heard] == [
         "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence",
     ]  # fmt: skip
     assert [done for _, done in heard] == pytest.approx([n / 6 for n in range(6)])
+    assert capsys.readouterr() == ("", "")
 
 
-def test_no_progress_bar_is_drawn_where_none_is_wanted(small_model, noise_clip, capsys):
-    model = small_model()
-    gather(model, noise_clip(model), QUIET)
-    done = capsys.readouterr()
-    assert done.out == done.err == ""
+FORWARD = {"edit": lambda model: mute(model, "forward")}
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "options", "words"),
     [
-        ({"quantities": "delta"}, "quantities is 'delta', expected a list of some of delta"),
-        ({"quantities": ["delta", "age"]}, r"quantities is \['delta', 'age'\], expected"),
-        ({"quantities": []}, r"quantities is \[\], expected a list of some of"),
-        ({"layers": 1}, "layers is 1, expected a list of some of 0, 1; None takes all"),
-        ({"layers": [2]}, r"layers is \[2\], expected a list of some of 0, 1"),
-        ({"layers": [-1]}, r"layers is \[-1\], expected"),
-        ({"target": 5}, "explore: target is 5; this model's classes are 0 to 4"),
-        ({"target": "right"}, "explore: target is 'right'"),
-        ({"minus": -1}, "explore: minus is -1; this model's classes are 0 to 4"),
-        ({"target": 1, "minus": 1}, "explore: target and minus are the same class .class 1."),
+        ({"quantities": "delta"}, {}, "quantities is 'delta', expected a list of some of delta"),
+        ({"quantities": ["delta", "age"]}, {}, r"quantities is \['delta', 'age'\], expected"),
+        ({"quantities": []}, {}, r"quantities is \[\], expected a list of some of"),
+        ({"layers": []}, {}, r"layers is \[\], expected"),
+        ({"layers": 1}, {}, "layers is 1, expected a list of some of 0, 1; None takes all"),
+        ({"layers": [2]}, {}, r"layers is \[2\], expected a list of some of 0, 1"),
+        ({"layers": [-1]}, {}, r"layers is \[-1\], expected"),
+        ({"target": 5}, {}, "explore: target is 5; this model's classes are 0 to 4"),
+        ({"target": "right"}, {}, "explore: target is 'right'"),
+        ({"minus": -1}, {}, "explore: minus is -1; this model's classes are 0 to 4"),
+        ({"target": 1, "minus": 1}, {}, "explore: target and minus are the same class .class 1."),
+        ({"quantities": ["relevance"]}, FORWARD, "MambaLRP explains no edited model; add another"),
     ],
 )
-def test_a_wrong_question_is_refused_in_a_sentence(
-    small_model, noise_clip, unchecked, changes, words
-):
-    model = small_model()
+def test_a_wrong_question_is_refused_in_a_sentence(model, clip, unchecked, changes, options, words):
     with pytest.raises(ValueError, match=words):
-        gather(model, noise_clip(model), Question(progress=False, **changes))
+        gather(model, clip, Question(progress=False, **changes), **options)
 
 
-def test_logits_that_are_not_finite_are_refused_in_a_sentence(small_model, noise_clip):
-    model = small_model()
+def test_what_cannot_be_run_is_refused_in_a_sentence(
+    model, small_model, clip, noise_clip, unchecked
+):
+    with pytest.raises(TypeError, match="compare returned NoneType, expected a `with` block"):
+        gather(model, clip, QUIET, edit=lambda model: None)
+    with pytest.raises(ValueError, match="clips has height 24, this model expects 32"):
+        gather(model, noise_clip(small_model(img_size=24)), QUIET)
     model.head.weight.data.fill_(float("nan"))
     with pytest.raises(ValueError, match="logits are not finite; run_with_trace"):
-        gather(model, noise_clip(model), QUIET)
+        gather(model, clip, QUIET)
 
 
-def test_an_edit_that_opens_no_block_is_refused_in_a_sentence(small_model, noise_clip, unchecked):
-    model = small_model()
-    with pytest.raises(TypeError, match="compare returned NoneType, expected a `with` block"):
-        gather(model, noise_clip(model), QUIET, edit=lambda model: None)
-
-
-def test_only_the_relevance_of_an_edited_model_is_refused_in_a_sentence(small_model, noise_clip):
-    model = small_model()
-    question = Question(quantities=["relevance"], progress=False)
-    with pytest.raises(ValueError, match="MambaLRP explains no edited model; add another"):
-        gather(model, noise_clip(model), question, edit=lambda model: mute(model, "forward"))
-
-
-def test_a_clip_of_another_size_is_refused_before_anything_runs(small_model, noise_clip):
-    clip = noise_clip(small_model(img_size=24))
-    with pytest.raises(ValueError, match="clips has height 24, this model expects 32"):
-        gather(small_model(), clip, QUIET)
-
-
-def test_relevance_over_budget_is_left_out_unless_it_was_asked_for(
-    small_model, noise_clip, monkeypatch
-):
+def test_relevance_over_budget_is_left_out_unless_it_was_asked_for(model, clip, monkeypatch):
     def too_much(*args, **options):
         raise MemoryError("over budget")
 
     monkeypatch.setattr("vmamba_explore.app.gather.attribute", too_much)
-    model = small_model()
-    assert "relevance" not in gather(model, noise_clip(model), QUIET).maps
+    assert "relevance" not in gather(model, clip, QUIET).maps
     with pytest.raises(MemoryError, match="over budget"):
-        gather(model, noise_clip(model), Question(quantities=["relevance"], progress=False))
+        gather(model, clip, Question(quantities=["relevance"], progress=False))

@@ -16,18 +16,25 @@ TOY = (
 ).split()
 
 
-def test_an_unreadable_clip_is_one_line_and_exit_code_2(tmp_path, untrained_model, capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("report absent.mp4 --output {0}/r.html --model {0}/model", "absent.mp4"),
+        ("report a.mp4 --output {0}/r.html --model nano", "motion-nano"),
+        ("train --data folders:{0}/absent --output {0}/run", "absent is not a folder"),
+        (
+            "evaluate --data folders:{1}/test --model motion-nano --views 4 --output {0}/run",
+            "--views is '4', expected e.g. 4x3",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    tmp_path, video_folders, untrained_model, capsys, words, message
+):
     save_model(untrained_model, tmp_path / "model")
-    output = str(tmp_path / "report.html")
-    arguments = ["report", "absent.mp4", "--output", output, "--model", str(tmp_path / "model")]
-    assert main(arguments) == 2
+    assert main(words.format(tmp_path, video_folders).split()) == 2
     error = capsys.readouterr().err
-    assert error.startswith("vmamba-explore: absent.mp4") and error.count("\n") == 1
-
-
-def test_an_unknown_model_is_one_line_and_exit_code_2(tmp_path, capsys):
-    assert main(["report", "a.mp4", "--output", str(tmp_path / "r.html"), "--model", "nano"]) == 2
-    assert "motion-nano" in capsys.readouterr().err
+    assert error.startswith("vmamba-explore: ") and error.count("\n") == 1 and message in error
 
 
 def test_info_lists_versions_and_every_backend(capsys):
@@ -94,58 +101,45 @@ def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys,
     assert capsys.readouterr().err.startswith("vmamba-explore: ./reversed")
 
 
+SAME = "mine.mp4 is the clip itself; name another output file"
+TWICE = "is to be written twice; name another output file"
+
+
 @pytest.mark.parametrize(
-    ("command", "option"),
+    ("words", "message"),
     [
-        ("watch", "--output"),
-        ("watch", "--csv"),
-        ("explore", "--output"),
-        ("explore", "--gif"),
-        ("explore", "--csv"),
+        ("watch mine.mp4 --output mine.mp4", SAME),
+        ("watch mine.mp4 --output a.html --csv mine.mp4", SAME),
+        ("watch mine.mp4 --output a.html --csv a.html", TWICE),
+        ("watch mine.mp4 --output a.json --csv a.csv", TWICE),
+        ("watch mine.mp4 --csv t.csv --output no/t.html", "no does not exist"),
+        ("explore mine.mp4 --output mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --gif mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --csv mine.mp4", SAME),
+        ("explore right.mp4 --compare mine.mp4 --output mine.mp4", SAME),
+        ("explore mine.mp4 --output a.html --csv a.html", TWICE),
+        ("explore mine.mp4 --output a.html --gif no/a.gif", "no does not exist"),
     ],
 )
-def test_the_clip_is_never_overwritten(clip, tmp_path, capsys, command, option):
+def test_where_nothing_can_be_written_is_said_before_anything_is(
+    clip, tmp_path, capsys, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
     before = clip.read_bytes()
-    outputs = {"--output": str(tmp_path / "page.html"), option: str(clip)}
-    assert main([command, str(clip), *(word for pair in outputs.items() for word in pair)]) == 2
-    assert "mine.mp4 is the clip itself; name another output file" in capsys.readouterr().err
-    assert clip.read_bytes() == before
-    assert not (tmp_path / "page.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "page", "table"),
-    [("watch", "a.html", "a.html"), ("watch", "a.json", "a.csv"), ("explore", "a.html", "a.html")],
-)
-def test_two_outputs_are_two_files(clip, tmp_path, capsys, command, page, table):
-    outputs = ["--output", str(tmp_path / page), "--csv", str(tmp_path / table)]
-    assert main([command, str(clip), *outputs]) == 2
-    assert "is to be written twice; name another output file" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.mp4"]
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 def test_an_interrupted_watch_says_so_and_keeps_its_page(clip, tmp_path, capsys, monkeypatch):
     def stop(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vmamba_explore.app.windows.Looker._run", stop)
+    monkeypatch.setattr("vmamba_explore.app.long_video.Looker._run", stop)
     assert main(["watch", str(clip), "--output", str(tmp_path / "a.html")]) == 130
     assert "interrupted" in capsys.readouterr().err
-    assert "interrupted before the end" in (tmp_path / "a.html").read_text("utf-8")
-
-
-def test_explore_never_overwrites_what_it_compares_with(clip, capsys):
-    before = clip.read_bytes()
-    first = str(resources.path("clips/right.mp4"))
-    assert main(["explore", first, "--compare", str(clip), "--output", str(clip)]) == 2
-    assert clip.read_bytes() == before
-
-
-def test_explore_names_a_missing_folder_before_anything_is_written(clip, tmp_path, capsys):
-    page, gif = tmp_path / "page.html", tmp_path / "absent" / "a.gif"
-    assert main(["explore", str(clip), "--output", str(page), "--gif", str(gif)]) == 2
-    assert "absent does not exist" in capsys.readouterr().err
-    assert not page.exists()
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert "interrupted before the end" in text and "No window was watched yet." in text
 
 
 @pytest.fixture
@@ -197,15 +191,6 @@ def test_clips_are_augmented_unless_told_not_to_and_mirrored_where_sides_do_not_
     assert augment("--no-augment") is None
 
 
-def test_what_is_wrong_is_one_line(video_folders, tmp_path, capsys):
-    output = ["--output", str(tmp_path / "run")]
-    assert main(["train", "--data", f"folders:{tmp_path / 'absent'}", *output]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    data = ["--data", f"folders:{video_folders / 'test'}"]
-    assert main(["evaluate", *data, "--model", "motion-nano", "--views", "4", *output]) == 2
-    assert "--views is '4', expected e.g. 4x3" in capsys.readouterr().err
-
-
 def test_what_was_refused_does_not_bind_its_folder(train, capsys):
     for wrong, said in (
         (["--label-smoothing", "3"], "label_smoothing cannot be 3.0"),
@@ -222,12 +207,12 @@ def test_what_was_refused_does_not_bind_its_folder(train, capsys):
 
 
 def test_a_run_that_is_not_at_its_end_can_be_asked(trained, video_folders, capsys):
-    video = str(video_folders / "test" / "dark" / "0.mp4")
-    assert main(["predict", video, "--model", str(trained / "model"), "--stride", "1"]) == 0
+    ask = ["predict", str(video_folders / "test" / "dark" / "0.mp4"), "--stride", "1", "--model"]
+    assert main([*ask, str(trained / "model")]) == 0
     said = capsys.readouterr().out
-    assert main(["predict", video, "--model", str(trained / "checkpoint.pt"), "--stride", "1"]) == 0
+    assert main([*ask, str(trained / "checkpoint.pt")]) == 0
     assert capsys.readouterr().out == said and "dark" in said
-    assert main(["predict", video, "--model", str(trained)]) == 2
+    assert main([*ask, str(trained)]) == 2
     assert f"is the folder of a training; give {trained / 'model'}" in capsys.readouterr().err
 
 

@@ -3,12 +3,12 @@ import os
 import pathlib
 import subprocess
 import sys
-from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
+from tests.vmamba_explore.clips import videos
 from vmamba_explore.clips import ClipError, decode, load_clip
 
 SAMPLES = pathlib.Path(__file__).parents[4] / "shared" / "clips"
@@ -28,41 +28,8 @@ def number_in(frame: np.ndarray) -> int:
     return sum(int(frame[16, 13 + 10 * bit].mean() > 128) << bit for bit in range(8))
 
 
-def write_video(
-    path,
-    num_frames=60,
-    codec="libx264",
-    milliseconds=None,
-    rotation=0,
-    options=None,
-    codec_options=None,
-):
-    with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=RATE)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 12
-        base = Fraction(1, 1000) if milliseconds else Fraction(1, RATE)
-        stream.codec_context.time_base = base
-        stream.options = codec_options or {}
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
-            frame.pts, frame.time_base = milliseconds[number] if milliseconds else number, base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def write_sound(path, cover=False):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        for number in range(50):
-            silence = np.zeros((1, 1024), np.float32)
-            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
-            frame.rate, frame.pts = 16000, number * 1024
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+def write_video(path, num_frames=60, **options):
+    return videos.write_video(path, [picture(n) for n in range(num_frames)], RATE, **options)
 
 
 def spoil(source, target, start, length):
@@ -150,19 +117,14 @@ def test_a_file_name_with_a_colon_or_a_percent_sign_is_only_a_name(video, tmp_pa
         assert load_clip(name, 2).source == name
 
 
-def test_a_short_file_repeats_its_last_frame_and_says_so(tmp_path, reader):
-    clip = load_clip(write_video(tmp_path / "short.mp4", 5), 8, 1)
-    assert clip.indices.tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
-    assert clip.repeated == 3
-    assert (clip.frames[5:] == clip.frames[4]).all()
-    assert clip.seconds[-1] == clip.seconds[4]
-
-
-def test_a_file_of_one_frame_is_a_clip(tmp_path, reader):
-    clip = load_clip(write_video(tmp_path / "one.mp4", 1), 3)
-    assert clip.indices.tolist() == [0, 0, 0]
-    assert clip.repeated == 2
-    assert clip.fps == 0.0
+@pytest.mark.parametrize("length", [1, 5])
+def test_a_short_file_repeats_its_last_frame_and_says_so(tmp_path, reader, length):
+    clip = load_clip(write_video(tmp_path / "short.mp4", length), 8, 1)
+    assert clip.indices.tolist() == [*range(length), *[length - 1] * (8 - length)]
+    assert clip.repeated == 8 - length
+    assert (clip.frames[length:] == clip.frames[length - 1]).all()
+    assert (clip.seconds[length:] == clip.seconds[length - 1]).all()
+    assert (clip.fps == 0) == (length == 1)
 
 
 def test_variable_rate_files_keep_their_own_times(tmp_path, reader):
@@ -235,6 +197,7 @@ def broken_files(folder, video):
     write_video(folder / "first.mp4", options={"movflags": "faststart"})
     write_video(folder / "film.mkv")
     write_video(folder / "film.avi", codec="mpeg4")
+    videos.write_video(folder / "song.m4a", [], silence=3.2)
     (folder / "empty.mp4").touch()
     (folder / "letter.txt").write_text("Dear reader,\n" * 50)
     (folder / "letter.mp4").write_text("Dear reader,\n" * 50)
@@ -246,7 +209,7 @@ def broken_files(folder, video):
         folder / "empty.mp4": r"the file is empty \(0 bytes\)",
         folder / "letter.txt": "a text file, not a video",
         folder / "letter.mp4": "not a video that can be read",
-        write_sound(folder / "song.m4a"): r"no video stream \(1 audio stream, 3.2 s\)",
+        folder / "song.m4a": r"no video stream \(1 audio stream, 3.2 s\)",
         cut(video, folder / "cut.mp4"): "an MP4 file that was cut off",
         cut(folder / "first.mp4", folder / "cut_first.mp4"): r"cut off after .* of 2.00 s",
         cut(folder / "film.mkv", folder / "cut.mkv"): r"cut off after .* of 2.00 s",

@@ -1,6 +1,10 @@
+import csv
 import os
 import pathlib
+import sys
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.datasets.augment import Augment
-from vmamba_explore.datasets.batches import VideoBatches
+from vmamba_explore.datasets.batches import BrokenFiles, VideoBatches
 from vmamba_explore.datasets.lists import Video, VideoList, from_folders
 
 SAMPLES = pathlib.Path(__file__).parents[4] / "shared" / "clips"
@@ -48,6 +52,18 @@ class Steps(Dataset):
 
 def same(batch):
     return batch
+
+
+def in_workers(batches, steps, **options):
+    """The batches of these steps, read by two processes."""
+    return DataLoader(
+        Steps(batches),
+        batch_size=None,
+        sampler=range(steps),
+        num_workers=2,
+        collate_fn=same,
+        **options,
+    )
 
 
 def numbers(frames):
@@ -94,10 +110,7 @@ def test_clips_begin_at_other_times_in_other_epochs(videos):
 def test_worker_processes_give_the_same_bytes(videos, context):
     batches = VideoBatches(videos, batch_size=3, **SIZES, augment=Augment())
     batches(0)  # a reader was open in this process before
-    loader = DataLoader(
-        Steps(batches), batch_size=None, sampler=range(4), num_workers=2,
-        collate_fn=same, multiprocessing_context=context,
-    )  # fmt: skip
+    loader = in_workers(batches, 4, multiprocessing_context=context)
     for step, (frames, labels) in enumerate(loader):
         here, his_labels = batches(step)
         assert np.array_equal(frames, here) and np.array_equal(labels, his_labels)
@@ -119,21 +132,20 @@ def test_broken_files_are_listed_once_with_their_reason_and_replaced(with_broken
 def test_workers_list_broken_files_in_one_file(with_broken, tmp_path):
     broken = tmp_path / "broken.csv"
     batches = VideoBatches(with_broken, batch_size=3, **SIZES, broken=broken)
-    loader = DataLoader(
-        Steps(batches), batch_size=None, sampler=range(9), num_workers=2, collate_fn=same
-    )
-    assert len(list(loader)) == 9
+    assert len(list(in_workers(batches, 9))) == 9
     assert len(batches.broken_files()) == 2
 
 
 def test_a_data_set_of_which_more_than_half_is_broken_is_refused(videos, tmp_path):
-    (tmp_path / "a.mp4").write_text("no")
-    (tmp_path / "b.mp4").write_text("no")
-    parts = (Video(tmp_path / "a.mp4", 0), Video(tmp_path / "b.mp4", 0), videos.videos[0])
-    batches = VideoBatches(VideoList(parts, ("x",), "mostly broken"), batch_size=4, **SIZES)
-    with pytest.raises(ValueError, match="2 of the 3 videos of mostly broken cannot be read"):
-        for step in range(5):
-            batches(step)
+    a, b = Video(tmp_path / "a.mp4", 0), Video(tmp_path / "b.mp4", 0)  # neither is there
+    for name, parts, count in (
+        ("mostly broken", (a, b, videos.videos[0]), "2 of the 3"),
+        ("one file", (a,) * 8, "1 of the 1"),  # which does not hold up the search for others
+    ):
+        batches = VideoBatches(VideoList(parts, ("x",), name), batch_size=4, **SIZES)
+        with pytest.raises(ValueError, match=f"{count} videos of {name} cannot be read"):
+            for step in range(5):
+                batches(step)
 
 
 def test_files_that_are_back_do_not_count_as_broken_any_more(with_broken, tmp_path):
@@ -142,13 +154,6 @@ def test_files_that_are_back_do_not_count_as_broken_any_more(with_broken, tmp_pa
     batches = VideoBatches(with_broken, batch_size=3, **SIZES, broken=broken)
     assert all(len(batches(step)[0]) == 3 for step in range(6))
     assert len(broken.read_text().splitlines()) == len(with_broken)
-
-
-def test_a_broken_file_that_a_list_names_often_does_not_hold_up_the_search(tmp_path):
-    (tmp_path / "a.mp4").write_text("no")
-    videos = VideoList((Video(tmp_path / "a.mp4", 0),) * 8, ("x",), "one file")
-    with pytest.raises(ValueError, match="1 of the 1 videos of one file cannot be read"):
-        VideoBatches(videos, batch_size=2, **SIZES)(0)
 
 
 def test_what_others_could_not_read_is_tried_all_the_same(videos, tmp_path):
@@ -184,9 +189,68 @@ def test_real_files_of_many_kinds_are_read_by_workers_and_the_broken_one_is_list
     batches = VideoBatches(
         videos, batch_size=2, num_frames=4, img_size=32, stride=1, broken=tmp_path / "broken.csv"
     )
-    loader = DataLoader(
-        Steps(batches), batch_size=None, sampler=range(4), num_workers=2, collate_fn=same
-    )
-    shapes = {frames.shape for frames, _ in loader}
-    assert shapes == {(2, 4, 32, 32, 3)}
+    assert {frames.shape for frames, _ in in_workers(batches, 4)} == {(2, 4, 32, 32, 3)}
     assert {pathlib.Path(name).name for name in batches.broken_files()} <= {"corrupted.mp4"}
+
+
+# The list of broken files
+
+
+def note_all(file, names):
+    broken = BrokenFiles(file)
+    for name in names:
+        broken.add(name, f"why {name}")
+
+
+def test_a_file_is_noted_once_and_others_see_it(tmp_path):
+    one, other = (BrokenFiles(tmp_path / "run" / "broken.csv") for _ in range(2))
+    assert one.add("a.mp4", "cut\noff") and not one.add("a.mp4", "again")
+    assert not other.add("a.mp4", "cut off") and other.add("b, c.mp4", "empty")
+    assert one.reasons() == other.reasons() == {"a.mp4": "cut off", "b, c.mp4": "empty"}
+    assert one.met == {"a.mp4", "b, c.mp4"}
+
+
+def test_without_a_file_the_first_reason_is_kept_in_mind():
+    broken = BrokenFiles(None)
+    assert broken.add("a.mp4", "cut off") and not broken.add("a.mp4", "again")
+    assert broken.reasons() == {"a.mp4": "cut off"}
+
+
+def test_what_an_earlier_run_noted_is_listed_but_not_met(tmp_path):
+    note_all(tmp_path / "broken.csv", ["a.mp4"])
+    later = BrokenFiles(tmp_path / "broken.csv")
+    assert later.reasons() == {"a.mp4": "why a.mp4"} and not later.met
+    assert not later.add("a.mp4", "still") and later.met == {"a.mp4"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there: a name may stand twice")
+def test_those_who_meet_a_file_at_the_same_time_note_it_once(tmp_path, monkeypatch):
+    write = os.write
+
+    def slowly(file, line):
+        time.sleep(0.2)
+        return write(file, line)
+
+    monkeypatch.setattr(os, "write", slowly)
+    several = [BrokenFiles(tmp_path / "broken.csv") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:  # each has the file open for itself, as processes have
+        noted = list(pool.map(lambda broken: broken.add("a.mp4", "cut off"), several))
+    assert sorted(noted) == [False, False, True]
+    assert (tmp_path / "broken.csv").read_text().splitlines() == ["a.mp4,cut off"]
+
+
+def test_every_line_is_read_once_however_many_files_are_broken(tmp_path, monkeypatch):
+    read, reader = [], csv.reader
+    monkeypatch.setattr(csv, "reader", lambda lines: read.extend(reader(lines)) or read[-1:])
+    names = [f"{n}.mp4" for n in range(50)]
+    note_all(tmp_path / "broken.csv", names)
+    assert [row[0] for row in read] == names[:-1]  # the last one was added after the last look
+
+
+def test_a_line_that_is_half_written_is_read_when_it_is_whole(tmp_path):
+    file = tmp_path / "broken.csv"
+    file.write_bytes(b"a.mp4,no\r\nb.m")
+    broken = BrokenFiles(file)
+    assert broken.reasons() == {"a.mp4": "no"}
+    file.write_bytes(b"a.mp4,no\r\nb.mp4,cut off\r\n")
+    assert broken.reasons() == {"a.mp4": "no", "b.mp4": "cut off"}

@@ -60,16 +60,24 @@ def test_the_official_kinetics_list_finds_its_cut_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["a dir/one, two.mp4 3", "a dir/one, two.mp4,3", "a dir/one, two.mp4\t3",
-     '"a dir/one, two.mp4",3', "a dir/one, two.mp4, 3"],
+    ("text", "names", "labels"),
+    [
+        *((line + "\n\n", range(4), [3])
+          for line in ("a dir/one, two.mp4 3", "a dir/one, two.mp4,3", "a dir/one, two.mp4\t3",
+                       '"a dir/one, two.mp4",3', "a dir/one, two.mp4, 3")),
+        ("a.mp4,run\nb.mp4,jump\n", ("jump", "run"), [1, 0]),  # names in alphabetical order
+        ("a.mp4 tai chi\n", ("tai chi",), [0]),
+        ("raw/one 1\na.mp4 0\n", range(2), [1, 0]),  # a file without an ending
+        ("path,label\na.mp4,2\nb.mp4,10\nraw/one,0\n", range(11), [2, 10, 0]),
+        ("path,label\na.mp4,run\nb.mp4,jump\n", ("jump", "run"), [1, 0]),
+    ],
 )  # fmt: skip
-def test_lists_of_paths_and_numbers_are_read_with_commas_or_spaces(tmp_path, line):
-    touch(tmp_path, "a dir/one, two.mp4")
-    (tmp_path / "list.txt").write_text(line + "\n\n")
+def test_lists_of_paths_and_labels_are_read_in_all_their_forms(tmp_path, text, names, labels):
+    touch(tmp_path, "a dir/one, two.mp4", "a.mp4", "b.mp4", "raw/one")
+    (tmp_path / "list.txt").write_text(text)
     found = from_csv(tmp_path / "list.txt")
-    assert found.class_names == ("class 0", "class 1", "class 2", "class 3")
-    assert [v.label for v in found.videos] == [3]
+    assert found.class_names == tuple(f"class {n}" if isinstance(n, int) else n for n in names)
+    assert [v.label for v in found.videos] == labels and not found.missing
 
 
 def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path, caplog):
@@ -80,35 +88,6 @@ def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path, caplog):
     assert "taken as places among 2 names: 0 is 'run', 1 is 'sit'" in caplog.text
     with pytest.raises(ValueError, match="label '1', which is none of the 1 class_names"):
         from_csv(tmp_path / "list.csv", class_names=["run"])
-
-
-def test_names_instead_of_numbers_are_put_in_alphabetical_order(tmp_path):
-    touch(tmp_path, "one.mp4", "two.mp4")
-    (tmp_path / "list.csv").write_text("one.mp4,run\ntwo.mp4,jump\n")
-    found = from_csv(tmp_path / "list.csv")
-    assert found.class_names == ("jump", "run")
-    assert listed(found, tmp_path) == {("one.mp4", "run"), ("two.mp4", "jump")}
-
-
-def test_a_first_line_that_names_the_columns_is_no_video_and_no_class(tmp_path):
-    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
-    (tmp_path / "list.csv").write_text("path,label\na.mp4,2\nb.mp4,10\nc.mp4,0\n")
-    found = from_csv(tmp_path / "list.csv")
-    assert [v.label for v in found.videos] == [2, 10, 0] and not found.missing
-    (tmp_path / "list.csv").write_text("path,label\na.mp4,run\nb.mp4,jump\n")
-    assert from_csv(tmp_path / "list.csv").class_names == ("jump", "run")
-
-
-def test_files_without_an_ending_are_read_and_none_is_taken_for_names_of_columns(tmp_path):
-    touch(tmp_path, "raw/one", "two.mp4")
-    (tmp_path / "list.txt").write_text("raw/one 1\ntwo.mp4 0\n")
-    assert [v.label for v in from_csv(tmp_path / "list.txt").videos] == [1, 0]
-
-
-def test_a_class_name_may_have_several_words_behind_a_space(tmp_path):
-    touch(tmp_path, "one.mp4")
-    (tmp_path / "list.txt").write_text("one.mp4 tai chi\n")
-    assert from_csv(tmp_path / "list.txt").class_names == ("tai chi",)
 
 
 def test_a_list_that_is_no_text_says_so(tmp_path):

@@ -56,5 +56,5 @@ def test_what_cannot_be_read_or_counted_is_refused(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     with pytest.raises(ClipError, match="a.mp4"):
         read_views(tmp_path / "a.mp4", Views(), 4, 32)
-    with pytest.raises(ValueError, match="temporal=0 and spatial=3, expected at least 1"):
+    with pytest.raises(ValueError, match="Views: temporal is 0, expected at least 1"):
         Views(temporal=0)

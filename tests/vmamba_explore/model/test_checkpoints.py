@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore import load_clip, resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.model.checkpoints import (
@@ -21,10 +22,9 @@ from vmamba_explore.model.checkpoints import (
     save_model,
 )
 from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.samples import SAMPLES
 from vmamba_explore.trace.record import run_with_trace
-from vmamba_explore.training.evaluate import predict_logits
+from vmamba_explore.training.evaluate_videos import predict_logits
 
 LAYOUTS = {"opengvlab_f4_k1": None, "opengvlab_f8_k2": None, "vim_midcls_div2": "vim"}
 TOLERANCE = 1e-5  # relative, asked for
@@ -232,7 +232,7 @@ def test_other_sizes_are_given_on_request_and_only_then(load_golden, tmp_path):
 
 
 def test_a_folder_needs_no_layout_and_its_weights_may_be_named(tmp_path):
-    model = VideoMamba(VideoMambaConfig.preset("toy")).eval()
+    model = toy()
     save_model(model, tmp_path)
     assert fingerprint(load_model(tmp_path / "model.safetensors")) == fingerprint(model)
     with pytest.raises(CheckpointError, match="layout='vim' is for a published file"):
@@ -241,7 +241,7 @@ def test_a_folder_needs_no_layout_and_its_weights_may_be_named(tmp_path):
 
 def test_a_local_folder_goes_before_a_hub_reference_of_the_same_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    model = toy()
     save_model(model, tmp_path / "someone" / "something")
     assert fingerprint(load_model("someone/something")) == fingerprint(model)
 
@@ -271,18 +271,14 @@ def test_a_missing_model_says_what_to_give(tmp_path):
         ('{"num_classes": 1, "class_names": [1]}', r"class_names is \[1\], expected a list"),
     ],
 )
-def test_a_damaged_config_is_refused_with_its_path(text, message, tmp_path):
-    save_model(VideoMamba(VideoMambaConfig.preset("toy")), tmp_path)
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=message):
-        load_model(tmp_path)
-
-
-def test_a_cut_weights_file_is_refused_with_its_path(tmp_path):
-    save_model(VideoMamba(VideoMambaConfig.preset("toy")), tmp_path)
+def test_a_damaged_folder_is_refused_with_its_path(text, message, tmp_path):
+    save_model(toy(), tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
 
 

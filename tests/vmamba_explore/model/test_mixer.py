@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.vmamba_explore.toys import watched
 from vmamba_explore.hooks import attached, name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
@@ -12,9 +13,8 @@ def test_directions_are_gated_by_the_same_z_and_merged(merge, scale):
     torch.manual_seed(0)
     mixer = BidirectionalMixer(VideoMambaConfig.preset("toy", direction_merge=merge))
     name_hooks(mixer)
-    seen = {}
     names = ["hook_z", "ssm_forward.hook_y", "ssm_backward.hook_y", "hook_out"]
-    with attached(mixer, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+    with watched(mixer, names) as seen:
         out = mixer(torch.randn(2, 9, 32))
     gate = F.silu(seen["hook_z"])
     each = [seen[f"ssm_{d}.hook_y"] * gate * scale for d in ("forward", "backward")]

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from vmamba_explore.model.config import VideoMambaConfig
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.model.position import expand_pos_embed, sinusoidal_table
-from vmamba_explore.model.videomamba import VideoMamba
 
 
 def test_temporal_expanding_gives_every_frame_the_whole_image_table():
@@ -64,8 +63,7 @@ def test_sinusoidal_rows_are_distinct_unit_waves():
     ],
 )
 def test_every_variant_of_the_paper_runs_and_learns_or_not_as_it_says(variant):
-    torch.manual_seed(0)
-    model = VideoMamba(VideoMambaConfig.preset("toy", pos_embed=variant))
+    model = toy(pos_embed=variant)
     model(torch.randn(1, 3, 4, 32, 32)).sum().backward()
     learns = isinstance(model.pos_embed, torch.nn.Parameter)
     assert learns == (variant not in ("sinusoidal", "none"))

@@ -1,11 +1,10 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore import load_model
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
-from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.predict import top_predictions
-from vmamba_explore.model.videomamba import VideoMamba
 
 
 def test_predictions_are_the_softmax_of_the_logits_the_most_probable_first():
@@ -26,14 +25,14 @@ def test_a_clip_a_motion_clip_and_their_tensor_are_the_same_question():
 
 
 def test_a_prediction_leaves_no_graph_and_no_change_of_mode():
-    model = VideoMamba(VideoMambaConfig.preset("toy")).train()
+    model = toy().train()
     model.predict(torch.zeros(3, 4, 32, 32), k=1)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_what_cannot_be_predicted_is_refused(unchecked):
-    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    model = toy()
     with pytest.raises(ValueError, match="num_frames 8, this model expects 4"):
         model.predict(torch.zeros(3, 8, 32, 32))
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.position import resize_table
 from vmamba_explore.model.resize import resized
@@ -86,7 +87,7 @@ def test_twice_the_frames_of_an_opengvlab_model_change_the_temporal_table_alone(
 
 
 def test_a_model_without_a_learnt_table_needs_none():
-    model = VideoMamba(VideoMambaConfig.preset("toy", pos_embed="sinusoidal"))
+    model = toy(pos_embed="sinusoidal")
     assert resized(model, num_frames=8, img_size=64).config.grid.shape == (4, 4, 4)
 
 

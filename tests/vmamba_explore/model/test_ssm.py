@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.vmamba_explore.toys import watched
 from vmamba_explore.hooks import attached, name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_kernels import selective_scan
 
 
-def build(order, cls_position=None):
+def build(order, cls_position=None, batch=2):
+    """A direction with random decay and skip, its input, and the order in which it reads."""
     torch.manual_seed(3)
     config = VideoMambaConfig.preset(
         "toy", num_frames=6, img_size=32, backward_order=order, cls_position=cls_position
@@ -19,7 +21,9 @@ def build(order, cls_position=None):
     torch.nn.init.normal_(ssm.A_log, std=0.5)
     torch.nn.init.normal_(ssm.D)
     name_hooks(ssm)
-    return ssm, config
+    grid = config.grid
+    indices = grid.backward_indices(order) if order else torch.arange(grid.seqlen)
+    return ssm, torch.randn(batch, config.d_inner, grid.seqlen), indices
 
 
 def definition(ssm, x, order):
@@ -43,22 +47,17 @@ def definition(ssm, x, order):
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial", "temporal"])
 @pytest.mark.parametrize("cls_position", [None, "front"])
 def test_every_order_equals_the_definition_over_the_permuted_tokens(order, cls_position):
-    ssm, config = build(order, cls_position)
-    seqlen = config.grid.seqlen
-    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
-    x = torch.randn(2, config.d_inner, seqlen)
-    states = []
-    with attached(ssm, [("hook_h", lambda value, point: states.append(value))]):
+    ssm, x, indices = build(order, cls_position)
+    with watched(ssm, ["hook_h"]) as seen:
         y = ssm(x)
     wanted_y, wanted_h = definition(ssm, x, indices)
     assert torch.allclose(y, wanted_y, atol=2e-5)
-    assert torch.allclose(states[0], wanted_h, atol=2e-5)
+    assert torch.allclose(seen["hook_h"], wanted_h, atol=2e-5)
 
 
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
 def test_observing_changes_no_bit_and_equal_states_change_no_bit(order):
-    ssm, config = build(order)
-    x = torch.randn(2, config.d_inner, config.grid.seqlen)
+    ssm, x, _ = build(order)
     plain = ssm(x)
     for function in (lambda v, p: None, lambda v, p: v, lambda v, p: v.clone()):
         with attached(ssm, [("hook_h", function)]):
@@ -68,11 +67,8 @@ def test_observing_changes_no_bit_and_equal_states_change_no_bit(order):
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial"])
 def test_an_edited_state_feeds_its_own_y_and_all_later_tokens(order):
     """Edits at scattered tokens, clips and channels equal a recurrence that takes them over."""
-    ssm, config = build(order)
-    seqlen = config.grid.seqlen
-    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
-    x = torch.randn(2, config.d_inner, seqlen)
-    edits = {2: (0, 5, 1), 3: (0, 5, 1), 7: (1, 8, 0), seqlen - 1: (0, 2, 2)}  # scan position
+    ssm, x, indices = build(order)
+    edits = {2: (0, 5, 1), 3: (0, 5, 1), 7: (1, 8, 0), len(indices) - 1: (0, 2, 2)}  # scan position
     taken = {}
 
     def edit(h, point):
@@ -97,24 +93,21 @@ def test_an_edited_state_feeds_its_own_y_and_all_later_tokens(order):
             h[edits[position]] = taken[position]
         wanted[..., token] = (h * C[:, None, :, token]).sum(-1) + ssm.D * u[..., token]
     assert torch.allclose(y, wanted, atol=2e-5)
-    before = indices[:2]
-    assert torch.equal(y[..., before], plain[..., before])
+    assert torch.equal(y[..., indices[:2]], plain[..., indices[:2]])
     assert not torch.allclose(y[0, 5, indices[4]], plain[0, 5, indices[4]], atol=1e-4)
-    untouched = [c for c in range(config.d_inner) if c not in (2, 5, 8)]
+    untouched = [c for c in range(x.shape[1]) if c not in (2, 5, 8)]
     assert torch.allclose(y[:, untouched], plain[:, untouched], atol=2e-5)
 
 
 def record(ssm, x):
-    seen = {}
     names = ["hook_u", "hook_delta", "hook_B", "hook_C"]
-    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+    with watched(ssm, names) as seen:
         ssm(x)
     return [seen[name].detach() for name in names]
 
 
 def test_zeroing_all_states_leaves_the_skip_path_alone():
-    ssm, config = build(None)
-    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    ssm, x, _ = build(None, batch=1)
     with attached(ssm, [("hook_h", lambda v, p: torch.zeros_like(v))]):
         y = ssm(x)
     u = record(ssm, x)[0]
@@ -122,19 +115,17 @@ def test_zeroing_all_states_leaves_the_skip_path_alone():
 
 
 def test_a_bar_is_the_decay_of_the_recorded_step():
-    ssm, config = build("spatial")
-    x = torch.randn(1, config.d_inner, config.grid.seqlen)
-    seen = []
-    with attached(ssm, [("hook_A_bar", lambda v, p: seen.append(v))]):
+    ssm, x, _ = build("spatial", batch=1)
+    with watched(ssm, ["hook_A_bar"]) as seen:
         ssm(x)
     delta = record(ssm, x)[1]
     wanted = torch.exp(delta[:, :, None] * -torch.exp(ssm.A_log)[None, :, :, None])
-    assert torch.allclose(seen[0], wanted)
+    assert torch.allclose(seen["hook_A_bar"], wanted)
 
 
 def test_gradients_flow_through_an_edit_to_the_states_before_it():
-    ssm, config = build("spatiotemporal")
-    x = torch.randn(1, config.d_inner, config.grid.seqlen, requires_grad=True)
+    ssm, x, _ = build("spatiotemporal", batch=1)
+    x.requires_grad_()
 
     def halve_token_4(h, point):
         mask = torch.ones_like(h)
@@ -149,10 +140,8 @@ def test_gradients_flow_through_an_edit_to_the_states_before_it():
 
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
 def test_norms_are_those_of_the_states(order):
-    ssm, config = build(order)
-    x, seen = torch.randn(2, config.d_inner, config.grid.seqlen), {}
-    names = ["hook_h", "hook_h_over_states", "hook_h_over_channels"]
-    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+    ssm, x, _ = build(order)
+    with watched(ssm, ["hook_h", "hook_h_over_states", "hook_h_over_channels"]) as seen:
         ssm(x)
     assert torch.allclose(seen["hook_h_over_states"], seen["hook_h"].norm(dim=2), atol=1e-5)
     assert torch.allclose(seen["hook_h_over_channels"], seen["hook_h"].norm(dim=1), atol=1e-5)
@@ -160,14 +149,12 @@ def test_norms_are_those_of_the_states(order):
 
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
 def test_boundaries_are_the_states_after_every_64th_token_read(order):
-    ssm, config = build(order)
-    seqlen = 200 // (config.grid.rows * config.grid.cols) * config.grid.rows * config.grid.cols
-    ssm.full_order = None if ssm.full_order is None else torch.randperm(seqlen)
-    x, seen = torch.randn(1, config.d_inner, seqlen), {}
-    names = ["hook_h", "hook_h_boundaries"]
-    with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
+    ssm, x, _ = build(order, batch=1)
+    x = torch.randn(1, x.shape[1], 200)
+    ssm.full_order = None if ssm.full_order is None else torch.randperm(200)
+    with watched(ssm, ["hook_h", "hook_h_boundaries"]) as seen:
         y = ssm(x)
-    tokens = ssm.steps(seqlen)[[63, 127, 191]]
+    tokens = ssm.steps(200)[[63, 127, 191]]
     assert torch.equal(seen["hook_h_boundaries"], seen["hook_h"][..., tokens])
     assert torch.equal(y, ssm(x))
 
@@ -179,16 +166,13 @@ def test_boundaries_are_the_states_after_every_64th_token_read(order):
 @pytest.mark.parametrize("step", [0, 6, 9, -1])
 def test_a_state_handed_on_is_that_of_a_scan_cut_in_two_by_hand(order, step):
     """Reading it changes no y; replacing it changes all later y, and its own token's not."""
-    ssm, config = build(order, "front")
-    seqlen = config.grid.seqlen
-    indices = config.grid.backward_indices(order) if order else torch.arange(seqlen)
-    x, seen = torch.randn(2, config.d_inner, seqlen), []
+    (ssm, x, indices), seen = build(order, "front"), []
     plain = ssm(x)
     token = int(indices[step])
     with ssm.at_handover(token, seen.append):
         assert torch.allclose(ssm(x), plain, atol=1e-6)
     u, delta, B, C = (value[..., indices] for value in record(ssm, x))
-    cut = step % seqlen + 1
+    cut = step % len(indices) + 1
     first = (u[..., :cut], delta[..., :cut], ssm.A, B[..., :cut], C[..., :cut], ssm.D)
     _, state = selective_scan(*first, return_last_state=True)
     assert torch.allclose(seen[0], state, atol=1e-6)
@@ -197,7 +181,7 @@ def test_a_state_handed_on_is_that_of_a_scan_cut_in_two_by_hand(order, step):
     with ssm.at_handover(token, lambda state: other):
         y = ssm(x)[..., indices]
     assert torch.allclose(y[..., :cut], plain[..., indices[:cut]], atol=1e-6)
-    if cut < seqlen:
+    if cut < len(indices):
         rest = (u[..., cut:], delta[..., cut:], ssm.A, B[..., cut:], C[..., cut:], ssm.D)
         wanted = selective_scan(*rest, initial_state=other)
         assert torch.allclose(y[..., cut:], wanted, atol=1e-5)
@@ -206,8 +190,7 @@ def test_a_state_handed_on_is_that_of_a_scan_cut_in_two_by_hand(order, step):
 
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "spatial"])
 def test_functions_at_one_token_follow_each_other_and_several_tokens_work(order):
-    ssm, config = build(order)
-    x, seen = torch.randn(1, config.d_inner, config.grid.seqlen), []
+    (ssm, x, _), seen = build(order, batch=1), []
     with ssm.at_handover(9, lambda h: 2 * h), ssm.at_handover(9, seen.append):
         with ssm.at_handover(9, lambda h: h / 2), ssm.at_handover(-1, lambda h: None):
             y = ssm(x)
@@ -220,16 +203,12 @@ def test_functions_at_one_token_follow_each_other_and_several_tokens_work(order)
 @pytest.mark.parametrize("order", [None, "spatiotemporal", "temporal"])
 def test_states_recorded_beside_a_handover_are_those_that_ran(order):
     """h at the token is what it was; from the next one on it follows from the new state."""
-    ssm, config = build(order)
-    seqlen = config.grid.seqlen
-    x, seen, plain = torch.randn(2, config.d_inner, seqlen), {}, {}
+    ssm, x, steps = build(order)
     names = ["hook_h", "hook_h_over_states", "hook_h_over_channels", "hook_C", "hook_u", "hook_y"]
-    with attached(ssm, [(n, lambda v, p: plain.__setitem__(p.name, v)) for n in names]):
+    with watched(ssm, names) as plain:
         ssm(x)
-    with ssm.at_handover(7, lambda h: torch.zeros_like(h)):
-        with attached(ssm, [(n, lambda v, p: seen.__setitem__(p.name, v)) for n in names]):
-            ssm(x)
-    steps = ssm.steps(seqlen)
+    with ssm.at_handover(7, lambda h: torch.zeros_like(h)), watched(ssm, names) as seen:
+        ssm(x)
     place = int((steps == 7).nonzero()) + 1
     before, after = steps[:place], steps[place:]
     h = seen["hook_h"]
@@ -242,37 +221,35 @@ def test_states_recorded_beside_a_handover_are_those_that_ran(order):
 
 
 def test_gradients_flow_through_a_state_that_is_handed_on():
-    ssm, config = build("spatiotemporal")
-    x = torch.randn(1, config.d_inner, config.grid.seqlen, requires_grad=True)
+    ssm, x, _ = build("spatiotemporal", batch=1)
+    x.requires_grad_()
     state = torch.randn(1, *ssm.A.shape, requires_grad=True)
     with ssm.at_handover(4, lambda h: h + state):
         ssm(x)[..., 0].sum().backward()
     assert x.grad[..., 7:].abs().max() > 0 and state.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("token", [12, -13, 99])
-def test_a_token_that_is_none_is_refused_when_the_scan_runs(token):
-    ssm, config = build(None)
-    x = torch.randn(1, config.d_inner, config.grid.seqlen)
-    message = rf"after token {token}, but there are only 12 tokens, 0 to 11\."
-    with ssm.at_handover(token, lambda h: None), pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("token", "given", "message"),
+    [
+        *(
+            (token, None, rf"after token {token}, but there are only 12 tokens, 0 to 11\.")
+            for token in (12, -13, 99)
+        ),
+        (3, torch.zeros(1, 3), r"by \(1, 3\), expected .*\(batch, d_inner, d_state\) = \(2, 64, "),
+        (3, 0.0, r"by float, expected a tensor \(batch, d_inner, d_state\) = \(2, 64, "),
+    ],
+    ids=str,
+)
+def test_a_token_or_a_state_that_is_none_is_refused_when_the_scan_runs(token, given, message):
+    ssm, x, _ = build(None)
+    with ssm.at_handover(token, lambda h: given), pytest.raises(ValueError, match=message):
         ssm(x)
     assert not ssm.handovers
 
 
-def test_a_state_of_another_shape_or_type_is_refused():
-    ssm, config = build(None)
-    x = torch.randn(2, config.d_inner, config.grid.seqlen)
-    wanted = rf"expected a tensor \(batch, d_inner, d_state\) = \(2, {config.d_inner}, "
-    for wrong, got in ((torch.zeros(1, 3), r"by \(1, 3\), "), (0.0, "by float, ")):
-        with ssm.at_handover(3, lambda h, wrong=wrong: wrong):
-            with pytest.raises(ValueError, match=got + wanted):
-                ssm(x)
-
-
 def test_states_cannot_be_edited_in_both_ways_at_once():
-    ssm, config = build(None)
-    x = torch.randn(1, config.d_inner, config.grid.seqlen)
+    ssm, x, _ = build(None, batch=1)
     with ssm.at_handover(3, lambda h: 0 * h), attached(ssm, [("hook_h", lambda h, p: 0 * h)]):
         with pytest.raises(ValueError, match="hook_h cannot be edited while states are read or"):
             ssm(x)

@@ -129,27 +129,29 @@ def test_a_damaged_pickle_is_refused_in_a_sentence_wherever_it_is_damaged(tmp_pa
     assert refusals > 300
 
 
-def test_objects_beside_the_tensors_are_named_and_refused(tmp_path):
-    path = tmp_path / "weights.pth"
-    torch.save({"model": TENSORS, "output": Call(pathlib.PurePosixPath, "runs")}, path)
-    assert "asks for pathlib.PurePosixPath, which could run code" in refused(path)
-    torch.save(torch.nn.Linear(2, 2), path)
-    assert "asks for torch.nn.modules.linear.Linear" in refused(path)
-
-
-def test_other_contents_are_told_from_tensors_by_name(tmp_path):
-    path = tmp_path / "weights.pth"
-    torch.save([torch.zeros(2)], path)
-    assert "holds a list, expected tensors by name" in refused(path)
-    torch.save(torch.zeros(2), path)
-    assert "holds a Tensor" in refused(path)
+def write_zip(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a", "b")
-    assert "neither safetensors nor what torch.save writes" in refused(path)
+
+
+RUNS = {"model": TENSORS, "output": Call(pathlib.PurePosixPath, "runs")}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_torchscript_program_is_refused_as_code(tmp_path):
-    path = tmp_path / "weights.pth"
-    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
-    assert "is a TorchScript program" in refused(path)
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: torch.save(RUNS, path), "asks for pathlib.PurePosixPath, which could run"),
+        (lambda path: torch.save(torch.nn.Linear(2, 2), path), "torch.nn.modules.linear.Linear"),
+        (lambda path: torch.save([torch.zeros(2)], path), "holds a list, expected tensors by name"),
+        (lambda path: torch.save(torch.zeros(2), path), "holds a Tensor"),
+        (write_zip, "neither safetensors nor what torch.save writes"),
+        (
+            lambda path: torch.jit.script(torch.nn.Linear(2, 2)).save(str(path)),
+            "is a TorchScript program",
+        ),
+    ],
+)
+def test_what_is_not_tensors_by_name_is_named_and_refused(write, message, tmp_path):
+    write(tmp_path / "weights.pth")
+    assert message in refused(tmp_path / "weights.pth")

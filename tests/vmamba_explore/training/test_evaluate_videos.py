@@ -2,25 +2,24 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.lists import from_folders
 from vmamba_explore.datasets.views import Views, read_views
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training import evaluate_videos as module
-from vmamba_explore.training.evaluate_videos import average_over_views, evaluate_videos
+from vmamba_explore.training.evaluate_videos import average_over_views, evaluate_videos, within_pair
 
 VIEWS = Views(temporal=2, spatial=3)
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy", num_classes=2, depth=1)).eval()
+    return toy(num_classes=2, depth=1)
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def test_a_model_that_answers_nothing_is_not_right(model, videos, tmp_path):
 
 
 def test_a_model_of_other_classes_is_refused(videos, tmp_path):
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=5)).eval()
+    model = toy(num_classes=5)
     with pytest.raises(ValueError, match="the model has 5 classes, .* has 2"):
         evaluate_videos(model, videos, tmp_path / "a.csv")
 
@@ -154,7 +153,7 @@ def test_labels_follow_the_order_of_the_models_class_names(model, videos, tmp_pa
 
 
 def test_a_list_may_show_fewer_classes_than_the_model_names(videos, tmp_path):
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=3)).eval()
+    model = toy(num_classes=3)
     model.class_names = ("grey", "bright", "dark")
     evaluate_videos(model, videos, tmp_path / "a.csv", views=VIEWS)
     labels = pd.read_csv(tmp_path / "a.csv")["label"]
@@ -162,3 +161,9 @@ def test_a_list_may_show_fewer_classes_than_the_model_names(videos, tmp_path):
     model.class_names = ("grey", "bright", "black")
     with pytest.raises(ValueError, match="'dark' first"):
         evaluate_videos(model, videos, tmp_path / "b.csv", views=VIEWS)
+
+
+def test_within_pair_compares_a_class_with_its_reversal_only():
+    logits = torch.tensor([[1.0, 0.0, 9.0, 9.0], [0.0, 0.0, 1.0, 2.0], [5.0, 5.0, 0.0, 0.0]])
+    labels = np.array([0, 2, 1])
+    assert within_pair(logits, labels).tolist() == [True, False, False]

@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from tests.vmamba_explore import toys
+from tests.vmamba_explore.training.runs import first_gradient
 from vmamba_explore.clips.clip import normalize
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.fit import fit, read_checkpoint
+from vmamba_explore.training.fit import TrainingLoss, fit, motion_weights, read_checkpoint
 from vmamba_explore.training.recipe import Recipe
 
 
-def toy():
-    torch.manual_seed(0)
-    return VideoMamba(VideoMambaConfig.preset("toy", num_classes=2, depth=1))
+def toy(**changes):
+    return toys.toy(**{"num_classes": 2, "depth": 1} | changes)
 
 
 def batches(step):
@@ -35,36 +35,30 @@ def test_fit_learns_what_is_plain_to_see(tmp_path):
     assert (model(normalize(frames)).argmax(-1).numpy() == labels).all()
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
-    whole = toy()
-    fit(whole, batches, RECIPE, tmp_path / "whole.pt")
+def test_a_run_stopped_anywhere_goes_on_to_the_same_bits_and_history(tmp_path):
+    recipe, whole, again = Recipe(steps=70, checkpoint_every=20), toy(), toy()
+    history = fit(whole, batches, recipe, tmp_path / "whole.pt")
 
     def interrupted(step):
-        if step == 8:
+        if step == 64:
             raise KeyboardInterrupt
         return batches(step)
 
-    first = toy()
+    for until in (33, 61):  # neither where a row ends nor where a checkpoint is due
+        fit(toy(), batches, recipe, tmp_path / "run.pt", until=until)
+        assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == until
     with pytest.raises(KeyboardInterrupt):
-        fit(first, interrupted, RECIPE, tmp_path / "run.pt")
-    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 5
-    again = toy()
+        fit(toy(), interrupted, recipe, tmp_path / "run.pt")
+    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 61
     torch.nn.init.zeros_(again.head.weight)  # what it starts from must not matter
-    fit(again, batches, RECIPE, tmp_path / "run.pt")
+    stopped = fit(again, batches, recipe, tmp_path / "run.pt")
+    assert [row["step"] for row in history] == [50, 70]
+    assert without_seconds(stopped) == without_seconds(history)
+    finished = toy()
+    assert fit(finished, lambda step: 1 / 0, recipe, tmp_path / "run.pt") == stopped
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-
-
-def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path):
-    model = toy()
-    fit(model, batches, RECIPE, tmp_path / "run.pt")
-
-    def never(step):
-        raise AssertionError("asked for a batch")
-
-    again = toy()
-    fit(again, never, RECIPE, tmp_path / "run.pt")
-    assert torch.equal(again.head.weight, model.head.weight)
+        assert torch.equal(value, finished.state_dict()[name]), name
 
 
 def test_a_checkpoint_of_another_recipe_or_model_is_refused(tmp_path):
@@ -72,9 +66,8 @@ def test_a_checkpoint_of_another_recipe_or_model_is_refused(tmp_path):
     other = Recipe(steps=12, learning_rate=1e-3, checkpoint_every=5)
     with pytest.raises(ValueError, match=r"another recipe \(learning_rate differ\)"):
         fit(toy(), batches, other, tmp_path / "run.pt")
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=2, depth=2))
     with pytest.raises(ValueError, match=r"another config \(depth differ\)"):
-        fit(model, batches, RECIPE, tmp_path / "run.pt")
+        fit(toy(depth=2), batches, RECIPE, tmp_path / "run.pt")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_step(tmp_path):
@@ -102,17 +95,6 @@ def test_what_the_loss_asks_for_changes_what_is_learned(tmp_path, change):
     fit(changed, batches, Recipe(steps=10, **change), tmp_path / "a.pt")
     fit(plain, batches, Recipe(steps=10), tmp_path / "b.pt")
     assert not torch.equal(changed.head.weight, plain.head.weight)
-
-
-def test_a_run_stopped_between_two_rows_has_the_same_history(tmp_path):
-    recipe = Recipe(steps=70, checkpoint_every=20)
-    whole = fit(toy(), batches, recipe, tmp_path / "whole.pt")
-    for until in (33, 61):  # neither where a row ends nor where a checkpoint is due
-        fit(toy(), batches, recipe, tmp_path / "run.pt", until=until)
-        assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == until
-    stopped = fit(toy(), batches, recipe, tmp_path / "run.pt")
-    assert [row["step"] for row in whole] == [50, 70]
-    assert without_seconds(stopped) == without_seconds(whole)
 
 
 def test_the_log_gets_every_row_and_the_old_ones_after_a_stop(tmp_path):
@@ -151,7 +133,32 @@ def without_seconds(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
-def first_gradient(checkpoint):
-    """All gradients of the first step, as AdamW's mean of one step keeps them."""
-    states = torch.load(checkpoint, weights_only=True)["optimizer"]["state"]
-    return torch.cat([state["exp_avg"].flatten() for state in states.values()])
+# The loss
+
+
+def test_smoothing_spreads_a_share_of_the_target_over_all_classes():
+    model, clips, target = toy(num_classes=3), torch.randn(2, 3, 4, 32, 32), torch.tensor([0, 2])
+    loss, logits = TrainingLoss(model, label_smoothing=0.3)(clips, target, 0.0)
+    wanted = 0.7 * F.one_hot(target, 3) + 0.1
+    torch.testing.assert_close(loss, -(wanted * logits.log_softmax(-1)).sum(1).mean())
+    assert torch.equal(logits, model(clips))
+
+
+def test_the_token_loss_alone_does_not_read_the_class_token():
+    model, clips, target = toy(), torch.randn(1, 3, 4, 32, 32), torch.tensor([1])
+    residual = model.encode(clips)
+    residual.retain_grad()
+    model.encode = lambda clips: residual
+    TrainingLoss(model)(clips, target, 1.0)[0].backward()
+    index = model.grid.cls_index
+    assert not residual.grad[:, index].any() and residual.grad[:, index + 1 :].any()
+
+
+def test_a_token_counts_as_much_as_its_tubelet_changes():
+    clips = torch.zeros(1, 3, 4, 32, 32)
+    clips[:, :, 2:, 16:, :16] = 1.0  # the lower left patch changes between frames 1 and 2
+    weights = motion_weights(toy(), clips).view(2, 2, 2)  # token frame, row, col
+    assert torch.equal(weights[:, 1, 0], torch.tensor([0.5, 0.5]))
+    assert weights.sum() == 1
+    still = motion_weights(toy(), torch.zeros(1, 3, 4, 32, 32))
+    assert torch.equal(still, torch.zeros(1, 8))

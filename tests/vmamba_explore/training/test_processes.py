@@ -1,16 +1,14 @@
 """Many processes and lower precision: real processes, a toy model."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 
 import pytest
 import torch
 
-from vmamba_explore.model.config import VideoMambaConfig
-from vmamba_explore.model.videomamba import VideoMamba
+from tests.vmamba_explore.toys import toy
+from tests.vmamba_explore.training import runs
 from vmamba_explore.training import processes
 from vmamba_explore.training.fit import fit
 from vmamba_explore.training.recipe import Recipe
@@ -55,19 +53,9 @@ def run(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
 
     def start(checkpoint, world=1):
-        command = [sys.executable]
-        if world > 1:
-            command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-        done = subprocess.run(
-            [*command, "script.py", checkpoint],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), tmp_path / checkpoint
+        many = runs.TORCHRUN if world > 1 else ()
+        said = runs.finished(*many, "script.py", checkpoint, cwd=tmp_path)
+        return json.loads(said), tmp_path / checkpoint
 
     return start
 
@@ -79,7 +67,9 @@ def test_two_processes_train_as_one_with_the_same_batches(run):
     assert world == 2
     for mine, theirs in zip(rows, history, strict=True):
         assert mine == pytest.approx(theirs, abs=1.01e-4)  # rows are rounded to 4 digits
-    one, two = first_gradient(checkpoint), first_gradient(other)
+    one, two = (
+        runs.first_gradient(path.with_name(path.name + ".first")) for path in (checkpoint, other)
+    )
     assert (two - one).norm() < 2e-6 * one.norm()  # measured: 1.8e-7
     # Measured after 60 steps: 3.7e-6. AdamW divides by the gradient's size, so round-off in a
     # gradient that is next to nothing moves a weight by more than round-off.
@@ -94,8 +84,7 @@ def test_bfloat16_learns_and_keeps_float32_weights(tmp_path):
         return frames.astype("uint8"), (torch.arange(4) // 2).numpy()
 
     def train(precision):
-        torch.manual_seed(0)
-        model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=2, depth=1))
+        model = toy(num_classes=2, depth=1)
         run = processes.accelerator(precision)
         recipe = Recipe(steps=40, learning_rate=3e-3)
         return model, fit(model, batches, recipe, tmp_path / precision, accelerator=run)
@@ -127,9 +116,8 @@ def test_processes_that_see_different_checkpoints_are_stopped(tmp_path):
         def reduce(self, tensor, reduction="sum"):
             return tensor + 20  # the other one would go on at step 20
 
-    model = VideoMamba(VideoMambaConfig.preset("toy"))
     with pytest.raises(ValueError, match="All processes must see the same folder"):
-        fit(model, lambda step: None, Recipe(), tmp_path / "run.pt", accelerator=Other())
+        fit(toy(), lambda step: None, Recipe(), tmp_path / "run.pt", accelerator=Other())
 
 
 KILLED = """
@@ -145,21 +133,11 @@ for _ in read_ahead(lambda number: np.zeros(2**20), range(9), workers=2):
 @pytest.mark.kill
 def test_a_killed_process_leaves_no_worker_behind():
     """A worker that has more to hand over than a pipe takes would wait for ever."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-    )
-    assert process.communicate(timeout=600) == (b"", None)  # its workers hold the pipe, too
+    process = runs.start("-c", KILLED)
+    said, _ = process.communicate(timeout=600)  # its workers hold the pipe, too
+    assert said == ""
     assert process.returncode == -signal.SIGKILL
 
 
 def weights(checkpoint):
     return torch.load(checkpoint, weights_only=True)["model"]
-
-
-def first_gradient(checkpoint):
-    """All gradients of the first step, as AdamW's mean of one step keeps them."""
-    first = checkpoint.with_name(checkpoint.name + ".first")
-    states = torch.load(first, weights_only=True)["optimizer"]["state"]
-    return torch.cat([state["exp_avg"].flatten() for state in states.values()])

@@ -33,13 +33,10 @@ def test_the_token_loss_fades():
     assert [recipe.token_loss_at(s) for s in (0, 5, 9)] == [0.8, 0.0, 0.0]
 
 
-def test_the_paper_warms_up_for_one_epoch():
+def test_the_paper_warms_up_for_one_epoch_and_a_field_can_be_replaced():
     recipe = paper_recipe(PAPER_EPOCHS["hmdb51"], steps_per_epoch=56)
     assert recipe.steps == 50 * 56
     rates = [recipe.learning_rate_at(step) for step in range(recipe.steps)]
     assert rates.index(max(rates)) in (55, 56) and max(rates) == pytest.approx(3e-4)
     assert recipe.label_smoothing == 0.1
-
-
-def test_a_field_of_the_papers_recipe_can_be_replaced():
     assert paper_recipe(2, 10, learning_rate=1e-3).learning_rate == 1e-3

@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.vmamba_explore.training import runs as processes
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.lists import from_folders
 from vmamba_explore.model.checkpoints import load_model
@@ -217,23 +217,12 @@ def command(video_folders, folder, *words):
     ]
 
 
-def start(words):
-    return subprocess.Popen(
-        [sys.executable, *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
 @pytest.fixture(scope="module")
 def whole_run(video_folders, tmp_path_factory):
     """Return the folder of an uninterrupted run of the command: 60 steps."""
     folder = tmp_path_factory.mktemp("whole")
-    process = start(command(video_folders, folder / "run"))
-    said, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert said.decode().strip() == str(folder / "run")
+    said = processes.finished(*command(video_folders, folder / "run"))
+    assert said.strip() == str(folder / "run")
     return folder / "run"
 
 
@@ -242,7 +231,7 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     whole_run, video_folders, tmp_path
 ):
     folder = tmp_path / "run"
-    process = start(command(video_folders, folder))
+    process = processes.start(*command(video_folders, folder))
     deadline = time.monotonic() + 600
     while not (folder / "validation.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)  # the first test is at a third of the run
@@ -251,9 +240,7 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
     assert process.returncode == -signal.SIGKILL
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
     assert 20 <= step < 60 and not (folder / "model").exists()
-    process = start(command(video_folders, folder))
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+    processes.finished(*command(video_folders, folder))
     assert log(folder) == log(whole_run) and len(log(folder)) == 2
     for name in ("validation.csv", "model/config.json"):
         assert (folder / name).read_text() == (whole_run / name).read_text()
@@ -263,11 +250,8 @@ def test_a_killed_command_goes_on_to_the_same_curve_and_the_same_bits(
 
 @pytest.mark.torchrun
 def test_torchrun_trains_as_one_process_does(whole_run, video_folders, tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = start([*torchrun, *command(video_folders, tmp_path / "run")])
-    said, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert said.decode().strip() == str(tmp_path / "run")  # one process speaks for both
+    said = processes.finished(*processes.TORCHRUN, *command(video_folders, tmp_path / "run"))
+    assert said.strip() == str(tmp_path / "run")  # one process speaks for both
     for mine, one in zip(log(tmp_path / "run"), log(whole_run), strict=True):
         assert mine == pytest.approx(one, abs=1.01e-4)  # rows are rounded to 4 digits
     tests = [

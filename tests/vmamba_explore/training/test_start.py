@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.labels import label_names
@@ -64,7 +65,7 @@ def test_a_misspelt_preset_is_answered_with_all_presets():
 
 
 def test_a_model_can_answer_in_the_order_of_another_list():
-    model = VideoMamba(VideoMambaConfig.preset("toy", num_classes=400))
+    model = toy(num_classes=400)
     torch.nn.init.normal_(model.head.bias)
     model.class_names = label_names("kinetics400")
     folders = [name.replace(" ", "_") for name in sorted(model.class_names)]  # usual names of these
@@ -78,13 +79,11 @@ def test_a_model_can_answer_in_the_order_of_another_list():
 
 
 def test_a_model_of_other_or_unknown_classes_is_left_as_it_is():
-    model = VideoMamba(VideoMambaConfig.preset("toy"))
+    model = toy()
     assert in_order_of(model, "edcba") is model
     model.class_names = tuple("abcde")
-    assert in_order_of(model, "abcde") is model
-    assert in_order_of(model, "abcdf") is model
-    assert in_order_of(model, "abcd") is model
-    assert in_order_of(model, "abcdea") is model
+    for names in ("abcde", "abcdf", "abcd", "abcdea"):
+        assert in_order_of(model, names) is model
     assert in_order_of(model, "edcba").class_names == tuple("edcba")
     renamed = in_order_of(model, "ABCDE")
     assert renamed.class_names == tuple("ABCDE")

@@ -30,7 +30,7 @@ from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.inflate import inflate
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.training.evaluate import predict_logits, within_pair
+from vmamba_explore.training.evaluate_videos import predict_logits, within_pair
 from vmamba_explore.training.fit import Recipe, fit
 
 logger = logging.getLogger(__name__)

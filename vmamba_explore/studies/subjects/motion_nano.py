@@ -29,7 +29,7 @@ from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
-from vmamba_explore.training.evaluate import predict_logits, within_pair
+from vmamba_explore.training.evaluate_videos import predict_logits, within_pair
 from vmamba_explore.training.fit import History, Recipe, fit
 
 logger = logging.getLogger(__name__)

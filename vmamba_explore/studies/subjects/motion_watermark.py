@@ -28,7 +28,7 @@ from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.motion_nano import TEST_SEED, TRAIN_SEED, write_subject
 from vmamba_explore.studies.subjects.watermark import Match, WatermarkedClips
-from vmamba_explore.training.evaluate import predict_logits
+from vmamba_explore.training.evaluate_videos import predict_logits
 from vmamba_explore.training.fit import Recipe, fit
 
 logger = logging.getLogger(__name__)

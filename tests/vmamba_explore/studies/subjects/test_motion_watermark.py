@@ -12,7 +12,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects import motion_watermark as shortcut
 from vmamba_explore.studies.subjects.motion_nano import CONFIG, TRAIN_SEED
 from vmamba_explore.studies.subjects.watermark import WatermarkedClips, mark
-from vmamba_explore.training.evaluate import predict_logits
+from vmamba_explore.training.evaluate_videos import predict_logits
 
 
 def test_the_label_is_the_marks_and_half_of_the_motions_disagree():

@@ -25,8 +25,12 @@ TURNED = 2.0  # the delta that notebook 01 names
 
 def respond(delta=DELTA, rates=RATES, speeds=SPEEDS):
     both = torch.cat([speeds, -speeds])
-    y = selective_scan(**detector_inputs(moving_dots(both), delta, rates), backend="naive")
-    return while_crossing(opponent(y), both).chunk(2)
+    found = answer(detector_inputs(moving_dots(both), delta, rates))
+    return while_crossing(found, both).chunk(2)
+
+
+def answer(inputs):
+    return opponent(selective_scan(**inputs, backend="naive"))
 
 
 def correlator(row, delta, rates):
@@ -44,24 +48,19 @@ def correlator(row, delta, rates):
 @pytest.mark.parametrize("delta", [DELTA, TURNED])
 def test_the_scan_is_the_correlator_written_out(delta):
     rows = torch.rand(3, 5, 40, dtype=torch.float64)
-    y = selective_scan(**detector_inputs(rows, delta, (0.7, 0.2)), backend="naive")
+    found = answer(detector_inputs(rows, delta, (0.7, 0.2)))
     expected = np.stack([correlator(row, delta, (0.7, 0.2)) for row in rows.numpy()])
-    assert np.allclose(opponent(y), expected, rtol=1e-10, atol=1e-12)
+    assert np.allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_as_built_it_prefers_rightward_motion_at_every_speed():
-    rightward, leftward = respond()
-    assert (rightward > 0).all() and (leftward < 0).all()
-
-
-def test_with_delta_turned_up_it_prefers_leftward_motion_at_every_speed():
-    rightward, leftward = respond(TURNED)
-    assert (rightward < 0).all() and (leftward > 0).all()
-
-
-def test_with_the_rates_exchanged_it_prefers_leftward_motion_at_every_speed():
-    rightward, leftward = respond(rates=RATES[::-1])
-    assert (rightward < 0).all() and (leftward > 0).all()
+@pytest.mark.parametrize(
+    ("delta", "rates", "sign"), [(DELTA, RATES, 1), (TURNED, RATES, -1), (DELTA, RATES[::-1], -1)]
+)
+def test_it_prefers_rightward_motion_unless_delta_is_turned_up_or_the_rates_are_exchanged(
+    delta, rates, sign
+):
+    rightward, leftward = respond(delta, rates)
+    assert (sign * rightward > 0).all() and (sign * leftward < 0).all()
 
 
 def test_slow_speeds_turn_first():
@@ -78,22 +77,18 @@ def test_with_one_state_as_in_the_textbook_no_delta_turns_it():
     for delta in (0.05, 0.5, 5.0):
         inputs = detector_inputs(moving_dots(SPEEDS), delta)
         inputs["C"] = torch.tensor([1.0, 0.0])[:, None].expand_as(inputs["C"])
-        assert (opponent(selective_scan(**inputs, backend="naive")).sum(1) > 0).all()
+        assert (answer(inputs).sum(1) > 0).all()
 
 
 def test_mirrored_movies_give_the_opposite_response():
     rows = torch.rand(2, 7, 30)
-    responses = [
-        opponent(selective_scan(**detector_inputs(movie), backend="naive"))
-        for movie in (rows, rows.flip(1))
-    ]
-    assert torch.allclose(responses[0], -responses[1], atol=1e-6)
+    forth, back = (answer(detector_inputs(movie)) for movie in (rows, rows.flip(1)))
+    assert torch.allclose(forth, -back, atol=1e-6)
 
 
 def test_a_row_that_stands_still_and_is_symmetric_says_nothing():
     rows = torch.tensor([0.1, 0.5, 1.0, 0.5, 0.1])[None, :, None].expand(1, 5, 50)
-    y = selective_scan(**detector_inputs(rows), backend="naive")
-    assert opponent(y).abs().max() < 1e-6
+    assert answer(detector_inputs(rows)).abs().max() < 1e-6
 
 
 def test_half_the_speed_with_half_the_delta_is_the_same_motion():
@@ -106,10 +101,9 @@ def test_tokens_with_delta_zero_might_as_well_not_be_there():
     movie, dark = moving_dots([0.5]), torch.zeros(1, 16, 30)
     paused = torch.cat([movie[..., :24], dark, movie[..., 24:]], dim=-1)
     inputs = detector_inputs(paused)
-    fixed = opponent(selective_scan(**inputs, backend="naive"))
+    fixed = answer(inputs)
     inputs["delta"] = inputs["delta"] * (paused.sum(1, keepdim=True) > 0)
-    selective = opponent(selective_scan(**inputs, backend="naive"))
-    unbroken = opponent(selective_scan(**detector_inputs(movie), backend="naive"))
+    selective, unbroken = answer(inputs), answer(detector_inputs(movie))
     assert torch.allclose(selective.sum(), unbroken.sum(), rtol=1e-6)
     assert fixed.sum() < 0.9 * unbroken.sum() and fixed[0, 54] < 0 < unbroken[0, 24]
 

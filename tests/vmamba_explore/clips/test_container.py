@@ -2,13 +2,13 @@
 
 import shutil
 
-import av
 import numpy as np
 import pytest
 
+from tests.vmamba_explore.clips.videos import write_video
 from vmamba_explore import resources
 from vmamba_explore.clips import ClipError, load_clip
-from vmamba_explore.clips.uploaded import check_uploaded
+from vmamba_explore.clips.container import check_uploaded
 
 
 def test_every_bundled_clip_may_be_uploaded():
@@ -22,14 +22,8 @@ def test_every_bundled_clip_may_be_uploaded():
 )
 def test_common_containers_may_be_uploaded(tmp_path, ending, codec):
     path = tmp_path / f"film.{ending}"
-    with av.open(str(path), "w", format="mpegts" if ending == "ts" else None) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "rgb8" if ending == "gif" else "yuv420p"
-        for shade in range(0, 160, 20):
-            frame = np.full((64, 64, 3), shade, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+    shades = np.repeat(np.arange(0, 160, 20, np.uint8), 64 * 64 * 3).reshape(8, 64, 64, 3)
+    write_video(path, shades, 25, codec, format="mpegts" if ending == "ts" else None)
     check_uploaded(path.rename(tmp_path / "without-an-ending"), path.name)
 
 
