@@ -8,9 +8,8 @@ from pathlib import Path
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
-from vmamba_explore.view.page import FOOTER, page_path
-from vmamba_explore.view.report import Section, report_page
-from vmamba_explore.view.tables import Cell, Table
+from vmamba_explore.view.page import FOOTER, output_path
+from vmamba_explore.view.report import Cell, Section, Table, report_page
 
 MAX_ROWS = 300
 """A page lists at most so many segments."""
@@ -30,7 +29,7 @@ def timeline_page(found: Timeline, output: str | os.PathLike[str], model: str) -
         IsADirectoryError: `output` is a folder.
         FileExistsError: it is the video.
     """
-    output = page_path(output, "timeline_page", [found.path])
+    output = output_path(output, "timeline_page", [found.path])
     name = os.path.basename(found.path)
     failed = int(found.failed.sum())
     facts = {"Video": f"{name}, {clock(found.seconds)}", "Model": model}

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.clips import Clip
-from vmamba_explore.view.pictures import thumbnail
+from vmamba_explore.view.pictures import first_clip_frames, thumbnail
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +48,12 @@ def mosaic(tiles: npt.NDArray[np.floating]) -> Mosaic:
 
 
 def clip_frames(array: xr.DataArray, clip: Clip, call: str) -> list[int]:
-    """Return the first frame of the clip in each token frame; they share it evenly where unknown.
+    """Return the first frame of the clip in each token frame, as `first_clip_frames` does.
 
     Raises:
         ValueError: the clip is shorter than the one that the array is about.
     """
-    if "clip_frame" not in array.coords:
-        count = array.sizes["frame"]
-        return [frame * clip.num_frames // count for frame in range(count)]
-    numbers = [int(number) for number in np.atleast_1d(array["clip_frame"].values)]
+    numbers: list[int] = first_clip_frames(array, clip.num_frames).tolist()
     if numbers[-1] >= clip.num_frames:
         raise ValueError(
             f"{call}: the maps reach clip frame {numbers[-1]}, and the clip has "

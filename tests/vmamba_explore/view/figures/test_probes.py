@@ -69,8 +69,3 @@ def test_the_ticks_are_the_lags_in_tokens(jump):
     assert list(figure.layout.xaxis.ticktext) == ["0", "8", "64", "128"]
     assert "64 are a frame" in figure.layout.title.text
     assert "R² at the jump 0.50" in figure.layout.annotations[0].text
-
-
-def test_an_unknown_target_gets_its_sentence(probed):
-    with pytest.raises(ValueError, match="no target 'speed'; there are velocity, label"):
-        probe_scores(probed, "speed")
