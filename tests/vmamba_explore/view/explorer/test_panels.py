@@ -53,7 +53,7 @@ def panel(explorer):
 
 def figure(tab, number=0):
     outputs = tab.figures[number].outputs
-    return outputs[0]["data"][MIMETYPE] if outputs else None
+    return outputs[-1]["data"][MIMETYPE] if outputs else None  # after the style of its ink
 
 
 def title(tab, number=0):

@@ -41,7 +41,7 @@ def test_a_run_gives_a_row_for_each_method_and_their_maps_with_the_truth(panel):
     assert panel.words.value.startswith("&lt;i&gt;, methods: 2.")
     for words in ("delta", "random", "share inside", "a map that knows nothing"):
         assert words in panel.table.value
-    (output,) = panel.maps.outputs
+    _, output = panel.maps.outputs
     names = [trace.get("name") for trace in output["data"][MIMETYPE]["data"]]
     assert names == ["delta", "random", "where it should be"]
     assert not panel.run.disabled and panel.cancel.disabled
@@ -107,7 +107,7 @@ def test_another_side_clears_what_belongs_to_the_first(panel):
 def test_the_bundled_card_is_shown_on_demand(panel):
     assert panel.card.outputs == ()
     panel.measured.value = True
-    (output,) = panel.card.outputs
+    _, output = panel.card.outputs
     assert output["data"]["text/plain"] == "The score card: 300 clips"
     panel.measured.value = False
     assert panel.card.outputs == ()
