@@ -111,11 +111,7 @@ def _maps(
         raise ValueError("attribution_maps: got no attribution, expected at least one.")
     maps = {}
     for name, attribution in attributions.items():
-        batch = len(attribution.values)
-        if not 0 <= index < batch:
-            raise ValueError(
-                f"attribution_maps: there is no clip {index} in {name!r}, which has {batch}."
-            )
+        draw.check_clip("attribution_maps", index, len(attribution.values))
         maps[name] = attribution.array(index, part)
     shapes = {array.shape for array in maps.values()}
     if len(shapes) > 1:

@@ -52,7 +52,7 @@ REFUSED = [
     (lambda get: draw.by_layer({"x": get("grid_map")()}), "by_layer: .*dims layer and direction"),
     (lambda get: draw.shares_inside({}), "shares_inside: expected at least one map"),
     (lambda get: maps(get, {}), "attribution_maps: got no attribution"),
-    (lambda get: maps(get, ONE, index=1), "no clip 1 in 'a', which has 1"),
+    (lambda get: maps(get, ONE, index=1), "no clip 1 in this batch of 1"),
     (lambda get: maps(get, GRIDS), "on different grids"),
     (lambda get: maps(get, {"a": make_attribution(tubelet=4)}), "reach clip frame 28, .* has 16"),
     (lambda get: maps(get, ONE, truth=np.zeros((2, 4, 4), bool)), "the truth is"),
