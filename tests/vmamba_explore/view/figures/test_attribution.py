@@ -3,22 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from figure_examples import make_attribution, make_faithfulness
+from figure_examples import make_attribution, make_faithfulness, named, of_type
 
 from vmamba_explore.attribution.curves import RandomControl
 from vmamba_explore.attribution.sanity import Agreement, WeightRandomization
 from vmamba_explore.view.figures import attribution as draw
 
 
-def heatmaps(figure):
-    return [trace for trace in figure.data if trace.type == "heatmap"]
-
-
 def test_each_line_is_scaled_by_its_own_peak(clip):
     figure = draw.attribution_maps(
         clip, {"a": make_attribution(), "<b>": make_attribution(1e3), "zero": make_attribution(0.0)}
     )
-    first, second, zero = heatmaps(figure)
+    first, second, zero = of_type(figure, "heatmap")
     assert np.allclose(first.z, second.z, equal_nan=True)
     assert np.nanmax(first.z) == pytest.approx(1)
     assert np.nanmin(first.z) == pytest.approx(-0.5, abs=0.02)
@@ -30,7 +26,7 @@ def test_each_line_is_scaled_by_its_own_peak(clip):
 
 def test_a_tile_stands_in_the_column_of_its_frame(clip):
     attribution = make_attribution()
-    (trace,) = heatmaps(draw.attribution_maps(clip, {"a": attribution}))
+    (trace,) = of_type(draw.attribution_maps(clip, {"a": attribution}), "heatmap")
     expected = attribution.tokens()[0]
     assert trace.z[2, 3 * 5 + 1] == pytest.approx(float(expected[3, 2, 1]))
     assert trace.customdata[2, 3 * 5 + 1].tolist() == [3, 2, 1]
@@ -40,7 +36,7 @@ def test_a_tile_stands_in_the_column_of_its_frame(clip):
 def test_frames_can_be_chosen_and_keep_their_numbers_and_scale(clip):
     attribution = make_attribution()
     figure = draw.attribution_maps(clip, {"a": attribution}, frames=[5, 1])
-    (trace,) = heatmaps(figure)
+    (trace,) = of_type(figure, "heatmap")
     assert trace.customdata[0, 0].tolist() == [5, 0, 0]
     assert trace.z[0, 5] == pytest.approx(float(attribution.tokens()[0, 1, 0, 0]))
     assert len(figure.layout.images) == 2
@@ -49,7 +45,9 @@ def test_frames_can_be_chosen_and_keep_their_numbers_and_scale(clip):
 def test_a_part_and_a_clip_of_the_batch_can_be_chosen(clip):
     attribution = make_attribution(batch=2)
     attribution.values[1] *= -1
-    (trace,) = heatmaps(draw.attribution_maps(clip, {"a": attribution}, 1, part="positive"))
+    (trace,) = of_type(
+        draw.attribution_maps(clip, {"a": attribution}, 1, part="positive"), "heatmap"
+    )
     assert np.nanmin(trace.z) == 0
     assert trace.z[0, 0] == pytest.approx(1)  # the most negative of the other clip
 
@@ -79,17 +77,13 @@ def test_agreement_is_the_mean_over_clips():
     assert figure.layout.coloraxis.cmin == -1
 
 
-def traces(figure, name):
-    return [trace for trace in figure.data if trace.name == name]
-
-
 def test_curves_are_means_over_clips_unless_one_is_asked_for():
     found, chance = {"<i>a": make_faithfulness(1.0)}, RandomControl((make_faithfulness(0.5),) * 3)
     mean = draw.faithfulness_curves(found, chance)
-    deletion, insertion = traces(mean, "&lt;i&gt;a: 1.50, 1.50")
+    deletion, insertion = named(mean, "&lt;i&gt;a: 1.50, 1.50")
     assert list(deletion.y) == [3.0, 1.5, 0.0]
     assert list(insertion.y) == [0.0, 1.5, 3.0]
-    assert len(traces(mean, "random orders")) == 6
+    assert len(named(mean, "random orders")) == 6
     one = draw.faithfulness_curves(found, clip=1, of="probabilities")
     assert one.data[0].y == pytest.approx([0.4, 0.2, 0.0])
     assert "mean of" not in one.layout.title.text

@@ -4,14 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from figure_examples import named
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.probes import after_cut, probe_scores
-
-
-def named(figure, name):
-    """Return the traces of a name."""
-    return [trace for trace in figure.data if trace.name == name]
 
 
 @pytest.mark.parametrize("target", ["velocity", "label"])

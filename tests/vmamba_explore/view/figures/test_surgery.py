@@ -1,6 +1,7 @@
 """The figures of surgery show the numbers they are given, the window and the residual."""
 
 import numpy as np
+from figure_examples import of_type
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.surgery import (
@@ -13,7 +14,7 @@ from vmamba_explore.view.figures.surgery import (
 
 def test_each_direction_is_a_panel_of_layers_by_boundaries(patching):
     figure = restored_share(patching, 1)
-    heats = [trace for trace in figure.data if trace.type == "heatmap"]
+    heats = of_type(figure, "heatmap")
     assert [heat.name for heat in heats] == ["forward", "backward"]
     for heat in heats:
         wanted = patching.restored.isel(clip=1).sel(direction=heat.name)
@@ -45,7 +46,7 @@ def test_a_residual_is_shown_when_it_is_not_negligible(patching, swap):
 
 def test_windows_of_all_pairs_are_laid_over_each_other(patching):
     figure = restored_in_window(patching, 2, "backward")
-    lines = [trace for trace in figure.data if trace.type == "scatter"]
+    lines = of_type(figure, "scatter")
     for clip, line in enumerate(lines):
         first, last = patching.windows[clip]
         assert np.allclose(line.x, (2 * np.arange(1, 8) - first) / (last + 1 - first))
