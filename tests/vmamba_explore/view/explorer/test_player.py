@@ -142,6 +142,10 @@ def test_there_is_only_what_a_clip_with_maps_has(opened, clip):
     opened.wait_for_selector(".vmx-explorer[data-frame='5']")
     words = opened.locator(".vmx-readout").inner_text()
     assert words.startswith("frame 5, 0.63 s · token frame 2")
+    opened.evaluate("() => addEventListener('keydown', () => (window.leaked = true))")
+    for key in ("j", "p", "d", "ArrowUp", "Shift+ArrowUp"):  # nothing to move
+        opened.locator(".vmx-explorer").press(key)
+    assert opened.evaluate("window.leaked") is None, "a key reached the page"
 
 
 def test_the_page_holds_names_as_data_only(clip, maps):
