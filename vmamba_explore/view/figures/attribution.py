@@ -89,8 +89,7 @@ def attribution_maps(
             showarrow=False, font={"size": 11},
         )  # fmt: skip
     array = next(iter(maps.values())).isel(frame=shown)
-    numbers_shown = tiles.clip_frames(array, clip, "attribution_maps")
-    tiles.add_filmstrip(figure, clip, numbers_shown, board.x, rows, cols)
+    tiles.add_filmstrip(figure, clip, array, board.x, "attribution_maps")
     if truth is not None:
         _add_outlines(figure, truth[shown], len(maps))
     x_title, labels = draw.time_labels(array)

@@ -83,8 +83,7 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
         if strip and clip is not None:
-            shown = tiles.clip_frames(maps, clip, "delta_maps")
-            tiles.add_filmstrip(figure, clip, shown, board.x + i * across, *maps.shape[3:])
+            tiles.add_filmstrip(figure, clip, maps, board.x + i * across, "delta_maps")
 
     starts = np.arange(len(boards))[:, None]
     if by_frame:
