@@ -9,8 +9,12 @@ from vmamba_explore.view.figures.attention import (
     rollout_parts,
     shares_inside,
 )
-from vmamba_explore.view.figures.attribution import agreement_matrix, attribution_maps
-from vmamba_explore.view.figures.channels import channel_browser
+from vmamba_explore.view.figures.attribution import (
+    agreement_matrix,
+    attribution_maps,
+    faithfulness_curves,
+    sanity,
+)
 from vmamba_explore.view.figures.clip import class_scores, frames
 from vmamba_explore.view.figures.delta import delta_maps
 from vmamba_explore.view.figures.evidence import (
@@ -19,10 +23,9 @@ from vmamba_explore.view.figures.evidence import (
     evidence_curves,
     logit_parts,
 )
-from vmamba_explore.view.figures.faithfulness import faithfulness_curves, sanity
-from vmamba_explore.view.figures.half_lives import half_life_histogram
 from vmamba_explore.view.figures.memory import (
     delta_contrast,
+    half_life_histogram,
     half_life_maps,
     look_back,
     retention_from,
@@ -31,7 +34,12 @@ from vmamba_explore.view.figures.memory import (
 )
 from vmamba_explore.view.figures.probes import after_cut, probe_scores
 from vmamba_explore.view.figures.relevance import ledger, relevance_flow
-from vmamba_explore.view.figures.states import channel_states, state_norms
+from vmamba_explore.view.figures.states import (
+    channel_browser,
+    channel_states,
+    state_norms,
+    state_trajectories,
+)
 from vmamba_explore.view.figures.surgery import (
     boundary_map,
     restored_in_window,
@@ -40,7 +48,6 @@ from vmamba_explore.view.figures.surgery import (
     selection_shares,
 )
 from vmamba_explore.view.figures.timeline import timeline
-from vmamba_explore.view.figures.trajectory import state_trajectories
 
 __all__ = [
     "after_cut",

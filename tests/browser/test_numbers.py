@@ -1,7 +1,7 @@
 """The panel of numbers in JupyterLab: every tab, following the explorer; without FigureWidgets."""
 
 import pytest
-from explorer_notebook import click_patch, expect, pane
+from explorer_notebook import expect
 from served import kernel_does
 
 TABS = ("states", "channels", "memory")
@@ -42,15 +42,6 @@ def test_every_tab_shows_figures_that_fit_and_follow_the_explorer(notebook, show
         expect(titles(panel).first).to_contain_text("layer 4")
         explorer.press("ArrowUp")
         expect(titles(panel).first).to_contain_text("layer 5")
-
-
-def test_the_states_at_the_asked_patch_follow_the_query(notebook, shown):
-    explorer, panel = shown
-    open_tab(panel, "states")
-    panel.get_by_label("state").select_option("at the asked patch")
-    expect(panel).to_contain_text("No patch is asked yet")
-    click_patch(pane(explorer), 2, 6)
-    expect(titles(panel).first).to_contain_text("row 2, column 6")
 
 
 def test_a_method_is_run_and_scored_on_this_clip(shown, screenshot):

@@ -1,7 +1,6 @@
 import pytest
+from explorer_notebook import PIXELS, is_at
 from served import open_notebook, run_all_cells
-
-PIXELS = "canvas => canvas.toDataURL()"
 
 
 @pytest.fixture
@@ -14,10 +13,8 @@ def page(browser, lab):
 
 def test_the_first_notebook_runs_and_its_player_moves_frame_and_map(page, screenshot):
     run_all_cells(page)
-    player = page.locator(".vmx-compact").first
-    player.wait_for()
+    player = page.locator(".vmx-compact[data-ready='1']").first
     player.scroll_into_view_if_needed()
-    page.wait_for_function("player => player.dataset.ready", arg=player.element_handle())
     canvas = player.locator("canvas").first
     frame, shown = player.get_attribute("data-frame"), player.get_attribute("data-quantity")
     before = canvas.evaluate(PIXELS)
@@ -26,10 +23,7 @@ def test_the_first_notebook_runs_and_its_player_moves_frame_and_map(page, screen
     player.focus()
     for _ in range(3):
         player.press("ArrowRight")
-    page.wait_for_function(
-        "([player, frame]) => Number(player.dataset.frame) === Number(frame) + 3",
-        arg=[player.element_handle(), frame],
-    )
+    is_at(player, frame=int(frame) + 3)
     moved = canvas.evaluate(PIXELS)
     assert moved != before, "the frame changed its number but not its pixels"
 
@@ -37,11 +31,8 @@ def test_the_first_notebook_runs_and_its_player_moves_frame_and_map(page, screen
     names = menu.locator("option").evaluate_all("options => options.map(o => o.value)")
     other = next(name for name in names if name not in ("", shown))
     menu.select_option(other)
-    page.wait_for_function(
-        "([player, name]) => player.dataset.quantity === name", arg=[player.element_handle(), other]
-    )
+    is_at(player, quantity=other)
     assert canvas.evaluate(PIXELS) != moved, "the map changed its name but not its pixels"
     screenshot(page, "after.png")
     assert page.locator(".Toastify__toast").count() == 0
-    assert page.foreign == []
-    assert page.faults == []
+    assert page.foreign == [] and page.faults == []

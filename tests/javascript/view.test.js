@@ -98,3 +98,27 @@ test("a late answer is taken, and a view that closes waits for none", async (con
   await new Promise(setImmediate);
   assert.equal(view.requests.waiting.size, 0);
 });
+
+test("a view that closes lets go of its model, of the page and of its element", async () => {
+  const { model, view } = await explored();
+  const open = new Set(["msg:custom", "element"]); // questions are heard since the view was made
+  model.on = (event) => open.add(event);
+  model.off = (event) => open.delete(event);
+  class Observer {
+    observe() { open.add(this); }
+    disconnect() { open.delete(this); }
+  }
+  const dark = { addEventListener: (type) => open.add(type), removeEventListener: (type) => open.delete(type) };
+  Object.assign(globalThis, {
+    ResizeObserver: Observer, MutationObserver: Observer, cancelAnimationFrame() {},
+    window: { matchMedia: () => dark }, document: {},
+  });
+  view.parts = [{ close: () => open.delete("part") }];
+  view.root.remove = () => open.delete("element");
+  open.add("part");
+  const close = view.live();
+  assert.equal(open.size, 3 + 6 + 3); // traits; two observers and the page's theme
+  close();
+  assert.deepEqual([...open], []);
+  assert.ok(view.ended.signal.aborted, "the listeners of elements stay");
+});

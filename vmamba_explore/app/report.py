@@ -21,7 +21,7 @@ from vmamba_explore.trace.record import run_with_trace, trace_size
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view import figures
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.page import FOOTER, page_path
+from vmamba_explore.view.page import FOOTER, output_path
 from vmamba_explore.view.report import Section, report_page
 
 MAX_LAYERS = 6
@@ -57,7 +57,7 @@ def report(
         FileNotFoundError: the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = page_path(output, "report", [clip])
+    output = output_path(output, "report", [clip])
     name = model if isinstance(model, str) else type(model).__name__
     model = load_model(model) if isinstance(model, str) else model
     config = model.config

@@ -9,9 +9,8 @@ from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
-from vmamba_explore.view.page import FOOTER, page_path
-from vmamba_explore.view.report import Section, report_page
-from vmamba_explore.view.tables import Cell, Table
+from vmamba_explore.view.page import FOOTER, output_path
+from vmamba_explore.view.report import Cell, Section, Table, report_page
 
 MAX_ROWS = 300
 """A page lists at most so many segments."""
@@ -32,7 +31,7 @@ def timeline_page(timeline: Timeline, output: str | os.PathLike[str], model: str
         IsADirectoryError: `output` is a folder.
         FileExistsError: it is the video.
     """
-    output = page_path(output, "timeline_page", [timeline.path])
+    output = output_path(output, "timeline_page", [timeline.path])
     name = os.path.basename(timeline.path)
     failed = int(timeline.failed.sum())
     facts = {"Video": f"{name}, {clock(timeline.seconds)}", "Model": model}

@@ -52,22 +52,6 @@ THEMES = {
 }
 """The palette of each theme that `theme=` can name."""
 
-
-def theme_named(name: str, call: str) -> Theme:
-    """Return the palette of a theme.
-
-    Args:
-        name: "light" or "dark".
-        call: Begins the message of an error.
-
-    Raises:
-        ValueError: another name.
-    """
-    if name not in THEMES:
-        raise ValueError(f"{call}: theme is {name!r}, expected {' or '.join(map(repr, THEMES))}.")
-    return THEMES[name]
-
-
 LEVELS = 255
 """Levels of a scale; its middle one, 127, is zero in the diverging scale."""
 

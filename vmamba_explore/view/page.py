@@ -40,51 +40,59 @@ AnyPath = str | os.PathLike[str]
 
 
 def output_paths(outputs: Iterable[AnyPath | None], call: str, clips: Iterable[AnyPath]) -> None:
-    """See that files can be written before anything runs, each once, and none over a clip.
+    """See that files can be written before anything runs, each once; see `output_path`.
 
     Args:
         outputs: The files to write; None stands for none.
         call: Begins the message of an error.
         clips: Files that are read.
+
     Raises:
-        FileNotFoundError: a folder does not exist.
-        IsADirectoryError: an output is a folder.
-        FileExistsError: an output is a clip.
         ValueError: two outputs are the same file.
     """
     seen: set[Path] = set()
     for output in outputs:
         if output is None:
             continue
-        path = page_path(output, call, clips).resolve()
+        path = output_path(output, call, clips).resolve()
         if path in seen:
             raise ValueError(f"{call}: {output} is to be written twice; name another output file.")
         seen.add(path)
 
 
-def page_path(output: AnyPath, call: str, clips: Iterable[AnyPath] = ()) -> Path:
-    """Return where a page can be written.
+def output_path(
+    output: AnyPath,
+    call: str,
+    clips: Iterable[AnyPath] = (),
+    *,
+    overwrite: bool = True,
+    folder: bool = False,
+) -> Path:
+    """Return where something can be written.
 
     Args:
-        output: The HTML file to write.
+        output: Where to.
         call: Begins the message of an error.
         clips: Files that are read.
+        overwrite: Whether what is there may be replaced.
+        folder: Whether a folder will be written, or one file.
 
     Raises:
         FileNotFoundError: its folder does not exist.
-        IsADirectoryError: it is a folder.
-        FileExistsError: it is a clip.
+        IsADirectoryError: a folder is in the place of the file.
+        FileExistsError: it is a clip, or something is there that must not be replaced.
     """
     output = Path(output)
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(
-            f"{call}: cannot write {output}: the folder {output.parent} does not exist."
+            f"{call}: cannot write {output}: the folder {output.absolute().parent} does not exist."
         )
-    if output.is_dir():
+    if output.is_dir() and not folder:
         raise IsADirectoryError(
-            f"{call}: cannot write {output}: it is a folder; name a file, such as "
-            f"{output / f'{call}.html'}."
+            f"{call}: cannot write {output}: it is a folder; name a file in it."
         )
     if output.exists() and any(Path(c).exists() and output.samefile(c) for c in clips):
         raise FileExistsError(f"{call}: {output} is the clip itself; name another output file.")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{call}: {output} exists already; overwrite=True replaces it.")
     return output

@@ -37,58 +37,60 @@ def thumbnail(frame: npt.NDArray[np.uint8], side: int = 112) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def over_tokens(call: str, name: str, values: xr.DataArray) -> xr.DataArray:
+    """Return a map with its dims in the order frame, row, col.
+
+    Args:
+        call: Begins the message of an error.
+        name: Of the map, for the same.
+        values: Those dims in any order.
+
+    Raises:
+        ValueError: the dims are not frame, row and col, or one of them is empty.
+    """
+    if set(values.dims) != {"frame", "row", "col"} or 0 in values.shape:
+        raise ValueError(
+            f"{call}: overlay {name!r} has dims {dict(values.sizes)}, expected frame, row and "
+            'col, none empty. Reduce the others first, for example with .mean("channel").'
+        )
+    return values.transpose("frame", "row", "col")
+
+
+def first_clip_frames(values: xr.DataArray, num_frames: int) -> npt.NDArray[np.int64]:
+    """Return the first frame of a clip of `num_frames` in each of a map's frames.
+
+    That is the coordinate `clip_frame`, where there is one; otherwise they share the clip evenly.
+    """
+    if "clip_frame" in values.coords:
+        return values["clip_frame"].values.astype(np.int64)
+    frames = values.sizes["frame"]
+    return -(-np.arange(frames, dtype=np.int64) * num_frames // frames)
+
+
+def token_frames(first: npt.NDArray[np.int64], num_frames: int) -> npt.NDArray[np.int64]:
+    """Return the map's frame that covers each frame of a clip; see `first_clip_frames`."""
+    return np.maximum(first.searchsorted(np.arange(num_frames), side="right") - 1, 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Overlay:
     """A map over a clip's frames, ready to draw: levels of one scale that spans the whole clip.
 
     Attributes:
-        name: What the map shows.
-        unit: Unit of its values; empty where there is none.
         scale: Values that the first and the last color stand for.
         levels: uint8 (frames, rows, cols), 0 to 254, or `MISSING`.
         token_frame: int64 (num_frames,): the map's frame that covers each frame of the clip.
     """
 
-    name: str
-    unit: str
     scale: Scale
     levels: npt.NDArray[np.uint8]
     token_frame: npt.NDArray[np.int64]
 
     @classmethod
-    def from_map(cls, name: str, values: xr.DataArray, num_frames: int) -> Overlay:
-        """Scale one map for a clip.
-
-        Args:
-            name: What the map shows, for the legend.
-            values: Dims frame, row, col in any order. The coordinate `clip_frame`, where there
-                is one, gives the first clip frame of each of its frames; otherwise its frames
-                share the clip evenly. `attrs["unit"]` goes into the legend.
-            num_frames: Frames of the clip.
-
-        Raises:
-            ValueError: the dims are not frame, row and col, or one of them is empty.
-        """
-        if set(values.dims) != {"frame", "row", "col"} or 0 in values.shape:
-            raise ValueError(
-                f"overlay {name!r}: got dims {dict(values.sizes)}, expected frame, row and col, "
-                'none empty. Reduce the others first, for example with .mean("channel").'
-            )
-        values = values.transpose("frame", "row", "col")
-        if "clip_frame" in values.coords:
-            starts = values["clip_frame"].values
-        else:
-            starts = np.arange(values.sizes["frame"]) * num_frames / values.sizes["frame"]
-        clip_frames = np.arange(num_frames)
-        token_frame = np.searchsorted(starts, clip_frames, side="right") - 1
-        scale = scale_of(values.values)
-        return cls(
-            name=name,
-            unit=str(values.attrs.get("unit", "")),
-            scale=scale,
-            levels=scale.levels(values.values),
-            token_frame=np.maximum(token_frame, 0).astype(np.int64),
-        )
+    def from_map(cls, values: xr.DataArray, num_frames: int) -> Overlay:
+        """Scale a map, dims frame, row, col, for a clip of `num_frames`."""
+        scale, first = scale_of(values.values), first_clip_frames(values, num_frames)
+        return cls(scale, scale.levels(values.values), token_frames(first, num_frames))
 
     def over(self, clip: Clip, frame: int, opacity: float) -> npt.NDArray[np.uint8]:
         """Return one frame of the clip, uint8 (height, width, 3), with the map blended in.

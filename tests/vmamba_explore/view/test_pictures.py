@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from vmamba_explore.view.colors import MISSING, color_table
@@ -26,49 +25,26 @@ def test_a_thumbnail_keeps_the_shape_and_fits_its_side():
     assert uri.startswith("data:image/jpeg;base64,") and len(uri) < 2000
 
 
-def test_clip_frames_follow_the_coordinate_where_there_is_one(grid_map):
-    values = grid_map()[0, 0].assign_coords(clip_frame=("frame", [0, 1, 2, 3, 4, 5, 6, 12]))
-    overlay = Overlay.from_map("delta", values, num_frames=16)
-    assert overlay.token_frame.tolist() == [0, 1, 2, 3, 4, 5, *[6] * 6, *[7] * 4]
-
-
-def test_clip_frames_are_shared_evenly_without_the_coordinate(grid_map):
-    values = grid_map()[0, 0].drop_vars("clip_frame")
-    overlay = Overlay.from_map("delta", values, num_frames=16)
-    assert overlay.token_frame.tolist() == [f for f in range(8) for _ in range(2)]
-
-
-def test_one_scale_spans_the_whole_clip(grid_map):
-    values = grid_map()[0, 0].copy()
-    values[5] *= 10
-    overlay = Overlay.from_map("delta", values, num_frames=16)
-    assert overlay.scale.high == pytest.approx(float(values.max()))
-    assert overlay.levels[5].max() == 254 and overlay.levels[0].max() < 254
+def test_clip_frames_follow_the_coordinate_or_are_shared_evenly(grid_map):
+    unknown = grid_map()[0, 0].drop_vars("clip_frame")
+    known = unknown.assign_coords(clip_frame=("frame", [0, 1, 2, 3, 4, 5, 6, 12]))
+    covering = [Overlay.from_map(each, 16).token_frame.tolist() for each in (known, unknown)]
+    assert covering[0] == [0, 1, 2, 3, 4, 5, *[6] * 6, *[7] * 4]
+    assert covering[1] == [frame for frame in range(8) for _ in range(2)]
 
 
 def test_a_map_covers_its_own_tokens_and_leaves_missing_ones_alone(clip, grid_map):
     values = grid_map()[0, 0].copy()
     values[2] = values.min()
     values[2, 1, 3], values[2, 0, 0] = values.max(), np.nan
-    picture = Overlay.from_map("delta", values, 16).over(clip, frame=5, opacity=1.0)
+    picture = Overlay.from_map(values, 16).over(clip, frame=5, opacity=1.0)
     table = color_table(signed=False)
     assert (picture[8:16, 24:32] == table[254]).all()
     assert (picture[8:16, 16:24] == table[0]).all()
     assert (np.ptp(picture[:8, :8], axis=2) == 0).all()  # the gray frame
 
 
-def test_dims_in_another_order_mean_the_same(grid_map):
-    values = grid_map()[0, 0]
-    turned = Overlay.from_map("delta", values.transpose("col", "frame", "row"), 16)
-    assert (turned.levels == Overlay.from_map("delta", values, 16).levels).all()
-
-
-def test_a_map_with_other_dims_is_refused_with_a_remedy(grid_map):
-    with pytest.raises(ValueError, match=r"overlay 'd'.*'direction': 2.*frame, row and col"):
-        Overlay.from_map("d", grid_map()[0], 16)
-
-
 def test_a_map_of_nothing_but_missing_values_draws_the_frame_alone(clip, grid_map):
-    overlay = Overlay.from_map("delta", grid_map()[0, 0] * np.nan, 16)
+    overlay = Overlay.from_map(grid_map()[0, 0] * np.nan, 16)
     assert (overlay.levels == MISSING).all()
     assert (np.ptp(overlay.over(clip, 0, 1.0), axis=2) == 0).all()

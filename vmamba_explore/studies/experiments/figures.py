@@ -31,25 +31,24 @@ def arms(comparison: Comparison) -> go.Figure:
         comparison.name.replace("_", " "), ["", ""], 40 * len(table), shared_yaxes=True,
         column_widths=[0.62, 0.38],
     )  # fmt: skip
-    seeds = [
-        (name, value) for name, each in zip(names, table["each"], strict=True) for value in each
-    ]
+    seeds = table["each"].set_axis(names).explode()
     _dots(
-        figure, [100 * value for _, value in seeds], [name for name, _ in seeds], "one seed",
-        {"color": ARM_COLORS[0], "opacity": 0.45, "size": 8}, here,
+        figure, 100 * seeds.astype(float), list(seeds.index), "one seed", **here,
+        marker={"color": ARM_COLORS[0], "opacity": 0.45, "size": 8},
     )  # fmt: skip
     _dots(
         figure, 100 * table["mean"], names, "mean over seeds, 95 %",
-        {"color": draw.INK, "symbol": "line-ns-open", "size": 18, "line": {"width": 2}}, here,
+        marker={"color": draw.INK, "symbol": "line-ns-open", "size": 18, "line": {"width": 2}},
         error_x={
             "type": "data", "symmetric": False, "color": draw.INK, "thickness": 1.5, "width": 4,
             "array": 100 * (table["high"] - table["mean"]),
             "arrayminus": 100 * (table["mean"] - table["low"]),
-        },
+        }, **here,
     )  # fmt: skip
     _dots(
         figure, 100 * table["within_pair"], names, "told from its reversal (of 2)",
-        {"color": draw.GRAY, "symbol": "diamond-open", "size": 9, "line": {"width": 1.5}}, here,
+        marker={"color": draw.GRAY, "symbol": "diamond-open", "size": 9, "line": {"width": 1.5}},
+        **here,
     )  # fmt: skip
     figure.add_vline(
         x=100 * comparison.chance, line=draw.DOTTED, annotation_position="top", **here,
@@ -61,7 +60,7 @@ def arms(comparison: Comparison) -> go.Figure:
             continue
         _dots(
             figure, known, [_label(name) for name in known.index], f"paper, {data_set}",
-            {"color": color, "symbol": mark, "size": 10}, paper,
+            marker={"color": color, "symbol": mark, "size": 10}, **paper,
         )  # fmt: skip
     figure.update_xaxes(title="top-1 here (%)", **here, **draw.GRID)
     figure.update_xaxes(title="top-1 in the paper (%)", **paper, **draw.GRID)
@@ -70,17 +69,11 @@ def arms(comparison: Comparison) -> go.Figure:
 
 
 def _dots(
-    figure: go.Figure,
-    x: Iterable[float],
-    names: Sequence[str],
-    label: str,
-    marker: dict[str, Any],
-    cell: draw.Cell,
-    **options: Any,
+    figure: go.Figure, x: Iterable[float], names: Sequence[str], label: str, **options: Any
 ) -> None:
     figure.add_scatter(
-        x=x, y=names, mode="markers", marker=marker, name=label,
-        hovertemplate=f"%{{y}}<br>%{{x:.1f}} %<extra>{label}</extra>", **options, **cell,
+        x=x, y=names, mode="markers", name=label,
+        hovertemplate=f"%{{y}}<br>%{{x:.1f}} %<extra>{label}</extra>", **options,
     )  # fmt: skip
 
 

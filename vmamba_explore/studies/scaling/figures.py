@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,13 +13,6 @@ from vmamba_explore.studies.scaling.fit import Curve, PowerLaw, fit_exponent
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.figures import layout as draw
 
-_COLORS = (
-    "#009e73",
-    "#cc79a7",
-    draw.ORANGE,
-    "#56b4e9",
-    draw.INK,
-)  # Okabe and Ito's, but directions'
 _SYMBOLS = ("circle", "square-open", "diamond-open", "triangle-up-open", "x-open")
 _STEPS = {
     "s": (("ms", 1e3), ("s", 1.0)),
@@ -54,23 +48,29 @@ def cost_curves(
     quantities = list(dict.fromkeys(curve.quantity for curve in drawn))
     models = list(dict.fromkeys(curve.model for curve in drawn))
     title = " and ".join(quantities)
-    figure, cells = draw.panels(
-        f"{title[0].upper()}{title[1:]} of longer clips",
-        [""] * len(quantities),
-        280,
-        horizontal_spacing=0.5 / (len(quantities) + 1),
-    )
+    title, spacing = f"{title[0].upper()}{title[1:]} of longer clips", 0.5 / (len(quantities) + 1)
+    figure, cells = draw.panels(title, [""] * len(quantities), 280, horizontal_spacing=spacing)
     frames = sorted({n for curve in drawn for n in curve.num_frames} | {reach or 0} - {0})
     for cell, quantity in zip(cells, quantities, strict=True):
         panel = [curve for curve in drawn if curve.quantity == quantity]
         unit, factor = _readable(panel)
         ticks = _ticks(panel, factor)
         for curve in panel:
-            place = models.index(curve.model) % len(_COLORS)
-            law = _fit(curve, fit_from)
-            _add_curve(figure, curve, place, law, (unit, factor), len(quantities) > 1, cell)
+            place = models.index(curve.model) % len(_SYMBOLS)
+            color, law = draw.PALETTE[place], _fit(curve, fit_from)
+            name = draw.text(f"{quantity}: {curve.model}" if len(quantities) > 1 else curve.model)
             if law is not None:
-                _add_fit(figure, law, place, factor, reach, cell)
+                name += f", exponent {law.exponent:.2f} ± {law.standard_error:.2f}"
+            figure.add_scatter(
+                x=curve.num_frames, y=[value * factor for value in curve.values], mode="markers",
+                name=name, marker={"color": color, "symbol": _SYMBOLS[place], "size": 9,
+                                   "line": {"width": 2 if place else 0}},
+                hovertemplate=draw.hover(
+                    f"{draw.text(curve.model)}, %{{x}} frames", f"%{{y:.4g}} {unit}"
+                ), **cell,
+            )  # fmt: skip
+            if law is not None:
+                _add_fit(figure, law, reach, factor, color=color, **cell)
         figure.update_xaxes(
             type="log", tickvals=frames, ticktext=[str(n) for n in frames], tickangle=0,
             range=[math.log10(frames[0] / 1.25), math.log10(frames[-1] * 1.25)],
@@ -98,42 +98,15 @@ def _fit(curve: Curve, fit_from: int | None) -> PowerLaw | None:
     return fit_exponent(curve, fit_from)
 
 
-def _add_curve(
-    figure: go.Figure,
-    curve: Curve,
-    place: int,
-    law: PowerLaw | None,
-    shown: tuple[str, float],
-    several: bool,
-    cell: draw.Cell,
-) -> None:
-    unit, factor = shown
-    name = draw.text(f"{curve.quantity}: {curve.model}" if several else curve.model)
-    if law is not None:
-        name += f", exponent {law.exponent:.2f} ± {law.standard_error:.2f}"
-    figure.add_scatter(
-        x=curve.num_frames, y=[value * factor for value in curve.values], mode="markers",
-        name=name, marker={"color": _COLORS[place], "symbol": _SYMBOLS[place], "size": 9,
-                           "line": {"width": 2 if place else 0}},
-        hovertemplate=draw.hover(f"{draw.text(curve.model)}, %{{x}} frames", f"%{{y:.4g}} {unit}"),
-        **cell,
-    )  # fmt: skip
-
-
 def _add_fit(
-    figure: go.Figure,
-    law: PowerLaw,
-    place: int,
-    factor: float,
-    reach: int | None,
-    cell: draw.Cell,
+    figure: go.Figure, law: PowerLaw, reach: int | None, factor: float, **look: Any
 ) -> None:
     first, last = law.num_frames[0], law.num_frames[-1]
     spans = [(first, last, "solid")] + ([(last, reach, "dot")] if reach and reach > last else [])
     for start, end, dash in spans:
         draw.add_line(
             figure, [start, end], [factor * law.at(n) for n in (start, end)], "fit",
-            color=_COLORS[place], width=1.5, dash=dash, markers=False, legend=False, **cell,
+            width=1.5, dash=dash, markers=False, legend=False, **look,
         )  # fmt: skip
 
 

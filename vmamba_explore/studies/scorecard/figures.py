@@ -40,18 +40,14 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     if sort_by not in scores:
         raise ValueError(f"score_card: no score {sort_by!r}; there are {', '.join(scores)}.")
     names = _ordered(summary, lambda entry: entry["truth"]["positive"][sort_by]["value"])
-    shown = {
-        title: {
-            name: (
-                methods[name]["truth"]["positive"][score],
-                methods[name].get("beats", {}).get(score, {}).get("all", False),
-            )
-            for name in names
-        }
-        for score, title in scores.items()
-    }
+    shown = []
+    for score in scores:
+        values = {name: methods[name]["truth"]["positive"][score] for name in names}
+        good = [n for n in names if methods[n].get("beats", {}).get(score, {}).get("all", False)]
+        shown.append((values, good, [values[name] for name in summary["controls"]]))
     title = f"The score card: {summary['plan']['clips']} clips"
-    figure, cells = _dots(title, shown, summary["controls"], cost=True)
+    titles = [*scores.values(), "cost"]
+    figure, cells = _dots(title, titles, shown, summary["controls"], "better than every control")
     seconds = [methods[name]["cost"]["seconds"] for name in names]
     cost = [[methods[name]["cost"][k] for k in ("forward", "backward")] for name in names]
     figure.add_scatter(
@@ -80,22 +76,14 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
     """
     methods = _methods(summary, "removal_scores")
     names = _ordered(summary, lambda entry: entry["removal"]["lerf_minus_morf"]["value"])
-    shown = {
-        title: {
-            name: (
-                methods[name]["removal"][score],
-                methods[name]["removal"][score].get("beats_random", False),
-            )
-            for name in names
-        }
-        for score, title in _REMOVALS.items()
-    }
+    shown = []
+    for score in _REMOVALS:
+        values = {name: methods[name]["removal"][score] for name in names}
+        good = [name for name in names if values[name].get("beats_random", False)]
+        shown.append((values, good, [summary["chance"][score]]))
     title = f"Taking tokens away: {summary['plan']['faithful']} clips"
-    figure, cells = _dots(title, shown, summary["controls"], bands=False)
-    for cell, score in zip(cells, _REMOVALS, strict=True):
-        chance = summary["chance"][score]
-        draw.shade(figure, chance["low"], chance["high"], _BAND, **cell)
-    return figure
+    titles = list(_REMOVALS.values())
+    return _dots(title, titles, shown, summary["controls"], "better than random")[0]
 
 
 def shortcut(summary: Mapping[str, Any]) -> go.Figure:
@@ -122,9 +110,9 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     }
     for kind, (label, color, symbol) in kinds.items():
         found = {name: methods[name]["shortcut"][kind]["share"] for name in names}
-        _intervals(figure, found, label, color, symbol, cells[0], showlegend=True)
+        _intervals(figure, found, label, color, symbol, **cells[0])
     found = {name: methods[name]["sanity"]["twin_spearman"] for name in names}
-    _intervals(figure, found, "random weights", draw.ACCENT, "circle", cells[1])
+    _intervals(figure, found, "random weights", draw.ACCENT, "circle", showlegend=False, **cells[1])
     area = methods[names[0]]["shortcut"]["area"]
     for x, cell in zip((area, 0.2), cells, strict=True):
         figure.add_vline(x=x, line=draw.DOTTED, **cell)
@@ -182,34 +170,30 @@ def _ordered(summary: Mapping[str, Any], key: Any) -> list[str]:
 
 def _dots(
     title: str,
-    shown: Mapping[str, Mapping[str, tuple[Mapping[str, float], bool]]],
+    titles: Sequence[str],
+    shown: Sequence[tuple[_Entries, Sequence[str], Sequence[Mapping[str, Any]]]],
     controls: Sequence[str],
-    bands: bool = True,
-    cost: bool = False,
+    better: str,
 ) -> tuple[go.Figure, list[draw.Cell]]:
-    """A panel per score with a dot and an interval per method; filled where it is good."""
-    names = list(next(iter(shown.values())))
-    titles = [*shown, *(["cost"] if cost else [])]
+    """A panel per score: a dot and an interval per method, filled where it is good, over bands."""
+    names = list(shown[0][0])
     figure, cells = draw.panels(
         title, titles, 21 * len(names), shared_yaxes=True, horizontal_spacing=0.03
     )
     figure.update_annotations(font_size=11)
     explained = [name for name in names if name not in controls]
-    groups = (
-        ("better than every control" if bands else "better than random", "circle", True, explained),
-        ("not shown to be", "circle-open", False, explained),
-        ("control", "diamond-open", False, controls),
-    )
-    for cell, entries in zip(cells, shown.values(), strict=False):
-        for label, symbol, good, members in groups:
-            chosen = {
-                name: entries[name][0] for name in members
-                if name in controls or bool(entries[name][1]) is good
-            }  # fmt: skip
+    for cell, (values, good, bands) in zip(cells, shown, strict=False):
+        groups = (
+            (better, "circle", [name for name in explained if name in good]),
+            ("not shown to be", "circle-open", [name for name in explained if name not in good]),
+            ("control", "diamond-open", controls),
+        )
+        for label, symbol, members in groups:
             color, first = draw.GRAY if label == "control" else draw.ACCENT, cell["col"] == 1
-            _intervals(figure, chosen, label, color, symbol, cell, showlegend=first)
-        for name in controls if bands else ():
-            draw.shade(figure, entries[name][0]["low"], entries[name][0]["high"], _BAND, **cell)
+            chosen = {name: values[name] for name in members}
+            _intervals(figure, chosen, label, color, symbol, showlegend=first, **cell)
+        for band in bands:
+            draw.shade(figure, band["low"], band["high"], _BAND, **cell)
         figure.update_xaxes(title="score<br>(no unit)", nticks=3, **cell)
     figure.update_xaxes(tickangle=0, **draw.GRID)
     _method_axis(figure, names, controls)
@@ -217,13 +201,7 @@ def _dots(
 
 
 def _intervals(
-    figure: go.Figure,
-    found: Mapping[str, Mapping[str, float]],
-    label: str,
-    color: str,
-    symbol: str,
-    cell: draw.Cell,
-    showlegend: bool = False,
+    figure: go.Figure, found: _Entries, label: str, color: str, symbol: str, **options: Any
 ) -> None:
     """A dot with its 95 % interval for every method."""
     value, low, high = (
@@ -232,14 +210,14 @@ def _intervals(
     figure.add_scatter(
         # a trace without points still shows its symbol in the legend
         x=value if len(value) else [None], y=_rows(found) if found else [None],
-        mode="markers", name=label, legendgroup=label, showlegend=showlegend,
+        mode="markers", name=label, legendgroup=label,
         marker={"color": color, "symbol": symbol, "size": 8},
         error_x={"type": "data", "array": high - value, "arrayminus": value - low, "width": 0,
                  "thickness": 1.5, "color": color},
         customdata=np.stack([low, high], -1),
         hovertemplate="%{y}<br>%{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})"
         f"<extra>{label}</extra>",
-        **cell,
+        **options,
     )  # fmt: skip
 
 

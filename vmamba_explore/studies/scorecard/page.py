@@ -16,7 +16,7 @@ from vmamba_explore.files import atomic_write
 from vmamba_explore.studies.scorecard import figures as scores
 from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
 from vmamba_explore.view.figures.attribution import agreement_matrix
-from vmamba_explore.view.page import FOOTER, page_path
+from vmamba_explore.view.page import FOOTER, output_path
 from vmamba_explore.view.report import Section, report_page
 
 
@@ -36,7 +36,7 @@ def scorecard_page(
         FileNotFoundError: there is no such summary, or the folder of `output` does not exist.
         IsADirectoryError: `output` is a folder.
     """
-    output = page_path(output, "scorecard_page")
+    output = output_path(output, "scorecard_page")
     source = resources.path("scorecard.json") if summary is None else Path(summary)
     card: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     plan, methods = card["plan"], card["methods"]

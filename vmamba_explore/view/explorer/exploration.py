@@ -1,10 +1,10 @@
-"""Exploration: every number that the explorer shows of one clip, as labeled arrays."""
+"""Exploration: every number that the explorer shows of one clip; ViewState: what it shows now."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Int64
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.view.pictures import first_clip_frames, token_frames
 
 if TYPE_CHECKING:
     from vmamba_explore.analysis.channels import Channels
@@ -158,11 +159,9 @@ class Exploration:
     @property
     def first_clip_frames(self) -> Int64[np.ndarray, " frame"]:
         """The first clip frame of each token frame."""
-        for values in self.maps.values():
-            if "clip_frame" in values.coords:
-                return values["clip_frame"].values.astype(np.int64)
-        frames = self.grid[0]
-        return -(-np.arange(frames, dtype=np.int64) * self.clip.num_frames // frames)
+        known = (values for values in self.maps.values() if "clip_frame" in values.coords)
+        unknown = xr.DataArray(np.empty(self.grid[0]), dims="frame")
+        return first_clip_frames(next(known, unknown), self.clip.num_frames)
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -176,9 +175,7 @@ class Exploration:
     @property
     def token_frames(self) -> list[int]:
         """The token frame of each clip frame."""
-        clip_frames = np.arange(self.clip.num_frames)
-        places = self.first_clip_frames.searchsorted(clip_frames, side="right") - 1
-        return np.maximum(places, 0).tolist()
+        return token_frames(self.first_clip_frames, self.clip.num_frames).tolist()
 
     def dataset(self) -> xr.Dataset:
         """Return all maps and curves as one labeled dataset; names with "_" for spaces."""
@@ -188,3 +185,54 @@ class Exploration:
         }
         attrs = {"clip": self.clip.source, "model": self.model, "target": self.target}
         return xr.Dataset(arrays, attrs=attrs)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewState:
+    """What an explorer shows: one side or two, and the traits of `Explorer` by the same names."""
+
+    sides: tuple[Exploration, ...]
+    frame: int
+    quantity: str
+    layer: int
+    direction: str
+    query: tuple[int, ...]
+    opacity: float | int
+    path: bool
+    scale: Literal["layer", "all"]
+    speed: float | int
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions of the model's scans; none for a clip with maps alone."""
+        return self.sides[0].directions
+
+    @property
+    def one_direction(self) -> str | None:
+        """The one direction that is shown; None where it is two."""
+        return self.direction if self.direction in self.directions else None
+
+    @property
+    def token_frame(self) -> int:
+        """The token frame of the clip frame."""
+        return self.sides[0].token_frames[self.frame]
+
+    @property
+    def frames_per_second(self) -> float:
+        """How fast the clip is played."""
+        return (self.sides[0].clip.fps or 8.0) * self.speed
+
+
+@runtime_checkable
+class Viewed(Protocol):
+    """A widget with a state to follow."""
+
+    @property
+    def view(self) -> ViewState:
+        """What it shows now."""
+
+    def observe(self, handler: Callable[..., Any], names: Any) -> None:
+        """Call a function when one of the traits changes."""
+
+    def unobserve(self, handler: Callable[..., Any], names: Any) -> None:
+        """Call it no more."""

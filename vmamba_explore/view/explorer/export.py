@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,11 @@ import xarray as xr
 from PIL import Image
 
 from vmamba_explore.clips.encode import write_clip
-from vmamba_explore.view.explorer.exploration import Exploration
+from vmamba_explore.view.explorer.exploration import Exploration, ViewState
 from vmamba_explore.view.explorer.snapshot import Snapshots
-from vmamba_explore.view.explorer.view_state import ViewState
 from vmamba_explore.view.explorer.vocabulary import SIDE_NAMES
+from vmamba_explore.view.page import AnyPath, output_path
 
-AnyPath = str | os.PathLike[str]
 COLORS = 256
 """Colors of a GIF's palette."""
 
@@ -105,6 +103,7 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
 
     Raises:
         ModuleNotFoundError: zarr is not installed.
+        FileExistsError: something is there already, or something that is not a Zarr store.
     """
     try:
         import zarr  # noqa: F401
@@ -113,7 +112,11 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
             "to_zarr needs the package zarr, which is not installed: pip install "
             "'vmamba-explore[extract]'; to_csv needs nothing more."
         ) from None
-    store = writable(path, "to_zarr", overwrite, folder=True)
+    store = output_path(path, "to_zarr", overwrite=overwrite, folder=True)
+    if store.exists() and not _is_store(store):
+        raise FileExistsError(
+            f"to_zarr: {store} is not a Zarr store, so it is not replaced; name another folder."
+        )
     for name in ("side", "direction"):
         if name in dataset.coords:
             words = [str(word) for word in dataset[name].values]
@@ -123,36 +126,6 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
         values.attrs = {key: _plain(value) for key, value in values.attrs.items()}
     dataset.to_zarr(store, mode="w", consolidated=False)
     return store
-
-
-def writable(path: AnyPath, call: str, overwrite: bool = False, folder: bool = False) -> Path:
-    """Return a path that can be written.
-
-    Args:
-        path: Where to.
-        call: Begins the message of an error.
-        overwrite: Whether what is there may be replaced.
-        folder: Whether a Zarr store will be written, which is a folder, or one file.
-
-    Raises:
-        FileNotFoundError: its folder does not exist.
-        FileExistsError: something is there already, or something that is not a Zarr store.
-        IsADirectoryError: a folder is in the place of the file.
-    """
-    path = Path(path)
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"{call}: cannot write {path}: the folder {path.absolute().parent} does not exist."
-        )
-    if path.is_dir() and not folder:
-        raise IsADirectoryError(f"{call}: {path} is a folder; name a file.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{call}: {path} exists already; overwrite=True replaces it.")
-    if folder and path.exists() and not _is_store(path):
-        raise FileExistsError(
-            f"{call}: {path} is not a Zarr store, so it is not replaced; name another folder."
-        )
-    return path
 
 
 def _is_store(path: Path) -> bool:

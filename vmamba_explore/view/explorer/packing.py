@@ -59,19 +59,14 @@ def pack_maps(sides: Sequence[Exploration]) -> tuple[list[dict[str, Any]], bytes
         (layer, direction, frame, row, col), with length 1 where a map has no such axis. `ranges`
         and `differenceRanges` have lowest and highest value (or their log10) by layer.
     """
-    common = [name for name in sides[0].maps if all(name in side.maps for side in sides)]
     descriptions, levels = [], []
-    for name in common:
-        arrays = [side.maps[name] for side in sides]
+    for name in sides[0].maps:
+        arrays = [side.maps[name] for side in sides if name in side.maps]
+        if len(arrays) < len(sides):
+            continue
         drawn = DrawnMap.of(arrays)
         levels += [drawn.levels(side) for side in drawn.values]
-        descriptions.append(
-            {
-                **_described(name, arrays[0], drawn),
-                "about": str(arrays[0].attrs.get("about", "")),
-                "differenceRanges": [[scale.low, scale.high] for scale in drawn.difference_scales],
-            }
-        )
+        descriptions.append(_described(name, arrays[0], drawn))
     return descriptions, zlib.compress(b"".join(part.tobytes() for part in levels), 9)
 
 
@@ -105,6 +100,8 @@ def _described(name: str, array: xr.DataArray, drawn: DrawnMap) -> dict[str, Any
         "signed": drawn.scales[0].signed,
         "shape": list(drawn.shape),
         "ranges": [[scale.low, scale.high] for scale in drawn.scales],
+        "differenceRanges": [[scale.low, scale.high] for scale in drawn.difference_scales],
+        "about": str(array.attrs.get("about", "")),
     }
 
 

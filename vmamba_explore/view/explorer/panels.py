@@ -10,9 +10,9 @@ import ipywidgets
 import traitlets
 
 from vmamba_explore.edits import unedited
+from vmamba_explore.view.explorer.exploration import Viewed
 from vmamba_explore.view.explorer.score_panel import ScorePanel, sentence
 from vmamba_explore.view.explorer.tabs import MENU, Answers, ChannelsTab, MemoryTab, StatesTab
-from vmamba_explore.view.explorer.view_state import Viewed
 from vmamba_explore.view.explorer.vocabulary import side_titles
 
 FOLLOWED = ("layer", "direction", "query", "frame")

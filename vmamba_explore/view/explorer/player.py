@@ -10,8 +10,9 @@ import xarray as xr
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import DIMS, Exploration
-from vmamba_explore.view.explorer.export import AnyPath
 from vmamba_explore.view.explorer.widget import Explorer, Theme
+from vmamba_explore.view.page import AnyPath
+from vmamba_explore.view.pictures import over_tokens
 
 
 class ClipPlayer(Explorer):
@@ -42,7 +43,7 @@ class ClipPlayer(Explorer):
         overlay: str | None = None,
         opacity: float | int = 0.55,
     ) -> None:
-        maps = {name: _over_tokens(name, values) for name, values in (overlays or {}).items()}
+        maps = {n: over_tokens("ClipPlayer", n, values) for n, values in (overlays or {}).items()}
         super().__init__(Exploration(clip, _one_grid(clip, maps)), quantity=overlay, compact=True)
         self.opacity = opacity
 
@@ -66,15 +67,6 @@ class ClipPlayer(Explorer):
             overwrite: Whether to replace a file.
         """
         return self._write(export.png(self.view, theme, sheet=True), path, "to_png", overwrite)
-
-
-def _over_tokens(name: str, values: xr.DataArray) -> xr.DataArray:
-    if set(values.dims) != set(DIMS[2:]) or 0 in values.shape:
-        raise ValueError(
-            f"ClipPlayer: overlay {name!r} has dims {dict(values.sizes)}, expected frame, row and "
-            'col, none empty. Reduce the others first, for example with .mean("channel").'
-        )
-    return values.transpose(*DIMS[2:])
 
 
 def _one_grid(clip: Clip, maps: Mapping[str, xr.DataArray]) -> Mapping[str, xr.DataArray]:

@@ -14,13 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from vmamba_explore.view.colors import (
     DIRECTION_COLORS,
     MISSING,
+    THEMES,
     Scale,
     color_table,
-    theme_named,
     with_unit,
 )
 from vmamba_explore.view.explorer.drawn import DrawnMap, Side
-from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.exploration import ViewState
 from vmamba_explore.view.explorer.vocabulary import (
     BOTH,
     DIFFERENCE,
@@ -35,6 +35,7 @@ PANE = 224
 GAP, LINE, CHART = 8, 20, 96
 SHEET_COLUMNS = 8
 Box = tuple[int, int, int, int]
+Point = tuple[float | int, float | int]
 IN_FONT = str.maketrans({"−": "-", "×": "x", "—": "-"})
 """Signs that Pillow's own font lacks, and what is written instead."""
 
@@ -51,7 +52,10 @@ class Snapshots:
     """
 
     def __init__(self, view: ViewState, theme: str = "light") -> None:
-        self._view, self._theme = view, theme_named(theme, "Explorer")
+        if theme not in THEMES:
+            known = " or ".join(map(repr, THEMES))
+            raise ValueError(f"Explorer: theme is {theme!r}, expected {known}.")
+        self._view, self._theme = view, THEMES[theme]
         self._sides = view.sides
         self._token_frames = view.sides[0].token_frames
         self._font, self._wide_font = ImageFont.load_default(13), _wide_font(13)
@@ -143,7 +147,14 @@ class Snapshots:
             names = self._view.directions if both else [direction]
             for i, name in enumerate(names):  # side by side, where they run the same way
                 self._draw_path(picture, name, frame, 4 * i - 2 if both else 0)
-        self._box_query(picture, frame)
+        query = self._query_in(frame)
+        if query is not None:
+            _, rows, cols = self._sides[0].grid
+            wide, high = picture.width / cols, picture.height / rows
+            row, col = query
+            box = (col * wide, row * high, (col + 1) * wide, (row + 1) * high)
+            for color, line in (("black", 4), ("white", 2)):
+                ImageDraw.Draw(picture).rectangle(box, outline=color, width=line)
         return picture
 
     def _lay_over(
@@ -180,18 +191,6 @@ class Snapshots:
         if not query or query[0] != self._token_frames[frame]:
             return None
         return query[1], query[2]
-
-    def _box_query(self, picture: Image.Image, frame: int) -> None:
-        query = self._query_in(frame)
-        if query is None:
-            return
-        _, rows, cols = self._sides[0].grid
-        wide, high = picture.width / cols, picture.height / rows
-        row, col = query
-        box = (col * wide, row * high, (col + 1) * wide, (row + 1) * high)
-        draw = ImageDraw.Draw(picture)
-        draw.rectangle(box, outline="black", width=4)
-        draw.rectangle(box, outline="white", width=2)
 
     def _title(self, side: Side, direction: str) -> str:
         name = DIRECTION_NAMES.get(direction, direction)
@@ -284,13 +283,7 @@ class Snapshots:
         x = left + (frame + 0.5) * wide
         draw.line((x, top, x, bottom), theme.ink, 2)
 
-    def _write(
-        self,
-        draw: ImageDraw.ImageDraw,
-        place: tuple[float | int, float | int],
-        words: str,
-        color: str,
-    ) -> None:
+    def _write(self, draw: ImageDraw.ImageDraw, place: Point, words: str, color: str) -> None:
         """Write a line, cut where it would leave the picture."""
         words = words.translate(IN_FONT)
         font = self._font if words.replace("·", "").isascii() else self._wide_font

@@ -12,13 +12,14 @@ import ipywidgets
 from vmamba_explore.analysis.channels import STATISTICS, Channels
 from vmamba_explore.analysis.trajectories import trajectory
 from vmamba_explore.view.colors import with_unit
-from vmamba_explore.view.explorer.exploration import Exploration, Numbers
-from vmamba_explore.view.explorer.view_state import ViewState
+from vmamba_explore.view.explorer.exploration import Exploration, Numbers, ViewState
 from vmamba_explore.view.explorer.vocabulary import side_titles
-from vmamba_explore.view.figures.channels import channel_browser
-from vmamba_explore.view.figures.half_lives import half_life_histogram
-from vmamba_explore.view.figures.states import channel_states
-from vmamba_explore.view.figures.trajectory import state_trajectories
+from vmamba_explore.view.figures.memory import half_life_histogram
+from vmamba_explore.view.figures.states import (
+    channel_browser,
+    channel_states,
+    state_trajectories,
+)
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
 MENU: dict[str, Any] = {"layout": {"width": "auto", "max_width": "340px"}}

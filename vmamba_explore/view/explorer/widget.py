@@ -13,11 +13,9 @@ import traitlets
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
 from vmamba_explore.view.explorer import export
-from vmamba_explore.view.explorer.exploration import Exploration, Token
-from vmamba_explore.view.explorer.export import AnyPath
+from vmamba_explore.view.explorer.exploration import Exploration, Token, ViewState
 from vmamba_explore.view.explorer.packing import pack_answer, pack_maps, pack_side, pack_steps
 from vmamba_explore.view.explorer.panels import NumbersPanel
-from vmamba_explore.view.explorer.view_state import ViewState
 from vmamba_explore.view.explorer.vocabulary import (
     BOTH,
     DIFFERENCE,
@@ -26,7 +24,7 @@ from vmamba_explore.view.explorer.vocabulary import (
     TERMS,
     heading,
 )
-from vmamba_explore.view.page import html_page
+from vmamba_explore.view.page import AnyPath, html_page, output_path
 from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
 
 _HERE = Path(__file__).parent
@@ -265,7 +263,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _write(self, data: bytes, path: AnyPath | None, call: str, overwrite: bool) -> bytes:
         if path is not None:
-            atomic_write(export.writable(path, call, overwrite), data)
+            atomic_write(output_path(path, call, overwrite=overwrite), data)
         return data
 
     def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vmamba_explore.clips import Clip
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.figures import layout as draw
-from vmamba_explore.view.pictures import Overlay, thumbnail
+from vmamba_explore.view.pictures import Overlay, over_tokens, thumbnail
 
 _PER_ROW = 8
 _MAX_PICTURE = 160  # pixels
@@ -38,7 +38,9 @@ def frames(
         max_frames: Longer clips are thinned evenly to this many pictures.
     """
     shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int)).tolist()
-    heat = None if overlay is None else Overlay.from_map(name, overlay, clip.num_frames)
+    heat = None
+    if overlay is not None:
+        heat = Overlay.from_map(over_tokens("frames", name, overlay), clip.num_frames)
     height, width = clip.frames.shape[1:3]
     tall, columns = height / width, min(_PER_ROW, len(shown))
     step_x, step_y = 1.06, tall + 0.24  # in picture widths
@@ -68,12 +70,12 @@ def frames(
         x=x, y=y, mode="text", text=captions, hovertext=hover, hoverinfo="text", showlegend=False,
         textfont={"size": 10},
     )  # fmt: skip
-    if heat is not None:
+    if heat is not None and overlay is not None:
         figure.add_scatter(  # carries the legend, draws nothing
             x=[None], y=[None], mode="markers", hoverinfo="skip", showlegend=False,
             marker={"color": [heat.scale.low], "coloraxis": "coloraxis"},
         )  # fmt: skip
-        draw.set_colors(figure, heat.scale, with_unit(name, heat.unit))
+        draw.set_colors(figure, heat.scale, with_unit(name, overlay.attrs.get("unit", "")))
     shape = {"visible": False, "constrain": "domain"}
     figure.update_xaxes(range=[-0.06, across + 0.06], constraintoward="left", **shape)
     figure.update_yaxes(range=[down, 0], scaleanchor="x", constraintoward="top", **shape)

@@ -63,16 +63,27 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
     )
     figure = draw.new_figure(title, height * cell, note, 20)
     directions = _labels(maps, "direction")
+    layer_axis, frame_axis = (0, 1) if by_frame else (1, 0)
     for i, (board, direction) in enumerate(zip(boards, directions, strict=True)):
-        _add_tiles(figure, board, maps, name, direction, by_frame, (i * across, i * down))
+        numbers = board.places.copy()
+        numbers[..., 0] = maps["layer"].values[board.places[..., layer_axis]]
+        numbers[..., 1] = maps["frame"].values[board.places[..., frame_axis]]
+        where = [direction] if direction else []
+        where += ["layer %{customdata[0]}"] if "layer" in maps.coords else []
+        where += ["frame %{customdata[1]}"] if by_frame else ["all frames"]
+        draw.add_heat(
+            figure, board.values,
+            f"{', '.join(where)}, row %{{customdata[2]}}, col %{{customdata[3]}}",
+            f"{draw.text(name)} %{{z:.4g}}", x0=i * across, y0=i * down, gap=0, name=direction,
+            customdata=draw.small_integers(numbers),
+        )  # fmt: skip
         if by_frame:
             figure.add_annotation(
                 text=direction, x=i * across + cols / 2, y=-strip - 0.5, yanchor="bottom",
                 showarrow=False, font={"size": 13},
             )  # fmt: skip
         if strip and clip is not None:
-            numbers = tiles.clip_frames(maps, clip, "delta_maps")
-            tiles.add_filmstrip(figure, clip, numbers, board.x + i * across, *maps.shape[3:])
+            tiles.add_filmstrip(figure, clip, maps, board.x + i * across, "delta_maps")
 
     starts = np.arange(len(boards))[:, None]
     if by_frame:
@@ -99,28 +110,3 @@ def delta_maps(delta: xr.DataArray, clip: Clip | None = None, note: str = "") ->
 def _labels(maps: xr.DataArray, dim: str) -> list[str]:
     """One label per entry of a dim; empty ones where the data does not name them."""
     return [draw.text(value) if dim in maps.coords else "" for value in maps[dim].values]
-
-
-def _add_tiles(
-    figure: go.Figure,
-    board: tiles.Mosaic,
-    maps: xr.DataArray,
-    name: str,
-    direction: str,
-    by_frame: bool,
-    origin: tuple[int, int],
-) -> None:
-    layers, frames = maps["layer"].values, maps["frame"].values
-    layer_axis, frame_axis = (0, 1) if by_frame else (1, 0)
-    numbers = board.places.copy()
-    numbers[..., 0] = layers[board.places[..., layer_axis]]
-    numbers[..., 1] = frames[board.places[..., frame_axis]]
-    where = [direction] if direction else []
-    where += ["layer %{customdata[0]}"] if "layer" in maps.coords else []
-    where += ["frame %{customdata[1]}"] if by_frame else ["all frames"]
-    draw.add_heat(
-        figure, board.values,
-        f"{', '.join(where)}, row %{{customdata[2]}}, col %{{customdata[3]}}",
-        f"{draw.text(name)} %{{z:.4g}}",
-        x0=origin[0], y0=origin[1], customdata=draw.small_integers(numbers), name=direction, gap=0,
-    )  # fmt: skip

@@ -94,13 +94,12 @@ def logit_parts(
     directions = list(parts.directions)
     names = {"cls": "class<br>token", "offset": "conv.<br>bias"}
     sources = [names.get(str(source), str(source)) for source in parts.sources]
-    wrong = not parts.residual <= draw.NEGLIGIBLE
     rows = [[{}] * len(directions), [{"colspan": len(directions)}] + [None] * (len(directions) - 1)]
     titles = [f"through the {name} scan" for name in directions] + ["all of them"]
     figure, cells = draw.panels(
         f"{title}: {float(parts.logit[clip]):.2f} logits",
         titles + [""] * (len(directions) - 1), 180, columns=len(directions), gap=104, specs=rows,
-        note=f"the parts miss it by {parts.residual:.1e} of it" if wrong else "",
+        note=draw.residual_note(parts.residual, "from the logit"),
     )  # fmt: skip
     for cell, direction in zip(cells, directions, strict=False):
         draw.add_heat(

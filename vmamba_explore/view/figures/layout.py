@@ -108,15 +108,14 @@ def hover(*lines: str) -> str:
     return "<br>".join(lines) + "<extra></extra>"
 
 
-def residual_note(residual: float) -> str:
+def residual_note(residual: float, what: str = "from what the model computed") -> str:
     """Return the note about a residual; nothing where it is rounding.
 
     Args:
-        residual: Relative distance of what is drawn to what the model computed.
+        residual: How far what is drawn is from where it should be, relative.
+        what: Where it should be.
     """
-    if residual <= NEGLIGIBLE:
-        return ""
-    return f"residual {residual:.1e}: how far this is from what the model computed"
+    return "" if residual <= NEGLIGIBLE else f"residual {residual:.1e}: how far this is {what}"
 
 
 def token_frame(array: xr.DataArray | xr.Dataset, clip_frame: int) -> int:

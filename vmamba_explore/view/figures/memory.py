@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
@@ -13,7 +15,7 @@ from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.clips import Clip
-from vmamba_explore.view.colors import scale_of
+from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures import tiles
 from vmamba_explore.view.figures.delta import delta_maps
@@ -22,6 +24,7 @@ CENSORED = "#9a9a9a"
 """The color of a half-life that lies beyond the clip."""
 
 _PER_ROW = 3  # panels
+_PER_DECADE = 8  # bars of half-lives
 
 
 def half_life_maps(lives: HalfLives, clip: Clip | None = None, unit: str = "tokens") -> go.Figure:
@@ -58,6 +61,74 @@ def half_life_maps(lives: HalfLives, clip: Clip | None = None, unit: str = "toke
             colorscale=[[0, CENSORED], [1, CENSORED]], showscale=False,
         )  # fmt: skip
         figure.add_trace(gray)
+    return figure
+
+
+def half_life_histogram(
+    lives: Mapping[str, xr.DataArray], title: str = "How long the states last"
+) -> go.Figure:
+    """Count the half-lives of all states of all channels, forward above backward.
+
+    Args:
+        lives: By the name of the clip, one or two: from `analysis.channels.clip_half_lives`, of
+            the same layer. The second is drawn as a line.
+        title: Of the figure.
+
+    Returns:
+        Shares of a direction's states on a logarithmic axis in tokens; those that outlast the clip
+        are one gray bar of their own. Lines mark as many tokens as a frame and as the clip have.
+
+    Raises:
+        ValueError: not one or two clips, or of different models.
+    """
+    arrays = list(lives.values())
+    if len(arrays) not in (1, 2) or any(each.sizes != arrays[0].sizes for each in arrays):
+        raise ValueError(
+            f"half_life_histogram: got {[dict(each.sizes) for each in arrays]}, expected the "
+            "half-lives of one or two clips in the same layer."
+        )
+    first = arrays[0]
+    clip, frame = (float(np.log10(first.attrs[name])) for name in ("clip", "frame"))
+    logs = [np.log10(each.values) for each in arrays]
+    edges = _edges(min(float(each.min()) for each in logs), clip)
+    beyond = edges[-1] + 3 / _PER_DECADE  # where the bar of those stands
+    directions = [str(name) for name in first["direction"].values]
+    figure, cells = draw.panels(title, directions, 120, columns=1, shared_xaxes=True)
+    figure.update_annotations(x=0, xanchor="left")
+    centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    where = [f"{10**a:.3g} to {10**b:.3g} tokens" for a, b in itertools.pairwise(edges)]
+    where_beyond = [f"more than {10**clip:.0f} tokens"]
+    for row, (cell, direction) in enumerate(zip(cells, directions, strict=True)):
+        color, legend = DIRECTION_COLORS.get(direction), row == 0 and len(arrays) > 1
+        for number, (name, values) in enumerate(zip(lives, logs, strict=True)):
+            inside, outside = _shares(values[row], edges, clip)
+            says = f"{draw.text(name)}, {direction}", "%{customdata}: %{y:.3g} %"
+            if number:
+                draw.add_line(
+                    figure, [*centers, None, beyond], [*inside, None, outside], name, *says,
+                    color=draw.INK, width=1.5, line_shape="hvh", marker={"size": 4}, legend=legend,
+                    customdata=[*where, "", *where_beyond], **cell,
+                )  # fmt: skip
+                continue
+            draw.add_bars(figure, centers, inside, name, *says, color=color, legend=legend,
+                     width=widths, customdata=where, **cell)  # fmt: skip
+            draw.add_bars(figure, [beyond], [outside], name, *says, color=CENSORED, legend=False,
+                     width=2 / _PER_DECADE, customdata=where_beyond, **cell)  # fmt: skip
+        for place, words in ((frame, "a frame"), (clip, "the clip")):
+            figure.add_vline(
+                x=place, line=draw.DOTTED, annotation_position="top",
+                annotation={"text": words, "font": {"size": 10}, "yanchor": "bottom", "y": 1},
+                **cell,
+            )  # fmt: skip
+    powers = np.arange(np.ceil(edges[0]), np.floor(clip) + 1)
+    figure.update_xaxes(
+        tickvals=[*powers, beyond],
+        ticktext=[*(f"{10**p:g}" for p in powers), "longer than<br>the clip"],
+        range=[edges[0] - 0.1, beyond + 2 / _PER_DECADE], tickangle=0,
+    )  # fmt: skip
+    figure.update_xaxes(title="half-life (tokens)", row=len(directions))
+    figure.update_yaxes(title="states (%)", rangemode="tozero", **draw.GRID)
+    figure.update_layout(bargap=0)
     return figure
 
 
@@ -245,3 +316,15 @@ def _add_course(
         f"{draw.text(direction)}, frame %{{x}}", says,
         **{**draw.directed(direction), **options}, **cell,
     )  # fmt: skip
+
+
+def _edges(low: float, clip: float) -> np.ndarray:
+    """Borders of the bars, log10 of tokens, equal steps that end at the clip's length."""
+    count = max(1, int(np.ceil((clip - low) * _PER_DECADE)))
+    return clip - np.arange(count, -1, -1) / _PER_DECADE
+
+
+def _shares(logs: np.ndarray, edges: np.ndarray, clip: float) -> tuple[np.ndarray, float]:
+    """Percent of the states between the borders, and beyond the clip."""
+    counts, _ = np.histogram(logs[logs <= clip], edges)
+    return 100 * counts / logs.size, 100 * float((logs > clip).mean())

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import xarray as xr
 
 from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.probes import ProbeScores
@@ -99,52 +98,38 @@ def after_cut(found: AfterCut) -> go.Figure:
         note=f"tokens are not to scale; {found.per_frame} are a frame",
         shared_xaxes=True, shared_yaxes=True,
     )  # fmt: skip
-    for cell, (layer, direction) in zip(cells, places, strict=True):
+    lags = share["lag"].values
+    x = np.arange(len(lags))
+    for cell, (layer, direction), start in zip(cells, places, starts, strict=True):
         here = {name: a.sel(layer=layer, direction=direction) for name, a in arrays.items()}
-        _course(figure, here, direction, cell == cells[0], cell)
-    low = float(np.nanmin([-0.05, np.nanmin(share.where(share["low"] > -0.5))]))
-    figure.update_yaxes(range=[max(low, -0.5) - 0.02, 1.05], **draw.GRID)
+        left, kept, legend = here["share"], here["retention"], cell == cells[0]
+        lines: list[tuple[str, np.ndarray, dict[str, Any]]] = [
+            ("retention, predicted", kept.values, {"color": draw.INK, "width": 1.5}),
+            ("its square", kept.values**2, {"color": draw.INK, "width": 1.5, "dash": "dot"}),
+        ]
+        if np.isfinite(here["inputs"].values).any():
+            inputs = np.where(lags > 0, here["inputs"].values, np.nan) / start
+            lines.append(("block's input tokens", inputs, {"color": draw.GRAY, "dash": "dashdot"}))
+        for name, values, look in lines:
+            draw.add_line(
+                figure, x, values, name, draw.text(name),
+                "%{y:.2f}, %{customdata} tokens after the jump",
+                customdata=lags, markers=False, legend=legend, **look, **cell,
+            )  # fmt: skip
+        low, high = left["low"].values, left["high"].values
+        draw.add_band(figure, x, low, high, DIRECTION_COLORS.get(direction, draw.INK), **cell)
+        draw.add_line(
+            figure, x, left.values, "decodable share (R²)",
+            "%{y:.2f} (%{customdata[2]:.2f} to %{customdata[3]:.2f}) of the R² at the jump; "
+            "R² %{customdata[1]:.2f}", "%{customdata[0]} tokens after the jump",
+            customdata=np.stack([lags, here["r2"].values, low, high], -1), legend=legend,
+            **draw.directed(direction), **cell,
+        )  # fmt: skip
+    bottom = float(np.nanmin([-0.05, np.nanmin(share.where(share["low"] > -0.5))]))
+    figure.update_yaxes(range=[max(bottom, -0.5) - 0.02, 1.05], **draw.GRID)
     figure.update_yaxes(title="share left (no unit)", col=1)
-    lags = share["lag"].values.tolist()
     every = math.ceil(len(lags) * len(layers) / 24)
     ticks = list(range(0, len(lags), every))
     figure.update_xaxes(tickvals=ticks, ticktext=[str(lags[tick]) for tick in ticks], tickangle=0)
     figure.update_xaxes(title="tokens since the jump", row=len(directions))
     return figure
-
-
-def _course(
-    figure: go.Figure,
-    here: dict[str, xr.DataArray],
-    direction: str,
-    legend: bool,
-    cell: draw.Cell,
-) -> None:
-    """Draw one layer and direction of `after_cut`."""
-    share, kept = here["share"], here["retention"]
-    lags = share["lag"].values
-    x = np.arange(len(lags))
-    color = DIRECTION_COLORS.get(direction, draw.INK)
-    lines: list[tuple[str, np.ndarray, dict[str, Any]]] = [
-        ("retention, predicted", kept.values, {"color": draw.INK, "width": 1.5}),
-        ("its square", kept.values**2, {"color": draw.INK, "width": 1.5, "dash": "dot"}),
-    ]
-    start = float(here["r2"].values[0])
-    if np.isfinite(here["inputs"].values).any():
-        inputs = np.where(lags > 0, here["inputs"].values, np.nan) / start
-        lines.append(("block's input tokens", inputs, {"color": draw.GRAY, "dash": "dashdot"}))
-    for name, values, look in lines:
-        draw.add_line(
-            figure, x, values, name, draw.text(name),
-            "%{y:.2f}, %{customdata} tokens after the jump",
-            customdata=lags, markers=False, legend=legend, **look, **cell,
-        )  # fmt: skip
-    low, high = share["low"].values, share["high"].values
-    draw.add_band(figure, x, low, high, color, **cell)
-    draw.add_line(
-        figure, x, share.values, "decodable share (R²)",
-        "%{y:.2f} (%{customdata[2]:.2f} to %{customdata[3]:.2f}) of the R² at the jump; "
-        "R² %{customdata[1]:.2f}", "%{customdata[0]} tokens after the jump",
-        customdata=np.stack([lags, here["r2"].values, low, high], -1), legend=legend,
-        **draw.directed(direction), **cell,
-    )  # fmt: skip

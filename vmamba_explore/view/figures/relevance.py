@@ -39,11 +39,11 @@ def ledger(conservation: Conservation, clip: int = 0, most: int = 8) -> go.Figur
     gap = float(conservation.gap[clip])
     if conservation.rules_off:
         title += f", without the rules {', '.join(conservation.rules_off)}"
-    note = f"the sum misses the logit by {gap:.1e} of the summed |relevance|"
+    note = draw.residual_note(gap, "from the logit, as a part of all |relevance|")
     names, values, colors = zip(*rows, strict=True)
     figure = draw.bar_list(
         title, [draw.text(name) for name in names], values, [f"{value:+.2f}" for value in values],
-        "%{y}: %{x:.4g} logits", color=colors, note="" if gap <= draw.NEGLIGIBLE else note,
+        "%{y}: %{x:.4g} logits", color=colors, note=note,
     )  # fmt: skip
     low, high = min(0.0, *values), max(0.0, *values)
     reach = (high - low or 1.0) * 0.15

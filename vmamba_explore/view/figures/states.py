@@ -1,18 +1,25 @@
-"""Figures of the hidden states: their size over time, and one channel in full."""
+"""Figures of the hidden states: their size, their channels, and their path through a clip."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from vmamba_explore.view.colors import scale_of, with_unit
+from vmamba_explore.analysis.channels import STATISTICS, Channels
+from vmamba_explore.analysis.trajectories import Trajectory
+from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of, with_unit
 from vmamba_explore.view.figures import layout as draw
 
 _PER_ROW = 3  # panels
 _TICKS = 12  # time labels that a panel has room for
+_DASHES = ("solid", "dash", "dot")
+_SYMBOLS = ("circle", "diamond", "square")
+_NUMBERS = 16  # of frames that a path has room for
 
 
 def state_norms(norms: xr.DataArray) -> go.Figure:
@@ -116,4 +123,149 @@ def channel_states(h: xr.DataArray, *, relative: bool = True) -> go.Figure:
     figure.update_xaxes(title=x_title, **cells[-1])
     figure.update_yaxes(title="state (number)", nticks=9)
     draw.set_colors(figure, scale_of(states.values, signed=True), with_unit(name, unit))
+    return figure
+
+
+def channel_browser(
+    found: Channels,
+    statistic: str,
+    channel: int | None = None,
+    *,
+    top: int = 24,
+    frame: int | None = None,
+) -> go.Figure:
+    """Show the largest channels by a statistic, and one channel's course over the frames.
+
+    Args:
+        found: From `analysis.channels.channel_statistics`.
+        statistic: One of `found.statistics`.
+        channel: Whose course; None: the first one's.
+        top: How many bars.
+        frame: A token frame to mark.
+
+    Returns:
+        Bars, largest first, the chosen channel's outlined and put last where it is not among
+        them; beside them its course, with all channels' median below it.
+
+    Raises:
+        ValueError: no such statistic or channel.
+    """
+    ranked = found.ranked(statistic)
+    chosen = int(ranked[0]) if channel is None else channel
+    if chosen not in ranked:
+        raise ValueError(
+            f"channel_browser: there is no channel {channel}; there are 0 to {len(ranked) - 1}."
+        )
+    values, courses = found.values[statistic], found.courses[statistic]
+    shown = list(ranked[:top])
+    shown += [] if chosen in shown else [chosen]
+    color = DIRECTION_COLORS.get(found.direction, "#7f7f7f")
+    label = with_unit(statistic, str(values.attrs.get("unit", "")))
+    titles = [f"the {min(top, len(ranked))} largest of {len(ranked)} channels",
+              f"channel {chosen} over time"]  # fmt: skip
+    figure, cells = draw.panels(
+        f"Channels of layer {found.layer}, {found.direction}", titles, 190,
+        column_widths=[0.58, 0.42],
+    )  # fmt: skip
+    log = STATISTICS[statistic].log
+    outline = {"color": draw.INK, "width": [3 if n == chosen else 0 for n in shown]}
+    look: dict[str, Any] = {"mode": "markers"} if log else {}  # a bar needs a zero to stand on
+    make = go.Scatter if log else go.Bar
+    bars = make(
+        x=[str(n) for n in shown], y=values.values[shown], showlegend=False,
+        marker={"color": color, "line": outline, **({"size": 9} if log else {})},
+        hovertemplate=draw.hover("channel %{x}", f"{draw.text(statistic)} %{{y:.4g}}"), **look,
+    )  # fmt: skip
+    figure.add_trace(bars, **cells[0])
+    _, times = draw.time_labels(courses)
+    for name, course, style in (
+        ("median of the channels", courses.median("channel").values, "dot"),
+        (f"channel {chosen}", courses.values[chosen], "solid"),
+    ):
+        mine = style == "solid"
+        draw.add_line(
+            figure, courses["frame"].values, course, name, f"{name}, frame %{{x}}",
+            f"{draw.text(statistic)} %{{y:.4g}}", color=color if mine else draw.GRAY, dash=style,
+            markers=mine, customdata=times, **cells[1],
+        )  # fmt: skip
+    if frame is not None:
+        figure.add_vline(x=frame, line={"color": draw.INK, "width": 1}, **cells[1])
+    figure.update_xaxes(title="channel (number)", type="category", tickangle=90, **cells[0])
+    draw.time_axis(figure, courses, cells[1:])
+    figure.update_yaxes(
+        **({"type": "log", "dtick": "D2"} if log else {"rangemode": "tozero"}), **draw.GRID
+    )
+    figure.update_yaxes(title=label, row=1, col=1)
+    return figure
+
+
+def state_trajectories(
+    found: Trajectory,
+    title: str = "Where the state goes",
+    *,
+    names: Sequence[str] | None = None,
+    frame: int | None = None,
+) -> go.Figure:
+    """Show the path of the state from frame to frame, forward beside backward.
+
+    Args:
+        found: From `analysis.trajectory.trajectory`.
+        title: Of the figure.
+        names: One for each clip.
+        frame: A token frame to mark.
+
+    Returns:
+        A panel for each direction, in its own plane; numbers are token frames, and lines go in
+        the order in which the scan reads them. A length is the same along both axes.
+
+    Raises:
+        ValueError: not one name for each clip.
+    """
+    points, clips = found.points, found.points.sizes["clip"]
+    if names is None:
+        names = [f"clip {number}" for number in range(clips)]
+    if len(names) != clips:
+        raise ValueError(
+            f"state_trajectories: {len(names)} names for {clips} clips, expected one for each."
+        )
+    directions = [str(name) for name in points["direction"].values]
+    several = clips > 1
+    figure, cells = draw.panels(title, directions, 300, horizontal_spacing=0.14)
+    x_title, times = draw.time_labels(points)
+    unit = " s" if x_title.endswith("(s)") else ""
+    frames = points["frame"].values
+    step = -(-len(frames) // _NUMBERS)
+    labels = np.array([str(n) if n % step == 0 else "" for n in frames])
+    for cell, direction in zip(cells, directions, strict=True):
+        order = points["step"].sel(direction=direction).values.argsort()
+        color = DIRECTION_COLORS.get(direction)
+        for clip, name in enumerate(names):
+            where = points.isel(clip=clip).sel(direction=direction)
+            x, y = where.isel(frame=order).values.T
+            symbol = _SYMBOLS[clip % len(_SYMBOLS)]
+            draw.add_line(
+                figure, x, y, name, f"{draw.text(name)}, {direction}, frame %{{customdata[0]}}"
+                + (f" at %{{customdata[1]}}{unit}" if unit else ""), "%{x:.3g}, %{y:.3g}",
+                color=color, width=1.5, dash=_DASHES[clip % len(_DASHES)], group=str(clip),
+                legend=several and cell["col"] == 1, marker={"symbol": symbol, "size": 7},
+                mode="lines+markers+text", text=labels[order], textposition="top center",
+                textfont={"size": 10}, customdata=[[int(n), times[n]] for n in order], **cell,
+            )  # fmt: skip
+            if frame is not None:
+                here = where.sel(frame=frame).values
+                figure.add_scatter(
+                    x=here[:1], y=here[1:], mode="markers", showlegend=False, hoverinfo="skip",
+                    marker={"symbol": f"{symbol}-open", "size": 15,
+                            "color": draw.INK, "line": {"width": 2.5}},
+                    **cell,
+                )  # fmt: skip
+        share = 100 * found.explained.sel(direction=direction).values
+        titles = [
+            f"component {n} ({part:.0f} % of the variance)" for n, part in enumerate(share, 1)
+        ]
+        figure.update_xaxes(title=titles[0], **cell)
+        anchor = figure.data[-1].xaxis
+        figure.update_yaxes(title=titles[1], scaleanchor=anchor, **cell)
+    figure.update_xaxes(**draw.GRID, **draw.ZERO)
+    figure.update_yaxes(**draw.GRID, **draw.ZERO)
     return figure

@@ -13,6 +13,7 @@ from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.attention import by_layer
 
 _MOTION = {**draw.DOTTED, "width": 2}
+_UNCHANGED = "moved by surgery that puts back what was there"
 
 
 def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure:
@@ -31,7 +32,9 @@ def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure
         values = patching.restored.isel(clip=clip)
         window = None if patching.windows is None else patching.windows[clip]
     title, label = "The clip's past in its twin", "restored share (no unit)"
-    return boundary_map(values, title, label, window, _residual(patching.residual))
+    return boundary_map(
+        values, title, label, window, draw.residual_note(patching.residual, _UNCHANGED)
+    )
 
 
 def boundary_map(
@@ -97,7 +100,7 @@ def restored_in_window(patching: TwinPatching, layer: int, direction: str) -> go
     lines = patching.restored.sel(layer=layer, direction=direction)
     at = lines["clip_frame"].values
     title = f"Layer {layer}, {direction}: what crosses the boundary"
-    figure = draw.new_figure(title, 240, _residual(patching.residual), 16)
+    figure = draw.new_figure(title, 240, draw.residual_note(patching.residual, _UNCHANGED), 16)
     for clip, (first, last) in enumerate(patching.windows):
         draw.add_line(
             figure, (at - first) / (last + 1 - first), lines.isel(clip=clip).values, f"pair {clip}",
@@ -142,7 +145,7 @@ def selection_shares(swap: SelectionSwap) -> go.Figure:
     directions = [str(name) for name in swap.values["direction"].values]
     figure, cells = draw.panels(
         "What each scan takes over from the twin", directions, 260, shared_yaxes=True,
-        note=_residual(swap.residual),
+        note=draw.residual_note(swap.residual, _UNCHANGED),
         column_widths=[1.0 if name != "both" else 0.34 for name in directions],
     )  # fmt: skip
     parts = (
@@ -171,10 +174,3 @@ def _in_token_frames(
         raise ValueError("boundary_map: a window needs the coordinate clip_frame on the frames.")
     tubelet = float(values["clip_frame"].values[0] / values["frame"].values[0])
     return float(window[0]) / tubelet, (float(window[1]) + 1) / tubelet
-
-
-def _residual(residual: float) -> str:
-    """The note that says how far a change that should change nothing went."""
-    if residual <= draw.NEGLIGIBLE:  # NaN is not negligible
-        return ""
-    return f"residual: surgery that puts back what was there moves this by {residual:.1e}"

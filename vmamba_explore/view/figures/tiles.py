@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.clips import Clip
-from vmamba_explore.view.pictures import thumbnail
+from vmamba_explore.view.pictures import first_clip_frames, thumbnail
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,28 +46,26 @@ def mosaic(tiles: npt.NDArray[np.floating]) -> Mosaic:
     return Mosaic(values, places, left + (cols - 1) / 2, top + (rows - 1) / 2)
 
 
-def clip_frames(array: xr.DataArray, clip: Clip, call: str) -> list[int]:
-    """Return the first frame of the clip in each token frame; they share it evenly where unknown.
+def add_filmstrip(figure: go.Figure, clip: Clip, array: xr.DataArray, x: Any, call: str) -> None:
+    """Draw the first frame of a clip in each token frame above that frame's column of tiles.
+
+    Args:
+        figure: What to add it to.
+        clip: Whose frames.
+        array: The maps in the tiles, dims frame, row and col among them.
+        x: Center of each frame's column.
+        call: Begins the message of an error.
 
     Raises:
         ValueError: the clip is shorter than the one that the array is about.
     """
-    if "clip_frame" not in array.coords:
-        count = array.sizes["frame"]
-        return [frame * clip.num_frames // count for frame in range(count)]
-    numbers = [int(number) for number in np.atleast_1d(array["clip_frame"].values)]
+    numbers: list[int] = first_clip_frames(array, clip.num_frames).tolist()
     if numbers[-1] >= clip.num_frames:
         raise ValueError(
             f"{call}: the maps reach clip frame {numbers[-1]}, and the clip has "
             f"{clip.num_frames}; expected the clip that they are about."
         )
-    return numbers
-
-
-def add_filmstrip(
-    figure: go.Figure, clip: Clip, numbers: Sequence[int], x: Any, rows: int, cols: int
-) -> None:
-    """Draw frames of a clip above columns of tiles, `x` their centers, of rows x cols cells."""
+    rows, cols = array.sizes["row"], array.sizes["col"]
     for center, number in zip(x, numbers, strict=True):
         figure.add_layout_image(
             source=thumbnail(clip.frames[number], side=64), xref="x", yref="y",

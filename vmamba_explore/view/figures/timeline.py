@@ -24,19 +24,22 @@ _MIDNIGHT = 946_684_800_000.0  # of some day: numbers near 0 would be taken for 
 _HATCH = {"shape": "/", "fgcolor": draw.GRAY, "bgcolor": "rgba(128,128,128,0.1)", "size": 7}
 
 
+_Numbers = NDArray[np.floating]
+
+
 @dataclass(frozen=True)
 class _Panel:
     """A strip of the figure: one row of values for each label, or a single line."""
 
     title: str
     labels: list[str]
-    values: NDArray[np.float64]  # (label, window)
+    values: _Numbers  # (label, window)
     pixels: int
     scale: Scale | None  # None: a line
     rows: str
     bar: str  # "": the panel above has the same colors
     hover: str
-    raw: NDArray[np.float64] | None = None  # what hovering tells, where it is not what is drawn
+    raw: _Numbers | None = None  # what hovering tells, where it is not what is drawn
 
 
 def timeline(found: Timeline) -> go.Figure:
@@ -76,20 +79,12 @@ def timeline(found: Timeline) -> go.Figure:
             _line(figure, cell, strip, values, spans)
         else:
             axis = _color_axis(cell["row"])
-            place = (below + strip.pixels / 2) / inner
             length = max(64, min(strip.pixels, 160))
-            draw.set_colors(
-                figure,
-                strip.scale,
-                strip.bar,
-                axis,
-                y=place,
-                yanchor="middle",
-                len=length,
-                nticks=length // 24,
-            )
+            bar = {"y": (below + strip.pixels / 2) / inner, "yanchor": "middle", "len": length}
+            draw.set_colors(figure, strip.scale, strip.bar, axis, **bar, nticks=length // 24)
             figure.layout[axis].showscale = bool(strip.bar)
-            _heatmap(figure, cell, strip, values, spans, groups)
+            raw = None if strip.raw is None else _means(strip.raw, groups)
+            _heatmap(figure, cell, strip, values, spans, raw)
         _hatch(figure, cell, found, (-0.5, len(strip.labels) - 0.5) if strip.scale else None)
         below -= _PIXELS["between"]
     stops = [
@@ -172,7 +167,7 @@ def _groups(windows: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, windows, size)]
 
 
-def _means(values: NDArray[np.float64], groups: list[slice]) -> NDArray[np.float32]:
+def _means(values: _Numbers, groups: list[slice]) -> NDArray[np.float32]:
     """The mean of each group, failed windows left out; NaN where all of them failed."""
     columns = []
     for group in groups:
@@ -197,9 +192,9 @@ def _heatmap(
     figure: go.Figure,
     cell: draw.Cell,
     panel: _Panel,
-    values: NDArray[np.float32],
-    spans: NDArray[np.float64],
-    groups: list[slice],
+    values: _Numbers,
+    spans: _Numbers,
+    raw: _Numbers | None,
 ) -> None:
     edges, columns = [_time(spans[0, 0])], []
     for place, (start, end) in enumerate(spans):
@@ -209,9 +204,8 @@ def _heatmap(
         columns.append(place)
         edges.append(_time(end))
     blank = np.full((len(values), 1), np.nan, np.float32)
-    raw = None
-    if panel.raw is not None:
-        raw = np.concatenate([_means(panel.raw, groups), blank], 1)[:, columns]
+    if raw is not None:
+        raw = np.concatenate([raw, blank], 1)[:, columns]
     draw.add_heat(
         figure, np.concatenate([values, blank], 1)[:, columns], f"%{{x|{_CLOCK}}}", panel.hover,
         x=edges, y=np.arange(len(panel.labels)), customdata=raw, gap=0,
@@ -225,11 +219,7 @@ def _heatmap(
 
 
 def _line(
-    figure: go.Figure,
-    cell: draw.Cell,
-    panel: _Panel,
-    values: NDArray[np.float32],
-    spans: NDArray[np.float64],
+    figure: go.Figure, cell: draw.Cell, panel: _Panel, values: _Numbers, spans: _Numbers
 ) -> None:
     draw.add_line(
         figure, [_time(at) for at in spans.mean(1)], values[0], "margin", f"%{{x|{_CLOCK}}}",
@@ -239,16 +229,18 @@ def _line(
 
 
 def _hatch(
-    figure: go.Figure,
-    cell: draw.Cell,
-    found: Timeline,
-    reach: tuple[float, float] | None,
+    figure: go.Figure, cell: draw.Cell, found: Timeline, reach: tuple[float, float] | None
 ) -> None:
     """Hatch the windows that failed; neighbors with the same reason are one."""
     failed = [segment for segment in found.segments() if segment.reason][:MAX_COLUMNS]
     if not failed:
         return
-    low, high = reach or _reach(found.table["margin"].to_numpy(np.float64))
+    if reach is None:
+        values = found.table["margin"].to_numpy(np.float64)
+        values = values[np.isfinite(values)]
+        low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        reach = low, high if high > low else low + 1.0
+    low, high = reach
     figure.add_bar(
         x=[_time((s.start + s.end) / 2) for s in failed],
         width=[1000 * (s.end - s.start) for s in failed],
@@ -257,12 +249,6 @@ def _hatch(
         hovertext=[f"{draw.text(s.reason)} ({s.windows} windows)" for s in failed],
         hoverinfo="text",
     )  # fmt: skip
-
-
-def _reach(values: NDArray[np.float64]) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    low, high = min(0.0, float(finite.min())), max(0.0, float(finite.max()))
-    return low, high if high > low else low + 1.0
 
 
 def _empty(title: str, found: Timeline) -> go.Figure:

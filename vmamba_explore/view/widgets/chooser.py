@@ -182,10 +182,9 @@ class ClipChooser(anywidget.AnyWidget):
             return file
         if kind != "path" or not self.allow_paths:
             raise ChoiceError(f"{what}: paths are not read here; upload the file instead.")
-        text = str(chosen.get("path", "")).strip()
-        if not text:
+        path = Path(str(chosen.get("path", "")).strip()).expanduser()
+        if not path.name:
             raise ChoiceError(f"{what}: type the path of a video file.")
-        path = Path(text).expanduser()
         return ChosenFile(path, path.name)
 
     def _hear(self, _: Any, content: Any, buffers: list[Any]) -> None:

@@ -28,8 +28,8 @@ class ChosenFile:
 
 
 @dataclass
-class _Arriving:
-    """A file of `size` bytes on its way; what has come so far is at `path`."""
+class _File:
+    """A file of `size` bytes; what has come so far is at `path`."""
 
     key: str
     path: Path
@@ -48,8 +48,7 @@ class Inbox:
 
     def __init__(self, slots: tuple[str, ...], limit_mib: int = 512) -> None:
         self.slots, self.limit_mib = slots, limit_mib
-        self._arriving: dict[str, _Arriving] = {}
-        self._files: dict[str, ChosenFile] = {}
+        self._files: dict[str, _File] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._count = 0
 
@@ -79,7 +78,7 @@ class Inbox:
         self._count += 1
         path = Path(self._folder.name) / f"{slot}-{self._count}"
         path.touch(mode=0o600)
-        self._arriving[slot] = _Arriving(key, path, name, size)
+        self._files[slot] = _File(key, path, name, size)
 
     def add(self, slot: str, key: str, start: int, piece: bytes | memoryview) -> int:
         """Append the piece that begins at byte `start`, and return how many bytes have come.
@@ -87,8 +86,8 @@ class Inbox:
         Raises:
             UploadError: nothing was begun, a piece is missing or too long, or the disk is full.
         """
-        file = self._arriving.get(slot)
-        if file is None or file.key != key:
+        file = self._files.get(slot)
+        if file is None or file.key != key or file.received == file.size:
             raise UploadError("Upload: this file was removed or replaced; choose it again.")
         if start != file.received or not 0 < len(piece) <= file.size - start:
             self.drop(slot)
@@ -103,24 +102,22 @@ class Inbox:
             self.drop(slot)
             raise UploadError(f"{file.name}: could not be kept ({error.strerror}).") from None
         file.received += len(piece)
-        if file.received == file.size:
-            self._files[slot] = ChosenFile(file.path, file.name, uploaded=True)
-            del self._arriving[slot]
         return file.received
 
     def file(self, slot: str) -> ChosenFile | None:
         """Return the file of a slot; None where none has come to its end."""
-        return self._files.get(slot)
+        file = self._files.get(slot)
+        if file is None or file.received < file.size:
+            return None
+        return ChosenFile(file.path, file.name, uploaded=True)
 
     def drop(self, slot: str) -> None:
         """Forget a slot's file, whole or not."""
-        for held in (self._arriving.pop(slot, None), self._files.pop(slot, None)):
-            if held is not None:
-                held.path.unlink(missing_ok=True)
+        if slot in self._files:
+            self._files.pop(slot).path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove every file and their folder."""
-        self._arriving.clear()
         self._files.clear()
         if self._folder is not None:
             self._folder.cleanup()

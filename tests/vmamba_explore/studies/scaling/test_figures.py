@@ -1,7 +1,6 @@
 """Figures of cost."""
 
 import numpy as np
-import pytest
 
 from vmamba_explore.studies.scaling.figures import cost_curves
 from vmamba_explore.studies.scaling.fit import Curve
@@ -66,8 +65,3 @@ def test_models_differ_in_color_and_in_symbol_and_keep_them_across_panels():
 def test_html_in_a_name_becomes_text():
     (points,) = cost_curves([curve("<b>ours</b>")]).data
     assert points.name == "&lt;b&gt;ours&lt;/b&gt;"
-
-
-def test_curves_without_values_are_refused():
-    with pytest.raises(ValueError, match="cost_curves: got 1 curves without a value"):
-        cost_curves([Curve("ours", "time", "s", (), ())])

@@ -1,7 +1,6 @@
 """Figures of motion and of the motion detector."""
 
 import numpy as np
-import pytest
 import torch
 
 from vmamba_explore.studies.teaching.detector_figures import (
@@ -27,12 +26,6 @@ def test_each_movie_is_a_picture_of_frames_by_pixels_with_time_downwards():
 def test_movies_share_one_scale_centered_on_zero_where_they_are_signed():
     axis = space_time(torch.stack([torch.zeros(2, 2), torch.full((2, 2), -3.0)])).layout.coloraxis
     assert (axis.cmin, axis.cmax) == (-3, 3)
-
-
-@pytest.mark.parametrize(("movies", "titles"), [(0, []), (2, ["a"])])
-def test_movies_and_titles_must_be_as_many(movies, titles):
-    with pytest.raises(ValueError, match="a title for each movie"):
-        space_time(torch.zeros(movies, 2, 2), titles)
 
 
 def test_the_memory_is_drawn_beside_the_response():

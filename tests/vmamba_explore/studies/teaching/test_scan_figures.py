@@ -48,12 +48,6 @@ def test_a_line_may_have_its_own_places():
     assert list(figure.data[0].x) == [0.5, 2.5]
 
 
-@pytest.mark.parametrize("panels", [{}, {"a": {}}])
-def test_courses_of_nothing_are_refused(panels):
-    with pytest.raises(ValueError, match="at least one panel, and a line in each"):
-        courses("", panels)
-
-
 def test_rounds_share_one_scale_that_spans_all_counts():
     known = {"slow": torch.tensor([[1.0, 1, 1], [1, 2, 1], [1, 2, 3]]), "fast": torch.ones(1, 3)}
     figure = scan_rounds(known)
@@ -62,11 +56,6 @@ def test_rounds_share_one_scale_that_spans_all_counts():
     titles = [note.text for note in figure.layout.annotations]
     assert titles == ["slow: 2 rounds", "fast: 0 rounds"]
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1], "round 0 is on top"
-
-
-def test_rounds_of_no_scan_are_refused():
-    with pytest.raises(ValueError, match="at least one scan"):
-        scan_rounds({})
 
 
 def test_states_stand_below_the_input_and_the_step_they_form_from(channel):

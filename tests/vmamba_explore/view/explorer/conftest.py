@@ -82,3 +82,23 @@ def motion():
     question = Question(target=1, quantities=["delta"], progress=False)
     clip = MotionClips(3, num_frames=8, img_size=32)[0]
     return clip, lambda clip, **options: gather(model, clip, question, **options)
+
+
+class Counted:
+    """Numbers that keep what they were asked; functions given by name answer in their place."""
+
+    def __init__(self, numbers, **instead):
+        self.numbers, self.instead, self.asked = numbers, instead, []
+
+    def __getattr__(self, name):
+        def answer(*question):
+            self.asked.append((name, *question))
+            return self.instead.get(name, getattr(self.numbers, name))(*question)
+
+        return answer
+
+
+@pytest.fixture(scope="session")
+def counted():
+    """Return `Counted`."""
+    return Counted

@@ -1,9 +1,11 @@
-"""What an exploration promises about its maps, and how it refuses others."""
+"""What an exploration promises about its maps, how it refuses others; and what is shown of it."""
 
 import numpy as np
 import pytest
 
-from vmamba_explore.view.explorer import Exploration
+from vmamba_explore.view.explorer import ClipPlayer, Exploration, Explorer
+from vmamba_explore.view.explorer.exploration import Viewed
+from vmamba_explore.view.explorer.vocabulary import STATE
 
 
 def test_layers_directions_and_first_frames_are_those_of_the_maps(make_exploration):
@@ -11,11 +13,6 @@ def test_layers_directions_and_first_frames_are_those_of_the_maps(make_explorati
     assert exploration.layers == (0, 3)
     assert exploration.directions == ("forward", "backward")
     assert exploration.first_clip_frames.tolist() == [0, 2, 4]
-
-
-def test_without_clip_frames_the_frames_are_spread_evenly(make_exploration):
-    maps = {n: m.drop_vars("clip_frame") for n, m in make_exploration().maps.items()}
-    assert make_exploration(maps=maps).first_clip_frames.tolist() == [0, 2, 4]
 
 
 def test_it_is_called_by_its_name_or_else_by_its_clip(make_exploration):
@@ -70,3 +67,29 @@ def test_a_clip_alone_has_a_token_for_each_frame_and_maps_need_no_scan(make_expl
     assert alone.grid == (6, 1, 1) and alone.token_frames == [0, 1, 2, 3, 4, 5]
     assert mapped.grid == (3, 2, 4) and mapped.token_frames == [0, 0, 1, 1, 2, 2]
     assert alone.directions == mapped.directions == mapped.layers == ()
+
+
+def test_a_view_has_every_trait_of_the_state_and_stays_as_it_was(make_exploration):
+    explorer = Explorer(make_exploration(0), make_exploration(1))
+    assert isinstance(explorer, Viewed)
+    explorer.frame, explorer.query, explorer.speed = 3, [2, 1, 0], 2.0
+    view = explorer.view
+    explorer.frame = 5
+    assert view.frame == 3 and view.token_frame == 1 and explorer.view.token_frame == 2
+    assert view.query == (2, 1, 0) and view.frames_per_second == 16
+    for name in set(STATE) - {"frame", "query"}:
+        assert getattr(view, name) == getattr(explorer, name)
+    assert view.sides == explorer.explorations and view.directions == ("forward", "backward")
+
+
+def test_only_one_direction_is_the_one_that_is_shown(make_exploration):
+    explorer = Explorer(make_exploration())
+    shown = []
+    for explorer.direction in ("both", "difference", "backward"):
+        shown.append(explorer.view.one_direction)
+    assert shown == [None, None, "backward"]
+
+
+def test_a_clip_alone_has_a_view_without_directions(clip):
+    view = ClipPlayer(clip).view
+    assert view.directions == () and view.one_direction is None and view.quantity == ""

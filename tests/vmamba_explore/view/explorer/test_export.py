@@ -81,11 +81,6 @@ def test_the_table_has_a_row_for_every_layer_direction_and_token(explorer, make_
     assert len(curves) == 3
 
 
-def test_the_table_of_two_sides_names_them(pair):
-    table = pd.read_csv(io.StringIO(pair.to_csv()))
-    assert set(table["side"]) == {"A", "B"} and len(table) == 2 * 96
-
-
 def test_each_side_keeps_its_own_times(make_exploration):
     one, other = make_exploration(0), make_exploration(1)
     later = {

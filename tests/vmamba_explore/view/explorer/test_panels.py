@@ -51,20 +51,6 @@ def panel(explorer):
     panel.close()
 
 
-class Counted:
-    """Numbers that count what they are asked."""
-
-    def __init__(self, numbers):
-        self.numbers, self.asked = numbers, []
-
-    def __getattr__(self, name):
-        def answer(*question):
-            self.asked.append((name, *question))
-            return getattr(self.numbers, name)(*question)
-
-        return answer
-
-
 def figure(tab, number=0):
     outputs = tab.figures[number].outputs
     return outputs[-1]["data"][MIMETYPE] if outputs else None  # after its style
@@ -74,8 +60,8 @@ def title(tab, number=0):
     return figure(tab, number)["layout"]["title"]["text"]
 
 
-def test_only_the_open_tab_is_computed(sides):
-    numbers = Counted(sides[0].numbers)
+def test_only_the_open_tab_is_computed(sides, counted):
+    numbers = counted(sides[0].numbers)
     panel = NumbersPanel(Explorer(replace(sides[0], numbers=numbers)))
     assert numbers.asked == [("states", 1, None)]
     assert [figure(tab) is None for tab in panel.tabs.children[:3]] == [False, True, True]
@@ -83,8 +69,8 @@ def test_only_the_open_tab_is_computed(sides):
     assert numbers.asked == [("states", 1, None), ("half_lives", 1)]
 
 
-def test_a_panel_that_is_not_active_asks_nothing_until_it_is(sides):
-    numbers = Counted(sides[0].numbers)
+def test_a_panel_that_is_not_active_asks_nothing_until_it_is(sides, counted):
+    numbers = counted(sides[0].numbers)
     explorer = Explorer(replace(sides[0], numbers=numbers))
     panel = NumbersPanel(explorer, active=False)
     explorer.layer = 0
@@ -93,8 +79,8 @@ def test_a_panel_that_is_not_active_asks_nothing_until_it_is(sides):
     assert numbers.asked == [("states", 0, None)]
 
 
-def test_a_layer_that_was_seen_before_is_not_computed_again(sides):
-    numbers = Counted(sides[0].numbers)
+def test_a_layer_that_was_seen_before_is_not_computed_again(sides, counted):
+    numbers = counted(sides[0].numbers)
     explorer = Explorer(replace(sides[0], numbers=numbers))
     NumbersPanel(explorer)
     for layer in (0, 1, 0):
@@ -183,35 +169,30 @@ def test_two_clips_are_in_one_picture_or_one_is_chosen(pair):
     assert figure(channels) != before
 
 
-def test_one_clip_has_no_menu_of_clips(panel):
-    assert panel.side not in panel.children
-
-
 def test_without_a_model_to_ask_the_panel_says_so_and_keeps_what_it_showed(sides):
     panel = NumbersPanel(Explorer(replace(sides[0], numbers=None)))
     assert panel.words.value.startswith("There is no model to ask for numbers")
     assert figure(panel.tabs.children[STATES]) is None
 
 
-def test_an_unforeseen_error_is_words_with_its_type_and_its_html_as_text(sides):
-    class Broken(Counted):
-        def states(self, layer, place=None):
-            raise RuntimeError("<script>boom")
+def test_an_unforeseen_error_is_words_with_its_type_and_its_html_as_text(sides, counted):
+    def broken(layer, place):
+        raise RuntimeError("<script>boom")
 
-    explorer = Explorer(replace(sides[0], numbers=Broken(sides[0].numbers)))
-    panel = NumbersPanel(explorer)
+    numbers = counted(sides[0].numbers, states=broken)
+    panel = NumbersPanel(Explorer(replace(sides[0], numbers=numbers)))
     assert panel.words.value == "RuntimeError: &lt;script&gt;boom"
     panel.tabs.selected_index = MEMORY
     assert panel.words.value == "" and figure(panel.tabs.children[MEMORY])
 
 
-def test_a_statistic_that_an_edited_run_lacks_is_explained(sides):
-    class Cut(Counted):
-        def channels(self, layer, direction):
-            found = self.numbers.channels(layer, direction)
-            return replace(found, values=found.values.drop_vars("contribution"))
+def test_a_statistic_that_an_edited_run_lacks_is_explained(sides, counted):
+    def cut(layer, direction):
+        found = sides[0].numbers.channels(layer, direction)
+        return replace(found, values=found.values.drop_vars("contribution"))
 
-    panel = NumbersPanel(Explorer(replace(sides[0], numbers=Cut(sides[0].numbers))))
+    numbers = counted(sides[0].numbers, channels=cut)
+    panel = NumbersPanel(Explorer(replace(sides[0], numbers=numbers)))
     panel.tabs.selected_index = CHANNELS
     channels = panel.tabs.children[CHANNELS]
     assert figure(channels)
@@ -274,4 +255,5 @@ def test_a_closed_panel_follows_no_longer_and_leaves_no_widget(explorer):
 
 
 def test_the_explorer_gives_its_panel(explorer):
-    assert explorer.numbers().explorer is explorer
+    panel = explorer.numbers()
+    assert panel.explorer is explorer and panel.side not in panel.children, "it has one clip"

@@ -24,16 +24,6 @@ def panel(explored):
     return panel
 
 
-class Answering:
-    """Numbers of which a test replaces a part."""
-
-    def __init__(self, numbers):
-        self.numbers = numbers
-
-    def __getattr__(self, name):
-        return getattr(self.numbers, name)
-
-
 def run(panel, *methods):
     panel.methods.value = methods
     panel.run.click()
@@ -66,18 +56,17 @@ def test_without_a_truth_maps_are_scored_by_removals(explored):
     assert "knows nothing" not in panel.table.value
 
 
-def test_cancel_ends_the_work_inside_a_method_and_keeps_what_was_done(explored):
+def test_cancel_ends_the_work_inside_a_method_and_keeps_what_was_done(explored, counted):
     begun, go_on = threading.Event(), threading.Event()
     numbers = explored[0].numbers
 
-    class Slow(Answering):
-        def score(self, methods, report):
-            yield from numbers.score(methods[:1], report)
-            begun.set()
-            go_on.wait(PATIENCE)
-            yield from numbers.score(methods[1:] or methods, report)
+    def slow(methods, report):
+        yield from numbers.score(methods[:1], report)
+        begun.set()
+        go_on.wait(PATIENCE)
+        yield from numbers.score(methods[1:] or methods, report)
 
-    panel = ScorePanel(lambda: (explored[0], Slow(numbers)))
+    panel = ScorePanel(lambda: (explored[0], counted(numbers, score=slow)))
     panel.draw()
     panel.methods.value = ["delta", "random"]
     panel.run.click()
@@ -92,12 +81,11 @@ def test_cancel_ends_the_work_inside_a_method_and_keeps_what_was_done(explored):
     assert panel.words.value.startswith("&lt;i&gt;, methods: "), "it runs again after a cancel"
 
 
-def test_an_error_is_words_in_the_panel(explored):
-    class Broken(Answering):
-        def score(self, methods, report):
-            raise RuntimeError("<b>out of luck")
+def test_an_error_is_words_in_the_panel(explored, counted):
+    def broken(methods, report):
+        raise RuntimeError("<b>out of luck")
 
-    panel = ScorePanel(lambda: (explored[0], Broken(explored[0].numbers)))
+    panel = ScorePanel(lambda: (explored[0], counted(explored[0].numbers, score=broken)))
     panel.draw()
     run(panel, "delta")
     assert panel.words.value == "RuntimeError: &lt;b&gt;out of luck"

@@ -64,10 +64,6 @@ def test_with_one_direction_that_one_is_shown(make_exploration):
         explorer.direction = BOTH
 
 
-def test_every_clip_frame_knows_its_token_frame(explorer):
-    assert explorer.token_frames == [0, 0, 1, 1, 2, 2]
-
-
 def test_a_frame_beyond_the_clip_is_its_last_or_first(explorer):
     explorer.frame = 99
     assert explorer.frame == 5
@@ -101,11 +97,6 @@ def test_a_wrong_value_is_refused_in_a_sentence_and_changes_nothing(explorer, tr
 def test_what_can_be_shown_can_be_set(explorer, trait, value):
     setattr(explorer, trait, value)
     assert getattr(explorer, trait) == value
-
-
-def test_an_unknown_first_quantity_is_refused(make_exploration):
-    with pytest.raises(ValueError, match="quantity is 'age', expected one of"):
-        Explorer(make_exploration(), quantity="age")
 
 
 @pytest.mark.parametrize(
@@ -184,12 +175,6 @@ def test_an_exported_page_says_that_nobody_can_be_asked(make_exploration):
     page = explorer.to_fragment()
     assert '"live": false' in page and '"live": true' not in page
     assert explorer.sides[0]["live"] is True
-
-
-def test_the_page_opens_in_the_present_state(explorer):
-    explorer.layer, explorer.direction, explorer.frame = 0, "backward", 4
-    page = explorer.to_fragment()
-    assert '"layer": 0' in page and '"direction": "backward"' in page and '"frame": 4' in page
 
 
 def test_bytes_on_load_counts_frames_maps_and_code(explorer):

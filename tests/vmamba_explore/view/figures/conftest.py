@@ -20,21 +20,31 @@ from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.analysis.trajectories import Trajectory
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for figure_examples
+BOTH = ["forward", "backward"]
+
+
+def labeled(values, **coords):
+    """An array whose dims are the coordinates in their order; None numbers none of them."""
+    known = {name: places for name, places in coords.items() if places is not None}
+    return xr.DataArray(values, known, tuple(coords))
+
+
+ENDS = [labeled(np.array(margins), clip=None) for margins in ([4.0, 2.0], [-4.0, -1.0])]
+"""The margins of two clips and of their twins."""
 
 
 @pytest.fixture
 def channels():
     """Return three statistics of 40 channels over 4 frames."""
     generator = np.random.default_rng(0)
-    frames = {"frame": np.arange(4), "seconds": ("frame", np.arange(4) / 4)}
     values, courses = {}, {}
     for name, unit in (("delta", ""), ("contribution", "logits"), ("half-life", "tokens")):
         numbers = generator.normal(size=(40, 4))
         numbers = 10**numbers if name == "half-life" else numbers
-        courses[name] = xr.DataArray(numbers, frames, ("channel", "frame"), attrs={"unit": unit})
-        values[name] = xr.DataArray(numbers.sum(1), dims="channel", attrs={"unit": unit})
-    number = {"channel": np.arange(40)}
-    return Channels(3, "backward", xr.Dataset(values, number), xr.Dataset(courses, number))
+        course = labeled(numbers, channel=np.arange(40), frame=np.arange(4))
+        courses[name] = course.assign_coords(seconds=course["frame"] / 4).assign_attrs(unit=unit)
+        values[name] = course.sum("frame").assign_attrs(unit=unit)
+    return Channels(3, "backward", xr.Dataset(values), xr.Dataset(courses))
 
 
 @pytest.fixture
@@ -64,33 +74,26 @@ def retention(grid_map):
     lag = np.arange(8)[None] - np.arange(8)[:, None]
     forward, backward = (np.where(n >= 0, 0.5 ** abs(n), np.nan) for n in (lag, -lag))
     values = np.broadcast_to(np.stack([forward, backward]), (3, 2, 8, 8))
-    coords = {name: like[name] for name in ("layer", "direction", "frame", "seconds")}
-    dims = ("layer", "direction", "source", "frame")
-    return xr.DataArray(values, coords | {"source": np.arange(8)}, dims, name="retention")
+    frames = {"source": np.arange(8), "frame": np.arange(8)}
+    found = labeled(values, layer=np.arange(3), direction=BOTH, **frames)
+    return found.assign_coords(seconds=like["seconds"]).rename("retention")
 
 
 @pytest.fixture
 def similarity():
     """Return a likeness of 0.5 in layer 0 and 0.1 in layer 2, beside shifts that give 0 to 0.2."""
     null = np.linspace(0, 0.2, 41)[None].repeat(2, 0)
-    participation = xr.DataArray(
-        [[3.0, 4.0], [5.0, 6.0]],
-        {"layer": [0, 2], "direction": ["forward", "backward"]},
-        ("layer", "direction"),
-    )
-    cka = xr.DataArray([0.5, 0.1], {"layer": [0, 2]}, ("layer",))
-    shifts = xr.DataArray(null, {"layer": [0, 2], "shift": np.arange(41)}, ("layer", "shift"))
+    participation = labeled([[3.0, 4.0], [5.0, 6.0]], layer=[0, 2], direction=BOTH)
+    cka, shifts = labeled([0.5, 0.1], layer=[0, 2]), labeled(null, layer=[0, 2], shift=range(41))
     return StateSimilarity(participation, 127, cka, shifts, torch.arange(128))
 
 
 @pytest.fixture
 def contrast():
     """Return a delta on moving tokens of 1, 2 and 3 times that on still ones."""
-    generator = np.random.default_rng(0)
-    shape, dims = (5, 3, 2), ("clip", "layer", "direction")
-    coords = {"clip": range(5), "layer": range(3), "direction": ["forward", "backward"]}
-    still = xr.DataArray(generator.gamma(2, 1, shape), coords, dims)
-    moving = still * xr.DataArray([1.0, 2.0, 3.0], {"layer": range(3)}, ("layer",))
+    values = np.random.default_rng(0).gamma(2, 1, (5, 3, 2))
+    still = labeled(values, clip=range(5), layer=range(3), direction=BOTH)
+    moving = still * labeled([1.0, 2.0, 3.0], layer=range(3))
     return DeltaContrast(moving, still, 2 * still, 4 * still, still, still / still)
 
 
@@ -126,47 +129,28 @@ def h(grid_map):
 
 @pytest.fixture
 def patching():
-    generator = np.random.default_rng(0)
-    frames = np.arange(1, 8)
-    coords = {
-        "layer": [0, 1, 2],
-        "direction": ["forward", "backward"],
-        "frame": frames,
-        "clip_frame": ("frame", frames * 2),
-    }
-    dims = ("layer", "direction", "frame", "clip")
-    patched = xr.DataArray(generator.normal(size=(3, 2, 7, 2)), coords, dims)
-    ends = [xr.DataArray(np.array(m), dims=["clip"]) for m in ([4.0, 2.0], [-4.0, -1.0])]
-    return TwinPatching(patched, *ends, np.array([[3, 9], [1, 6]]), residual=2e-3)
+    """Return what two pairs of clips bring back at 7 boundaries of 3 layers."""
+    values = np.random.default_rng(0).normal(size=(3, 2, 7, 2))
+    patched = labeled(values, layer=range(3), direction=BOTH, frame=range(1, 8), clip=None)
+    patched = patched.assign_coords(clip_frame=2 * patched["frame"])
+    return TwinPatching(patched, *ENDS, np.array([[3, 9], [1, 6]]), residual=2e-3)
 
 
 @pytest.fixture
 def swap():
-    generator = np.random.default_rng(1)
-    sources = ["own", "twin"]
-    coords = {
-        "layer": [0, 1, -1],
-        "direction": ["forward", "backward", "both"],
-        "u": sources,
-        "selection": sources,
-    }
-    values = generator.normal(size=(3, 3, 2, 2, 2))
+    """Return the logits of every mixture of two pairs of clips, in two layers and in all."""
+    values = np.random.default_rng(1).normal(size=(3, 3, 2, 2, 2))
     values[:2, 2] = np.nan  # both directions only where all layers are changed
-    ends = [xr.DataArray(np.array(m), dims=["clip"]) for m in ([4.0, 2.0], [-4.0, -1.0])]
-    return SelectionSwap(xr.DataArray(values, coords, [*coords, "clip"]), *ends, residual=0.0)
+    scans, sources = {"layer": [0, 1, -1], "direction": [*BOTH, "both"]}, ["own", "twin"]
+    logits = labeled(values, **scans, u=sources, selection=sources, clip=None)
+    return SelectionSwap(logits, *ENDS, residual=0.0)
 
 
 @pytest.fixture
 def paths():
     """Return paths of two clips over 4 frames, the backward scan ending frames last to first."""
-    points = np.random.default_rng(0).normal(size=(2, 2, 4, 2))
-    coords = {
-        "direction": ["forward", "backward"],
-        "frame": np.arange(4),
-        "seconds": ("frame", np.arange(4) / 4),
-        "step": (("direction", "frame"), np.array([[9, 19, 29, 39], [39, 29, 19, 9]])),
-    }
-    share = xr.DataArray([[0.7, 0.2], [0.5, 0.25]], {"direction": coords["direction"]},
-                         ("direction", "component"))  # fmt: skip
-    dims = ("clip", "direction", "frame", "component")
-    return Trajectory(xr.DataArray(points, coords, dims), share)
+    values = np.random.default_rng(0).normal(size=(2, 2, 4, 2))
+    points = labeled(values, clip=None, direction=BOTH, frame=np.arange(4), component=None)
+    step = ("direction", "frame"), np.array([[9, 19, 29, 39], [39, 29, 19, 9]])
+    points = points.assign_coords(seconds=points["frame"] / 4, step=step)
+    return Trajectory(points, labeled([[0.7, 0.2], [0.5, 0.25]], direction=BOTH, component=None))

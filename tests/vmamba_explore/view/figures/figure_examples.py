@@ -131,3 +131,13 @@ def made_timeline(count, layers=2, frames=0, failed=(), classes=3, **fields):
     found.loc[list(failed), "reason"] = "damaged <b>here</b>"
     found.loc[list(failed), "name"] = ""
     return Timeline(found, "/a/<i>video.mp4", float(count), {"class_names": None}, **fields)
+
+
+def named(figure, name):
+    """Return the traces of a name."""
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def of_type(figure, kind):
+    """Return the traces of a plotly type."""
+    return [trace for trace in figure.data if trace.type == kind]

@@ -95,16 +95,3 @@ def test_a_large_matrix_is_averaged_over_neighbours(monkeypatch):
     assert drawn.shape == (5, 5)
     assert drawn[1, 2] == pytest.approx(float(values[0, 3:6, 6:9].mean()))
     assert drawn[4, 0] == pytest.approx(float(values[0, 12, 0:3].mean()))
-
-
-def test_what_cannot_be_drawn_is_said(grid_map):
-    with pytest.raises(ValueError, match="frame_shares: expected at least one panel"):
-        attention.frame_shares({})
-    with pytest.raises(ValueError, match=r"'x' has dims .*expected target and source"):
-        attention.frame_shares({"x": grid_map()})
-    with pytest.raises(ValueError, match=r"by_frame: .*expected frame"):
-        attention.by_frame(grid_map().mean("frame"))
-    with pytest.raises(ValueError, match="by_layer: .*dims layer and direction"):
-        attention.by_layer({"x": grid_map()})
-    with pytest.raises(ValueError, match="shares_inside: expected at least one map"):
-        attention.shares_inside({})

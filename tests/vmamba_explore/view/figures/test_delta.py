@@ -83,10 +83,3 @@ def test_a_figure_of_24_layers_of_14_x_14_tokens_weighs_about_a_megabyte():
     delta = xr.DataArray(values, dims=("layer", "direction", "frame", "row", "col"))
     figure = delta_maps(delta)
     assert len(figure.to_json()) < 1_100_000
-
-
-def test_a_dim_too_many_or_an_empty_one_is_refused(grid_map):
-    with pytest.raises(ValueError, match=r"got dims .*'state': 1.*expected row and col"):
-        delta_maps(grid_map().expand_dims("state"))
-    with pytest.raises(ValueError, match="'layer': 0"):
-        delta_maps(grid_map()[:0])

@@ -64,12 +64,6 @@ def test_lines_without_words_for_their_hover_have_none():
     assert figure.data[1].hovertemplate == "one<br>two<extra></extra>"
 
 
-@pytest.mark.parametrize("clip", [-1, 2])
-def test_a_clip_that_there_is_not_is_refused(clip):
-    with pytest.raises(ValueError, match=f"x: there is no clip {clip} in this batch of 2"):
-        layout.check_clip("x", clip, 2)
-
-
 def test_a_color_axis_begins_and_ends_with_the_scale():
     axis = color_axis(Scale(2.0, 8.0, signed=False), "<b>")
     assert (axis["cmin"], axis["cmax"]) == (2.0, 8.0)

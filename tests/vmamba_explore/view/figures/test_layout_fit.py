@@ -25,7 +25,7 @@ from figure_examples import (
 )
 from plotly.offline import get_plotlyjs
 
-from vmamba_explore import resources
+from vmamba_explore import figures, resources
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.attribution.removal_scores import RandomControl
@@ -37,22 +37,8 @@ from vmamba_explore.studies.scaling.fit import Curve
 from vmamba_explore.studies.scorecard import figures as card
 from vmamba_explore.studies.teaching import detector_figures as motion
 from vmamba_explore.studies.teaching import scan_figures as scan
-from vmamba_explore.view import figures
-from vmamba_explore.view.figures import (
-    attention,
-    attribution,
-    channels,
-    evidence,
-    faithfulness,
-    half_lives,
-    layout,
-    memory,
-    probes,
-    relevance,
-    surgery,
-    timeline,
-    trajectory,
-)
+from vmamba_explore.view import figures as rooms
+from vmamba_explore.view.figures import layout
 from vmamba_explore.view.page import html_page
 
 WIDTHS = (640, 848, 1400)
@@ -103,29 +89,29 @@ def rollout():
 
 def nine_faithful():
     found = {name: make_faithfulness(1 + n / 9) for n, name in enumerate(METHODS)}
-    return faithfulness.faithfulness_curves(found, RandomControl((make_faithfulness(0.5),) * 3))
+    return figures.faithfulness_curves(found, RandomControl((make_faithfulness(0.5),) * 3))
 
 
 def nine_sane():
     left = torch.rand(2, len(STAGES)).double()
-    return faithfulness.sanity([WeightRandomization(m, STAGES, left, left) for m in METHODS])
+    return figures.sanity([WeightRandomization(m, STAGES, left, left) for m in METHODS])
 
 
 def nine_agree():
     values = torch.rand(1, 9, 9).double()
-    return attribution.agreement_matrix(Agreement(tuple(METHODS), values))
+    return figures.agreement_matrix(Agreement(tuple(METHODS), values))
 
 
 def maps_of_nine(clip):
     truth = np.zeros((8, 4, 4), bool)
     truth[1:5, 2, 3] = True
     maps = {name: make_attribution() for name in METHODS}
-    return attribution.attribution_maps(clip, maps, truth=truth)
+    return figures.attribution_maps(clip, maps, truth=truth)
 
 
 def of_crossings():
     found = torch.tensor([1.0, 1.0, 3.0]), torch.tensor([1.0, 1.0, 2.0])
-    return evidence.crossings({"prefixes, dropped": found, "suffixes, dropped": found}, 8)
+    return figures.crossings({"prefixes, dropped": found, "suffixes, dropped": found}, 8)
 
 
 def forming():
@@ -140,60 +126,60 @@ FIGURES = {
     "class_scores": lambda get: figures.class_scores(torch.randn(8), ["Moving a thing"] * 8),
     "delta_maps": lambda get: figures.delta_maps(get("grid_map")(layers=6), get("clip")),
     "delta_by_layer": lambda get: figures.delta_maps(get("grid_map")(layers=6).mean("frame")),
-    "attention_maps": lambda get: attention.attention_maps(
+    "attention_maps": lambda get: figures.attention_maps(
         get("grid_map")(signed=True).assign_attrs(residual=0.01)
     ),
     "state_norms": lambda get: figures.state_norms(get("grid_map")(layers=6)),
     "channel_states": lambda get: figures.channel_states(get("h")),
-    "frame_shares": lambda get: attention.frame_shares(
+    "frame_shares": lambda get: figures.frame_shares(
         {"layer 0, forward": make_shares(), "layer 0, backward": make_shares(0.1)}, (0, 1)
     ),
-    "by_frame": lambda get: attention.by_frame(get("grid_map")(signed=True), (5, 8)),
-    "by_layer": lambda get: attention.by_layer(
+    "by_frame": lambda get: figures.by_frame(get("grid_map")(signed=True), (5, 8)),
+    "by_layer": lambda get: figures.by_layer(
         {"share (no unit)": get("grid_map")(layers=6).mean(["frame", "row", "col"])}
     ),
-    "rollout_parts": lambda get: attention.rollout_parts(rollout()),
-    "shares_inside": lambda get: attention.shares_inside(
+    "rollout_parts": lambda get: figures.rollout_parts(rollout()),
+    "shares_inside": lambda get: figures.shares_inside(
         dict.fromkeys(METHODS, ShareInside(0.9, 1.0, 0.5))
     ),
-    "matrix": lambda get: attention.matrix(make_matrix(residual=0.1)),
+    "matrix": lambda get: figures.matrix(make_matrix(residual=0.1)),
     "attribution_maps": lambda get: maps_of_nine(get("clip")),
     "agreement_matrix": lambda get: nine_agree(),
-    "channel_browser": lambda get: channels.channel_browser(get("channels"), "delta", frame=1),
-    "channel_browser_log": lambda get: channels.channel_browser(get("channels"), "half-life"),
-    "evidence_curves": lambda get: evidence.evidence_curves(
+    "channel_browser": lambda get: figures.channel_browser(get("channels"), "delta", frame=1),
+    "channel_browser_log": lambda get: figures.channel_browser(get("channels"), "half-life"),
+    "evidence_curves": lambda get: figures.evidence_curves(
         [curve(*kind) for kind in KINDS], window=(2, 5)
     ),
-    "logit_parts": lambda get: evidence.logit_parts(parts(0.1), window=(2, 5)),
-    "direct_curves": lambda get: evidence.direct_curves(parts().direct(), window=(2, 5)),
+    "logit_parts": lambda get: figures.logit_parts(parts(0.1), window=(2, 5)),
+    "direct_curves": lambda get: figures.direct_curves(parts().direct(), window=(2, 5)),
     "crossings": lambda get: of_crossings(),
     "faithfulness_curves": lambda get: nine_faithful(),
     "sanity": lambda get: nine_sane(),
-    "half_life_histogram": lambda get: half_lives.half_life_histogram(
+    "half_life_histogram": lambda get: figures.half_life_histogram(
         {"a clip": made_lives([[0.5, 3, 30], [9, 99, 300]]), "twin": made_lives([[2, 3, 9]] * 2)}
     ),
-    "half_life_maps": lambda get: memory.half_life_maps(get("lives"), get("clip")),
-    "look_back": lambda get: memory.look_back(get("course")),
-    "retention_from": lambda get: memory.retention_from(get("retention"), 3),
-    "retention_tiles": lambda get: memory.retention_tiles(get("retention")),
-    "state_similarity": lambda get: memory.state_similarity(get("similarity")),
-    "delta_contrast": lambda get: memory.delta_contrast(get("contrast")),
-    "probe_scores": lambda get: probes.probe_scores(get("probed"), "velocity"),
-    "after_cut": lambda get: probes.after_cut(get("jump")),
-    "ledger": lambda get: relevance.ledger(make_conservation(12.0, ("gate",)), clip=1),
-    "relevance_flow": lambda get: relevance.relevance_flow(make_flow(), window=(2, 5)),
-    "restored_share": lambda get: surgery.restored_share(get("patching"), 1),
-    "boundary_map": lambda get: surgery.boundary_map(
+    "half_life_maps": lambda get: figures.half_life_maps(get("lives"), get("clip")),
+    "look_back": lambda get: figures.look_back(get("course")),
+    "retention_from": lambda get: figures.retention_from(get("retention"), 3),
+    "retention_tiles": lambda get: figures.retention_tiles(get("retention")),
+    "state_similarity": lambda get: figures.state_similarity(get("similarity")),
+    "delta_contrast": lambda get: figures.delta_contrast(get("contrast")),
+    "probe_scores": lambda get: figures.probe_scores(get("probed"), "velocity"),
+    "after_cut": lambda get: figures.after_cut(get("jump")),
+    "ledger": lambda get: figures.ledger(make_conservation(12.0, ("gate",)), clip=1),
+    "relevance_flow": lambda get: figures.relevance_flow(make_flow(), window=(2, 5)),
+    "restored_share": lambda get: figures.restored_share(get("patching"), 1),
+    "boundary_map": lambda get: figures.boundary_map(
         get("patching").restored_overall, "A title", "share (no unit)", (1, 6)
     ),
-    "restored_in_window": lambda get: surgery.restored_in_window(get("patching"), 2, "backward"),
-    "scan_bars": lambda get: surgery.scan_bars(
+    "restored_in_window": lambda get: figures.restored_in_window(get("patching"), 2, "backward"),
+    "scan_bars": lambda get: figures.scan_bars(
         get("patching").restored_overall.isel(frame=0, drop=True), "A title", "share (no unit)"
     ),
-    "selection_shares": lambda get: surgery.selection_shares(get("swap")),
-    "timeline": lambda get: timeline.timeline(made_timeline(40, 6, 8, failed=[7, 8], classes=5)),
-    "timeline_failed": lambda get: timeline.timeline(made_timeline(3, failed=[0, 1, 2])),
-    "state_trajectories": lambda get: trajectory.state_trajectories(get("paths"), frame=2),
+    "selection_shares": lambda get: figures.selection_shares(get("swap")),
+    "timeline": lambda get: figures.timeline(made_timeline(40, 6, 8, failed=[7, 8], classes=5)),
+    "timeline_failed": lambda get: figures.timeline(made_timeline(3, failed=[0, 1, 2])),
+    "state_trajectories": lambda get: figures.state_trajectories(get("paths"), frame=2),
     "arms": lambda get: arms(),
     "learning": lambda get: learning(),
     "cost_curves": lambda get: costs(),
@@ -217,7 +203,7 @@ FIGURES = {
 
 
 def test_every_figure_is_fitted_here():
-    names = [f"{figures.__name__}.{each.name}" for each in pkgutil.iter_modules(figures.__path__)]
+    names = [f"{rooms.__name__}.{each.name}" for each in pkgutil.iter_modules(rooms.__path__)]
     modules = [importlib.import_module(name) for name in names]
     drawn = {
         name

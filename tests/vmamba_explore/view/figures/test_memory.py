@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from figure_examples import made_lives
 
 from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.reach import LookBackCourse
@@ -33,8 +34,6 @@ def test_half_lives_in_frames_say_so_and_nothing_gray_is_drawn_without_need(live
     assert figure.layout.coloraxis.colorbar.title.text == "median half-life (frames)"
     assert len(list(figure.select_traces({"type": "heatmap"}))) == 2
     assert "gray" not in figure.layout.title.text
-    with pytest.raises(ValueError, match="unit is 'seconds', expected 'tokens' or 'frames'"):
-        memory.half_life_maps(known, unit="seconds")
 
 
 def test_the_look_back_stands_below_its_dotted_ceiling(course):
@@ -64,8 +63,6 @@ def test_what_is_left_of_a_frame_falls_away_on_both_sides(retention):
     assert np.allclose(forward.y[3:], [100, 50, 25, 12.5, 6.25]) and np.isnan(forward.y[:3]).all()
     assert np.allclose(backward.y[:4], [12.5, 25, 50, 100]) and np.isnan(backward.y[4:]).all()
     assert figure.layout.yaxis.title.text == "left in the state (%)"
-    with pytest.raises(ValueError, match="no frame 8; the clip has token frames 0 to 7"):
-        memory.retention_from(retention, 8)
 
 
 def test_every_cell_of_the_retention_tiles_says_which_two_frames_it_means(retention):
@@ -103,3 +100,42 @@ def test_the_contrast_is_drawn_by_layer_with_one_as_its_middle_line(contrast):
     assert np.allclose(figure.data[4].y, 0.5)
     assert [shape.y0 for shape in figure.layout.shapes] == [1, 1, 1]
     assert figure.layout.yaxis.title.text == "ratio of mean deltas (no unit)"
+
+
+def test_every_state_is_in_one_bar_and_those_beyond_the_clip_in_their_own():
+    found = made_lives([[0.5, 3, 30, 99, 100, 101, 1e6, 1e9], [0.5, 3, 30, 99, 100, 50, 60, 70]])
+    bars = memory.half_life_histogram({"a": found}).data
+    inside, beyond, inside_backward, beyond_backward = bars
+    assert sum(inside.y) == pytest.approx(100 * 5 / 8) and list(beyond.y) == [100 * 3 / 8]
+    assert sum(inside_backward.y) == pytest.approx(100) and list(beyond_backward.y) == [0]
+    assert beyond.marker.color == memory.CENSORED != inside.marker.color
+
+
+def test_bars_are_equally_wide_on_a_logarithmic_axis_and_end_at_the_clip():
+    bar = memory.half_life_histogram({"a": made_lives([[2.0, 20, 200]])}).data[0]
+    assert np.allclose(bar.width, bar.width[0])
+    ends = np.asarray(bar.x) + np.asarray(bar.width) / 2
+    assert ends[-1] == pytest.approx(2)  # log10 of 100 tokens
+    assert bar.x[0] - bar.width[0] / 2 <= np.log10(2)
+    assert bar.customdata[-1] == "75 to 100 tokens"
+
+
+def test_a_frame_and_the_clip_are_marked_in_both_directions():
+    figure = memory.half_life_histogram({"a": made_lives([[5.0, 7], [5.0, 7]])})
+    lines = sorted(shape.x0 for shape in figure.layout.shapes)
+    assert lines == pytest.approx([1, 1, 2, 2])
+    words = [note.text for note in figure.layout.annotations]
+    assert words.count("a frame") == words.count("the clip") == 2
+    assert figure.layout.xaxis2.title.text == "half-life (tokens)"
+
+
+def test_a_second_clip_is_a_line_over_the_bars_with_the_same_borders():
+    first, second = made_lives([[5.0, 7]]), made_lives([[0.01, 200]])
+    bars, _, line = memory.half_life_histogram({"a": first, "<b>": second}).data
+    assert list(line.x[: len(bars.x)]) == list(bars.x) and line.name == "&lt;b&gt;"
+    assert line.y[-1] == 50 and sum(y for y in line.y[:-2]) == 50 and line.y[-2] is None
+
+
+def test_states_that_all_outlast_the_clip_are_drawn():
+    inside, beyond = memory.half_life_histogram({"a": made_lives([[500.0, 900]])}).data
+    assert sum(inside.y) == 0 and list(beyond.y) == [100]

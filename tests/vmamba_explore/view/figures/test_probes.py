@@ -4,14 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from figure_examples import named
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.probes import after_cut, probe_scores
-
-
-def named(figure, name):
-    """Return the traces of a name."""
-    return [trace for trace in figure.data if trace.name == name]
 
 
 @pytest.mark.parametrize("target", ["velocity", "label"])
@@ -69,8 +65,3 @@ def test_the_ticks_are_the_lags_in_tokens(jump):
     assert list(figure.layout.xaxis.ticktext) == ["0", "8", "64", "128"]
     assert "64 are a frame" in figure.layout.title.text
     assert "R² at the jump 0.50" in figure.layout.annotations[0].text
-
-
-def test_an_unknown_target_gets_its_sentence(probed):
-    with pytest.raises(ValueError, match="no target 'speed'; there are velocity, label"):
-        probe_scores(probed, "speed")

@@ -1,12 +1,10 @@
 """The figures of surgery show the numbers they are given, the window and the residual."""
 
 import numpy as np
-import pytest
+from figure_examples import of_type
 
-from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.surgery import (
-    boundary_map,
     restored_in_window,
     restored_share,
     scan_bars,
@@ -16,7 +14,7 @@ from vmamba_explore.view.figures.surgery import (
 
 def test_each_direction_is_a_panel_of_layers_by_boundaries(patching):
     figure = restored_share(patching, 1)
-    heats = [trace for trace in figure.data if trace.type == "heatmap"]
+    heats = of_type(figure, "heatmap")
     assert [heat.name for heat in heats] == ["forward", "backward"]
     for heat in heats:
         wanted = patching.restored.isel(clip=1).sel(direction=heat.name)
@@ -42,13 +40,13 @@ def test_all_pairs_together_are_drawn_without_a_window(patching):
 def test_a_residual_is_shown_when_it_is_not_negligible(patching, swap):
     figures = [restored_share(patching, 0), restored_in_window(patching, 2, "backward")]
     for figure in figures:
-        assert "moves this by 2.0e-03" in figure.layout.title.text
+        assert "residual 2.0e-03: how far this is moved by surgery" in figure.layout.title.text
     assert "residual" not in selection_shares(swap).layout.title.text
 
 
 def test_windows_of_all_pairs_are_laid_over_each_other(patching):
     figure = restored_in_window(patching, 2, "backward")
-    lines = [trace for trace in figure.data if trace.type == "scatter"]
+    lines = of_type(figure, "scatter")
     for clip, line in enumerate(lines):
         first, last = patching.windows[clip]
         assert np.allclose(line.x, (2 * np.arange(1, 8) - first) / (last + 1 - first))
@@ -84,18 +82,3 @@ def test_every_axis_names_what_it_shows_and_its_unit(patching, swap):
     )
     assert "(no unit)" in selection_shares(swap).layout.yaxis.title.text
     assert "(no unit)" in restored_in_window(patching, 0, "forward").layout.yaxis.title.text
-
-
-def test_what_cannot_be_drawn_gets_its_sentence(patching):
-    with pytest.raises(ValueError, match=r"boundary_map: got dims .*'clip'.* expected layer"):
-        boundary_map(patching.restored, "title", "label")
-    with pytest.raises(ValueError, match="scan_bars: got dims"):
-        scan_bars(patching.restored_overall, "title", "label")
-    with pytest.raises(ValueError, match="there is no pair 2; there are 2"):
-        restored_share(patching, 2)
-    bare = patching.restored_overall.drop_vars("clip_frame")
-    with pytest.raises(ValueError, match="needs the coordinate clip_frame"):
-        boundary_map(bare, "title", "label", (1, 6))
-    without = TwinPatching(patching.patched, patching.clip, patching.twin, None, 0.0)
-    with pytest.raises(ValueError, match="give twin_patching the windows"):
-        restored_in_window(without, 0, "forward")

@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
-from figure_examples import made_timeline
+from figure_examples import made_timeline, of_type
 
 from vmamba_explore.view.figures.timeline import MAX_COLUMNS, timeline
-
-
-def kinds(figure, kind):
-    return [trace for trace in figure.data if trace.type == kind]
 
 
 def titles(figure):
@@ -22,12 +18,12 @@ def clock(values):
 
 def test_every_panel_has_a_column_for_each_window_at_its_time():
     figure = timeline(made_timeline(5))
-    maps = kinds(figure, "heatmap")
+    maps = of_type(figure, "heatmap")
     assert len(maps) == 3  # classes, delta forward and backward
     for drawn in maps:
         assert clock(drawn.x).tolist() == [0, 1, 2, 3, 4, 5]
         assert np.asarray(drawn.z).shape[1] == 5
-    (line,) = kinds(figure, "scatter")
+    (line,) = of_type(figure, "scatter")
     assert clock(line.x).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
 
 
@@ -35,19 +31,19 @@ def test_evidence_by_frame_has_a_panel_where_it_was_asked_for():
     assert "evidence by the window's token frames" not in titles(timeline(made_timeline(5)))
     figure = timeline(made_timeline(5, frames=4))
     assert "evidence by the window's token frames" in titles(figure)
-    assert len(kinds(figure, "heatmap")) == 4
+    assert len(of_type(figure, "heatmap")) == 4
 
 
 def test_windows_that_failed_are_hatched_with_their_reason_as_text_and_else_blank():
     figure = timeline(made_timeline(6, failed=[2, 3]))
-    bars = kinds(figure, "bar")
+    bars = of_type(figure, "bar")
     assert len(bars) == 4  # every panel
     for bar in bars:
         assert clock(bar.x).tolist() == [3.0]
         assert list(bar.width) == [2000]
         assert bar.marker.pattern.shape == "/"
         assert bar.hovertext[0].startswith("damaged &lt;b&gt;here")
-    for drawn in kinds(figure, "heatmap"):
+    for drawn in of_type(figure, "heatmap"):
         assert np.isnan(np.asarray(drawn.z)[:, 2:4]).all()
     name = "&lt;i&gt;video.mp4"
     assert figure.layout.title.text == f"{name}: 6 windows, 2 failed (hatched)"
@@ -56,7 +52,7 @@ def test_windows_that_failed_are_hatched_with_their_reason_as_text_and_else_blan
 def test_delta_is_drawn_against_its_layers_median_and_told_as_it_is():
     found = made_timeline(3)
     found.table["delta_1_forward"] = [1.0, 2.0, 4.0]
-    drawn = kinds(timeline(found), "heatmap")[1]
+    drawn = of_type(timeline(found), "heatmap")[1]
     assert np.asarray(drawn.z)[1].tolist() == [-1, 0, 1]
     assert np.asarray(drawn.customdata)[1].tolist() == [1, 2, 4]
 
@@ -65,7 +61,7 @@ def test_many_windows_are_drawn_as_means_in_less_than_a_megabyte():
     found = made_timeline(20_000, layers=24, frames=8, failed=range(7, 20_000, 50), classes=400)
     figure = timeline(found)
     assert len(figure.to_json()) < 1_000_000
-    shown = kinds(figure, "heatmap")[0]
+    shown = of_type(figure, "heatmap")[0]
     assert np.asarray(shown.z).shape[1] <= MAX_COLUMNS
     group = found.probabilities.iloc[:50, 0]
     assert np.asarray(shown.z)[0, 0] == pytest.approx(float(group.mean()), rel=1e-5)

@@ -85,12 +85,3 @@ def test_a_full_disk_is_a_sentence(inbox, monkeypatch):
     monkeypatch.setattr(upload.Path, "open", full)
     with pytest.raises(UploadError, match=r"film\.mp4: could not be kept \(No space left"):
         inbox.add("clip", "a", 0, b"abc")
-
-
-def test_nothing_is_left_when_it_closes(inbox):
-    send(inbox)
-    inbox.begin("second", "b", "half.mp4", 10)
-    folder = inbox.file("clip").path.parent
-    inbox.close()
-    assert not folder.exists()
-    assert inbox.file("clip") is None
