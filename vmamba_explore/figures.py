@@ -23,6 +23,7 @@ from vmamba_explore.view.figures.evidence import (
     evidence_curves,
     logit_parts,
 )
+from vmamba_explore.view.figures.layout import styled
 from vmamba_explore.view.figures.memory import (
     delta_contrast,
     half_life_histogram,
@@ -88,5 +89,6 @@ __all__ = [
     "state_norms",
     "state_similarity",
     "state_trajectories",
+    "styled",
     "timeline",
 ]

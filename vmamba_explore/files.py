@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import glob
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +41,7 @@ def atomic_write(
         if target.is_file() and not os.access(target, os.W_OK):  # replacing it needs no permission
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         with unfinished.open("wb") as file:
             if callable(content):
                 content(file)
@@ -57,6 +61,14 @@ def atomic_write(
             message = f"cannot write the file ({error.strerror}); what was there before is kept"
             raise OSError(error.errno, message, str(path)) from None
         raise
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove unfinished files that a process left behind when it was killed an hour ago or more."""
+    for old in target.parent.glob(f"{glob.escape(target.name)}.*-*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600:
+                old.unlink()
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

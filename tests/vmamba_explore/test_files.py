@@ -85,3 +85,13 @@ def test_a_pipe_is_written_to():
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_what_a_killed_process_left_behind_goes_with_the_next_write_after_an_hour(tmp_path):
+    old, young = (tmp_path / f"a[1].json.{pid}-7.part" for pid in (1, 2))
+    for left in (old, young, other := tmp_path / "b.json.1-7.part"):
+        left.write_text("{")
+    for left in (old, other):
+        os.utime(left, (0, 0))
+    atomic_write(tmp_path / "a[1].json", "{}")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a[1].json", young, other])

@@ -167,7 +167,7 @@ def collect(
             rows = slice(start, start + batch_size)
             pixels, _ = clips.batch(wanted[rows])
             with editing(*_edits(model, kept, places, rows)):
-                model(as_batch(normalize(pixels), model))
+                model(as_batch(model, normalize(pixels)))
     for squares in kept.reading.values():
         squares.div_(n * grid.seqlen).sqrt_()
     return kept

@@ -10,7 +10,8 @@ from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
 from vmamba_explore.view.page import FOOTER, output_path
-from vmamba_explore.view.report import Cell, Section, Table, report_page
+from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.tables import Cell, Table
 
 MAX_ROWS = 300
 """A page lists at most so many segments."""

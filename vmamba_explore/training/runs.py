@@ -17,6 +17,7 @@ from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
+from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write, write_json
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 ONE_VIEW = Views(temporal=1, spatial=1)
 
 
+@renamed_arguments(run_folder="output")
 def train(
     model: VideoMamba,
     videos: VideoList,

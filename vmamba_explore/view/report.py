@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -20,48 +20,6 @@ class View(Protocol):
 
     def to_fragment(self) -> str:
         """Return it as HTML that needs nothing else."""
-
-
-class Cell(NamedTuple):
-    """What stands in one place of a table.
-
-    Args:
-        words: Plain text.
-        bold: Whether it stands out.
-    """
-
-    words: str
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under titles.
-
-    Args:
-        titles: One for each column.
-        rows: Cells, as many in each row as there are titles; the first names the row.
-    """
-
-    titles: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.titles):
-                raise ValueError(
-                    f"Table: the row of {row[0].words!r} has {len(row)} cells, expected "
-                    f"{len(self.titles)}, one for each title."
-                )
-
-    def to_fragment(self) -> str:
-        """Return the table as HTML."""
-        titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in self.titles)
-        rows = "".join(
-            f'<tr><th scope="row">{escape(name.words)}</th>{"".join(map(_data, cells))}</tr>\n'
-            for name, *cells in self.rows
-        )
-        return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
 
 @dataclass(frozen=True)
@@ -107,8 +65,3 @@ def _fragment(view: go.Figure | View) -> str:
     if isinstance(view, View):
         return view.to_fragment()
     return view.to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
-
-
-def _data(cell: Cell) -> str:
-    words = escape(cell.words)
-    return f"<td>{f'<strong>{words}</strong>' if cell.bold else words}</td>"

@@ -4,7 +4,8 @@ import pytest
 
 from vmamba_explore.view import figures
 from vmamba_explore.view.explorer import ClipPlayer
-from vmamba_explore.view.report import Cell, Section, Table, report_page
+from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.tables import Cell, Table
 
 EVIL = "</script><script>window.evil = true</script>"
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vmamba_explore.view.report import Cell, Table
+from vmamba_explore.view.tables import Cell, Table
 
 _REMOVALS = {
     "deletion": "deletion (low)",

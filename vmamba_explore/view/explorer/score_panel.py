@@ -16,7 +16,7 @@ from vmamba_explore.attribution.clip_scores import REMOVALS, ClipScore
 from vmamba_explore.attribution.ground_truth import SCORES
 from vmamba_explore.view.explorer.exploration import Exploration, Numbers
 from vmamba_explore.view.figures.attribution import attribution_maps
-from vmamba_explore.view.report import Cell, Table
+from vmamba_explore.view.tables import Cell, Table
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
 QUICK = ("mamba_lrp", "integrated_gradients", "saliency", "delta", "random", "frame_difference")

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
-from vmamba_explore.attribution.curves import Faithfulness, Kind, Of, RandomControl
+from vmamba_explore.attribution.removal_scores import Faithfulness, Kind, Of, RandomControl
 from vmamba_explore.attribution.result import Attribution, Part
 from vmamba_explore.attribution.sanity import Agreement, WeightRandomization
 from vmamba_explore.clips import Clip

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from figure_examples import make_attribution, make_faithfulness, named, of_type
-from vmamba_explore.attribution.curves import RandomControl
 
+from vmamba_explore.attribution.removal_scores import RandomControl
 from vmamba_explore.attribution.sanity import Agreement, WeightRandomization
 from vmamba_explore.view.figures import attribution as draw
 

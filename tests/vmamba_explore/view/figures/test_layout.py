@@ -136,3 +136,11 @@ def test_times_that_are_not_known_give_frame_numbers():
     unknown = known.assign_coords(seconds=("frame", [np.nan, np.nan]))
     assert time_labels(known) == ("start of the token frame (s)", ["0.00", "0.25"])
     assert time_labels(unknown) == ("token frame (number)", ["0", "1"])
+
+
+def test_a_figure_of_ones_own_takes_the_style_and_stays_as_it_is():
+    own = go.Figure(go.Scatter(y=[1, 2]), layout={"width": 960, "height": 300})
+    found = layout.styled(own)
+    assert type(found) is layout.Figure and found.data == own.data
+    assert (found.layout.width, found.layout.height) == (None, 300)
+    assert found.layout.template == layout.TEMPLATE and own.layout.width == 960
