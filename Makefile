@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST ?=
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 SLOW := bench or browser or interpreted or kill or notebook or torchrun
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt

@@ -49,6 +49,11 @@ SLOWEST = (
 )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores, since tests wait for browsers, kernels and servers."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need; keep a file's fixtures in one process; slowest files first."""

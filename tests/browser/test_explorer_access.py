@@ -109,16 +109,17 @@ def test_a_patch_is_asked_and_moved_by_keys_alone(show):
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_text_is_read_in_either_theme(notebook, show, screenshot, theme):
     explorer = show("two")
-    before = drawn(explorer), explorer.locator(".vmx-timeline canvas").evaluate(PIXELS)
+    timeline = explorer.locator(".vmx-timeline canvas")
+    before = drawn(explorer), timeline.evaluate(PIXELS)
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
     notebook.evaluate(change, theme)
     dark = str(theme == "JupyterLab Dark").lower()
     notebook.wait_for_function(
         "dark => (document.body.dataset.jpThemeLight === 'false') === (dark === 'true')", arg=dark
     )
-    notebook.wait_for_timeout(300)
+    redrawn = f"([canvas, before]) => ({PIXELS})(canvas) !== before"
+    notebook.wait_for_function(redrawn, arg=[timeline.element_handle(), before[1]])
     contrast, words = explorer.evaluate(CONTRAST)
     assert contrast >= 4.5, words
     assert drawn(explorer) == before[0], "the maps' colors do not depend on the theme"
-    assert explorer.locator(".vmx-timeline canvas").evaluate(PIXELS) != before[1]
     screenshot(explorer, f"{theme.split()[-1].lower()}.png")

@@ -1,6 +1,7 @@
 """What all figures share."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import xarray as xr
 

@@ -75,7 +75,10 @@ REFUSED = [
     (lambda get: draw.half_life_histogram({"a": LIVES, "b": OTHER}), LENGTHS),
     (lambda get: draw.half_life_histogram(dict.fromkeys("abc", LIVES)), LENGTHS),
     (lambda get: draw.half_life_histogram({}), LENGTHS),
-    (lambda get: draw.probe_scores(get("probed"), "speed"), "no target 'speed'; there are veloc"),
+    (
+        lambda get: draw.probe_scores(get("probed"), "speed"),
+        "target is 'speed', expected 'velocity'",
+    ),
     (lambda get: draw.ledger(make_conservation(), clip=2), BATCH),
     (lambda get: draw.relevance_flow(make_flow(), clip=1), "no clip 1 in this batch of 1"),
     (lambda get: draw.channel_browser(get("channels"), "delta", 40), "channel 40; .* 0 to 39"),
