@@ -20,7 +20,7 @@ def atomic_write(
     *,
     fsync: bool = False,
 ) -> None:
-    """Write a file that nobody ever sees half written; a failure keeps what was there before.
+    """Write a file whole or not at all; a failure keeps what was there before.
 
     The content goes to a file beside it, which then replaces it. Missing folders are created, a
     link stays a link, and an existing file keeps its permissions; one that may not be written to

@@ -103,7 +103,7 @@ def watched(module, names):
 
 
 class Wrapped(nn.Module):
-    """The model as somebody would hand it to Captum."""
+    """The model as a user would hand it to Captum."""
 
     def __init__(self, model):
         super().__init__()

@@ -165,8 +165,8 @@ def selection_swap(
     values = torch.stack(results, -1)
     clip_end, twin_end = torch.stack(ends, -1)
     moved = largest_share(values[:, 0, 0] - clip_end, clip_end - twin_end)
-    labelled = _labelled(values, groups, {"u": _FROM, "selection": _FROM})
-    return SelectionSwap(labelled, by_clip(clip_end), by_clip(twin_end), moved)
+    labeled = _labeled(values, groups, {"u": _FROM, "selection": _FROM})
+    return SelectionSwap(labeled, by_clip(clip_end), by_clip(twin_end), moved)
 
 
 def time_invariant(
@@ -197,7 +197,7 @@ def time_invariant(
             with ablate(model, _hooks(group, quantities), "mean"):
                 found.append(metric(model(batch)))
     values = torch.stack(found).view(len(groups), len(kinds), len(batch))
-    return TimeInvariant(_labelled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
+    return TimeInvariant(_labeled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
 
 
 def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Scan]]:
@@ -215,7 +215,7 @@ def _hooks(group: list[Scan], quantities: Iterable[str]) -> list[str]:
     return [place + quantity for place in at for quantity in quantities]
 
 
-def _labelled(
+def _labeled(
     values: Tensor, groups: dict[tuple[int, str], list[Scan]], dims: dict[str, tuple[str, ...]]
 ) -> xr.DataArray:
     """(group, *dims, clip) as layer, direction, *dims, clip; NaN where there is no such group."""

@@ -98,7 +98,7 @@ class LiveNumbers:
         return () if self.is_edited else tuple(card_methods(self.trace.model))
 
     def truth(self) -> NDArray[np.bool_] | None:
-        """The tokens that show what decides, (frame, row, col); None where nobody knows."""
+        """The tokens that show what decides, (frame, row, col); None where that is unknown."""
         if not isinstance(self.clip, MotionClip):
             return None
         return Truth.of([self.clip], self.trace.grid).evidence[0].numpy()

@@ -55,7 +55,7 @@ model.predict(clip)
 | parameters | {parameters} |
 | multiply-accumulates a clip | {total} (as the paper counts: {paper}) |
 | states computed a clip | {states} |
-| input | (batch, {channels}, {frames}, {size}, {size}), normalised as ImageNet's |
+| input | (batch, {channels}, {frames}, {size}, {size}), normalized as ImageNet's |
 | output | logits of {classes} classes |
 
 ## Classes

@@ -309,7 +309,7 @@ class TrainingLoss(nn.Module):
         model: The model.
         label_smoothing: Share of the target that is spread over all classes.
 
-    `loss(clips, target, token_share)` maps normalised clips (batch, channels, num_frames, H, W)
+    `loss(clips, target, token_share)` maps normalized clips (batch, channels, num_frames, H, W)
     and labels (batch,) to the mean loss, (), and the logits, (batch, num_classes).
     """
 

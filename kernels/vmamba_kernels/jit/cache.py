@@ -87,7 +87,7 @@ def _folder() -> Path | None:
 
 
 def _safe(path: os.stat_result) -> bool:
-    """Whether nobody else may have written this. Windows has no such modes: its folders inherit."""
+    """Whether only this user may have written this. Windows has no such modes; folders inherit."""
     if not hasattr(os, "getuid"):
         return True
     return path.st_uid == os.getuid() and not path.st_mode & OTHERS_MAY_WRITE

@@ -213,3 +213,9 @@ def test_a_matrix_over_its_budget_is_refused_before_anything_runs():
     _, trace = make_trace(1)
     with pytest.raises(MemoryError, match=r"1 x 19 x 19 .* budget is 0\.00 GiB.*hidden_attention"):
         attention_matrix(trace, 0, budget_gib=1e-6)
+
+
+def test_a_matrix_of_a_direction_the_model_does_not_have_gets_its_sentence():
+    trace = record(toy(backward_order=None), NAMES)
+    with pytest.raises(ValueError, match="no direction 'backward'; expected 'forward'"):
+        attention_matrix(trace, 0, "backward")

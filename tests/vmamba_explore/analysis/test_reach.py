@@ -123,3 +123,9 @@ def test_a_model_that_reads_forward_only_has_no_backward_look_back():
 def test_what_was_not_recorded_is_named():
     with pytest.raises(KeyError, match="ssm_forward.hook_B' was not recorded"):
         look_back(without(record(), "hook_B"), 0, "forward")
+
+
+def test_a_direction_the_model_does_not_have_gets_its_sentence():
+    trace = record(backward_order=None)
+    with pytest.raises(ValueError, match="no direction 'backward'; expected 'forward'"):
+        look_back(trace, 0, "backward")

@@ -219,3 +219,10 @@ def test_what_a_replay_cannot_give_is_named(unchecked):
         replay_layer(trace, 2)
     with pytest.raises(KeyError, match="chooses nothing in layer 1"):
         replay_layer(trace, 1, "layers.0.*")
+
+
+def test_no_hook_survives_a_failing_run():
+    model = toy()
+    with pytest.raises(ValueError, match="num_frames"):
+        run_with_hooks(model, torch.zeros(1, 3, 2, 32, 32), [("*.hook_y", lambda y, point: None)])
+    assert not any(point.is_active for point in hook_points(model).values())
