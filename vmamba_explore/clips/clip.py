@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -26,6 +26,8 @@ class Clip:
         indices: Number of each frame in the source, int64, (num_frames,), the first frame is 0.
         repeated: How many of the last frames only repeat the source's last frame, because the
             source is shorter than what was asked for.
+        damaged: Which frames the decoder reported as damaged, bool, (num_frames,); None for none.
+        reader: What read the file, and why it was not decord; "" for a generated clip.
     """
 
     frames: UInt8[np.ndarray, "num_frames height width 3"]
@@ -33,6 +35,8 @@ class Clip:
     source: str
     indices: Int64[np.ndarray, " num_frames"]
     repeated: int = 0
+    damaged: Bool[np.ndarray, " num_frames"] | None = None
+    reader: str = ""
 
     def __post_init__(self) -> None:
         shape = self.frames.shape
@@ -45,6 +49,10 @@ class Clip:
             raise ValueError(
                 f"Clip: {shape[0]} frames need as many seconds and indices, "
                 f"got {self.seconds.shape} and {self.indices.shape}."
+            )
+        if self.damaged is not None and self.damaged.shape != shape[:1]:
+            raise ValueError(
+                f"Clip: {shape[0]} frames need as many marks of damage, got {self.damaged.shape}."
             )
 
     @property
@@ -66,6 +74,8 @@ class Clip:
     def __repr__(self) -> str:
         num_frames, height, width, _ = self.frames.shape
         note = f", the last {self.repeated} repeated" if self.repeated else ""
+        if self.damaged is not None and self.damaged.any():
+            note += f", {self.damaged.sum()} damaged"
         return (
             f"Clip({self.source!r}, {num_frames} frames of {width}x{height}, "
             f"{self.seconds[0]:.2f} to {self.seconds[-1]:.2f} s{note})"

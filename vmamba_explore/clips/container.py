@@ -1,12 +1,12 @@
-"""What every reader of video files needs: is it one, which stream is shown, which way is up."""
+"""Open a video file: that file alone, as a film, quietly, with one sentence where it cannot be."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import av
 import av.logging
-import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -15,15 +15,23 @@ from vmamba_explore.clips.clip import ClipError
 
 CONTAINERS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg",
-    "mpegvideo", "m4v", "flv", "asf", "ogg", "gif", "mxf", "h264", "hevc", "dv", "yuv4mpegpipe",
+    "mpegvideo", "m4v", "flv", "live_flv", "asf", "ogg", "gif", "mxf", "h264", "hevc", "dv",
+    "yuv4mpegpipe", "nut", "ivf", "obu", "av1", "mjpeg", "h261", "h263", "vc1", "vc1test", "rm",
+    "wtv", "flic", "swf", "apng", "cavsvideo", "dirac", "gxf", "nsv", "nuv", "mvi", "mlv",
+    "png_pipe", "jpeg_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe", "gif_pipe",
 )  # fmt: skip
 """FFmpeg's names of what holds its pictures itself. A playlist would make it open other files."""
 
-CUT_OFF_SECONDS = 1.0  # a Matroska file whose packets end this long before its duration was cut
+OPEN_ONLY = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD", b"<smil", b"<asx", b"v=0")
+
+MAX_PIXELS = 2**26
+"""Of one picture (8K has 2**25): a damaged header can claim a size that fills the memory."""
 
 
 def check_file(filename: str) -> None:
-    """Raise ClipError where this is no regular file, or one of 0 bytes."""
+    """Raise ClipError where this is not a regular file, or one of 0 bytes."""
     if not os.path.lexists(filename):
         raise ClipError(f"{filename}: no such file (looked from {os.getcwd()}).")
     if os.path.isdir(filename):
@@ -35,7 +43,7 @@ def check_file(filename: str) -> None:
 
 
 def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse an uploaded file that is no film, before anything else in it is read.
+    """Refuse an uploaded file that is not a film, before anything else in it is read.
 
     Args:
         path: Where it was put.
@@ -44,7 +52,7 @@ def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
         ClipError: FFmpeg takes it for something else than a film: a playlist, say, or text.
     """
     try:
-        with av.open(os.fspath(path), options={"format_whitelist": ",".join(CONTAINERS)}):
+        with quiet(), av.open(os.fspath(path), options=OPEN_ONLY, metadata_errors="ignore"):
             pass
     except (av.error.FFmpegError, OSError):
         raise ClipError(
@@ -53,10 +61,11 @@ def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
         ) from None
 
 
-def open_quietly(filename: str) -> InputContainer:
-    """Open a file, never taken for a URL; ClipError where FFmpeg refuses it."""
+def open_video(filename: str) -> InputContainer:
+    """Open a file, never taken for a URL or a playlist; ClipError where FFmpeg refuses it."""
+    check_file(filename)
     with quiet(), explained(filename):
-        return av.open(os.path.abspath(filename), metadata_errors="ignore")
+        return av.open(os.path.abspath(filename), options=OPEN_ONLY, metadata_errors="ignore")
 
 
 @contextmanager
@@ -64,36 +73,55 @@ def explained(filename: str) -> Iterator[None]:
     """Turn FFmpeg's errors about a file into ClipErrors of one sentence."""
     try:
         yield
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, OSError) as error:
         reason = error.strerror or type(error).__name__
         raise ClipError(f"{filename}: {_why_unreadable(filename, reason)}.") from None
 
 
 def _why_unreadable(filename: str, reason: str) -> str:
+    head = b""
     if os.access(filename, os.R_OK):
         with open(filename, "rb") as file:
-            if file.read(8)[4:] == b"ftyp":
-                return f"an MP4 file that was cut off ({reason}); download or copy it again"
+            head = file.read(64)
+    if head[4:8] == b"ftyp":
+        return f"an MP4 file that was cut off ({reason}); download or copy it again"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(PLAYLISTS):
+        return "a playlist or a page, which names other files; give the video file itself"
     return f"not a video that can be read ({reason})"
+
+
+class _Quiet:
+    """How many threads want silence, and the level of before."""
+
+    lock, readers = Lock(), 0
+    level: int | None = None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep FFmpeg's messages off stderr: what matters in them becomes a ClipError."""
-    level = av.logging.get_level()
-    av.logging.set_level(None)
+    with _Quiet.lock:
+        if not _Quiet.readers:
+            _Quiet.level = av.logging.get_level()
+            av.logging.set_level(None)
+        _Quiet.readers += 1
     try:
         yield
     finally:
-        av.logging.set_level(level)
+        with _Quiet.lock:
+            _Quiet.readers -= 1
+            if not _Quiet.readers:
+                av.logging.set_level(_Quiet.level)
 
 
 def video_stream(container: InputContainer, filename: str) -> VideoStream:
-    """Return the stream a player would show; cover pictures and text art are none."""
+    """Return the stream a player would show, never a cover picture.
+
+    Raises:
+        ClipError: there is no such stream, or FFmpeg does not know how it is coded.
+    """
     cover = Disposition.attached_pic
     pictures = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if container.format.name == "tty":
-        raise ClipError(f"{filename}: a text file, not a video.")
     if not pictures:
         sounds = len(container.streams.audio)
         streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
@@ -102,7 +130,13 @@ def video_stream(container: InputContainer, filename: str) -> VideoStream:
             "give a file with pictures."
         )
     best = container.streams.best("video")
-    return next((stream for stream in pictures if stream == best), pictures[0])
+    stream = next((stream for stream in pictures if stream == best), pictures[0])
+    if stream.codec_context is None:
+        raise ClipError(
+            f"{filename}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
+            "convert it to MP4 with the program that made it."
+        )
+    return stream
 
 
 def in_seconds(av_time: int | None) -> float:
@@ -115,8 +149,3 @@ def ends_at(packet: av.Packet) -> float:
     if packet.pts is None or packet.time_base is None:
         return 0.0
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
-
-
-def upright(frame: av.VideoFrame) -> np.ndarray:
-    """Return a frame's pixels, uint8 (H, W, 3), turned as a player would show them."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)

@@ -1,61 +1,32 @@
 """Read a clip from a video file: decord where it is known to be right, PyAV everywhere else.
 
-PyAV first lists the packets of the file (nothing is decoded): this gives the frames the file
-really has, their times, and a clear reason when it is no video. decord 0.6 then fetches the wanted
-frames at random. It is skipped where it would return wrong frames without a word: in trimmed files
-(it counts the frames that were cut away), in open GOPs (common in H.265) and in containers other
-than MP4 and Matroska. A damaged header can promise billions of frames: decord makes room for all of
-them before it looks, and where there is no room it ends the process.
+`look_at` reads the packets of the file first and decides. decord then fetches the wanted frames at
+random; whatever it cannot do, and whatever is damaged, PyAV reads. Where packets do not tell the
+order of the frames, or turn out to be wrong about it, frames are counted as they are decoded.
 """
 
 import logging
 import os
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
-from torch import from_numpy
-from torch.nn.functional import interpolate
 
 from vmamba_explore.clips.clip import Clip, ClipError
-from vmamba_explore.clips.container import (
-    CUT_OFF_SECONDS,
-    check_file,
-    ends_at,
-    explained,
-    in_seconds,
-    quiet,
-    upright,
-    video_stream,
-)
+from vmamba_explore.clips.container import explained
+from vmamba_explore.clips.decoding import LostError, decode_from
+from vmamba_explore.clips.decord_reader import read_frames
+from vmamba_explore.clips.look import Look, look_at
+from vmamba_explore.clips.picture import middle_square
 from vmamba_explore.clips.sampling import at_least, frame_indices
-
-DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-PROMISE = 100  # a header that promises so many times the frames there are is damaged
+from vmamba_explore.errors import check_choice
 
 logger = logging.getLogger(__name__)
 
 Choose = Callable[[int], tuple[np.ndarray, int]]
 Fit = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A readable video file: its name in messages, and its frames in display order."""
-
-    path: str
-    name: str
-    stream: int
-    pts: list[int] | None  # time stamps; None: unreliable, count frames from the first one
-    keys: list[int]  # time stamps from which decoding can start
-    seconds: np.ndarray
-    decord: bool  # whether decord's frame numbers can be trusted
 
 
 def load_clip(
@@ -64,10 +35,12 @@ def load_clip(
     stride: int | None = 2,
     start: int | None = None,
     img_size: int | None = 224,
+    damaged: str = "refuse",
 ) -> Clip:
     """Read frames from a video file, shaped as a model wants them.
 
-    A source shorter than the clip repeats its last frame; `Clip.repeated` counts how often.
+    Frames are what a player shows: upright, with square pixels, without what an edit list hides. A
+    source shorter than the clip repeats its last frame; `Clip.repeated` counts how often.
 
     Args:
         path: A video file that FFmpeg can read (MP4, MOV, MKV, WebM, AVI, ...).
@@ -77,13 +50,17 @@ def load_clip(
         start: First frame, as a frame number of the source counted from 0 (not seconds). None
             centers the clip in the source.
         img_size: Side of the square the frames are resized (short side, antialiased bilinear) and
-            center-cropped to, pixels. None keeps the size of the source.
+            center-cropped to, pixels. None keeps the size at which the source is shown.
+        damaged: What becomes of damaged frames: "refuse" them, or "show" what can be decoded of
+            them (`Clip.damaged` tells which) and of a file that was cut off.
     Returns:
         The clip. Its seconds count from the moment a player would start to show the file.
     Raises:
-        ClipError: the file is missing, empty, cut off, damaged where the clip lies, has no
-            pictures, or is no video. A clip that ends before the damage is read.
-        ValueError: num_frames, stride, start or img_size is out of its range.
+        ClipError: the file is missing, empty, has no pictures or is not a video; or, unless they
+            are to be shown, it is cut off, or a frame of the clip is damaged. Only what the decoder
+            reports is known to be damaged.
+        ValueError: num_frames, stride, start or img_size is out of its range, or `damaged` is
+            neither "refuse" nor "show".
     """
     if img_size is not None:
         img_size = at_least(1, "img_size", img_size)
@@ -92,10 +69,12 @@ def load_clip(
         return frame_indices(available, num_frames, stride, start)
 
     fit = (lambda pixels: pixels) if img_size is None else partial(middle_square, size=img_size)
-    return load_frames(path, choose, fit)
+    return load_frames(path, choose, fit, damaged)
 
 
-def load_frames(path: str | os.PathLike[str], choose: Choose, fit: Fit) -> Clip:
+def load_frames(
+    path: str | os.PathLike[str], choose: Choose, fit: Fit, damaged: str = "refuse"
+) -> Clip:
     """Read the frames of a video file that a function chooses, the file being looked at once.
 
     Args:
@@ -103,187 +82,155 @@ def load_frames(path: str | os.PathLike[str], choose: Choose, fit: Fit) -> Clip:
         choose: Gets the number of frames the file has; returns which to read, int64, in the order
             wanted, and how many of them repeat the last one for want of more.
         fit: Makes of a frame, uint8 (H, W, 3), what is kept of it; the same size for all.
+        damaged: As `load_clip`.
     Returns:
         The frames as a clip.
     Raises:
         ClipError: as `load_clip`.
     """
+    check_choice("load_clip: damaged", damaged, ("refuse", "show"))
     filename = os.fsdecode(path)
-    check_file(filename)
-    with quiet(), explained(filename):
-        source = _list_frames(filename)
-        if source.pts is None:
-            source = _count_frames(source)
-        clip = _sample(source, choose, fit)
-        if clip is None:  # the packets promised other frames than they hold
-            clip = _sample(_count_frames(source), choose, fit)
-    if clip is None:
-        raise ClipError(f"{filename}: it shows other frames each time it is read.")
-    return clip
+    look = look_at(filename)
+    if look.cut_off and damaged == "refuse":
+        raise ClipError(f"{filename}: {look.cut_off}; download or copy it again.")
+    with explained(filename):
+        read = None
+        if look.order is not None:
+            indices, repeated = choose(look.count)
+            seconds = look.times[look.order[indices]]
+            read = _read(look, np.unique(indices).tolist(), fit)
+        if read is None:  # the packets do not tell, or they hold other frames than they promise
+            look, all_seconds = _count(look)
+            indices, repeated = choose(len(all_seconds))
+            seconds = all_seconds[indices]
+            read = _read_in_order(look, np.unique(indices).tolist(), fit)
+    return _clip(look, indices, repeated, seconds, read, damaged)
 
 
-def _list_frames(filename: str) -> _Source:
-    """List the frames of a file from its packets; none is decoded."""
-    path = os.path.abspath(filename)  # never taken for a URL
-    with av.open(path, metadata_errors="ignore") as container:
-        stream = video_stream(container, filename)
-        index, time_base = stream.index, float(stream.time_base or 0)  # gone once it is closed
-        begin, duration = in_seconds(container.start_time), in_seconds(container.duration)
-        shown: list[int | None] = []
-        keys: dict[int, int] = {}  # place in the file -> time stamp
-        hidden, end, corrupt = 0, 0.0, False
-        for packet in container.demux():
-            if not packet.size:
-                continue
-            corrupt = corrupt or packet.is_corrupt
-            end = max(end, ends_at(packet))
-            if packet.stream.index == index:
-                if packet.is_keyframe and packet.pts is not None:
-                    keys[len(shown) + hidden] = packet.pts
-                if packet.is_discard:  # cut away by an edit list
-                    hidden += 1
-                else:
-                    shown.append(packet.pts)
-        kind = container.format.name
-        promised = stream.frames or float(stream.average_rate or 0) * duration
-        early = "matroska" in kind and end < duration - CUT_OFF_SECONDS
-    if corrupt or early:
+@dataclass(eq=False)
+class _Read:
+    """Frames by number, and what is wrong with some of them."""
+
+    reader: str
+    frames: dict[int, np.ndarray] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+def _clip(
+    look: Look, indices: np.ndarray, repeated: int, seconds: np.ndarray, read: _Read, damaged: str
+) -> Clip:
+    if read.reasons and damaged == "refuse":
+        number = min(read.reasons)
         raise ClipError(
-            f"{filename}: cut off after {min(end, duration):.2f} of {duration:.2f} s; "
-            "download or copy it again."
+            f"{look.name}: frame {number} is {read.reasons[number]}; choose a clip that ends "
+            "before, see it all the same with damaged='show', or repair the file (ffmpeg -i FILE "
+            "-c:v libx264 repaired.mp4)."
         )
-    if not shown:
-        raise ClipError(f"{filename}: its video stream has no frame.")
-    pts = sorted(time for time in shown if time is not None)
-    reliable = len(set(pts)) == len(shown)
-    # decord takes a key frame's place in the file for its place in time: wrong in open GOPs
-    ordered = reliable and not hidden and all(pts[place] == time for place, time in keys.items())
-    return _Source(
-        path=path,
-        name=filename,
-        stream=index,
-        pts=pts if reliable else None,
-        keys=sorted(keys.values()) if reliable else [],
-        seconds=np.array(pts, np.float64) * time_base - begin,
-        decord=ordered and kind in DECORD_CONTAINERS and promised < PROMISE * len(shown),
-    )
-
-
-def _count_frames(source: _Source) -> _Source:
-    """List the frames of a file by decoding them all: slow, and right where packets mislead."""
-    source = replace(source, pts=None, decord=False)
-    seconds = []
-    with av.open(source.path, metadata_errors="ignore") as container:
-        begin = in_seconds(container.start_time)
-        rate = float(_stream(container, source).guessed_rate or 25)
-        for number, frame in _decoded(container, source):
-            seconds.append(number / rate if frame.time is None else frame.time - begin)
-    if not seconds:
-        raise ClipError(f"{source.name}: none of its frames can be decoded.")
-    if any(later <= earlier for earlier, later in pairwise(seconds)):  # broken time stamps
-        seconds = [number / rate for number in range(len(seconds))]
-    return replace(source, seconds=np.array(seconds))
-
-
-def _sample(source: _Source, choose: Choose, fit: Fit) -> Clip | None:
-    """Choose and read the frames; None if the file does not hold the frames it lists."""
-    indices, repeated = choose(len(source.seconds))
-    frames = _read(source, np.unique(indices).tolist(), fit)
-    if frames is None:
-        return None
-    if len({frame.shape for frame in frames.values()}) > 1:
-        raise ClipError(f"{source.name}: its frames change size; img_size=224 makes them equal.")
+    if not read.frames:
+        raise ClipError(f"{look.name}: none of its frames can be decoded.")
+    whole = sorted(read.frames)
+    for number in read.reasons.keys() - read.frames.keys():  # a player goes on showing the last one
+        before = [other for other in whole if other < number]
+        read.frames[number] = read.frames[before[-1] if before else whole[0]]
+    if len({frame.shape for frame in read.frames.values()}) > 1:
+        raise ClipError(f"{look.name}: its frames change size; img_size=224 makes them equal.")
     return Clip(
-        frames=np.stack([frames[index] for index in indices.tolist()]),
-        seconds=source.seconds[indices],
-        source=os.path.basename(source.path),
+        frames=np.stack([read.frames[index] for index in indices.tolist()]),
+        seconds=seconds,
+        source=os.path.basename(look.path),
         indices=indices,
         repeated=repeated,
+        damaged=marks if (marks := np.isin(indices, list(read.reasons))).any() else None,
+        reader=read.reader,
     )
 
 
-def _read(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray] | None:
-    """Read the frames with these numbers; None if some are not there."""
-    if source.decord:
+def _read(look: Look, wanted: list[int], fit: Fit) -> _Read | None:
+    """Read the frames with these numbers; None if the file does not hold what its packets tell."""
+    reason = look.not_decord
+    if not reason:
+        read = _Read("decord")
         try:
-            return _read_with_decord(source, wanted, fit)
+            for number, pixels in read_frames(look.path, look.count, wanted):
+                read.frames[number] = fit(pixels)
+            return read
         except Exception as error:  # decord's reasons say little, PyAV will find the true one
-            logger.debug("%s: decord is missing or failed: %s", source.name, error)
-    return _read_with_av(source, wanted, fit)
-
-
-def _read_with_decord(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray]:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    reader = decord.VideoReader(source.path, ctx=decord.cpu(0), num_threads=1)
-    if len(reader) != len(source.seconds):
-        raise RuntimeError(f"{len(reader)} frames instead of {len(source.seconds)}")
-    frames = {}
-    for number in wanted:
-        pixels = reader[number].asnumpy()
-        if pixels.shape[2] != 3:
-            raise RuntimeError("decord took the padding of its rows for a fourth color")
-        frames[number] = fit(pixels)
-    return frames
-
-
-def _read_with_av(source: _Source, wanted: list[int], fit: Fit) -> dict[int, np.ndarray] | None:
-    frames: dict[int, np.ndarray] = {}
-    at = -1
-    with av.open(source.path, metadata_errors="ignore") as container:
-        decoded = _decoded(container, source)
-        for number in wanted:
-            if source.pts is not None and source.keys:
-                key = source.keys[max(0, bisect_right(source.keys, source.pts[number]) - 1)]
-                if key > source.pts[max(at, 0)]:  # skip what lies between
-                    container.seek(key, stream=_stream(container, source))
-                    decoded = _decoded(container, source, bisect_left(source.pts, key) - 1)
-            at, frame = next((pair for pair in decoded if pair[0] >= number), (-1, None))
-            if frame is None or at != number:
-                return None
-            frames[number] = fit(upright(frame))
-    return frames
-
-
-def _stream(container: InputContainer, source: _Source) -> VideoStream:
-    return next(s for s in container.streams.video if s.index == source.stream)
-
-
-def _decoded(
-    container: InputContainer, source: _Source, number: int = -1
-) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decode the frames after this one, each with its number in the source."""
-    numbers: dict[int | None, int] = {pts: n for n, pts in enumerate(source.pts or [])}
-    stream = _stream(container, source)
-    if not stream.codec_context.is_open:
-        stream.thread_type = "AUTO"
+            logger.debug("%s: decord is missing or failed: %s", look.name, error)
+            reason = "decord is missing or failed"
     try:
-        for packet in container.demux(stream):
-            for frame in stream.decode(packet):
-                number = number + 1 if source.pts is None else numbers.get(frame.pts, -1)
-                yield number, frame
-    except av.error.FFmpegError as error:
-        where = f"after frame {number}" if number >= 0 else "at its first frame"
-        raise ClipError(
-            f"{source.name}: damaged {where} ({error.strerror}); choose a clip that ends before, "
-            "or repair the file (ffmpeg -i FILE -c:v libx264 repaired.mp4)."
-        ) from None
+        return _read_with_av(look, wanted, fit, f"PyAV ({reason})")
+    except LostError:
+        return None
 
 
-def middle_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize the short side of a frame, uint8 (H, W, 3), to `size` pixels and crop the middle."""
-    image = short_side(pixels, size)
-    top, left = ((side - size) // 2 for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
+def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read:
+    """Seek to the frames with these numbers.
+
+    Raises:
+        LostError: their packets are not there, or give other frames.
+    """
+    read = _Read(reader)
+    container, stream = look.open()
+    with container:
+        decoded, at, last = decode_from(look, container, stream), 0, -1
+        for number in wanted:
+            start = look.start_before(look.place(number))
+            if start > at:  # skip what lies between
+                decoded, at, last = decode_from(look, container, stream, start), start, -1
+            while number not in read.frames and number not in read.reasons:
+                one = next(decoded, None)
+                if one is None or (one.reason and one.place == start > 0):
+                    raise LostError
+                place_number = look.number(one.place, 0)
+                if place_number is None:
+                    continue
+                at = max(at, one.place)
+                if one.reason:
+                    read.reasons[place_number] = one.reason
+                if one.frame is None:
+                    continue
+                if not last < place_number <= number:
+                    raise LostError
+                last = place_number
+                if place_number == number:
+                    read.frames[number] = fit(one.pixels(look))
+    read.reasons = {number: read.reasons[number] for number in wanted if number in read.reasons}
+    return read
 
 
-def short_side(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize a frame, uint8 (H, W, 3), until its short side has `size` pixels (antialiased
-    bilinear)."""
-    height, width, _ = pixels.shape
-    short = min(height, width)
-    wanted = [max(size, round(side * size / short)) for side in (height, width)]
-    image = from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    image = interpolate(image, wanted, mode="bilinear", antialias=True)
-    return image[0].permute(1, 2, 0).numpy()
+def _count(look: Look) -> tuple[Look, np.ndarray]:
+    """Decode the whole file; it is then read in the order in which its frames come.
+
+    Returns:
+        What is now known of it, and when each of its frames is shown, seconds.
+    """
+    look = replace(look, order=None)
+    container, stream = look.open()
+    seconds: list[float] = []
+    with container:
+        for one in decode_from(look, container, stream):
+            seconds.append(look.second(one.place, len(seconds)))
+    if not seconds:
+        raise ClipError(f"{look.name}: none of its frames can be decoded.")
+    if any(later <= earlier for earlier, later in pairwise(seconds)):  # broken time stamps
+        seconds = [number / look.rate for number in range(len(seconds))]
+    return look, np.array(seconds)
+
+
+def _read_in_order(look: Look, wanted: list[int], fit: Fit) -> _Read:
+    """Read the frames with these numbers, counting from the first one."""
+    read = _Read("PyAV (its packets do not tell the order of its frames)")
+    container, stream = look.open()
+    asked = set(wanted)
+    with container:
+        for number, one in enumerate(decode_from(look, container, stream)):
+            if number in asked:
+                if one.reason:
+                    read.reasons[number] = one.reason
+                if one.frame is not None:
+                    read.frames[number] = fit(one.pixels(look))
+            if number >= wanted[-1]:
+                break
+    if any(number not in read.frames and number not in read.reasons for number in wanted):
+        raise ClipError(f"{look.name}: it shows other frames each time it is read.")
+    return read

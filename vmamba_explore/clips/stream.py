@@ -1,8 +1,6 @@
 """Clips of a video file of any length, one after the other: read once, in order, little held.
 
-Where a file is damaged, decoders silently show what is left of each picture until the next key
-frame. Here the frames from the first that the decoder reports are not shown: they are one `Damage`,
-and reading resumes at the key frame. Bytes that decode to wrong pixels without an error go unseen.
+Damaged frames are not shown: they are one `Damage`, and reading resumes at the next key frame.
 """
 
 from __future__ import annotations
@@ -12,29 +10,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from vmamba_explore.clips.clip import Clip, ClipError
-from vmamba_explore.clips.container import (
-    CUT_OFF_SECONDS,
-    check_file,
-    ends_at,
-    in_seconds,
-    open_quietly,
-    quiet,
-    upright,
-    video_stream,
-)
-from vmamba_explore.clips.decode import middle_square
+from vmamba_explore.clips.container import in_seconds, open_video, video_stream
+from vmamba_explore.clips.decoding import decode_from
+from vmamba_explore.clips.look import Look, look_at
+from vmamba_explore.clips.picture import middle_square
 from vmamba_explore.clips.sampling import at_least
-
-HELD_BACK = 16
-"""Frames known before the first of them is used: pictures are predicted from later ones, too, so
-damage reaches back; H.264 allows no more of them than this."""
-
 
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 
@@ -60,7 +43,7 @@ class Damage:
 class _Frame:
     number: int
     seconds: float
-    pixels: np.ndarray | None = None  # of the frames that clips are made of
+    pixels: np.ndarray
 
 
 def video_seconds(path: str | os.PathLike[str]) -> float:
@@ -69,8 +52,7 @@ def video_seconds(path: str | os.PathLike[str]) -> float:
     Raises:
         ClipError: the file is missing or empty, cannot be opened, or has no pictures.
     """
-    check_file(os.fsdecode(path))
-    with open_quietly(os.fsdecode(path)) as container:
+    with open_video(os.fsdecode(path)) as container:
         video_stream(container, os.fsdecode(path))
         return in_seconds(container.duration)
 
@@ -107,11 +89,10 @@ def stream_clips(
     num_frames = at_least(1, "num_frames", num_frames)
     hop = num_frames if hop is None else at_least(1, "hop", hop)
     stride, img_size = at_least(1, "stride", stride), at_least(1, "img_size", img_size)
-    filename = os.fsdecode(path)
-    check_file(filename)
-    frames = _frames(filename, stride, img_size, after)
+    look = look_at(os.fsdecode(path))
+    frames = _frames(look, stride, img_size, after)
     return (
-        part if isinstance(part, Damage) else _clip(part, filename, num_frames)
+        part if isinstance(part, Damage) else _clip(part, look, num_frames)
         for part in _slide(frames, num_frames, hop)
         if (part.index if isinstance(part, Damage) else part[0].number) > after
     )
@@ -141,103 +122,46 @@ def _slide(
         yield recent
 
 
-def _clip(frames: Sequence[_Frame], filename: str, num_frames: int) -> Clip:
+def _clip(frames: Sequence[_Frame], look: Look, num_frames: int) -> Clip:
     repeated = num_frames - len(frames)
     shown = [*frames, *([frames[-1]] * repeated)]
     return Clip(
-        frames=np.stack([frame.pixels for frame in shown if frame.pixels is not None]),
+        frames=np.stack([frame.pixels for frame in shown]),
         seconds=np.array([frame.seconds for frame in shown], np.float64),
-        source=os.path.basename(filename),
+        source=os.path.basename(look.path),
         indices=np.array([frame.number for frame in shown], np.int64),
         repeated=repeated,
+        reader="PyAV (in order)",
     )
 
 
-def _frames(filename: str, stride: int, img_size: int, after: int) -> Iterator[_Frame | Damage]:
+def _frames(look: Look, stride: int, img_size: int, after: int) -> Iterator[_Frame | Damage]:
     """Decode every stride-th frame; pixels of those up to `after` are a black point."""
-    held: deque[_Frame] = deque()
     damage: Damage | None = None  # that has not ended
-    number, run, shown, seconds = -1, 0, 0, 0.0
-    with open_quietly(filename) as container:
-        reader = _Reader(container, video_stream(container, filename))
-        begin, step = in_seconds(container.start_time), 1 / reader.rate
-        for frame, why in reader:
-            number += 1
-            seconds += step
-            if frame is not None and frame.pts is not None:
-                seconds = frame.pts * reader.time_base - begin
-            if frame is None or why:
-                if damage is None:
-                    start = held[0] if held else _Frame(number, seconds if number else 0.0)
-                    damage = Damage(start.number, start.seconds, seconds, why)
-                    held.clear()
+    number, run, shown, seconds, start = -1, 0, 0, 0.0, 0
+    container, stream = look.open()
+    with container:
+        for counted, one in enumerate(decode_from(look, container, stream)):
+            at = look.number(one.place, counted)
+            if at is None:
+                continue
+            number, seconds = at, look.second(one.place, at)
+            if one.reason and damage is None:
+                damage = Damage(number, seconds, seconds, one.reason)
+                start = one.start
+            if one.reason or (damage is not None and one.start == start):
                 continue
             if damage is not None:
-                if not frame.key_frame:
-                    continue
                 yield replace(damage, end=seconds)
                 damage, run = None, number
             shown += 1
-            pixels = None
             if (number - run) % stride == 0:
-                pixels = middle_square(upright(frame), img_size) if number > after else _BLACK
-            held.append(_Frame(number, seconds, pixels))
-            if len(held) > HELD_BACK and (ready := held.popleft()).pixels is not None:
-                yield ready
-        if not shown:
-            raise ClipError(f"{filename}: none of its frames can be decoded.")
-        yield from (frame for frame in held if frame.pixels is not None)
-        end = max(seconds + step, in_seconds(container.duration))
-        if damage is not None:
-            yield replace(damage, end=end)
-        elif reader.is_cut_off:
-            yield Damage(number + 1, seconds + step, end, "the file was cut off here")
-
-
-class _Reader:
-    """The pictures of a stream, each with what is wrong with it, "" where nothing is.
-
-    There is no picture where a packet could not be decoded.
-    """
-
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._container, self._stream = container, stream
-        self._packets, self._end, self._end_of_all = 0, 0.0, 0.0  # and of sounds
-        self.rate, self.time_base = float(stream.guessed_rate or 25), float(stream.time_base or 0)
-
-    def __iter__(self) -> Iterator[tuple[av.VideoFrame | None, str]]:
-        self._stream.thread_type = "SLICE"  # with threads by frame, an error comes late
-        packets = self._container.demux()
-        while True:
-            try:
-                with quiet():
-                    packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                yield None, f"cannot be read on ({error.strerror})"
-                return
-            if packet is None:
-                return
-            end = ends_at(packet)
-            self._end_of_all = max(self._end_of_all, end)
-            if packet.stream.index != self._stream.index:
-                continue
-            self._packets, self._end = self._packets + (packet.size > 0), max(self._end, end)
-            try:
-                with quiet():
-                    frames = self._stream.decode(packet)
-            except av.error.FFmpegError as error:
-                yield None, f"damaged ({error.strerror})"
-                continue
-            for frame in frames:
-                yield frame, "damaged (a picture is incomplete)" if frame.is_corrupt else ""
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Whether the file ended before it says: Matroska says when, MP4 how many pictures.
-
-        An MP4 file may also hold pictures that an edit list cuts away, and says when it ends then.
-        """
-        if "matroska" in self._container.format.name:
-            return self._end_of_all < in_seconds(self._container.duration) - CUT_OFF_SECONDS
-        says = ((self._stream.start_time or 0) + (self._stream.duration or 0)) * self.time_base
-        return self._packets < self._stream.frames and self._end < says - 0.5 / self.rate
+                pixels = middle_square(one.pixels(look), img_size) if number > after else _BLACK
+                yield _Frame(number, seconds, pixels)
+    if not shown:
+        raise ClipError(f"{look.name}: none of its frames can be decoded.")
+    end = max(seconds + 1 / look.rate, look.duration)
+    if damage is not None:
+        yield replace(damage, end=end)
+    elif look.cut_off:
+        yield Damage(number + 1, seconds + 1 / look.rate, end, f"the file was {look.cut_off}")

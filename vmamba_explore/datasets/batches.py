@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from vmamba_explore.clips.clip import ClipError
-from vmamba_explore.clips.decode import load_frames, middle_square, short_side
+from vmamba_explore.clips.decode import load_frames
+from vmamba_explore.clips.picture import middle_square, short_side
 from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.lists import Video, VideoList

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from vmamba_explore.clips.decode import load_frames, short_side
+from vmamba_explore.clips.decode import load_frames
+from vmamba_explore.clips.picture import short_side
 from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.errors import check_fields
 

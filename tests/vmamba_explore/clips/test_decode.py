@@ -56,7 +56,7 @@ def video(tmp_path_factory):
 def reader(request, monkeypatch):
     """Run a test with one reader only: the other may not be called."""
     if request.param == "av":
-        monkeypatch.setattr(decode, "_read_with_decord", None)
+        monkeypatch.setattr(decode, "read_frames", None)
     else:
         pytest.importorskip("decord")
         monkeypatch.setattr(decode, "_read_with_av", None)
@@ -65,7 +65,7 @@ def reader(request, monkeypatch):
 
 def with_av_only(monkeypatch, *args, **kwargs):
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "_read_with_decord", None)
+        patch.setattr(decode, "read_frames", None)
         return load_clip(*args, **kwargs)
 
 
@@ -177,11 +177,15 @@ def test_other_containers_give_the_same_frames(tmp_path, name):
 
 
 def test_frames_that_the_packets_do_not_announce_are_counted_by_decoding(video, monkeypatch):
-    listed = decode._list_frames(os.fspath(video))
-    ghosts = [*listed.pts, listed.pts[-1] + 512, listed.pts[-1] + 1024]
-    seconds = np.append(listed.seconds, [2.0, 2.1])
-    wrong = decode.replace(listed, pts=ghosts, seconds=seconds, decord=False)
-    monkeypatch.setattr(decode, "_list_frames", lambda filename: wrong)
+    look = decode.look_at(os.fspath(video))
+    wrong = decode.replace(
+        look,
+        stamps=[*look.stamps, (31000, 31000), (31512, 31512)],
+        times=np.append(look.times, [2.0, 2.1]),
+        order=np.append(look.order, [60, 61]),
+        not_decord="a test",
+    )
+    monkeypatch.setattr(decode, "look_at", lambda filename: wrong)
     clip = load_clip(video, 4, 1, 58, img_size=None)
     assert [number_in(frame) for frame in clip.frames] == [58, 59, 59, 59]
     assert clip.repeated == 2
@@ -207,14 +211,14 @@ def broken_files(folder, video):
         folder / "nowhere.mp4": "a link that leads nowhere",
         folder: "a directory; give one video file inside it",
         folder / "empty.mp4": r"the file is empty \(0 bytes\)",
-        folder / "letter.txt": "a text file, not a video",
+        folder / "letter.txt": "not a video that can be read",
         folder / "letter.mp4": "not a video that can be read",
         folder / "song.m4a": r"no video stream \(1 audio stream, 3.2 s\)",
         cut(video, folder / "cut.mp4"): "an MP4 file that was cut off",
         cut(folder / "first.mp4", folder / "cut_first.mp4"): r"cut off after .* of 2.00 s",
         cut(folder / "film.mkv", folder / "cut.mkv"): r"cut off after .* of 2.00 s",
         cut(folder / "film.avi", folder / "cut.avi"): "cut off after",
-        spoil(video, folder / "spoilt.mp4", 0.3, 0.3): r"damaged after frame \d+ ",
+        spoil(video, folder / "spoilt.mp4", 0.3, 0.3): r"frame \d+ is damaged ",
     }
 
 
@@ -234,10 +238,11 @@ def test_a_damaged_file_is_read_up_to_the_damage(tmp_path, video):
     path = spoil(video, tmp_path / "spoilt.mp4", 0.3, 0.3)
     with pytest.raises(ClipError) as caught:
         load_clip(path, 16, 1, 10)
-    last_good = int(str(caught.value).split("frame ")[1].split()[0])
-    clip = load_clip(path, 4, 1, 0, img_size=None)
-    assert [number_in(frame) for frame in clip.frames] == [0, 1, 2, 3]
-    assert 4 <= last_good < 60
+    first_bad = int(str(caught.value).split("frame ")[1].split()[0])
+    assert 5 <= first_bad < 26
+    clip = load_clip(path, first_bad, 1, 0, img_size=None)
+    assert [number_in(frame) for frame in clip.frames] == list(range(first_bad))
+    assert clip.damaged is None
 
 
 def test_a_header_that_promises_billions_of_frames_does_not_end_the_process(tmp_path, video):
@@ -328,7 +333,7 @@ class TestSampleFiles:
     def test_the_phone_clip_stands_upright(self):
         assert load_clip(SAMPLES / "video_90.mov", img_size=None).frames.shape[1:3] == (568, 320)
 
-    def test_the_corrupted_file_says_after_which_frame(self, capfd):
-        with pytest.raises(ClipError, match="damaged after frame 27 "):
+    def test_the_corrupted_file_says_which_frame(self, capfd):
+        with pytest.raises(ClipError, match="frame 30 is damaged "):
             load_clip(SAMPLES / "corrupted.mp4")
         assert capfd.readouterr() == ("", "")

@@ -11,7 +11,8 @@ import pytest
 
 from tests.vmamba_explore.clips.videos import write_video
 from vmamba_explore.clips import Clip, ClipError, load_clip, stream
-from vmamba_explore.clips.stream import HELD_BACK, Damage, stream_clips, video_seconds
+from vmamba_explore.clips.decoding import HELD_BACK, Decoded
+from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "clips"
 FRAMES, RATE, GROUP = 100, 10, 20
@@ -170,8 +171,8 @@ def test_a_file_that_an_edit_list_trims_is_whole(video, tmp_path):
 
 def test_no_more_is_read_or_resized_than_clips_show(video, monkeypatch):
     seen = []
-    upright = stream.upright
-    monkeypatch.setattr(stream, "upright", lambda frame: seen.append(1) or upright(frame))
+    pixels = Decoded.pixels
+    monkeypatch.setattr(Decoded, "pixels", lambda *args: seen.append(1) or pixels(*args))
     list(islice(stream_clips(video, 4, 2, img_size=32), 1))
     assert len(seen) <= (4 * 2 + HELD_BACK) / 2 + 1
     seen.clear()
