@@ -1,0 +1,29 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.vmamba_explore.clips import films, judge, matrix
+
+
+@pytest.fixture(scope="module")
+def make(request, require, tmp_path_factory):
+    """Return a function that waits for a film: all that tests need are made, some at once."""
+    if films.program() is None:
+        require("ffmpeg", "there is no ffmpeg command on this machine")
+    folder = tmp_path_factory.mktemp("films")
+    films.pictures(folder)
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    names = {call.params["name"] for call in calls if call and "name" in call.params}
+    wanted = [film for name, film in matrix.FILMS.items() if name in names]
+    with ThreadPoolExecutor(2) as pool:
+        paths = {film.name: pool.submit(film.make, folder) for film in wanted}
+        yield lambda film: paths[film.name].result()
+        for path in paths.values():
+            path.cancel()
+
+
+@pytest.mark.parametrize("name", matrix.FILMS)
+def test_both_readers_show_the_number_in_the_picture(name, make):
+    film = matrix.FILMS[name]
+    verdict = judge.judge(make(film), film)
+    assert not verdict.findings, "\n".join(verdict.findings)
