@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -31,8 +32,8 @@ def _hear(_where: Any, level: int, _format: Any, _arguments: Any) -> None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """decord's copy of libavutil.
+def _library(name: str) -> ctypes.CDLL:
+    """A part of decord's copy of FFmpeg.
 
     Raises:
         OSError: there is none, or no decord.
@@ -40,16 +41,16 @@ def _library() -> ctypes.CDLL:
     spec = importlib.util.find_spec("decord")
     folder = Path(spec.origin).parent if spec and spec.origin else Path("nowhere")
     for place in (folder.parent / "decord.libs", folder, folder / ".dylibs"):
-        for path in sorted(place.glob("*avutil*")):
+        for path in sorted(place.glob(f"*{name}*")):
             return ctypes.CDLL(str(path))
-    raise OSError("no libavutil beside decord")
+    raise OSError(f"no lib{name} beside decord")
 
 
 @contextmanager
 def _listening() -> Iterator[list[int]]:
     """Collect the errors in the log of decord's FFmpeg, which prints none meanwhile."""
     errors: list[int] = []
-    library = _library()
+    library = _library("avutil")
     with _lock:
         _listeners.append(errors)
         library.av_log_set_callback(_hear)
@@ -60,6 +61,14 @@ def _listening() -> Iterator[list[int]]:
             _listeners[:] = [other for other in _listeners if other is not errors]
             if not _listeners:
                 library.av_log_set_callback(library.av_log_default_callback)
+
+
+def _check_opens(path: str) -> None:
+    """Raise RuntimeError where decord's FFmpeg cannot open a file, of which decord tells stderr."""
+    library, container = _library("avformat"), ctypes.c_void_p()
+    if library.avformat_open_input(ctypes.byref(container), os.fsencode(path), None, None) < 0:
+        raise RuntimeError("its FFmpeg cannot open the file")
+    library.avformat_close_input(ctypes.byref(container))
 
 
 def read_frames(path: str, count: int, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -80,6 +89,7 @@ def read_frames(path: str, count: int, wanted: list[int]) -> Iterator[tuple[int,
 
     with _listening() as errors:
         decord.logging.set_level(decord.logging.QUIET)
+        _check_opens(path)
         reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         if len(reader) != count:
             raise RuntimeError(f"{len(reader)} frames instead of {count}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -236,7 +237,7 @@ def _decide(
     if order is None:
         times = _one_after_the_other(packets, base, begin, rate)
     else:
-        times = times * base - begin
+        times = np.round(times * base - begin, 6) + 0.0  # to what the file's own start is known
         if starts:  # what cannot be decoded at the head of a recording is not shown
             order = order[(order >= starts[0]) & (times[order] >= times[starts[0]])]
         if not len(order):
@@ -353,6 +354,10 @@ def _not_decord(look: Look, stream: VideoStream, packets: _Packets, streams: int
     reason = next((reason for reason, doubt in doubts.items() if doubt), "")
     if reason:
         return reason
-    frames = stream.decode(packets.first) + stream.decode(None)
-    turn = orientation(frames[0]) if frames else None
+    frames: list[av.VideoFrame] = []
+    with suppress(av.error.FFmpegError):
+        frames = stream.decode(packets.first) + stream.decode(None)
+    if not frames:
+        return "its first frame cannot be decoded"
+    turn = orientation(frames[0])
     return "" if turn is None or np.array_equal(turn, UPRIGHT) else "it is turned or mirrored"

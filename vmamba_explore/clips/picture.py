@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -12,7 +13,11 @@ from torch.nn.functional import interpolate
 UPRIGHT = np.eye(2, dtype=np.int64)
 """The orientation of a frame that is shown as it is stored, see `orientation`."""
 
-ASPECTS = Fraction(1, 16), Fraction(16)  # other shapes of pixels are a damaged header's
+ASPECTS = Fraction(1, 16), Fraction(16)
+"""Other shapes of pixels are a damaged header's."""
+
+NEARLY_SQUARE = Fraction(1, 50)
+"""Deviations that only come from rounding the size of a picture; a player's stretch is not seen."""
 
 
 def orientation(frame: av.VideoFrame) -> np.ndarray | None:
@@ -28,7 +33,7 @@ def orientation(frame: av.VideoFrame) -> np.ndarray | None:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64).tolist()
+    a, b, _, c, d = np.frombuffer(cast("bytes", data), np.int32)[:5].astype(np.int64).tolist()
     across = abs(b) + abs(c) > abs(a) + abs(d)
     signs = np.sign([[0, b], [c, 0]] if across else [[a, 0], [0, d]])
     return signs if abs(signs).sum() == 2 else None
@@ -63,8 +68,10 @@ def upright(
 
 
 def pixel_aspect(ratio: Fraction | None) -> Fraction:
-    """Return the width of a pixel over its height; 1 where a file does not say, or not sensibly."""
-    return ratio if ratio and ASPECTS[0] <= ratio <= ASPECTS[1] else Fraction(1)
+    """Return the width of a pixel over its height; 1 where a file says nothing sensible."""
+    if not ratio or not ASPECTS[0] <= ratio <= ASPECTS[1] or abs(ratio - 1) <= NEARLY_SQUARE:
+        return Fraction(1)
+    return ratio
 
 
 def middle_square(pixels: np.ndarray, size: int) -> np.ndarray:

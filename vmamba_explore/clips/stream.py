@@ -159,7 +159,8 @@ def _frames(look: Look, stride: int, img_size: int, after: int) -> Iterator[_Fra
                 pixels = middle_square(one.pixels(look), img_size) if number > after else _BLACK
                 yield _Frame(number, seconds, pixels)
     if not shown:
-        raise ClipError(f"{look.name}: none of its frames can be decoded.")
+        reason = f": {damage.reason}" if damage else ""
+        raise ClipError(f"{look.name}: none of its frames can be decoded as it was{reason}.")
     end = max(seconds + 1 / look.rate, look.duration)
     if damage is not None:
         yield replace(damage, end=end)

@@ -334,6 +334,6 @@ class TestSampleFiles:
         assert load_clip(SAMPLES / "video_90.mov", img_size=None).frames.shape[1:3] == (568, 320)
 
     def test_the_corrupted_file_says_which_frame(self, capfd):
-        with pytest.raises(ClipError, match="frame 30 is damaged "):
+        with pytest.raises(ClipError, match="frame 29 is damaged "):
             load_clip(SAMPLES / "corrupted.mp4")
         assert capfd.readouterr() == ("", "")
