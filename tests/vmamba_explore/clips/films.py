@@ -22,6 +22,7 @@ Step = Callable[[pathlib.Path], None]
 Matrix = tuple[int, int, int, int]
 
 WIDTH, HEIGHT, FRAMES, NUMBERS = 128, 96, 48, 64
+BACKWARD = range(NUMBERS)[: -FRAMES - 1 : -1]
 UPRIGHT = (1, 0, 0, 1)
 ORIENTATIONS = {
     "rotated by 90": (0, 1, -1, 0), "rotated by 180": (-1, 0, 0, -1), "rotated by 270": (0, -1, 1, 0),
@@ -79,7 +80,7 @@ class Film:
 
     name: str
     options: str
-    inputs: str = f"{{numbers}} -frames:v {FRAMES}"
+    inputs: str = "{numbers}"
     rate: str = "25"
     second: str | None = None
     packets: bool = False
@@ -117,14 +118,16 @@ class Film:
         half = FRAMES // 2
         parts = [path.with_name(f"{number}_{path.name}") for number in (1, 2)]
         self._encode(parts[0], f"{{numbers}} -frames:v {half}", self.options)
-        later = f"{{numbers}} -frames:v {half} -vf trim=start_frame={half},setpts=PTS-STARTPTS"
+        later = f"{{numbers}} -vf trim=start_frame={half},setpts=PTS-STARTPTS"
         self._encode(parts[1], later, f"{self.options} {self.second}")
         (join_packets if self.packets else join_bytes)(parts, path)
 
     def _encode(self, path: pathlib.Path, inputs: str, options: str) -> None:
         raw = f"-f rawvideo -pix_fmt rgb24 -s {WIDTH}x{HEIGHT} -framerate {self.rate} -i"
         known = {name: f"{raw} {path.parent / name}.rgb" for name in ("numbers", "backward")}
-        known["cover"] = f"-i {path.parent / 'cover.png'}"
+        cover = path.parent / "cover.png"
+        known["cover"] = f"-i {cover}"
+        known["attached_cover"] = f"-attach {cover} -metadata:s:t mimetype=image/png"
         ffmpeg(*shlex.split(f"{inputs.format(**known)} {options}"), "-threads", 1, path)
 
 
@@ -151,11 +154,11 @@ def available_encoders() -> frozenset[str]:
 
 def pictures(folder: pathlib.Path) -> None:
     """Write the pictures that all films of a folder are made from, and a cover."""
-    frames = np.stack([picture(number) for number in range(NUMBERS)])
-    (folder / "numbers.rgb").write_bytes(frames.tobytes())
-    (folder / "backward.rgb").write_bytes(frames[::-1].tobytes())
-    still = av.VideoFrame.from_ndarray(frames[-1], format="rgb24")
-    still.to_image().save(folder / "cover.png")
+    for name, numbers in (("numbers", range(FRAMES)), ("backward", BACKWARD)):
+        frames = b"".join(picture(number).tobytes() for number in numbers)
+        (folder / f"{name}.rgb").write_bytes(frames)
+    cover = av.VideoFrame.from_ndarray(picture(NUMBERS - 1), format="rgb24")
+    cover.to_image().save(folder / "cover.png")
 
 
 # -- what is done to a file ------------------------------------------------------------------------
