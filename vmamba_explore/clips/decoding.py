@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vmamba_explore.clips.container import quiet
-from vmamba_explore.clips.look import Look
+from vmamba_explore.clips.look import INCOMPLETE, Look
 from vmamba_explore.clips.picture import UPRIGHT, orientation, upright
 
 HELD_BACK = 16
@@ -146,7 +146,7 @@ class _Judge:
             # a decoder that does not hand it on does not reorder either
             (place,) = cast("list[int]", frame.opaque) or self._expected[:1] or [self._last]
             if frame.is_corrupt:
-                self._damage(place, "damaged (a picture is incomplete)")
+                self._damage(place, INCOMPLETE)
             turn = orientation(frame)
             self._turn = self._turn if turn is None else turn  # holds until another one comes
             self._waiting.append(Decoded(place, frame, turn=self._turn))
@@ -196,4 +196,6 @@ class _Judge:
         self._from = place if self._from is None else max(place, self._from)
 
     def _is_start(self, one: Decoded) -> bool:
-        return self._look.sure or one.frame is None or one.frame.key_frame
+        if self._look.sure or one.frame is None or one.place == self._look.starts[0]:
+            return True
+        return one.frame.key_frame  # some containers call every packet a key frame

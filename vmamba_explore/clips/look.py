@@ -44,6 +44,8 @@ SEEKABLE = (MP4, MATROSKA, "mpegts", "flv", "nut", "avi")  # to a packet, by its
 CUT_OFF_SECONDS = 1.0  # a file whose packets end this long before its duration was cut off
 PROMISE = 100  # a header that promises so many times the frames there are is damaged
 
+INCOMPLETE = "damaged (a picture is incomplete)"
+
 DECORD_CODECS, DECORD_PIXELS = ("h264", "hevc"), ("yuv420p", "yuvj420p")
 
 
@@ -166,12 +168,15 @@ class _Packets:
         self.pts.append(packet.pts)
         self.dts.append(packet.dts)
         if packet.is_corrupt:
-            self.damaged[place] = "damaged (a picture is incomplete)"
+            self.damaged[place] = INCOMPLETE
         elif self.bits.is_damaged(data):
             self.damaged[place] = "damaged (some of its bytes are missing)"
         if packet.is_keyframe:
             if self.bits.is_start(data):
                 self.starts.append(place)
+                for last in place - 1, place - 2:  # joined recordings: only their counters break
+                    if self.damaged.get(last) == INCOMPLETE:
+                        del self.damaged[last]
                 self.first = self.first or packet
             else:
                 self.false_starts += 1
@@ -286,8 +291,8 @@ def _display(
     in_order = bool((np.diff(pts[shown]) > 0).all())
     if context.codec.intra_only and in_order:
         return pts, shown, False
-    # where a codec changes the order and the times do not, they are the times of decoding
-    if kind not in DISPLAY_TIMES or (in_order and context.reorder_depth):
+    # where only one of them changes the order, the codec or the times, they are not of display
+    if kind not in DISPLAY_TIMES or in_order == bool(context.reorder_depth):
         return pts, None, False
     parts = [pts]
     if kind != MP4 and None not in packets.dts:
