@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,13 +10,18 @@ H264_IDR, H264_SEI, H264_SPS = 5, 6, 7
 HEVC_IRAP, HEVC_SEI, HEVC_SPS = range(16, 22), (39, 40), 33
 RECOVERY_POINT, ORIENTATION = 6, 47  # types of SEI messages, in H.264 and H.265
 
-ZEROS_IN_NAL = bytes(3)
-"""Never inside a NAL unit: encoders break such runs up (H.264, 7.4.1.1; H.265, 7.4.2.2)."""
+ZEROS = bytes(3)
+"""Never inside a NAL unit, whose encoder breaks such runs up (H.264, 7.4.1.1; H.265, 7.4.2.2)."""
+
+ZEROS_BEFORE_NO_START = re.compile(rb"\0\0\0[^\0\1]")
+"""Where parts begin with start codes (0, 0, 1), more zeros stand before those only."""
 
 ZEROS_AT_END = 8  # bytes that may follow a NAL unit; some writers leave those of a start code
 
-ZEROS_IN_RANGE_CODE = bytes(32)
-"""Too many for VP8, VP9 and AV1, whose range coders left at most 9 in a row in 49 test files."""
+ZEROS_IN_CODE = bytes(16)
+"""Too many for VP8, VP9 and AV1, of which 49 test files had at most 9 in a row, and for MJPEG."""
+
+END_OF_IMAGE = b"\xff\xd9"  # of a JPEG; cameras fill up with zeros behind it
 
 VOP = b"\0\0\1\xb6"  # an MPEG-4 picture
 
@@ -31,7 +37,7 @@ class Bitstream:
     Attributes:
         turns: Whether a picture carries an orientation of its own.
         changes: Whether the parameters change on the way.
-        packs: Whether a packet holds several pictures, or none.
+        packs: Whether a packet holds several pictures.
     """
 
     codec: str
@@ -57,12 +63,17 @@ class Bitstream:
         Stretches of zeros, which a disk or an interrupted copy leaves, and broken lengths are seen.
         """
         match self.codec:
-            case "h264" | "hevc":
-                return any(self._is_hollow(data, *span) for span in self._units(data))
+            case "h264" | "hevc" if self._length_size:
+                return any(_is_hollow(data, *span) for span in self._units(data))
+            case "h264" | "hevc" | "mpeg2video" | "mpeg1video":
+                return ZEROS_BEFORE_NO_START.search(data) is not None
             case "vp8" | "vp9" | "libdav1d" | "av1":
-                return ZEROS_IN_RANGE_CODE in data
+                return ZEROS_IN_CODE in data
+            case "mjpeg":
+                return ZEROS_IN_CODE in data[: max(0, data.rfind(END_OF_IMAGE))]
             case "mpeg4":
-                self.packs = self.packs or data.count(VOP) != 1
+                self.packs = self.packs or data.count(VOP) > 1
+                return VOP not in data or ZEROS_BEFORE_NO_START.search(data) is not None
         return False
 
     def is_hidden(self, data: bytes) -> bool:
@@ -117,14 +128,15 @@ class Bitstream:
             yield begin, begin + length
             begin += length
 
-    def _is_hollow(self, data: bytes, begin: int, end: int) -> bool:
-        if end > len(data) or begin >= end or data[begin] & 0x80:  # its first bit is always 0
-            return True
-        zeros = data.find(ZEROS_IN_NAL, begin, end)
-        if zeros < 0:
-            return False
-        tail = end - zeros == data[zeros:end].count(0)  # nothing else up to the end
-        return not tail or (bool(self._length_size) and end - zeros > ZEROS_AT_END)
+
+def _is_hollow(data: bytes, begin: int, end: int) -> bool:
+    """Whether a NAL unit of this length is not what an encoder wrote."""
+    if end > len(data) or begin >= end or data[begin] & 0x80:  # its first bit is always 0
+        return True
+    zeros = data.find(ZEROS, begin, end)
+    if zeros < 0:
+        return False
+    return end - zeros > ZEROS_AT_END or data.count(0, zeros, end) < end - zeros
 
 
 def _messages(unit: bytes) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ order of the frames, or turn out to be wrong about it, frames are counted as the
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -157,10 +158,10 @@ def _read(look: Look, wanted: list[int], fit: Fit) -> _Read | None:
         except Exception as error:  # decord's reasons say little, PyAV will find the true one
             logger.debug("%s: decord is missing or failed: %s", look.name, error)
             reason = "decord is missing or failed"
-    try:
-        return _read_with_av(look, wanted, fit, f"PyAV ({reason})")
-    except LostError:
-        return None
+    for known in (look, replace(look, seekable=False)):
+        with suppress(LostError):
+            return _read_with_av(known, wanted, fit, f"PyAV ({reason})")
+    return None
 
 
 def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read:
@@ -169,7 +170,8 @@ def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read
     Raises:
         LostError: their packets are not there, or give other frames.
     """
-    read = _Read(reader)
+    read, asked = _Read(reader), set(wanted)
+    reasons: dict[int, str] = {}
     container, stream = look.open()
     with container:
         decoded, at, last = decode_from(look, container, stream), 0, -1
@@ -177,24 +179,32 @@ def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read
             start = look.start_before(look.place(number))
             if start > at:  # skip what lies between
                 decoded, at, last = decode_from(look, container, stream, start), start, -1
-            while number not in read.frames and number not in read.reasons:
+            while last < number and number not in reasons:
                 one = next(decoded, None)
-                if one is None or (one.reason and one.place == start > 0):
+                if one is None:
+                    break
+                if one.reason and one.place == start > 0:
                     raise LostError
-                place_number = look.number(one.place, 0)
-                if place_number is None:
+                shown = look.number(one.place, 0)
+                if shown is None:
                     continue
                 at = max(at, one.place)
                 if one.reason:
-                    read.reasons[place_number] = one.reason
+                    reasons[shown] = one.reason
                 if one.frame is None:
                     continue
-                if not last < place_number <= number:
+                if shown <= last:
+                    if not reasons:
+                        raise LostError
+                    reasons[shown] = "damaged (it comes out of order)"
+                last = max(last, shown)
+                if shown in asked:
+                    read.frames[shown] = fit(one.pixels(look))
+            if number not in read.frames and number not in reasons:
+                if not reasons:
                     raise LostError
-                last = place_number
-                if place_number == number:
-                    read.frames[number] = fit(one.pixels(look))
-    read.reasons = {number: read.reasons[number] for number in wanted if number in read.reasons}
+                reasons[number] = "damaged (it cannot be decoded)"
+    read.reasons = {number: reasons[number] for number in wanted if number in reasons}
     return read
 
 

@@ -158,6 +158,8 @@ class _Judge:
         with suppress(ValueError):
             self._expected.remove(place)
         self._missing.append(Decoded(place, None))
+        if not self._look.in_turn:
+            self._missing.sort(key=lambda one: float(self._look.times[one.place]))
 
     def _damage(self, place: int, reason: str) -> None:
         if place not in self._reasons:
@@ -171,13 +173,13 @@ class _Judge:
             if earlier and len(waiting) <= HELD_BACK and not at_end:
                 return
             one = waiting.popleft()
-            for missing in [other for other in self._missing if self._is_before(other, one)]:
-                self._missing.remove(missing)
-                yield from self._judged(missing)
-            yield from self._judged(one)
+            before = [other for other in self._missing if self._is_before(other, one)]
+            self._missing = [other for other in self._missing if other not in before]
+            for other in (*before, one):
+                yield from self._judged(other)
         if at_end:
-            for missing in self._missing:
-                yield from self._judged(missing)
+            for other in self._missing:
+                yield from self._judged(other)
 
     def _judged(self, one: Decoded) -> Iterator[Decoded]:
         if one.place in self._starts and self._is_start(one):

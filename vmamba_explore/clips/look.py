@@ -44,6 +44,9 @@ SEEKABLE = (MP4, MATROSKA, "mpegts", "flv", "nut", "avi")  # to a packet, by its
 CUT_OFF_SECONDS = 1.0  # a file whose packets end this long before its duration was cut off
 PROMISE = 100  # a header that promises so many times the frames there are is damaged
 
+CHECKED = ("ffv1", "png", "apng", "mjpeg")
+"""Codecs of which every error is damage; others complain of what encoders get away with."""
+
 INCOMPLETE = "damaged (a picture is incomplete)"
 
 DECORD_CODECS, DECORD_PIXELS = ("h264", "hevc"), ("yuv420p", "yuvj420p")
@@ -144,7 +147,11 @@ class Look:
         stream = next(s for s in container.streams.video if s.index == self.stream)
         stream.thread_type = "SLICE"  # with threads by frame, an error comes late
         stream.codec_context.copy_opaque = True
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        strict = stream.codec_context.name in CHECKED
+        stream.codec_context.options = {
+            "max_pixels": str(MAX_PIXELS),
+            "err_detect": "crccheck+explode" if strict else "crccheck",
+        }
         return container, stream
 
 

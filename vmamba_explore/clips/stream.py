@@ -145,6 +145,8 @@ def _frames(look: Look, stride: int, img_size: int, after: int) -> Iterator[_Fra
             at = look.number(one.place, counted)
             if at is None:
                 continue
+            if damage is not None and at <= number:
+                continue  # what is left of the order in a damaged stretch
             number, seconds = at, look.second(one.place, at)
             if one.reason and damage is None:
                 damage = Damage(number, seconds, seconds, one.reason)
