@@ -29,6 +29,7 @@ TOLERANCE = 45  # gray levels that a codec may be off in one of them; a wrong ba
 UNREADABLE = -1
 GRAY = np.array([0.299, 0.587, 0.114])
 SQUARE = 96
+WITHOUT_TIMES = {".avi", ".h264", ".mxf", ".mpg"}  # of each frame
 
 
 def numbers_in(frames: np.ndarray, film: Film, square: bool = False) -> list[int]:
@@ -196,7 +197,8 @@ def _streamed(path: pathlib.Path, film: Film) -> tuple[dict[int, tuple[int, floa
 
 def declared(clip: Clip) -> np.ndarray:
     """Which frames of a clip are said to be damaged, bool (num_frames,)."""
-    return np.asarray(getattr(clip, "damaged", np.zeros(clip.num_frames, bool)))
+    damaged = getattr(clip, "damaged", None)
+    return np.zeros(clip.num_frames, bool) if damaged is None else np.asarray(damaged)
 
 
 def told(path: pathlib.Path) -> bool:
@@ -214,10 +216,14 @@ def told(path: pathlib.Path) -> bool:
 
 
 def _judge_damaged(path: pathlib.Path, film: Film) -> Verdict:
-    """Each frame that is not declared damaged shows the number that belongs to its seconds."""
+    """Each frame that is not declared damaged is intact and shows the number of its seconds.
+
+    Where a file does not say when its frames are shown, those after lost ones are counted early:
+    then they need only be in order.
+    """
     verdict = Verdict()
     say = verdict.findings.append
-    shown: dict[str, list[tuple[int, int]]] = {}  # by whom: numbers, and places in time
+    shown: dict[str, list[tuple[int, int]]] = {}  # by whom: numbers, and places in time, in order
     for ask in _asks_of_damaged(len(film.numbers)):
         verdict.clips += 1
         try:
@@ -241,15 +247,23 @@ def _judge_damaged(path: pathlib.Path, film: Film) -> Verdict:
     # the first frames may be lost: then all are early or late by as many
     late = Counter(n - at for pairs in shown.values() for n, at in pairs if n != UNREADABLE)
     shift = late.most_common(1)[0][0] if late else 0
-    excused = not told(path)
+    excused, timed = not told(path), path.suffix not in WITHOUT_TIMES
     for who, pairs in shown.items():
-        pairs = [(n, at + shift) for n, at in pairs if n != at + shift]
-        wrong = [(n, right) for n, right in pairs if not (excused and n == UNREADABLE)]
+        damaged, misplaced, latest = [], [], (UNREADABLE, None)
+        for n, at in pairs:
+            if n < latest[0] or (n == latest[0] and at != latest[1]) or n == UNREADABLE:
+                damaged.append((n, at + shift))
+                continue
+            latest = (n, at)
+            if n != at + shift:
+                misplaced.append((n, at + shift))
+        wrong = (not excused) * damaged + timed * misplaced
         if who == "stream_clips":
             verdict.stream += len(wrong)
         else:
             verdict.wrong += bool(wrong)
-            verdict.unseen += len(pairs) > len(wrong)
+            verdict.unseen += bool(damaged) and excused
+            verdict.times += len(misplaced)
         if wrong:
             say(f"{who}: (seen, right) without a word: {wrong}")
     intact = len(streamed) - verdict.stream

@@ -1,9 +1,12 @@
+import pathlib
+
 import numpy as np
 import pytest
 
 from tests.vmamba_explore.clips import films, judge
 from vmamba_explore.clips import Clip, ClipError
 
+PATH = pathlib.Path("example.mp4")
 FILM = films.Film("example.mp4", "")
 
 
@@ -76,7 +79,7 @@ def shifted(change):
 
 
 def test_a_reader_without_fault_is_found_to_have_none(monkeypatch):
-    verdict = reading(monkeypatch, right)(None, FILM)
+    verdict = reading(monkeypatch, right)(PATH, FILM)
     assert verdict == judge.Verdict(clips=12)
 
 
@@ -94,7 +97,7 @@ def refuse(made):
     ],
 )
 def test_one_wrong_clip_is_counted_once_and_said(monkeypatch, change, count):
-    verdict = reading(monkeypatch, shifted(change))(None, FILM)
+    verdict = reading(monkeypatch, shifted(change))(PATH, FILM)
     counts = {name: getattr(verdict, name) for name in ("wrong", "refused", "stream")}
     assert counts == {"wrong": 0, "refused": 0, "stream": 0} | {
         name: value for name, value in count.items() if name != "times"
@@ -105,11 +108,11 @@ def test_one_wrong_clip_is_counted_once_and_said(monkeypatch, change, count):
 
 def test_a_stream_that_leaves_a_frame_out_or_repeats_a_time_is_found(monkeypatch):
     short = [clip(range(films.FRAMES - 1))]
-    assert reading(monkeypatch, right, short)(None, FILM).stream == 1
+    assert reading(monkeypatch, right, short)(PATH, FILM).stream == 1
     times = np.arange(films.FRAMES) / 25
     times[20] = times[19]
     stands = [clip(range(films.FRAMES), times)]
-    assert reading(monkeypatch, right, stands)(None, FILM).times > 0
+    assert reading(monkeypatch, right, stands)(PATH, FILM).times > 0
 
 
 @pytest.mark.parametrize("told, wrong, unseen", [(True, 1, 0), (False, 0, 1)])
@@ -123,19 +126,31 @@ def test_a_spoiled_frame_counts_as_wrong_only_where_ffmpeg_tells_of_damage(
         return made
 
     monkeypatch.setattr(judge, "told", lambda path: told)
-    verdict = reading(monkeypatch, shifted(spoil))(None, film)
+    verdict = reading(monkeypatch, shifted(spoil))(PATH, film)
     assert (verdict.wrong, verdict.unseen, bool(verdict.findings)) == (wrong, unseen, told)
 
 
-def test_a_frame_that_belongs_to_another_time_is_wrong_in_any_damaged_film(monkeypatch):
-    film = films.Film("damaged.mp4", "", damaged=True, intact=8)
-    monkeypatch.setattr(judge, "told", lambda path: False)
+@pytest.mark.parametrize("suffix, wrong", [("mp4", 1), ("avi", 0)])
+def test_a_frame_at_another_time_is_wrong_in_a_damaged_film_that_has_times(
+    monkeypatch, suffix, wrong
+):
+    film = films.Film(f"damaged.{suffix}", "", damaged=True, intact=8)
+    monkeypatch.setattr(judge, "told", lambda path: True)
     late = shifted(lambda made: clip([9], [7 / 25], 7))
-    assert reading(monkeypatch, late)(None, film).wrong == 1
+    verdict = reading(monkeypatch, late)(pathlib.Path(film.name), film)
+    assert (verdict.wrong, verdict.times) == (wrong, 1)
+
+
+@pytest.mark.parametrize("numbers", [[7, 9, 8], [7, 7, 8]])
+def test_a_frame_out_of_order_is_wrong_in_a_damaged_film_without_times(monkeypatch, numbers):
+    film = films.Film("damaged.avi", "", damaged=True, intact=8)
+    monkeypatch.setattr(judge, "told", lambda path: True)
+    swapped = shifted(lambda made: clip(numbers, first=7))
+    assert reading(monkeypatch, swapped)(pathlib.Path(film.name), film).wrong == 1
 
 
 def test_a_reader_that_refuses_all_of_a_damaged_film_is_found(monkeypatch):
     film = films.Film("damaged.mp4", "", damaged=True, intact=8)
     monkeypatch.setattr(judge, "told", lambda path: True)
-    verdict = reading(monkeypatch, lambda path, **ask: refuse(None), [clip([0])])(None, film)
+    verdict = reading(monkeypatch, lambda path, **ask: refuse(None), [clip([0])])(PATH, film)
     assert (verdict.refused, verdict.stream) == (verdict.clips, 7)
