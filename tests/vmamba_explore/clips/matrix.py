@@ -62,7 +62,7 @@ CODECS = {
     "H.265 with open GOPs": f"{HEVC}:open-gop=1",
     "H.265 intra refresh": f"{HEVC}:intra-refresh=1:bframes=0",
     "H.265 10 bit": f"{HEVC} -pix_fmt yuv420p10le",
-    "H.263": "-c:v h263 -q:v 1 -g 12 -s 176x144 -aspect 4:3",
+    "H.263": "-c:v h263 -q:v 5 -g 12 -s 176x144 -aspect 4:3",
     "MPEG-4": MPEG4,
     "MPEG-4 without B-frames": f"{MPEG4} -bf 0",
     "XviD": f"{MPEG4} -vtag XVID",
