@@ -25,7 +25,7 @@ from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.clips.stream import Damage, stream_clips
 
 BLOCK = 8  # pixels; colors are compared as means over such squares
-TOLERANCE = 40  # gray levels; codecs are up to 24 off in one of them, a wrong bar is 235 off
+TOLERANCE = 40  # gray levels; codecs are up to 27 off in one of them, a wrong bar is 235 off
 UNREADABLE = -1
 GRAY = np.array([0.299, 0.587, 0.114])
 SQUARE = 96
