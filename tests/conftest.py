@@ -36,7 +36,7 @@ CHROMIUM_OPTIONS = [
 HANG = 600
 """Seconds after which a test gives up on another process. No test asserts how long one takes."""
 
-REQUIRABLE = ("browser", "cxx", "node", "triton")
+REQUIRABLE = ("browser", "cxx", "ffmpeg", "node", "triton")
 TESTS = pathlib.Path(__file__).parent
 SLOWEST = (
     "vmamba_explore/training/test_runs.py",

@@ -25,7 +25,8 @@ WIDTH, HEIGHT, FRAMES, NUMBERS = 128, 96, 48, 64
 BACKWARD = range(NUMBERS)[: -FRAMES - 1 : -1]
 UPRIGHT = (1, 0, 0, 1)
 ORIENTATIONS = {
-    "rotated by 90": (0, 1, -1, 0), "rotated by 180": (-1, 0, 0, -1), "rotated by 270": (0, -1, 1, 0),
+    "rotated by 90": (0, 1, -1, 0), "rotated by 180": (-1, 0, 0, -1),
+    "rotated by 270": (0, -1, 1, 0),
     "mirrored left-right": (-1, 0, 0, 1), "mirrored top-bottom": (1, 0, 0, -1),
     "transposed": (0, 1, 1, 0), "transposed about the other diagonal": (0, -1, -1, 0),
 }  # fmt: skip
@@ -131,17 +132,12 @@ class Film:
         ffmpeg(*shlex.split(f"{inputs.format(**known)} {options}"), "-threads", 1, path)
 
 
-def program() -> str | None:
-    """Return where the ffmpeg command is, if it is."""
-    return shutil.which("ffmpeg")
-
-
 def ffmpeg(*arguments: object) -> bytes:
     """Run the ffmpeg command and return what it writes to its standard output."""
-    command = [program(), "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
-        raise RuntimeError(f"{shlex.join(map(str, command))}: {done.stderr.decode()[-500:]}")
+        raise RuntimeError(f"{shlex.join(command)}: {done.stderr.decode()[-500:]}")
     return done.stdout
 
 
