@@ -158,7 +158,7 @@ def explore(
 @_command(
     {
         "model.videomamba:VideoMamba.predict": "k",
-        "clips.decode:load_clip": "stride start",
+        "clips.decode:load_clip": "stride start damaged",
         "app.explore:explore": "model",
     }
 )
@@ -172,7 +172,7 @@ def predict(clip: str, /, *, model: str, k: K, **options: Any) -> None:
 
     loaded = load_model(model)
     size = {"num_frames": loaded.config.num_frames, "img_size": loaded.config.img_size}
-    for one in loaded.predict(load_clip(clip, **size, **options), k):
+    for one in loaded.predict(load_clip(clip, **{**size, **options}), k):
         print(f"{one.probability:7.2%}  {one.index:4}  {one.name}")
 
 

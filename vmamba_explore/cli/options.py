@@ -59,6 +59,7 @@ KINDS: dict[str, Any] = {
     "bool | None": bool | None,
     "budget_gib: float": Memory,
     "budget_gib: float | int": Memory,
+    "Damaged": Literal["refuse", "show"],
     "hop: int | None": Whole,
     "int": Count,
     "int | None": Count | None,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Choose = Callable[[int], tuple[np.ndarray, int]]
 Fit = Callable[[np.ndarray], np.ndarray]
+Damaged = Literal["refuse", "show"]
 
 
 def load_clip(
@@ -36,7 +38,7 @@ def load_clip(
     stride: int | None = 2,
     start: int | None = None,
     img_size: int | None = 224,
-    damaged: str = "refuse",
+    damaged: Damaged = "refuse",
 ) -> Clip:
     """Read frames from a video file, shaped as a model wants them.
 
@@ -74,7 +76,7 @@ def load_clip(
 
 
 def load_frames(
-    path: str | os.PathLike[str], choose: Choose, fit: Fit, damaged: str = "refuse"
+    path: str | os.PathLike[str], choose: Choose, fit: Fit, damaged: Damaged = "refuse"
 ) -> Clip:
     """Read the frames of a video file that a function chooses, the file being looked at once.
 
@@ -89,7 +91,7 @@ def load_frames(
     Raises:
         ClipError: as `load_clip`.
     """
-    check_choice("load_clip: damaged", damaged, ("refuse", "show"))
+    check_choice("load_clip: damaged", damaged, get_args(Damaged))
     filename = os.fsdecode(path)
     look = look_at(filename)
     if look.cut_off and damaged == "refuse":

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.vmamba_explore.clips.videos import write_video
-from vmamba_explore.clips import Clip, ClipError, load_clip, stream
+from vmamba_explore.clips import Clip, ClipError, load_clip
 from vmamba_explore.clips.decoding import HELD_BACK, Decoded
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 
