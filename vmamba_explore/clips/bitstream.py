@@ -21,7 +21,8 @@ ZEROS_AT_END = 8  # bytes that may follow a NAL unit; some writers leave those o
 ZEROS_IN_CODE = bytes(16)
 """Too many for VP8, VP9 and AV1, of which 49 test files had at most 9 in a row, and for MJPEG."""
 
-END_OF_IMAGE = b"\xff\xd9"  # of a JPEG; cameras fill up with zeros behind it
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+"""Of a JPEG: its tables may hold zeros before, and cameras fill up with zeros behind."""
 
 VOP = b"\0\0\1\xb6"  # an MPEG-4 picture
 
@@ -70,7 +71,8 @@ class Bitstream:
             case "vp8" | "vp9" | "libdav1d" | "av1":
                 return ZEROS_IN_CODE in data
             case "mjpeg":
-                return ZEROS_IN_CODE in data[: max(0, data.rfind(END_OF_IMAGE))]
+                start, end = data.find(START_OF_SCAN), data.rfind(END_OF_IMAGE)
+                return data.find(ZEROS_IN_CODE, start, end) >= 0
             case "mpeg4":
                 self.packs = self.packs or data.count(VOP) > 1
                 return VOP not in data or ZEROS_BEFORE_NO_START.search(data) is not None

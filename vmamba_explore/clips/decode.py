@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -26,6 +25,8 @@ from vmamba_explore.clips.sampling import at_least, frame_indices
 from vmamba_explore.errors import check_choice
 
 logger = logging.getLogger(__name__)
+
+MOST = 0.9  # of a file's time stamps, if they are to be believed
 
 Choose = Callable[[int], tuple[np.ndarray, int]]
 Fit = Callable[[np.ndarray], np.ndarray]
@@ -224,9 +225,18 @@ def _count(look: Look) -> tuple[Look, np.ndarray]:
             seconds.append(look.second(one.place, len(seconds)))
     if not seconds:
         raise ClipError(f"{look.name}: none of its frames can be decoded.")
-    if any(later <= earlier for earlier, later in pairwise(seconds)):  # broken time stamps
-        seconds = [number / look.rate for number in range(len(seconds))]
-    return look, np.array(seconds)
+    return look, _growing(np.array(seconds), look.rate)
+
+
+def _growing(seconds: np.ndarray, rate: float) -> np.ndarray:
+    """Return times that grow: the few that do not lie between others, many give equal steps."""
+    numbers = np.arange(len(seconds))
+    last = np.maximum.accumulate(np.concatenate([[-np.inf], seconds[:-1]]))
+    good = seconds > last
+    if good.mean() < MOST:
+        return numbers / rate
+    between = np.interp(numbers, numbers[good], seconds[good])
+    return between + np.maximum(0, numbers - numbers[good][-1]) / rate
 
 
 def _read_in_order(look: Look, wanted: list[int], fit: Fit) -> _Read:

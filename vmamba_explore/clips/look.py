@@ -34,6 +34,7 @@ from vmamba_explore.clips.container import (
     video_stream,
 )
 from vmamba_explore.clips.picture import UPRIGHT, orientation, pixel_aspect
+from vmamba_explore.clips.transport import loses_data
 
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 DISPLAY_TIMES = (MP4, MATROSKA, "mpegts", "flv", "nut", "gif", "apng")
@@ -168,6 +169,7 @@ class _Packets:
     palettes: list[int] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
     damaged: dict[int, str] = field(default_factory=dict)
+    incomplete: list[int] = field(default_factory=list)  # by the container
     new_parameters: bool = False
 
     def add(self, packet: av.Packet) -> None:
@@ -175,15 +177,12 @@ class _Packets:
         self.pts.append(packet.pts)
         self.dts.append(packet.dts)
         if packet.is_corrupt:
-            self.damaged[place] = INCOMPLETE
+            self.incomplete.append(place)
         elif self.bits.is_damaged(data):
             self.damaged[place] = "damaged (some of its bytes are missing)"
         if packet.is_keyframe:
             if self.bits.is_start(data):
                 self.starts.append(place)
-                for last in place - 1, place - 2:  # joined recordings: only their counters break
-                    if self.damaged.get(last) == INCOMPLETE:
-                        del self.damaged[last]
                 self.first = self.first or packet
             else:
                 self.false_starts += 1
@@ -254,6 +253,11 @@ def _decide(
             order = order[(order >= starts[0]) & (times[order] >= times[starts[0]])]
         if not len(order):
             raise ClipError(f"{filename}: its video stream has no frame.")
+    if kind != "mpegts":
+        packets.damaged.update(dict.fromkeys(packets.incomplete, INCOMPLETE))
+    elif packets.incomplete and loses_data(filename, stream.id):
+        for place in packets.incomplete:  # FFmpeg's parser may mark the one before
+            packets.damaged.update({place: INCOMPLETE, place + 1: INCOMPLETE})
     if packets.bits.turns:  # how the head of the file says it is turned holds for the rest
         starts = starts[:1]
     promised = stream.frames or float(stream.average_rate or 0) * duration

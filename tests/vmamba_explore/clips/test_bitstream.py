@@ -47,7 +47,7 @@ def test_twenty_zeros_inside_a_packet_are_damage(film, share):
     for data in packets:
         place = int(share * (len(data) - 24))
         if len(data) > 100:
-            assert bits.is_damaged(data[:place] + bytes(20) + data[place + 20 :])
+            assert bits.is_damaged(data[:place] + bytes(20) + b"\x55" + data[place + 21 :])
 
 
 @pytest.mark.parametrize("film", ["start codes", "MPEG-4", "MPEG-2"], indirect=True)
@@ -64,10 +64,10 @@ def test_a_length_that_leads_past_the_end_is_damage(tmp_path):
 
 
 def test_jpeg_pictures_may_be_filled_up_with_zeros_behind_their_end():
-    picture = b"\xff\xd8" + b"picture" * 20 + b"\xff\xd9"
+    picture = b"\xff\xd8" + bytes(30) + b"\xff\xda" + b"picture" * 20 + b"\xff\xd9"
     bits = Bitstream("mjpeg")
     assert not bits.is_damaged(picture + bytes(100))
-    assert bits.is_damaged(picture[:40] + bytes(16) + picture[56:])
+    assert bits.is_damaged(picture[:70] + bytes(16) + picture[86:])
 
 
 @pytest.mark.parametrize("name", ["length before each unit", "start codes", "H.265"])

@@ -53,7 +53,7 @@ def test_what_decord_conceals_is_heard(tmp_path, video):
 
 def test_whole_files_are_read_while_another_is_damaged_elsewhere(tmp_path, video):
     spoilt = os.fspath(spoil(video, tmp_path / "spoilt.mp4", 0.5, 0.05))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Exception, match="decoder|worker|Check failed"):
         list(read_frames(spoilt, 60, list(range(60))))
     assert len(list(read_frames(os.fspath(video), 60, list(range(60))))) == 60
 
