@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that end a line, change its direction, or cannot be written as UTF-8."""
+
+
+def one_line(text: object, most: int = 200) -> str:
+    """Return a name as a part of one line.
+
+    Control characters, line separators, marks of direction and lone surrogates become escapes such
+    as `\\r`; the middle of a long name is left out.
+
+    Args:
+        text: A name from a file, a path or a user.
+        most: The most characters that it keeps.
+    """
+    words = str(text)
+    if len(words) > most:
+        words = f"{words[: most - most // 3 - 1]}…{words[len(words) - most // 3 :]}"
+    return _UNSEEN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), words)
 
 
 def first_line(error: BaseException) -> str:

@@ -142,7 +142,7 @@ def explore(
     """
     from vmamba_explore.app import explore
     from vmamba_explore.app.explore import REVERSED
-    from vmamba_explore.view.page import output_paths
+    from vmamba_explore.files import output_paths
 
     clips = [clip] if compare in (None, REVERSED) else [clip, compare]
     output_paths((output, gif, csv), "explore", clips)
@@ -189,7 +189,7 @@ def watch(path: str, /, *, output: str, csv: str | None, model: str, **options: 
     Ctrl-C keeps what is done; with --csv, run the same command again to resume.
     """
     from vmamba_explore.app import timeline_page, watch
-    from vmamba_explore.view.page import output_paths
+    from vmamba_explore.files import output_paths
 
     output_paths((output, csv, Path(csv).with_suffix(".json") if csv else None), "watch", [path])
     timeline = watch(path, model, csv=csv, **options)

@@ -14,11 +14,10 @@ import pandas as pd
 
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.files import atomic_write, write_json
+from vmamba_explore.files import atomic_write, json_text, read_json, write_json
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
 from vmamba_explore.training.evaluate_videos import evaluate_videos
@@ -161,8 +160,8 @@ def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> No
     noted = folder / "recipe.json"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"train: {folder} is a file; name a folder for the run.")
-    settings = json.loads(json.dumps(settings))  # as the file has it: lists for tuples
-    before = json_of(noted, dict, "train") if noted.is_file() else {}
+    settings = json.loads(json_text(settings))  # as the file has it: lists for tuples
+    before = read_json(noted, dict, "train") if noted.is_file() else {}
     if before and "recipe" not in before:
         raise ValueError(f"train: {noted} is not about a training. Name another folder.")
     begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()

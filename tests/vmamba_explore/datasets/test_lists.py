@@ -92,7 +92,7 @@ def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path, caplog):
 
 def test_a_list_that_is_no_text_says_so(tmp_path):
     (tmp_path / "list.csv").write_bytes(b"one.mp4,caf\xe9\n")
-    with pytest.raises(ValueError, match="from_csv: .*list.csv is no text in UTF-8 .* byte 11"):
+    with pytest.raises(ValueError, match="from_csv: .*list.csv is not text in UTF-8 .* byte 11"):
         from_csv(tmp_path / "list.csv")
 
 

@@ -14,10 +14,10 @@ import xarray as xr
 from PIL import Image
 
 from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.files import AnyPath, atomic_folder, output_path
 from vmamba_explore.view.explorer.exploration import Exploration, ViewState
 from vmamba_explore.view.explorer.snapshot import Snapshots
 from vmamba_explore.view.explorer.vocabulary import SIDE_NAMES
-from vmamba_explore.view.page import AnyPath, output_path
 
 COLORS = 256
 """Colors of a GIF's palette."""
@@ -124,7 +124,7 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
             dataset = dataset.assign_coords({name: numbers})
     for values in dataset.variables.values():
         values.attrs = {key: _plain(value) for key, value in values.attrs.items()}
-    dataset.to_zarr(store, mode="w", consolidated=False)
+    atomic_folder(store, lambda new: dataset.to_zarr(new, mode="w", consolidated=False))
     return store
 
 

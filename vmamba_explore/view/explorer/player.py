@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import xarray as xr
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.files import AnyPath
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import DIMS, Exploration
 from vmamba_explore.view.explorer.widget import Explorer, Theme
-from vmamba_explore.view.page import AnyPath
 from vmamba_explore.view.pictures import over_tokens
 
 

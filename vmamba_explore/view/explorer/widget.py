@@ -10,7 +10,7 @@ from typing import Any, Literal
 import anywidget
 import traitlets
 
-from vmamba_explore.files import atomic_write
+from vmamba_explore.files import AnyPath, atomic_write, output_path
 from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import Exploration, Token, ViewState
@@ -24,7 +24,7 @@ from vmamba_explore.view.explorer.vocabulary import (
     TERMS,
     heading,
 )
-from vmamba_explore.view.page import AnyPath, html_page, output_path
+from vmamba_explore.view.page import html_page
 from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
 
 _HERE = Path(__file__).parent
