@@ -194,8 +194,9 @@ def output_path(
     Raises:
         FileNotFoundError: its folder does not exist.
         IsADirectoryError: a folder is in the place of the file.
-        NotADirectoryError: a file is in the place of a folder.
-        FileExistsError: it is a clip, or something is there that must not be replaced.
+        NotADirectoryError: a file is in the place of its folder.
+        FileExistsError: it is a clip, something is there that must not be replaced, or a file is
+            in the place of the folder.
         PermissionError: it, or its folder, may not be written to.
         OSError: the system refuses it for another reason, such as the length of its name.
         ValueError: a file cannot have such a name.
@@ -216,15 +217,15 @@ def output_path(
         raise FileNotFoundError(f"{begin}: the folder {one_line(real.parent)} does not exist.")
     if path.is_dir() and not folder:
         raise IsADirectoryError(f"{begin}: it is a folder; name a file in it.")
-    if exists and folder and not path.is_dir():
-        raise NotADirectoryError(f"{begin}: it is a file; name a folder.")
-    if exists and any(Path(clip).exists() and path.samefile(clip) for clip in clips):
-        raise FileExistsError(
-            f"{call}: {one_line(output)} is the clip itself; name another output file."
-        )
     if exists and not overwrite:
         raise FileExistsError(
             f"{call}: {one_line(output)} exists already; overwrite=True replaces it."
+        )
+    if exists and folder and not path.is_dir():
+        raise FileExistsError(f"{begin}: it is a file; name a folder.")
+    if exists and any(Path(clip).exists() and path.samefile(clip) for clip in clips):
+        raise FileExistsError(
+            f"{call}: {one_line(output)} is the clip itself; name another output file."
         )
     if exists and not os.access(path, os.W_OK):
         raise PermissionError(f"{begin}: it may not be written to; name another one.")

@@ -183,19 +183,18 @@ def from_csv(
     if class_names is not None:
         names = tuple(class_names)
     elif all(label.isdecimal() for label in labels):
-        longest = max(labels, key=len, default="")
-        largest = max((int(label) for label in labels if len(label) < 20), default=-1)
-        if len(longest) >= 20 or largest >= MOST_CLASSES:
+        large = [label for label in labels if len(label) > 9 or int(label) >= MOST_CLASSES]
+        if large:
             raise ValueError(
-                f"from_csv: {file} has the label {one_line(longest, 60)}, expected numbers below "
+                f"from_csv: {file} has the label {one_line(large[0], 60)}, expected numbers below "
                 f"{MOST_CLASSES}, or names."
             )
-        names = _numbered(largest + 1)
+        names = _numbered(max(map(int, labels), default=-1) + 1)
     else:
         names = tuple(sorted(labels))
     numbers = {name: index for index, name in enumerate(names)}
     for label in sorted(labels):
-        if label.isdecimal() and len(label) < 20 and label not in numbers:
+        if label.isdecimal() and len(label) <= 9 and label not in numbers:
             numbers[label] = int(label)
         if numbers.get(label, len(names)) >= len(names):
             raise ValueError(

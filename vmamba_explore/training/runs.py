@@ -17,9 +17,10 @@ from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.files import atomic_write, json_text, read_json, write_json
+from vmamba_explore.files import atomic_write, json_text, output_path, read_json, write_json
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
+from vmamba_explore.spreadsheets import csv_text
 from vmamba_explore.training.evaluate_videos import evaluate_videos
 from vmamba_explore.training.fit import History, fit, read_checkpoint
 from vmamba_explore.training.processes import Precision, accelerator
@@ -81,6 +82,7 @@ def train(
         The history, as `fit` gives it.
     Raises:
         ImportError: accelerate is not installed, or tensorboard where it was asked for.
+        OSError: the folder cannot be written to.
         ValueError: the model has other classes, or the folder holds a run of another model,
             recipe or data set.
     Source:
@@ -158,8 +160,7 @@ def train(
 def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
     """Write down what is being done in a folder, or see that it is the same as before."""
     noted = folder / "recipe.json"
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"train: {folder} is a file; name a folder for the run.")
+    output_path(folder, "train", folder=True, parents=True)
     settings = json.loads(json_text(settings))  # as the file has it: lists for tuples
     before = read_json(noted, dict, "train") if noted.is_file() else {}
     if before and "recipe" not in before:
@@ -218,7 +219,7 @@ class _Logs:
             self.writer.close()
 
     def _write(self, name: str, kind: str, rows: History) -> None:
-        atomic_write(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        atomic_write(self.folder / name, csv_text(pd.DataFrame(rows)))
         if self.writer is None:
             return
         for row in rows[self.shown[kind] :]:

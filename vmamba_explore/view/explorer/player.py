@@ -66,7 +66,9 @@ class ClipPlayer(Explorer):
             theme: "light" or "dark": background and ink.
             overwrite: Whether to replace a file.
         """
-        return self._write(export.png(self.view, theme, sheet=True), path, "to_png", overwrite)
+        return self._write(
+            lambda: export.png(self.view, theme, sheet=True), path, "to_png", overwrite
+        )
 
 
 def _one_grid(clip: Clip, maps: Mapping[str, xr.DataArray]) -> Mapping[str, xr.DataArray]:
