@@ -69,10 +69,10 @@ def atomic_write(
         if not direct:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            message = f"cannot write the file ({error.strerror}); what was there before is kept"
-            raise OSError(error.errno, message, one_line(path)) from None
-        raise
+        refused = _refused(error, "file", path)
+        if refused is error:
+            raise
+        raise refused from None
 
 
 def atomic_folder(path: AnyPath, write: Callable[[Path], object]) -> None:
@@ -96,12 +96,24 @@ def atomic_folder(path: AnyPath, write: Callable[[Path], object]) -> None:
             shutil.copymode(target, unfinished)
             os.rename(target, before)
         os.rename(unfinished, target)
-    except BaseException:
+    except BaseException as error:
         if before.exists() and not target.exists():
             os.rename(before, target)
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        refused = _refused(error, "folder", path)
+        if refused is error:
+            raise
+        raise refused from None
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _refused(error: BaseException, what: str, path: AnyPath) -> BaseException:
+    """The error to raise: one that names the path where the system refused to write."""
+    cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save's own
+    if isinstance(cause, OSError) and cause.errno is not None:
+        message = f"cannot write the {what} ({cause.strerror}); what was there before is kept"
+        return OSError(cause.errno, message, one_line(path))
+    return error
 
 
 def _real(path: AnyPath) -> Path:
