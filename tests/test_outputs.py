@@ -10,6 +10,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -87,7 +88,7 @@ def writers(folder):
 
     found = {
         f"Explorer.to_{kind}": (
-            lambda path, save=getattr(explorer, f"to_{kind}"): save(path, overwrite=True),
+            partial(getattr(explorer, f"to_{kind}"), overwrite=True),
             folder / f"explorer.{kind}",
         )
         for kind in ("html", "png", "gif", "mp4", "csv", "zarr")
@@ -158,7 +159,7 @@ def main(folder):
         results[name] = {"message": message, "full": full, "killed_by": killed_by} | {
             "kill": kill, "again": again,
         }  # fmt: skip
-    print(json.dumps(results))
+    sys.stdout.write(json.dumps(results))
 
 
 if __name__ == "__main__":
