@@ -46,7 +46,8 @@ def atomic_write(
     unfinished = target if direct else _beside(target)
     try:
         if not direct:
-            _folder_above(target)  # raises where the name cannot be
+            if not _folder_above(target).is_dir():
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if target.is_file() and not os.access(target, os.W_OK):  # replacing needs no permission
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
             target.parent.mkdir(parents=True, exist_ok=True)
