@@ -11,6 +11,7 @@ import torch
 
 from vmamba_explore import resources
 from vmamba_explore.attribution.sanity import Agreement
+from vmamba_explore.errors import one_line
 from vmamba_explore.files import atomic_write, output_path, read_json
 from vmamba_explore.studies.scorecard import figures as scores
 from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
@@ -37,6 +38,8 @@ def scorecard_page(
     """
     output = output_path(output, "scorecard_page")
     source = resources.path("scorecard.json") if summary is None else Path(summary)
+    if not source.is_file():
+        raise FileNotFoundError(f"scorecard_page: there is no file {one_line(source)}.")
     card: dict[str, Any] = read_json(source, dict, "scorecard_page")
     plan, methods = card["plan"], card["methods"]
     facts = {
