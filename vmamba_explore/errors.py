@@ -34,12 +34,13 @@ def check_choice(what: str, value: object, known: Iterable[object]) -> None:
     """Raise a ValueError unless a value is among the known ones; `what` names call and argument."""
     known = list(known)
     if value not in known:
-        raise ValueError(f"{what} is {value!r}, expected {' or '.join(map(repr, known))}.")
+        shown = one_line(repr(value))
+        raise ValueError(f"{what} is {shown}, expected {' or '.join(map(repr, known))}.")
 
 
 def few(names: Iterable[str], most: int = 4) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
+    """The first few names, each in one short line, and how many more there are."""
+    names = [one_line(name) for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -53,5 +54,5 @@ def check_fields(instance: object, **limits: tuple[bool, str]) -> None:
     """
     for name, (is_fine, expected) in limits.items():
         if not is_fine:
-            owner, value = type(instance).__name__, getattr(instance, name)
-            raise ValueError(f"{owner}: {name} is {value!r}, expected {expected}.")
+            owner, shown = type(instance).__name__, one_line(repr(getattr(instance, name)))
+            raise ValueError(f"{owner}: {name} is {shown}, expected {expected}.")

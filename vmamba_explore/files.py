@@ -64,7 +64,7 @@ def atomic_write(
                 os.fsync(file.fileno())
         if not direct:
             if target.exists():
-                unfinished.chmod(target.stat().st_mode)
+                _take_over(unfinished, target.stat())
             os.replace(unfinished, target)
     except BaseException as error:
         if not direct:
@@ -106,6 +106,15 @@ def atomic_folder(path: AnyPath, write: Callable[[Path], object]) -> None:
             raise
         raise refused from None
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _take_over(path: Path, before: os.stat_result) -> None:
+    """Give a new file the permissions of an earlier one and, as far as allowed, its owners."""
+    for owner in (before.st_uid, -1):
+        with contextlib.suppress(OSError, AttributeError):  # Windows has none
+            os.chown(path, owner, before.st_gid)
+            break
+    path.chmod(before.st_mode)
 
 
 def _refused(error: BaseException, what: str, path: AnyPath) -> BaseException:
@@ -214,7 +223,8 @@ def output_path(
         OSError: the system refuses it for another reason, such as the length of its name.
         ValueError: a file cannot have such a name.
     """
-    path, begin = Path(output), f"{call}: cannot write {one_line(output)}"
+    path = Path(output)
+    begin = f"{call}: cannot write {one_line(output) or 'a file without a name'}"
     exists = os.path.exists(path)
     special = exists and not path.is_file() and not path.is_dir()  # a pipe, a device
     try:

@@ -1,5 +1,6 @@
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -270,3 +271,14 @@ def test_json_that_cannot_be_read_is_one_sentence(tmp_path, text):
     with pytest.raises(ValueError, match=r"^test: .*a.json is not ") as caught:
         read_json(tmp_path / "a.json", list, "test")
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(getattr(os, "getuid", int)() or sys.platform == "win32", reason="root may")
+def test_the_owners_stay_as_they_are(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    os.chown(path, 1, 2)
+    path.chmod(0o664)
+    atomic_write(path, "after")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1, 2, 0o664)

@@ -213,7 +213,9 @@ def watch(path: str, /, *, output: str, csv: str | None, model: str, **options: 
     from vmamba_explore.app import timeline_page, watch
     from vmamba_explore.files import output_paths
 
-    output_paths((output, csv, Path(csv).with_suffix(".json") if csv else None), "watch", [path])
+    output_paths((output, csv), "watch", [path])
+    if csv is not None:
+        output_paths((output, csv, Path(csv).with_suffix(".json")), "watch", [path])
     timeline = watch(path, model, csv=csv, **options)
     timeline_page(timeline, output, model)
     print(f"{timeline}\n{output}")
@@ -365,13 +367,15 @@ def experiment(
         seeds: Runs of every arm.
         output: JSON file of all runs.
     """
+    from vmamba_explore.files import output_path
     from vmamba_explore.studies.experiments.run import EXPERIMENTS, run_experiments
 
+    file = output_path(output, "experiment", parents=True)
     run_experiments(
         list(EXPERIMENTS) if "all" in names else names,
         range(seeds),
-        Path(output),
-        Path(output).with_suffix(".unfinished"),
+        file,
+        file.with_suffix(".unfinished"),
         f"{PROGRAM} experiment {' '.join(names)} --seeds {seeds}",
     )
     print(output)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.clip import ClipError, normalize
 from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.datasets.views import Views, read_views
-from vmamba_explore.files import output_paths
+from vmamba_explore.files import output_path, output_paths
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
@@ -85,7 +85,8 @@ def evaluate_videos(
         Park et al. 2024, arXiv:2407.08476, section 4.1, averages over several temporal and spatial
         views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
     """
-    views, config, output = views or Views(), model.config, Path(output)
+    views, config = views or Views(), model.config
+    output = output_path(output, "evaluate_videos", parents=True)
     output_paths((output, output.with_suffix(".json")), "evaluate_videos", (), parents=True)
     processes = OneProcess() if accelerator is None else accelerator
     if model.class_names is not None and not videos.unnamed:

@@ -302,6 +302,9 @@ def test_outputs_are_refused_before_a_model_runs(clip, tmp_path, capsys, monkeyp
     for words, message in (
         (f"experiment width --output {tmp_path}", "it is a folder; name a file"),
         (f"experiment width --output {tmp_path}/file/a.json", "is a file, not a folder"),
+        ("experiment width --output .", "it is a folder; name a file"),
+        ("experiment width --output=", "cannot write a file without a name: it is a folder"),
+        (f"watch {clip} --output {tmp_path}/a.html --csv .", "cannot write .: it is a folder"),
         (f"report {clip} --output {tmp_path}", "it is a folder; name a file"),
         (f"watch {clip} --output {tmp_path}/a.html --csv {tmp_path}/table.csv", "it is a folder"),
         (f"explore {clip} --output {tmp_path}/a.html --gif {tmp_path}/file/a.gif", "not a folder"),
