@@ -19,10 +19,17 @@ def one_line(text: object, most: int = 200) -> str:
         text: A name from a file, a path or a user.
         most: The most characters that it keeps.
     """
-    words = str(text)
-    if len(words) > most:
-        words = f"{words[: most - most // 3 - 1]}…{words[len(words) - most // 3 :]}"
-    return _UNSEEN.sub(lambda sign: sign[0].encode("unicode_escape").decode(), words)
+    shown = _UNSEEN.sub(
+        lambda sign: sign[0].encode("unicode_escape").decode(), _shortened(str(text), most)
+    )
+    return _shortened(shown, most)
+
+
+def _shortened(text: str, most: int) -> str:
+    """Leave out the middle of a text of more than `most` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - most // 3 - 1]}…{text[len(text) - most // 3 :]}"
 
 
 def first_line(error: BaseException) -> str:

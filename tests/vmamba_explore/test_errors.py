@@ -27,16 +27,15 @@ def test_the_middle_of_a_long_name_is_left_out():
     shown = one_line("a" * 5000 + ".mp4", 60)
     assert len(shown) == 60 and shown.startswith("aaa") and shown.endswith("a.mp4") and "…" in shown
     assert one_line("a" * 60, 60) == "a" * 60
+    assert len(one_line("\r" * 5000, 60)) == 60
 
 
 def test_bad_values_are_quoted_in_one_short_line():
     bad = "a\u2028" * 5000
-    assert len(few([bad, bad])) < 500 and "\u2028" not in few([bad])
+    assert len(few([bad, bad])) < 410 and "\u2028" not in few([bad])
     with pytest.raises(ValueError, match="expected 'b'") as caught:
         check_choice("a: b", bad, ["b"])
     assert len(str(caught.value)) < 300
-    with pytest.raises(
-        ValueError, match="SimpleNamespace: imag is .*, expected a number"
-    ) as caught:
+    with pytest.raises(ValueError, match="imag is .*, expected a number") as caught:
         check_fields(SimpleNamespace(imag=bad), imag=(False, "a number"))
     assert len(str(caught.value)) < 300
