@@ -40,10 +40,12 @@ class RowFile:
     """A CSV file that grows by a row at a time; a stopped run resumes after its last row.
 
     A JSON file of the same name holds the settings: rows of other settings are refused. Several
-    processes may write: each has its own file until `join` merges them. A file that a spreadsheet
-    saved (semicolons, tabs, decimal commas, a byte order mark, blank rows, rows pasted twice) is
-    read as well; any other change to it is refused. Text that a spreadsheet would run as a formula
-    has a ' before it in the file.
+    processes may write: each has its own file until `join` merges them.
+
+    A file that a spreadsheet saved (semicolons, tabs, decimal commas, a byte order mark, blank
+    rows, rows pasted twice, columns in another order) is read as well, and written in its first
+    form when it is resumed. Any other change is refused, and the file stays as it is. Text that a
+    spreadsheet would run as a formula has a ' before it in the file.
 
     Args:
         path: The file.
@@ -186,7 +188,7 @@ class RowFile:
         titles, delimiter = header, ","
         if path == self.path and complete.strip():
             delimiter = delimiter_of(complete, header) or ","
-            titles = next(row for _, row in rows_of(complete, delimiter, where))
+            titles = next((row for _, row in rows_of(complete, delimiter, where)), [])
             if sorted(titles) != sorted(header):
                 raise ValueError(
                     f"{where} does not start with its columns ({', '.join(header)}). {UNTOUCHED}"

@@ -232,6 +232,7 @@ def test_a_stopped_table_that_a_spreadsheet_saved_is_resumed(tmp_path, dialect):
 HEADER = "number,name,share,reason\n"
 CHANGES = {
     "another header": ("id,name,share,reason\n0,a,0.5,\n", "does not start with its columns"),
+    "only blank cells": (",,,\n", "does not start with its columns"),
     "no header": ("0,a,0.5,\n1,b,0.5,\n", "does not start with its columns"),
     "one more column": ("number,name,share,reason,mine\n0,a,0.5,,1\n", "does not start with its"),
     "a comment in a row": (HEADER + "0,a,0.5,,mine\n", "line 2: 5 cells, expected 4"),

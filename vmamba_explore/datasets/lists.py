@@ -152,8 +152,9 @@ def from_csv(
 
     Args:
         file: Either has the columns `label`, `youtube_id`, `time_start`, `time_end` in its first
-            line, or lines of a path, a comma or space, and a label, a number or a name; a
-            first line such as "path,label" is passed over.
+            line, or lines of a path, a comma, semicolon, tab or space, and a label, a number or a
+            name; a first line such as "path,label" is passed over. UTF-8, or UTF-16 as
+            spreadsheets mark it.
         root: Where the videos are; None means beside `file`. Official lists name no files:
             any file below is taken that is called ID_START_END, six digits each, or ID.
         class_names: What the labels are called, by number; None takes the names in the list in
