@@ -32,6 +32,14 @@ def _shortened(text: str, most: int) -> str:
     return f"{text[: most - most // 3 - 1]}…{text[len(text) - most // 3 :]}"
 
 
+def shown(value: object, most: int = 80) -> str:
+    """The repr of a value for a message, shortened; its type where there is no repr."""
+    try:
+        return one_line(repr(value), most)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; nested too deeply
+        return f"a {type(value).__name__} too long to show"
+
+
 def first_line(error: BaseException) -> str:
     """First line of an error's message, or the name of its type; at most 200 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
@@ -41,8 +49,7 @@ def check_choice(what: str, value: object, known: Iterable[object]) -> None:
     """Raise a ValueError unless a value is among the known ones; `what` names call and argument."""
     known = list(known)
     if value not in known:
-        shown = one_line(repr(value))
-        raise ValueError(f"{what} is {shown}, expected {' or '.join(map(repr, known))}.")
+        raise ValueError(f"{what} is {shown(value)}, expected {' or '.join(map(repr, known))}.")
 
 
 def few(names: Iterable[str], most: int = 4) -> str:
@@ -61,5 +68,5 @@ def check_fields(instance: object, **limits: tuple[bool, str]) -> None:
     """
     for name, (is_fine, expected) in limits.items():
         if not is_fine:
-            owner, shown = type(instance).__name__, one_line(repr(getattr(instance, name)))
-            raise ValueError(f"{owner}: {name} is {shown}, expected {expected}.")
+            owner, value = type(instance).__name__, shown(getattr(instance, name))
+            raise ValueError(f"{owner}: {name} is {value}, expected {expected}.")

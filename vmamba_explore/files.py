@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -320,8 +321,13 @@ def read_json(path: AnyPath, kind: type, call: str) -> Any:
     text = read_text(path, call)
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 4,300 digits, 1,000 brackets
-        raise ValueError(f"{call}: {one_line(path)} is not JSON ({one_line(error)}).") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{call}: {one_line(path)} is not JSON ({error}).") from None
+    except (RecursionError, ValueError) as error:
+        reason = "is nested too deeply"
+        if isinstance(error, ValueError):  # Python's limit against integers that take forever
+            reason = f"has an integer of more than {sys.get_int_max_str_digits():,} digits"
+        raise ValueError(f"{call}: {one_line(path)} {reason}.") from None
     if not isinstance(found, kind):
         raise ValueError(
             f"{call}: {one_line(path)} holds a JSON {type(found).__name__}, expected a "

@@ -265,10 +265,19 @@ def test_a_binary_file_is_not_text(tmp_path):
         read_text(tmp_path / "a.csv", "test")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "9" * 5000 + "]", "{", "\x00"])
-def test_json_that_cannot_be_read_is_one_sentence(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "is nested too deeply"),
+        ("[" + "9" * 5000 + "]", "has an integer of more than 4,300 digits"),
+        ("{", "is not JSON"),
+        ("\x00", "is not a text file"),
+        ("{}", "holds a JSON dict, expected a list"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_sentence(tmp_path, text, words):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ValueError, match=r"^test: .*a.json is not ") as caught:
+    with pytest.raises(ValueError, match=f"^test: .*a.json {words}") as caught:
         read_json(tmp_path / "a.json", list, "test")
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
 
