@@ -1,6 +1,8 @@
 """The house rules: who may import whom, what an import may load, how long a file may get."""
 
+import ast
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,41 @@ PYTHON_FILES = [
 ]
 HEAVY = (
     "anywidget captum dask decord ipywidgets jupyterlab llvmlite matplotlib plotly skimage triton"
+)
+OPEN = {"buffer", "file"}
+"""What an argument is called that is a file already, of `atomic_write` or in memory."""
+WRITES = {
+    "vmamba_explore/app/long_video.py": {"TemporaryDirectory": "rows that are not to be kept"},
+    "vmamba_explore/cli/commands.py": {"os.open": "the null device"},
+    "vmamba_explore/datasets/batches.py": {"os.open": "lines that processes add, each at once"},
+    "vmamba_explore/files.py": {
+        **dict.fromkeys(("unfinished.open", "os.rename", "os.replace"), "the one writer"),
+        **dict.fromkeys(("shutil.copymode", "shutil.rmtree"), "the same, for folders"),
+        "tempfile.TemporaryFile": "asks whether a folder takes a file; it has no name",
+    },
+    "vmamba_explore/row_file.py": {"self.mine.open": "rows, added one at a time"},
+    "vmamba_explore/studies/scorecard/making.py": {
+        "np.savez_compressed": "to the open file of atomic_write"
+    },
+    "vmamba_explore/training/fit.py": {"run.save": "by atomic_write"},
+    "vmamba_explore/training/runs.py": {"SummaryWriter": "TensorBoard's own events"},
+    "vmamba_explore/view/explorer/export.py": {
+        "dataset.to_zarr": "to the new folder of atomic_folder"
+    },
+    "vmamba_explore/view/widgets/upload.py": {
+        "file.path.open": "pieces of an upload, in a temporary folder",
+        "tempfile.TemporaryDirectory": "that folder",
+    },
+    "vmamba_kernels/jit/cache.py": dict.fromkeys(
+        ("open", "os.open", "os.replace", "tempfile.mkstemp"), "whole or not at all, on its own"
+    ),
+}
+"""Which modules call what writes files otherwise than by `atomic_write`, and why."""
+WRITING = re.compile(
+    r"os\.(open|link|symlink|rename|renames|replace)|shutil\.\w+|tempfile\.\w+|np\.save\w*"
+    r"|TemporaryDirectory|NamedTemporaryFile|SummaryWriter|torch\.save|(json|pickle)\.dump"
+    r"|zipfile\.ZipFile|.*\.(write_(text|bytes|html|image)|savefig|imsave|save_file|tofile"
+    r"|to_(zarr|netcdf|parquet|excel|pickle))|save_file|copyfile|.*\.(save|to_csv)|(.*\.)?open"
 )
 
 
@@ -98,6 +135,52 @@ def test_the_kernels_have_one_import_name():
         if any(line.strip().startswith(tuple(lines)) for line in path.read_text().splitlines())
     ]
     assert guilty == []
+
+
+def writing_calls(path):
+    """The calls of a module that may write a file."""
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+        if not WRITING.fullmatch(name):
+            continue
+        texts = [ast.unparse(value) for value in [*call.args, *(k.value for k in call.keywords)]]
+        modes = [text for text in texts if re.fullmatch(r"'[rwaxbt+]{1,3}'", text)]
+        reads = not any(set(mode) & set("wax+") for mode in modes)
+        if OPEN & set(texts) or (reads and re.search(r"(?<!os\.)open$|ZipFile$", name)):
+            continue
+        if name.endswith((".save", ".to_csv")) and not call.args:  # returns what it makes
+            continue
+        yield name
+
+
+def test_files_are_written_by_one_function_or_for_a_stated_reason():
+    found = {
+        path.relative_to(package.parent).as_posix(): calls
+        for package in (ROOT / "vmamba_explore", ROOT / "kernels/vmamba_kernels")
+        for path in package.rglob("*.py")
+        if (calls := set(writing_calls(path)))
+    }
+    assert found == {path: set(reasons) for path, reasons in WRITES.items()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(path, 'w')",
+        "path.open(mode='ab')",
+        "Path(path).write_text('a')",
+        "figure.write_html(path)",
+        "table.to_csv(path, index=False)",
+        "image.save(path)",
+        "np.savez(path, a=1)",
+        "shutil.copyfile(a, path)",
+        "av.open(path, 'w')",
+        "zipfile.ZipFile(path, 'w')",
+    ],
+)
+def test_a_call_that_writes_is_seen(tmp_path, code):
+    (tmp_path / "a.py").write_text(code)
+    assert len(list(writing_calls(tmp_path / "a.py"))) == 1
 
 
 def test_no_file_but_a_gpu_kernel_grows_past_500_lines():

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
 from vmamba_explore.files import atomic_write
+from vmamba_explore.spreadsheets import csv_text
 
 FIXED = ("window", "frame", "start", "end", "repeated", "reason", "name", "margin")
 """Columns of every table; those that depend on the model follow, see `Timeline`."""
@@ -184,9 +185,11 @@ class Timeline:
         return int(inside.argmax())
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table, whole or not at all.
+        """Write the table as CSV, whole or not at all.
+
+        Names that a spreadsheet would run as a formula (=, +, -, @ first) have a ' before them.
 
         Args:
             path: The file to write.
         """
-        atomic_write(path, self.table.to_csv(index=False))
+        atomic_write(path, csv_text(self.table))

@@ -24,6 +24,7 @@ from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.errors import first_line
+from vmamba_explore.files import output_path, output_paths
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.contrast import Contrast
@@ -32,7 +33,6 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import RowFile
 from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.page import output_paths
 
 DELTA = "*.ssm_*.hook_delta"
 
@@ -85,7 +85,8 @@ def watch(
         TraceBudgetError: one window with `by_frame` is over budget.
     """
     if csv is not None:
-        output_paths((csv, Path(csv).with_suffix(".json")), "watch", [path])
+        csv = output_path(csv, "watch", [path])
+        output_paths((csv, csv.with_suffix(".json")), "watch", [path])
     model = load_model(model) if isinstance(model, str) else model
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")

@@ -14,14 +14,14 @@ from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.files import atomic_write
+from vmamba_explore.files import atomic_write, output_path
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
 from vmamba_explore.trace.trace import Trace
 from vmamba_explore.view import figures
 from vmamba_explore.view.explorer import Explorer
-from vmamba_explore.view.page import FOOTER, output_path
+from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
 
 MAX_LAYERS = 6

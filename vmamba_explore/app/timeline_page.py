@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.files import atomic_write
+from vmamba_explore.files import atomic_write, output_path
 from vmamba_explore.view.figures.timeline import timeline as timeline_figure
-from vmamba_explore.view.page import FOOTER, output_path
+from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
 from vmamba_explore.view.tables import Cell, Table
 

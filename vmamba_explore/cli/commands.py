@@ -7,18 +7,21 @@ from the function's docstring. The function's module, and torch, load when a com
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from vmamba_explore import __version__
 from vmamba_explore.cli.options import Count, K, with_options
 from vmamba_explore.deprecation import renamed
+from vmamba_explore.errors import one_line
 
 PROGRAM = "vmamba-explore"
 RENAMED = {
@@ -65,16 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Words of the command line; None for those of this process.
     Returns:
-        The exit code: 0; 2 after one line about a mistake; 130 after an interrupt.
+        The exit code: 0; 2 after one line about a mistake; 130 after an interrupt; 141 where what
+        reads the output, such as `head`, stopped reading.
     Raises:
         SystemExit: the command line itself is wrong, after one line that says so; its code is 2.
     """
     mistakes = (ValueError, OSError, MemoryError, ImportError, FloatingPointError)
     try:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that is not UTF-8
         app(_current(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
     except CycloptsError as error:
-        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: {' '.join(str(error).split())}{_hint(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        return 141
     except mistakes as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
@@ -82,6 +92,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _hint(error: CycloptsError) -> str:
+    """What to do where an option of several values took the clip behind them for one more."""
+    missing = error.argument if isinstance(error, MissingArgumentError) else None
+    if missing is None or missing.field_info.kind is not inspect.Parameter.POSITIONAL_ONLY:
+        return ""
+    command, name = " ".join(error.command_chain or ()), missing.name
+    return (
+        f" Write it before the options ({PROGRAM} {command} {name} ...): some take all words that "
+        "follow them."
+    )
 
 
 def _current(words: Iterable[str]) -> list[str]:
@@ -142,7 +164,7 @@ def explore(
     """
     from vmamba_explore.app import explore
     from vmamba_explore.app.explore import REVERSED
-    from vmamba_explore.view.page import output_paths
+    from vmamba_explore.files import output_paths
 
     clips = [clip] if compare in (None, REVERSED) else [clip, compare]
     output_paths((output, gif, csv), "explore", clips)
@@ -173,7 +195,7 @@ def predict(clip: str, /, *, model: str, k: K, **options: Any) -> None:
     loaded = load_model(model)
     size = {"num_frames": loaded.config.num_frames, "img_size": loaded.config.img_size}
     for one in loaded.predict(load_clip(clip, **{**size, **options}), k):
-        print(f"{one.probability:7.2%}  {one.index:4}  {one.name}")
+        print(f"{one.probability:7.2%}  {one.index:4}  {one_line(one.name)}")
 
 
 @_command(
@@ -189,9 +211,11 @@ def watch(path: str, /, *, output: str, csv: str | None, model: str, **options: 
     Ctrl-C keeps what is done; with --csv, run the same command again to resume.
     """
     from vmamba_explore.app import timeline_page, watch
-    from vmamba_explore.view.page import output_paths
+    from vmamba_explore.files import output_paths
 
-    output_paths((output, csv, Path(csv).with_suffix(".json") if csv else None), "watch", [path])
+    output_paths((output, csv), "watch", [path])
+    if csv is not None:
+        output_paths((output, csv, Path(csv).with_suffix(".json")), "watch", [path])
     timeline = watch(path, model, csv=csv, **options)
     timeline_page(timeline, output, model)
     print(f"{timeline}\n{output}")
@@ -343,13 +367,15 @@ def experiment(
         seeds: Runs of every arm.
         output: JSON file of all runs.
     """
+    from vmamba_explore.files import output_path
     from vmamba_explore.studies.experiments.run import EXPERIMENTS, run_experiments
 
+    file = output_path(output, "experiment", parents=True)
     run_experiments(
         list(EXPERIMENTS) if "all" in names else names,
         range(seeds),
-        Path(output),
-        Path(output).with_suffix(".unfinished"),
+        file,
+        file.with_suffix(".unfinished"),
         f"{PROGRAM} experiment {' '.join(names)} --seeds {seeds}",
     )
     print(output)

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
+from vmamba_explore.errors import one_line
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -22,7 +24,8 @@ class Clip:
     Args:
         frames: RGB pixels, uint8, (num_frames, height, width, 3).
         seconds: When each frame is shown in the source, float64, (num_frames,), seconds.
-        source: Name of the file, or of the generated clip ("motion clip 17").
+        source: Name of the file, or of the generated clip ("motion clip 17"), as one line of at
+            most 200 characters: what does not print becomes an escape such as `\\r`.
         indices: Number of each frame in the source, int64, (num_frames,), the first frame is 0.
         repeated: How many of the last frames only repeat the source's last frame, because the
             source is shorter than what was asked for.
@@ -39,6 +42,7 @@ class Clip:
     reader: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", one_line(self.source))
         shape = self.frames.shape
         if len(shape) != 4 or shape[3] != 3 or 0 in shape or self.frames.dtype != np.uint8:
             raise ValueError(

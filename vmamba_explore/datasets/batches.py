@@ -23,7 +23,8 @@ from vmamba_explore.clips.picture import middle_square, short_side
 from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.lists import Video, VideoList
-from vmamba_explore.errors import check_fields
+from vmamba_explore.errors import check_fields, one_line
+from vmamba_explore.spreadsheets import plain_cell, safe_cell
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +206,9 @@ class BrokenFiles:
             if name in self._reasons:
                 return False
             line = io.StringIO()
-            csv.writer(line).writerow([name, reason.replace("\n", " ")])
+            csv.writer(line).writerow(
+                [safe_cell(name), safe_cell(one_line(reason.replace("\n", " "), 1000))]
+            )
             os.write(file, line.getvalue().encode(errors="surrogateescape"))  # in one piece
             return True
         finally:
@@ -220,10 +223,13 @@ class BrokenFiles:
             added = file.read()
         added = added[: added.rfind(b"\n") + 1]  # a line that is being written comes next time
         self._place += len(added)
-        text = io.StringIO(added.decode(errors="surrogateescape"), newline="")
-        lines = {row[0]: row[1] for row in csv.reader(text) if len(row) == 2}
-        self._reasons |= lines
-        self.met |= lines.keys()
+        text = added.decode(errors="surrogateescape").removeprefix("\ufeff")
+        with suppress(csv.Error):  # a cell too long for anything that was written here
+            for row in csv.reader(io.StringIO(text, newline="")):
+                if len(row) == 2:
+                    name, reason = map(plain_cell, row)
+                    self._reasons[name] = reason
+                    self.met.add(name)
 
 
 def _lock(file: int) -> None:

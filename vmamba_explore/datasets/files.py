@@ -1,13 +1,13 @@
-"""What the readers of lists ask of folders and files."""
+"""What the readers of lists ask of folders."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-AnyPath = str | os.PathLike[str]
+from vmamba_explore.errors import one_line
+from vmamba_explore.files import AnyPath
+
 SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
 
 
@@ -15,33 +15,7 @@ def folder(path: AnyPath, call: str) -> Path:
     """Take a path for a folder, or raise ValueError in the name of `call`."""
     found = Path(path).expanduser()
     if not found.is_dir():
-        raise ValueError(f"{call}: {path} is not a folder (looked from {os.getcwd()}).")
-    return found
-
-
-def text(path: AnyPath, call: str) -> str:
-    """The text of a file, or a ValueError in the name of `call`."""
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise ValueError(f"{call}: {path} is not a file (looked from {os.getcwd()}).")
-    try:
-        return found.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{call}: {path} is no text in UTF-8 ({error.reason} at byte {error.start})."
-        ) from None
-
-
-def json_of(path: AnyPath, kind: type, call: str) -> Any:
-    """What a JSON file holds, which must be a `kind`."""
-    try:
-        found = json.loads(text(path, call))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{call}: {path} is not JSON ({error}).") from None
-    if not isinstance(found, kind):
-        raise ValueError(
-            f"{call}: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
-        )
+        raise ValueError(f"{call}: {one_line(path)} is not a folder (looked from {os.getcwd()}).")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
@@ -13,12 +12,16 @@ from pathlib import Path
 from typing import Literal, cast
 
 from vmamba_explore.datasets import files
-from vmamba_explore.datasets.files import AnyPath
+from vmamba_explore.errors import one_line
+from vmamba_explore.files import AnyPath, read_json, read_text
+from vmamba_explore.spreadsheets import DELIMITERS, delimiter_of, number, rows_of
 
 logger = logging.getLogger(__name__)
 
 ENDINGS = "|".join(map(re.escape, sorted(files.SUFFIXES)))
-VIDEO_AND_LABEL = re.compile(rf"(.+(?:{ENDINGS}))[\s,]+(.+)", re.IGNORECASE)
+VIDEO_AND_LABEL = re.compile(rf"(.+(?:{ENDINGS}))[\s,;]+(.+)", re.IGNORECASE)
+MOST_CLASSES = 100_000
+"""A larger number is not that of a class: names for all below it would fill the memory."""
 HMDB51_PARTS = {"train": "1", "test": "2"}
 
 
@@ -149,8 +152,9 @@ def from_csv(
 
     Args:
         file: Either has the columns `label`, `youtube_id`, `time_start`, `time_end` in its first
-            line, or lines of a path, a comma or space, and a label, a number or a name; a
-            first line such as "path,label" is passed over.
+            line, or lines of a path, a comma, semicolon, tab or space, and a label, a number or a
+            name; a first line such as "path,label" is passed over. UTF-8, or UTF-16 as
+            spreadsheets mark it.
         root: Where the videos are; None means beside `file`. Official lists name no files:
             any file below is taken that is called ID_START_END, six digits each, or ID.
         class_names: What the labels are called, by number; None takes the names in the list in
@@ -158,12 +162,12 @@ def from_csv(
     Raises:
         ValueError: no such file, a line that is none of these, an unknown label, or no video.
     """
-    lines, file = files.text(file, "from_csv").splitlines(), Path(file).expanduser()
+    text, file = read_text(file, "from_csv"), Path(file).expanduser()
     place = file.parent if root is None else files.folder(root, "from_csv")
-    if "youtube_id" in next(csv.reader(lines[:1]), []):
-        pairs = _official(lines, place, file)
+    if delimiter := delimiter_of(text, ["youtube_id"]):
+        pairs = _official(text, delimiter, place, file)
     else:
-        named = _paths_and_labels(lines, f"from_csv: {file}")
+        named = _paths_and_labels(text, f"from_csv: {file}")
         names_columns = [files.is_video(path) for path, _ in named[:2]] == [False, True]
         if names_columns and not (place / named[0][0]).is_file():
             del named[0]
@@ -180,17 +184,23 @@ def from_csv(
     if class_names is not None:
         names = tuple(class_names)
     elif all(label.isdecimal() for label in labels):
+        large = [label for label in labels if len(label) > 9 or int(label) >= MOST_CLASSES]
+        if large:
+            raise ValueError(
+                f"from_csv: {file} has the label {one_line(large[0], 60)}, expected numbers below "
+                f"{MOST_CLASSES}, or names."
+            )
         names = _numbered(max(map(int, labels), default=-1) + 1)
     else:
         names = tuple(sorted(labels))
     numbers = {name: index for index, name in enumerate(names)}
     for label in sorted(labels):
-        if label.isdecimal() and label not in numbers:
+        if label.isdecimal() and len(label) <= 9 and label not in numbers:
             numbers[label] = int(label)
         if numbers.get(label, len(names)) >= len(names):
             raise ValueError(
-                f"from_csv: {file} has the label {label!r}, which is none of the {len(names)} "
-                "class_names."
+                f"from_csv: {file} has the label {one_line(label, 60)!r}, which is none of "
+                f"the {len(names)} class_names."
             )
     return _listed([(path, numbers[name]) for path, name in pairs], names, file.stem, "from_csv")
 
@@ -205,8 +215,8 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
     Raises:
         ValueError: a file is missing or is not of this form, or no video is there.
     """
-    given = files.json_of(labels, dict, "from_ssv2")
-    numbers = {name: int(n) for name, n in given.items() if str(n).isdecimal()}
+    given = read_json(labels, dict, "from_ssv2")
+    numbers = {name: int(n) for name, n in given.items() if re.fullmatch(r"\d{1,9}", str(n))}
     names = tuple(sorted(numbers, key=lambda name: numbers[name]))
     if sorted(numbers.values()) != list(range(len(given))):
         raise ValueError(
@@ -216,13 +226,13 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
     place = files.folder(root, "from_ssv2")
     there = files.by_stem(place)
     videos = []
-    for number, entry in enumerate(files.json_of(annotations, list, "from_ssv2")):
+    for at, entry in enumerate(read_json(annotations, list, "from_ssv2")):
         try:
             name = re.sub(r"[\[\]]", "", entry["template"])
             label, stem = numbers[name], str(entry["id"])
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"from_ssv2: {annotations}, entry {number}: expected an id and a template that is "
+                f"from_ssv2: {annotations}, entry {at}: expected an id and a template that is "
                 f"in {os.path.basename(labels)}, got {entry!r:.200} ({error})."
             ) from None
         videos.append((there.get(stem, place / f"{stem}.webm"), label))
@@ -250,8 +260,8 @@ def from_hmdb51(
     place = files.folder(root, "from_hmdb51")
     videos = []
     for label, file in enumerate(lists):
-        lines = files.text(file, "from_hmdb51").splitlines()
-        for video, use in _paths_and_labels(lines, f"from_hmdb51: {file}"):
+        text = read_text(file, "from_hmdb51")
+        for video, use in _paths_and_labels(text, f"from_hmdb51: {file}"):
             if use == HMDB51_PARTS[part]:
                 videos.append((place / names[label] / video, label))
     if not lists:
@@ -298,45 +308,55 @@ def _listed(
     return VideoList(tuple(there), names, name, tuple(missing))
 
 
-def _official(lines: list[str], root: Path, file: Path) -> list[tuple[Path, str]]:
+def _official(text: str, delimiter: str, root: Path, file: Path) -> list[tuple[Path, str]]:
     """Paths and labels of an official list of Kinetics."""
     there = files.by_stem(root)
+    rows = rows_of(text, delimiter, f"from_csv: {file}")
+    _, titles = next(rows)
     found = []
-    for number, row in enumerate(csv.DictReader(lines), 2):
+    for line, cells in rows:
+        row = dict(zip(titles, cells, strict=False))
         try:
-            start, end = (int(float(row[name])) for name in ("time_start", "time_end"))
+            times = (number(row[name], delimiter != ",") for name in ("time_start", "time_end"))
+            start, end = map(int, times)
             label, stem = row["label"], row["youtube_id"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             raise ValueError(
-                f"from_csv: {file}, line {number}: expected label, youtube_id, time_start and "
-                f"time_end, got {dict(row)!r:.200}."
+                f"from_csv: {file}, line {line}: expected label, youtube_id, time_start and "
+                f"time_end, got {row!r:.200}."
             ) from None
         cut = f"{stem}_{start:06}_{end:06}"
         found.append((there.get(cut) or there.get(stem) or root / f"{cut}.mp4", label))
     return found
 
 
-def _paths_and_labels(lines: Sequence[str], where: str) -> list[tuple[str, str]]:
-    """Split lines behind the name of a video; elsewhere at the last comma, else the last space."""
+def _paths_and_labels(text: str, where: str) -> list[tuple[str, str]]:
+    """Split lines behind the name of a video; elsewhere at the last comma, semicolon or tab, else
+    the last space."""
     pairs = []
-    for number, line in enumerate(lines, 1):
-        line = line.strip()
+    for place, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        line = line.strip().rstrip(",;")  # of empty columns
         if not line:
             continue
         if '"' not in line and (plain := VIDEO_AND_LABEL.fullmatch(line)):
             path, label = plain.groups()
         else:
-            cells = next(csv.reader([line])) if "," in line else line.rsplit(maxsplit=1)
-            path, label = ",".join(cells[:-1]), cells[-1]
+            unquoted = re.sub('"[^"]*"', "", line)
+            delimiter = next((sign for sign in DELIMITERS if sign in unquoted), None)
+            if delimiter is None:
+                cells = line.rsplit(maxsplit=1)
+            else:
+                cells = next(row for _, row in rows_of(line, delimiter, f"{where}, line {place}"))
+            path, label = (delimiter or "").join(cells[:-1]), cells[-1]
         if re.fullmatch(r"\d+\s+\d+", label):
             raise ValueError(
-                f"{where}, line {number}: expected a path and a label, got two numbers behind the "
+                f"{where}, line {place}: expected a path and a label, got two numbers behind the "
                 f"path: {line!r:.200}. Lists with a number of frames are for folders of pictures; "
                 "leave that number out."
             )
         if not path.strip() or not label.strip():
             raise ValueError(
-                f"{where}, line {number}: expected a path and a label, got {line!r:.200}."
+                f"{where}, line {place}: expected a path and a label, got {line!r:.200}."
             )
         pairs.append((path.strip(), label.strip()))
     return pairs

@@ -115,7 +115,9 @@ class TokenLabels:
 class Trace(Mapping[str, Tensor]):
     """What passed the hook points of a model in one run, always in natural clip order.
 
-    `trace[name]` is the tensor under a hook name; `trace.sel(...)` gives a labeled array.
+    `trace[name]` is the tensor under a hook name; `trace.sel(...)` gives a labeled array. A deep
+    copy has its own tensors, cut from the graph, and knows the same model; so does a pickled trace,
+    without the model.
 
     Args:
         values: Recorded tensors by hook name.
@@ -141,6 +143,20 @@ class Trace(Mapping[str, Tensor]):
         self.labels = TokenLabels(config.grid, config.tubelet_size, seconds)
         self._model = model
         self._weights = [] if model is None else _weights_of(model)
+
+    def __copy__(self) -> Trace:
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trace:
+        new = memo[id(self)] = self.__copy__()
+        new._values = {name: value.detach().clone() for name, value in self.items()}
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        values = {name: value.detach() for name, value in self.items()}
+        return self.__dict__ | {"_values": values, "_model": None, "_weights": []}
 
     @property
     def seconds(self) -> Sequence[Sequence[float]] | None:

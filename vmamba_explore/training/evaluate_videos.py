@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.clip import ClipError, normalize
 from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.datasets.views import Views, read_views
+from vmamba_explore.files import output_path, output_paths
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
@@ -85,6 +86,8 @@ def evaluate_videos(
         views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
     """
     views, config = views or Views(), model.config
+    output = output_path(output, "evaluate_videos", parents=True)
+    output_paths((output, output.with_suffix(".json")), "evaluate_videos", (), parents=True)
     processes = OneProcess() if accelerator is None else accelerator
     if model.class_names is not None and not videos.unnamed:
         videos = videos.numbered_as(model.class_names)
@@ -101,7 +104,7 @@ def evaluate_videos(
         "views": asdict(views),
         "stride": stride,
     }
-    rows = RowFile(Path(output), COLUMNS, WORDS, processes)
+    rows = RowFile(output, COLUMNS, WORDS, processes)
     before = rows.start(settings)
     fine = before[before["reason"].isna()]
     sizes = dict(zip(fine["video"], fine["bytes"], strict=True))

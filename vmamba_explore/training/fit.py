@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.errors import first_line
-from vmamba_explore.files import atomic_write
+from vmamba_explore.files import atomic_write, output_path
 from vmamba_explore.model.tensor_files import UNREADABLE
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.processes import OneProcess, read_ahead
@@ -79,6 +79,8 @@ def fit(
     device = model.head.weight.device
     run = _Run(checkpoint, model, optimizer, processes.scaler, recipe)
     start = run.resume()
+    if processes.is_main_process:
+        output_path(checkpoint, "fit", parents=True)
     if processes.reduce(torch.tensor([start], device=device)).item() != start * world:
         raise ValueError(
             f"fit: this process would go on at step {start} of {checkpoint}, another one "

@@ -14,13 +14,13 @@ import pandas as pd
 
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.datasets.files import json_of
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.files import atomic_write, write_json
+from vmamba_explore.files import atomic_write, json_text, output_path, read_json, write_json
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
+from vmamba_explore.spreadsheets import csv_text
 from vmamba_explore.training.evaluate_videos import evaluate_videos
 from vmamba_explore.training.fit import History, fit, read_checkpoint
 from vmamba_explore.training.processes import Precision, accelerator
@@ -82,6 +82,7 @@ def train(
         The history, as `fit` gives it.
     Raises:
         ImportError: accelerate is not installed, or tensorboard where it was asked for.
+        OSError: the folder cannot be written to.
         ValueError: the model has other classes, or the folder holds a run of another model,
             recipe or data set.
     Source:
@@ -159,10 +160,9 @@ def train(
 def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
     """Write down what is being done in a folder, or see that it is the same as before."""
     noted = folder / "recipe.json"
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"train: {folder} is a file; name a folder for the run.")
-    settings = json.loads(json.dumps(settings))  # as the file has it: lists for tuples
-    before = json_of(noted, dict, "train") if noted.is_file() else {}
+    output_path(folder, "train", folder=True, parents=True)
+    settings = json.loads(json_text(settings))  # as the file has it: lists for tuples
+    before = read_json(noted, dict, "train") if noted.is_file() else {}
     if before and "recipe" not in before:
         raise ValueError(f"train: {noted} is not about a training. Name another folder.")
     begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()
@@ -219,7 +219,7 @@ class _Logs:
             self.writer.close()
 
     def _write(self, name: str, kind: str, rows: History) -> None:
-        atomic_write(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        atomic_write(self.folder / name, csv_text(pd.DataFrame(rows)))
         if self.writer is None:
             return
         for row in rows[self.shown[kind] :]:

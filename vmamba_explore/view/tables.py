@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
+from vmamba_explore.errors import one_line
+
 
 class Cell(NamedTuple):
     """What stands in one place of a table.
@@ -44,12 +46,16 @@ class Table:
         """Return the table as HTML."""
         titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in self.titles)
         rows = "".join(
-            f'<tr><th scope="row">{escape(name.words)}</th>{"".join(map(_data, cells))}</tr>\n'
+            f'<tr><th scope="row">{_text(name)}</th>{"".join(map(_data, cells))}</tr>\n'
             for name, *cells in self.rows
         )
         return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
 
+def _text(cell: Cell) -> str:
+    return escape(one_line(cell.words, 400))
+
+
 def _data(cell: Cell) -> str:
-    words = escape(cell.words)
+    words = _text(cell)
     return f"<td>{f'<strong>{words}</strong>' if cell.bold else words}</td>"

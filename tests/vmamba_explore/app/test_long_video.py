@@ -266,3 +266,10 @@ def test_the_command_writes_a_page_and_a_table_and_says_how_fast_it_was(
     assert "less logit of class 3" in page.read_text("utf-8")
     assert len(pd.read_csv(table)) == 12
     assert json.loads((tmp_path / "t.json").read_text())["result"] == {"windows": 12}
+
+
+def test_whole_numbers_of_numpy_are_as_good_as_others(model, noise, tmp_path, unchecked):
+    found = watched(noise, model, hop=np.int64(8), k=np.int32(2), csv=tmp_path / "a.csv")
+    again = watched(noise, model, hop=8, k=2, csv=tmp_path / "a.csv")
+    assert again.finished and again.watched == 0.0
+    pd.testing.assert_frame_equal(found.table, again.table)

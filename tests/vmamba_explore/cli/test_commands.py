@@ -1,7 +1,9 @@
 """The command line: exit codes, one line for an error; test_runs.py kills a training."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -260,3 +262,53 @@ def test_ctrl_c_is_no_traceback(train, capsys, monkeypatch):
     monkeypatch.setattr(runs, "fit", interrupted)
     assert train() == 130
     assert capsys.readouterr().err.splitlines()[-1] == "vmamba-explore: interrupted"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "explore --output a.html --layers 0 1 clip.mp4",
+        "explore --output a.html --quantities delta clip.mp4",
+        "watch --output a.html",
+        "report --output a.html",
+    ],
+)
+def test_a_clip_that_an_option_took_is_missed_with_the_way_to_write_it(words, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(words.split())
+    error = capsys.readouterr().err
+    assert exit.value.code == 2 and error.count("\n") == 1
+    assert f"(vmamba-explore {words.split()[0]} " in error and "before the options" in error
+
+
+def test_a_reader_that_stops_reading_ends_the_command_without_a_word():
+    command = [sys.executable, "-m", "vmamba_explore.cli", "info"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_outputs_are_refused_before_a_model_runs(clip, tmp_path, capsys, monkeypatch):
+    def ran(*given, **options):
+        raise AssertionError("ran")
+
+    monkeypatch.setattr("vmamba_explore.model.videomamba.VideoMamba.forward", ran)
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "table.csv").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for words, message in (
+        (f"experiment width --output {tmp_path}", "it is a folder; name a file"),
+        (f"experiment width --output {tmp_path}/file/a.json", "is a file, not a folder"),
+        ("experiment width --output .", "it is a folder; name a file"),
+        ("experiment width --output=", "cannot write a file without a name: it is a folder"),
+        (f"watch {clip} --output {tmp_path}/a.html --csv .", "cannot write .: it is a folder"),
+        (f"report {clip} --output {tmp_path}", "it is a folder; name a file"),
+        (f"watch {clip} --output {tmp_path}/a.html --csv {tmp_path}/table.csv", "it is a folder"),
+        (f"explore {clip} --output {tmp_path}/a.html --gif {tmp_path}/file/a.gif", "not a folder"),
+    ):
+        assert main(words.split()) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,9 @@ def test_the_repr_is_one_line_and_admits_repeated_frames():
 def test_a_clip_of_the_wrong_shape_says_what_arrived(unchecked, frames, seconds, message):
     with pytest.raises(ValueError, match=message):
         Clip(frames, seconds, "waves.mp4", np.arange(len(frames)))
+
+
+def test_the_source_is_one_short_line_whatever_the_file_is_called():
+    clip = replace(make_clip(), source="caf\udce9\r\u2029" + "a" * 5000 + ".mp4")
+    assert clip.source.startswith(r"caf\udce9\r\u2029aaa") and clip.source.endswith("aaa.mp4")
+    assert len(clip.source) < 250 and clip.source.encode()

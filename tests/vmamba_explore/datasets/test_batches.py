@@ -254,3 +254,19 @@ def test_a_line_that_is_half_written_is_read_when_it_is_whole(tmp_path):
     assert broken.reasons() == {"a.mp4": "no"}
     file.write_bytes(b"a.mp4,no\r\nb.mp4,cut off\r\n")
     assert broken.reasons() == {"a.mp4": "no", "b.mp4": "cut off"}
+
+
+def test_a_list_of_broken_files_is_safe_in_a_spreadsheet_and_read_back_from_one(tmp_path):
+    file = tmp_path / "broken.csv"
+    BrokenFiles(file).add("=cmd.mp4", "cut\r\noff\u2028")
+    assert file.read_bytes().startswith(b"'=cmd.mp4,") and file.read_bytes().count(b"\n") == 1
+    assert BrokenFiles(file).reasons() == {"=cmd.mp4": r"cut\r off\u2028"}
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    again = BrokenFiles(file)
+    assert list(again.reasons()) == ["=cmd.mp4"] and not again.add("=cmd.mp4", "again")
+
+
+def test_a_cell_too_long_for_a_reason_does_not_stop_a_training(tmp_path):
+    file = tmp_path / "broken.csv"
+    file.write_text("a.mp4,cut off\n" + "b" * 200_000 + ",x\n")
+    assert BrokenFiles(file).reasons() == {"a.mp4": "cut off"}

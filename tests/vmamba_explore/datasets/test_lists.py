@@ -92,7 +92,7 @@ def test_numbers_get_the_names_that_are_given_and_no_others(tmp_path, caplog):
 
 def test_a_list_that_is_no_text_says_so(tmp_path):
     (tmp_path / "list.csv").write_bytes(b"one.mp4,caf\xe9\n")
-    with pytest.raises(ValueError, match="from_csv: .*list.csv is no text in UTF-8 .* byte 11"):
+    with pytest.raises(ValueError, match="from_csv: .*list.csv is not text in UTF-8 .* byte 11"):
         from_csv(tmp_path / "list.csv")
 
 
@@ -235,3 +235,55 @@ def test_hmdb51_takes_split_and_part(video_folders, tmp_path):
     assert len(read_list(words, part="test")) == 4 and len(read_list(words + ",train")) == 2
     with pytest.raises(ValueError, match="the split is 'one', expected 1, 2 or 3"):
         read_list(words[:-1] + "one")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["one.mp4;tai chi\r\nb.mp4;run\r\n", '"one.mp4";"tai chi"\n"b.mp4";"run"\n',
+     "one.mp4\ttai chi\nb.mp4\trun\n", "one.mp4,tai chi\rb.mp4,run\r",
+     "path;label;;\none.mp4;tai chi;;\n;;;\nb.mp4;run;;\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_is_read_as_spreadsheets_save_it(tmp_path, text, encoding):
+    touch(tmp_path, "one.mp4", "b.mp4")
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    found = from_csv(tmp_path / "list.csv")
+    assert listed(found, tmp_path) == {("one.mp4", "tai chi"), ("b.mp4", "run")}
+
+
+def test_an_official_list_is_read_as_a_european_spreadsheet_saves_it(tmp_path):
+    touch(tmp_path, "x_000003_000013.mp4")
+    (tmp_path / "list.csv").write_text(
+        "\ufefflabel;youtube_id;time_start;time_end;split\r\nrun;x;3,0;13,0;train\r\n;;;;\r\n"
+    )
+    found = from_csv(tmp_path / "list.csv")
+    assert listed(found, tmp_path) == {("x_000003_000013.mp4", "run")}
+
+
+def test_names_may_hold_line_separators_of_unicode(tmp_path):
+    touch(tmp_path, "a\u2028b.mp4", "c\x85d.mp4")
+    (tmp_path / "list.csv").write_text("a\u2028b.mp4,1\nc\x85d.mp4,0\n", encoding="utf-8")
+    assert [video.label for video in from_csv(tmp_path / "list.csv").videos] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("one.mp4," + "9" * 5000, "label 999.* expected numbers below 100000, or names"),
+        ("one.mp4,1000000000", "label 1000000000, expected numbers below 100000"),
+        ("one.mp4,a\0b", "is not a text file: it holds a NUL at character 9"),
+        ('"one.mp4","' + "a" * 200_000 + '"', "line 1: field larger than field limit"),
+        ("youtube_id,label,time_start,time_end\nx,run,1e400,3", "line 2: expected label, youtube"),
+        ("youtube_id,label,time_start,time_end\nx,run,inf,3", "line 2: expected label, youtube"),
+        ("youtube_id,label,time_start,time_end\nx,run\n", "line 2: expected label, youtube"),
+    ],
+)
+@pytest.mark.parametrize("names", [None, ["run", "sit"]])
+def test_what_no_list_can_mean_is_one_short_sentence(tmp_path, text, words, names):
+    touch(tmp_path, "one.mp4")
+    (tmp_path / "list.csv").write_text(text)
+    if names is not None and "label" in words and "expected numbers" in words:
+        words = "has the label '?[19].*none of the 2 class_names"
+    with pytest.raises(ValueError, match=words) as caught:
+        from_csv(tmp_path / "list.csv", class_names=names)
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)

@@ -1,5 +1,8 @@
 """What a trace selects, labels and refuses."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -174,3 +177,25 @@ def test_values_over_tokens_get_the_labels_of_the_trace():
     delta = trace.sel(layer=0, direction="forward", quantity="delta")
     for name in ("frame", "clip_frame", "seconds"):
         np.testing.assert_array_equal(array[name], delta[name])
+
+
+def test_a_copy_knows_the_model_and_a_deep_copy_has_its_own_tensors_without_a_graph():
+    trace = record()
+    name = "layers.0.mixer.ssm_forward.hook_y"
+    trace._values[name] = (trace[name].detach().requires_grad_() * 1).clone()  # with a graph
+    assert copy.copy(trace)[name] is trace[name]
+    deep = copy.deepcopy({"a": trace, "b": trace})
+    assert deep["a"] is deep["b"] and deep["a"].model is trace.model
+    assert torch.equal(deep["a"][name], trace[name]) and not deep["a"][name].requires_grad
+    with torch.no_grad():
+        deep["a"][name].zero_()
+    assert trace[name].any()
+    assert deep["a"].sel(quantity="delta").equals(trace.sel(quantity="delta"))
+
+
+def test_a_pickled_trace_has_its_values_and_says_that_it_does_not_know_its_model():
+    trace = record()
+    back = pickle.loads(pickle.dumps(trace))
+    assert back.names == trace.names and back.sel(quantity="y").equals(trace.sel(quantity="y"))
+    with pytest.raises(ValueError, match="does not know its model"):
+        _ = back.model

@@ -167,3 +167,12 @@ def test_within_pair_compares_a_class_with_its_reversal_only():
     logits = torch.tensor([[1.0, 0.0, 9.0, 9.0], [0.0, 0.0, 1.0, 2.0], [5.0, 5.0, 0.0, 0.0]])
     labels = np.array([0, 2, 1])
     assert within_pair(logits, labels).tolist() == [True, False, False]
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_a_video_is_read(model, videos, tmp_path):
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(IsADirectoryError, match="evaluate_videos: .* name a file in it"):
+        evaluate_videos(model, videos, tmp_path, views=VIEWS)
+    with pytest.raises(NotADirectoryError, match="file is a file, not a folder"):
+        evaluate_videos(model, videos, tmp_path / "file" / "a.csv", views=VIEWS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

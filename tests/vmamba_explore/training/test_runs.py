@@ -263,3 +263,10 @@ def test_torchrun_trains_as_one_process_does(whole_run, video_folders, tmp_path)
 def log(folder):
     """The log of a run without what time it took."""
     return pd.read_csv(folder / "log.csv").drop(columns="seconds").to_dict("records")
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused_before_anything_is_trained(run, tmp_path):
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(FileExistsError, match="train: cannot write .*a: it is a file; name a fold"):
+        run("a")
+    assert (tmp_path / "a").read_text() == "before"

@@ -57,3 +57,10 @@ def test_a_row_of_another_length_than_the_titles_is_named():
 def test_only_bold_cells_stand_out():
     fragment = Table(["x", "y", "z"], [[Cell("a"), Cell("1", bold=True), Cell("2")]]).to_fragment()
     assert "<td><strong>1</strong></td><td>2</td>" in fragment
+
+
+def test_a_name_in_a_table_is_one_line_of_at_most_400_characters():
+    row = [Cell("a\r" * 3000), Cell("\ud83d\u2028", bold=True)]
+    html = Table(["class", "x"], [row]).to_fragment()
+    assert len(html) < 1000 and html.encode() and r"a\ra\r" in html
+    assert r"<strong>\ud83d\u2028</strong>" in html

@@ -23,8 +23,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.clips.sampling import frame_order
-from vmamba_explore.datasets.files import json_of
-from vmamba_explore.files import write_json
+from vmamba_explore.files import output_path, read_json, write_json
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.config import VideoMambaConfig
@@ -280,6 +279,8 @@ def run_experiments(
             raise ValueError(
                 f"run_experiments: no experiment {name!r}; there are {', '.join(EXPERIMENTS)}."
             )
+    output_path(output, "run_experiments", parents=True)
+    output_path(scratch, "run_experiments", folder=True, parents=True)
     found = _read(output, recipe)
     found["command"] = command
     wanted = {
@@ -327,7 +328,7 @@ def _read(output: Path, recipe: Recipe) -> dict[str, Any]:
     }
     if not output.is_file():
         return fresh
-    found = json_of(output, dict, "run_experiments")
+    found = read_json(output, dict, "run_experiments")
     found["recipe"] = {**vars(Recipe()), **found.get("recipe", {})}  # older ones lack newer fields
     for name in ("config", "recipe"):
         if found.get(name) != fresh[name]:

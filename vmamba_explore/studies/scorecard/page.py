@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 
 from vmamba_explore import resources
 from vmamba_explore.attribution.sanity import Agreement
-from vmamba_explore.files import atomic_write
+from vmamba_explore.errors import one_line
+from vmamba_explore.files import atomic_write, output_path, read_json
 from vmamba_explore.studies.scorecard import figures as scores
 from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
 from vmamba_explore.view.figures.attribution import agreement_matrix
-from vmamba_explore.view.page import FOOTER, output_path
+from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
 
 
@@ -38,7 +38,9 @@ def scorecard_page(
     """
     output = output_path(output, "scorecard_page")
     source = resources.path("scorecard.json") if summary is None else Path(summary)
-    card: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    if not source.is_file():
+        raise FileNotFoundError(f"scorecard_page: there is no file {one_line(source)}.")
+    card: dict[str, Any] = read_json(source, dict, "scorecard_page")
     plan, methods = card["plan"], card["methods"]
     facts = {
         "Clips": f"{plan['clips']} motion clips with distractors over photographs unseen in "

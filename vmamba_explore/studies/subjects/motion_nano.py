@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
-from vmamba_explore.files import write_json
+from vmamba_explore.files import output_path, write_json
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
@@ -212,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--control-steps", type=int, default=400, help="of each control")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     options = parser.parse_args(arguments)
+    output_path(options.output, "motion_nano", folder=True, parents=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     torch.manual_seed(TRAIN_SEED)

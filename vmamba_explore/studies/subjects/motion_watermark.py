@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore import resources
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.files import output_path
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=1000, help="test clips a measurement")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     options = parser.parse_args(arguments)
+    output_path(options.output, "motion_watermark", folder=True, parents=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     torch.manual_seed(TRAIN_SEED)

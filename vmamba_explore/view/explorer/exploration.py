@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Int64
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.errors import one_line
 from vmamba_explore.view.pictures import first_clip_frames, token_frames
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Exploration:
     @property
     def title(self) -> str:
         """What to call it: `name`, or the clip's source."""
-        return self.name or self.clip.source
+        return one_line(self.name) or self.clip.source
 
     @property
     def directions(self) -> tuple[str, ...]:

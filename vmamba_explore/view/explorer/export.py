@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,11 @@ import pandas as pd
 import xarray as xr
 from PIL import Image
 
-from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.clips.encode import encode_clip
+from vmamba_explore.files import AnyPath, atomic_folder, output_path
 from vmamba_explore.view.explorer.exploration import Exploration, ViewState
 from vmamba_explore.view.explorer.snapshot import Snapshots
 from vmamba_explore.view.explorer.vocabulary import SIDE_NAMES
-from vmamba_explore.view.page import AnyPath, output_path
 
 COLORS = 256
 """Colors of a GIF's palette."""
@@ -54,10 +54,9 @@ def mp4(view: ViewState, theme: str) -> bytes:
     pictures = np.stack([np.asarray(picture) for picture in _all_frames(view, theme)])
     rate = view.frames_per_second
     times = max(1, round(8 / rate))  # players dislike films of few frames a second
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        write_clip(path, pictures.repeat(times, axis=0), fps=max(1, round(rate * times)))
-        return path.read_bytes()
+    buffer = io.BytesIO()
+    encode_clip(buffer, pictures.repeat(times, axis=0), fps=max(1, round(rate * times)))
+    return buffer.getvalue()
 
 
 def table(sides: Sequence[Exploration], what: Literal["maps", "curves"]) -> pd.DataFrame:
@@ -112,11 +111,12 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
             "to_zarr needs the package zarr, which is not installed: pip install "
             "'vmamba-explore[extract]'; to_csv needs nothing more."
         ) from None
-    store = output_path(path, "to_zarr", overwrite=overwrite, folder=True)
-    if store.exists() and not _is_store(store):
+    store = Path(path)
+    if overwrite and os.path.exists(store) and not _is_store(store):
         raise FileExistsError(
             f"to_zarr: {store} is not a Zarr store, so it is not replaced; name another folder."
         )
+    output_path(store, "to_zarr", overwrite=overwrite, folder=True)
     for name in ("side", "direction"):
         if name in dataset.coords:
             words = [str(word) for word in dataset[name].values]
@@ -124,7 +124,7 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
             dataset = dataset.assign_coords({name: numbers})
     for values in dataset.variables.values():
         values.attrs = {key: _plain(value) for key, value in values.attrs.items()}
-    dataset.to_zarr(store, mode="w", consolidated=False)
+    atomic_folder(store, lambda new: dataset.to_zarr(new, mode="w", consolidated=False))
     return store
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.explorer.drawn import DrawnMap
 from vmamba_explore.view.explorer.exploration import Exploration
@@ -30,8 +31,8 @@ def pack_side(side: Exploration) -> dict[str, Any]:
         "seconds": side.clip.seconds.tolist(),
         "repeated": side.clip.repeated,
         "fps": side.clip.fps,
-        "classes": [{"name": name, "probability": float(p)} for name, p in side.classes],
-        "target": side.target,
+        "classes": [{"name": one_line(name), "probability": float(p)} for name, p in side.classes],
+        "target": one_line(side.target),
         "evidence": evidence_label(side),
         "deciding": None if deciding is None else [int(frame) for frame in deciding],
         "live": side.live is not None,

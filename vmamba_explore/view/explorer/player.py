@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import xarray as xr
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.files import AnyPath
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import DIMS, Exploration
 from vmamba_explore.view.explorer.widget import Explorer, Theme
-from vmamba_explore.view.page import AnyPath
 from vmamba_explore.view.pictures import over_tokens
 
 
@@ -66,7 +66,9 @@ class ClipPlayer(Explorer):
             theme: "light" or "dark": background and ink.
             overwrite: Whether to replace a file.
         """
-        return self._write(export.png(self.view, theme, sheet=True), path, "to_png", overwrite)
+        return self._write(
+            lambda: export.png(self.view, theme, sheet=True), path, "to_png", overwrite
+        )
 
 
 def _one_grid(clip: Clip, maps: Mapping[str, xr.DataArray]) -> Mapping[str, xr.DataArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import (
     DIRECTION_COLORS,
     MISSING,
@@ -285,13 +287,13 @@ class Snapshots:
 
     def _write(self, draw: ImageDraw.ImageDraw, place: Point, words: str, color: str) -> None:
         """Write a line, cut where it would leave the picture."""
-        words = words.translate(IN_FONT)
+        words = one_line(words, 400).translate(IN_FONT)
         font = self._font if words.replace("·", "").isascii() else self._wide_font
         room = draw.im.size[0] - place[0] - GAP
         if font.getlength(words) > room:
-            while words and font.getlength(f"{words}...") > room:
-                words = words[:-1]
-            words = f"{words}..."
+            sizes = range(len(words))
+            most = bisect_right(sizes, room, key=lambda n: font.getlength(f"{words[:n]}..."))
+            words = f"{words[: max(0, most - 1)]}..."
         draw.text(place, words, color, font)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import LEVELS, MISSING, with_unit
 from vmamba_explore.view.explorer.exploration import Exploration
 
@@ -53,10 +54,10 @@ def side_titles(sides: Sequence[Exploration]) -> list[str]:
 def heading(sides: Sequence[Exploration]) -> str:
     """Return the heading: the sides, and the model where one has run."""
     titles = " — ".join(side_titles(sides))
-    return f"{titles} · model: {sides[0].model}" if sides[0].model else titles
+    return f"{titles} · model: {one_line(sides[0].model)}" if sides[0].model else titles
 
 
 def evidence_label(side: Exploration) -> str:
     """Return the label of a side's curves; empty where it has none."""
     units = [str(curve.attrs.get("unit", "")) for curve in side.curves.values()]
-    return with_unit(f"evidence for {side.target}", units[0]) if units else ""
+    return with_unit(f"evidence for {one_line(side.target)}", units[0]) if units else ""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anywidget
 import traitlets
 
-from vmamba_explore.files import atomic_write
+from vmamba_explore.files import AnyPath, atomic_write, output_path
+from vmamba_explore.spreadsheets import csv_text
 from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import Exploration, Token, ViewState
@@ -24,13 +26,14 @@ from vmamba_explore.view.explorer.vocabulary import (
     TERMS,
     heading,
 )
-from vmamba_explore.view.page import AnyPath, html_page, output_path
+from vmamba_explore.view.page import html_page
 from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
 
 _HERE = Path(__file__).parent
 
 
 Theme = Literal["light", "dark"]
+Data = TypeVar("Data", str, bytes)
 
 
 class WrongValueError(traitlets.TraitError, ValueError):
@@ -203,9 +206,9 @@ class Explorer(anywidget.AnyWidget):
             path: Also write the page there.
             overwrite: Whether to replace a file.
         """
-        page = html_page(self.heading, self.to_fragment())
-        self._write(page.encode(), path, "to_html", overwrite)
-        return page
+        return self._write(
+            lambda: html_page(self.heading, self.to_fragment()), path, "to_html", overwrite
+        )
 
     def to_png(
         self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
@@ -217,19 +220,19 @@ class Explorer(anywidget.AnyWidget):
             theme: "light" or "dark": background and ink.
             overwrite: Whether to replace a file.
         """
-        return self._write(export.png(self.view, theme), path, "to_png", overwrite)
+        return self._write(lambda: export.png(self.view, theme), path, "to_png", overwrite)
 
     def to_gif(
         self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
     ) -> bytes:
         """Return the same of all frames as an animated GIF, at the present speed; see `to_png`."""
-        return self._write(export.gif(self.view, theme), path, "to_gif", overwrite)
+        return self._write(lambda: export.gif(self.view, theme), path, "to_gif", overwrite)
 
     def to_mp4(
         self, path: AnyPath | None = None, *, theme: Theme = "light", overwrite: bool = False
     ) -> bytes:
         """Return the same as an H.264 film; see `to_png`."""
-        return self._write(export.mp4(self.view, theme), path, "to_mp4", overwrite)
+        return self._write(lambda: export.mp4(self.view, theme), path, "to_mp4", overwrite)
 
     def to_csv(
         self,
@@ -238,16 +241,16 @@ class Explorer(anywidget.AnyWidget):
         what: Literal["maps", "curves"] = "maps",
         overwrite: bool = False,
     ) -> str:
-        """Return the numbers as a table with a row per side, layer, direction, frame, row and col.
+        """Return the numbers as CSV with a row per side, layer, direction, frame, row and col.
 
         Args:
             path: Also write the table there.
             what: "maps", or "curves": the evidence, a row per side and frame.
             overwrite: Whether to replace a file.
         """
-        text = export.table(self.explorations, what).to_csv(index=False)
-        self._write(text.encode(), path, "to_csv", overwrite)
-        return text
+        return self._write(
+            lambda: csv_text(export.table(self.explorations, what)), path, "to_csv", overwrite
+        )
 
     def to_zarr(self, path: AnyPath, *, overwrite: bool = False) -> Path:
         """Write all maps and curves, labeled, as a Zarr store; `xarray.open_zarr` reads it.
@@ -261,9 +264,14 @@ class Explorer(anywidget.AnyWidget):
         """
         return export.write_zarr(export.dataset_of(self.explorations), path, overwrite)
 
-    def _write(self, data: bytes, path: AnyPath | None, call: str, overwrite: bool) -> bytes:
+    def _write(
+        self, make: Callable[[], Data], path: AnyPath | None, call: str, overwrite: bool
+    ) -> Data:
+        if path is not None:  # before the work
+            path = output_path(path, call, overwrite=overwrite)
+        data = make()
         if path is not None:
-            atomic_write(output_path(path, call, overwrite=overwrite), data)
+            atomic_write(path, data)
         return data
 
     def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:

@@ -23,6 +23,7 @@ import xarray as xr
 from IPython.display import display
 from plotly.subplots import make_subplots
 
+from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import DIRECTION_COLORS, LEVELS, Scale, color_table
 
 WIDTH, NARROW = 848, 640
@@ -102,13 +103,14 @@ def styled(figure: go.Figure) -> Figure:
 
 
 def text(words: object) -> str:
-    """Return words for a figure such that any HTML in them shows as text."""
-    return html.escape(str(words), quote=False)
+    """Return words for a figure such that any HTML in them shows as text, in one line."""
+    return html.escape(one_line(words), quote=False)
 
 
 def wrapped(words: object, width: int) -> str:
     """Return text in lines of at most `width` characters, broken at spaces and line breaks."""
-    lines = [line for part in str(words).split("\n") for line in textwrap.wrap(part, width)]
+    parts = [one_line(part, 400) for part in str(words)[:2000].split("\n")]
+    lines = [line for part in parts for line in textwrap.wrap(part, width)]
     return "<br>".join(map(text, lines))
 
 

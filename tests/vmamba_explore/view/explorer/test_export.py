@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.explorer import Explorer, export
 
 
 @pytest.fixture
@@ -152,3 +152,9 @@ def test_without_zarr_the_package_to_install_is_named(explorer, tmp_path, monkey
 def test_an_unknown_table_is_refused(explorer, unchecked):
     with pytest.raises(ValueError, match="what is 'states', expected 'maps' or 'curves'"):
         explorer.to_csv(what="states")
+
+
+def test_nothing_is_drawn_for_a_file_that_cannot_be_written(explorer, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "gif", lambda *given: pytest.fail("drawn"))
+    with pytest.raises(FileNotFoundError):
+        explorer.to_gif(tmp_path / "absent" / "a.gif")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.snapshot import Snapshots
@@ -109,3 +110,15 @@ def test_another_theme_is_refused(explorer, unchecked):
     for save in (explorer.to_png, explorer.to_gif, explorer.to_mp4):
         with pytest.raises(ValueError, match="theme is 'sepia', expected 'light' or 'dark'"):
             save(theme="sepia")
+
+
+def test_a_name_is_measured_a_few_times_however_long_it_is(make_exploration, monkeypatch):
+    calls = []
+    measure = ImageFont.FreeTypeFont.getlength
+    monkeypatch.setattr(
+        ImageFont.FreeTypeFont,
+        "getlength",
+        lambda font, text, *more: calls.append(len(text)) or measure(font, text, *more),
+    )
+    pixels(Explorer(make_exploration(0, name="\r" + "ж" * 5000)))
+    assert sum(calls) < 20_000
