@@ -18,10 +18,25 @@ def check_choice(what: str, value: object, known: Iterable[object]) -> None:
 
 
 def few(names: Iterable[str], most: int = 4) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, each on one line and shortened, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(one_line, names[:most])) + more
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """A text for a message: what cannot be printed is escaped, and its end is left out."""
+    start = text[:most] + "..." if len(text) > most else text
+    return start if start.isprintable() else repr(start)[1:-1]
+
+
+def shown(value: object, most: int = 80) -> str:
+    """The repr of a value for a message, shortened; its type where there is no repr."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; nested too deeply
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def check_fields(instance: object, **limits: tuple[bool, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,16 @@ def text(path: AnyPath, call: str) -> str:
 
 def json_of(path: AnyPath, kind: type, call: str) -> Any:
     """What a JSON file holds, which must be a `kind`."""
+    content = text(path, call)
     try:
-        found = json.loads(text(path, call))
+        found = json.loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"{call}: {path} is not JSON ({error}).") from None
+    except (RecursionError, ValueError) as error:
+        reason = "is nested too deeply"
+        if isinstance(error, ValueError):  # Python's limit against integers that take forever
+            reason = f"has an integer of more than {sys.get_int_max_str_digits():,} digits"
+        raise ValueError(f"{call}: {path} {reason}.") from None
     if not isinstance(found, kind):
         raise ValueError(
             f"{call}: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
