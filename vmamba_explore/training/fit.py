@@ -23,7 +23,7 @@ from vmamba_explore.errors import few, first_line
 from vmamba_explore.files import atomic_write
 from vmamba_explore.model.own_format import check_tensors
 from vmamba_explore.model.published import unwrapped
-from vmamba_explore.model.tensor_files import read_tensors
+from vmamba_explore.model.tensor_files import UNREADABLE, CheckpointError, read_tensors
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.processes import OneProcess, read_ahead
 from vmamba_explore.training.recipe import Recipe
@@ -44,6 +44,7 @@ KEPT = {
     "optimizer": Mapping,
 }
 """What a checkpoint holds at least, and of which type."""
+ANEW = "Move it away to start anew"
 
 
 def fit(
@@ -227,10 +228,18 @@ class _Run:
                 )
         where = f"fit: {self.checkpoint}"
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
-        check_tensors(shapes, unwrapped(saved, where), where)
+        try:
+            check_tensors(shapes, unwrapped(saved, where), where)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} {ANEW}.", error.problems) from None
         for name, part in self.parts.items():
-            if name in saved:
-                part.load_state_dict(saved[name])
+            try:
+                if name in saved:
+                    part.load_state_dict(saved[name])
+            except UNREADABLE as error:
+                raise ValueError(
+                    f"{where}: its {name} does not fit ({first_line(error)}). {ANEW}."
+                ) from None
         self.history, self.recent = saved["history"], saved.get("recent", [])
         self.seconds = saved.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
         logger.info("going on from %s at step %d", self.checkpoint, saved["step"])
@@ -247,13 +256,12 @@ def read_checkpoint(path: Path, *, mapped: bool = True) -> dict[str, Any]:
         ValueError: the file is damaged, or is none of these.
         OSError: it cannot be read now.
     """
-    advice = "Move it away to start anew"
-    saved = dict(read_tensors(path, mapped=mapped, call="fit", advice=advice))
+    saved = dict(read_tensors(path, mapped=mapped, call="fit", advice=ANEW))
     wrong = [name for name, kind in KEPT.items() if not isinstance(saved.get(name), kind)]
     if wrong or saved["step"] < 0:
         raise ValueError(
             f"fit: {path} is not a checkpoint of a training: {few(wrong) or 'step'} is missing or "
-            f"of another kind. {advice}."
+            f"of another kind. {ANEW}."
         )
     return saved
 
