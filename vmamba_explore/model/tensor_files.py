@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -19,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from vmamba_explore.errors import first_line, one_line
+from vmamba_explore.model.pickle_depth import is_too_deep
 
 GROWTH = 2**27  # bytes that even a small file may describe
 UNREADABLE = (
@@ -81,24 +84,24 @@ def read_tensors(
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(200)
-    reason = _why_not_a_checkpoint(path, start, size, advice)
-    if reason is None:
-        try:
-            found = load_file(path) if start[8:9] == b"{" else _unpickled(path, size, mapped)
-            if isinstance(found, Mapping):
-                return found
-            reason = (
-                f"holds a {type(found).__name__}, expected tensors by name. Save them with "
-                "torch.save(model.state_dict(), path)"
-            )
-        except _Refused as error:
-            reason = str(error)
-        except torch.OutOfMemoryError:
-            raise
-        except SafetensorError as error:
-            reason = f"is damaged or cut ({size:,} bytes; {first_line(error)}). {advice}"
-        except UNREADABLE as error:
-            reason = _why_unreadable(size, str(error), advice)
+    try:
+        if reason := _why_not_a_checkpoint(path, start, size, advice):
+            raise _Refused(reason)
+        found = load_file(path) if start[8:9] == b"{" else _unpickled(path, size, mapped)
+        if isinstance(found, Mapping):
+            return found
+        reason = (
+            f"holds a {type(found).__name__}, expected tensors by name. Save them with "
+            "torch.save(model.state_dict(), path)"
+        )
+    except _Refused as error:
+        reason = str(error)
+    except torch.OutOfMemoryError:
+        raise
+    except SafetensorError as error:
+        reason = f"is damaged or cut ({size:,} bytes; {first_line(error)}). {advice}"
+    except UNREADABLE as error:
+        reason = _why_unreadable(size, str(error), advice)
     raise CheckpointError(f"{call}: {path} {reason}.")
 
 
@@ -129,7 +132,11 @@ def _unpickled(path: Path, size: int, mapped: bool) -> Any:
 
     zipped = zipfile.is_zipfile(path)
     stored = _stored_sizes(path, size) if zipped else None
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    if not zipped:
+        with path.open("rb") as file:
+            _refuse_depth(file, 5)  # so many precede the tensors
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the error says it, if there is one
         found = torch.load(path, map_location=on_the_cpu, weights_only=True, mmap=zipped and mapped)
     claimed.pop(0, None)
     if stored is not None and claimed - stored:
@@ -157,6 +164,10 @@ def _stored_sizes(path: Path, size: int) -> Counter[int]:
                 )
             if sum(entry.file_size for entry in entries) > size:
                 raise RuntimeError("its entries claim more bytes than the file has")
+            for entry in entries:
+                if entry.filename.endswith("/data.pkl"):
+                    with archive.open(entry) as file:  # all but its end: it may have no checksum
+                        _refuse_depth(io.BytesIO(file.read(max(entry.file_size - 1, 0))), 1)
             wrong = archive.testzip()  # torch.load looks at no checksum
     except OSError as error:
         if error.errno != errno.EINVAL:  # to seek before the start of the file
@@ -166,6 +177,11 @@ def _stored_sizes(path: Path, size: int) -> Counter[int]:
     if wrong is not None and not wrong.endswith("/data.pkl"):
         raise RuntimeError(f"the checksum of {wrong} is wrong")
     return Counter(entry.file_size for entry in entries if "/data/" in entry.filename)
+
+
+def _refuse_depth(file: io.BytesIO | io.BufferedReader, pickles: int) -> None:
+    if is_too_deep(file, pickles):
+        raise RuntimeError("tuples are nested too deeply")
 
 
 def _why_not_a_checkpoint(path: Path, start: bytes, size: int, advice: str) -> str | None:
