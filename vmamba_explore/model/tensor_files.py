@@ -131,10 +131,12 @@ def _unpickled(path: Path, size: int, mapped: bool) -> Any:
         return storage
 
     zipped = zipfile.is_zipfile(path)
-    stored = _stored_sizes(path, size) if zipped else None
-    if not zipped:
-        with path.open("rb") as file:
-            _refuse_depth(file, 5)  # so many precede the tensors
+    stored, starts = _stored_sizes(path, size) if zipped else (None, [0])
+    with path.open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            if is_too_deep(file, 1 if zipped else 5):  # without a zip five precede the tensors
+                raise RuntimeError("tuples are nested too deeply")
     with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the error says it, if there is one
         found = torch.load(path, map_location=on_the_cpu, weights_only=True, mmap=zipped and mapped)
@@ -144,8 +146,8 @@ def _unpickled(path: Path, size: int, mapped: bool) -> Any:
     return found
 
 
-def _stored_sizes(path: Path, size: int) -> Counter[int]:
-    """How many tensors of a zip have which size, after all entries were compared with the file.
+def _stored_sizes(path: Path, size: int) -> tuple[Counter[int], list[int]]:
+    """How many tensors of a zip have which size, and where its pickles begin.
 
     Raises:
         _Refused: an entry is compressed, which may claim any size.
@@ -164,10 +166,6 @@ def _stored_sizes(path: Path, size: int) -> Counter[int]:
                 )
             if sum(entry.file_size for entry in entries) > size:
                 raise RuntimeError("its entries claim more bytes than the file has")
-            for entry in entries:
-                if entry.filename.endswith("/data.pkl"):
-                    with archive.open(entry) as file:  # all but its end: it may have no checksum
-                        _refuse_depth(io.BytesIO(file.read(max(entry.file_size - 1, 0))), 1)
             wrong = archive.testzip()  # torch.load looks at no checksum
     except OSError as error:
         if error.errno != errno.EINVAL:  # to seek before the start of the file
@@ -176,12 +174,15 @@ def _stored_sizes(path: Path, size: int) -> Counter[int]:
     # torch.save may leave checksums out, and then those of its first entry are wrong already
     if wrong is not None and not wrong.endswith("/data.pkl"):
         raise RuntimeError(f"the checksum of {wrong} is wrong")
-    return Counter(entry.file_size for entry in entries if "/data/" in entry.filename)
+    sizes = Counter(entry.file_size for entry in entries if "/data/" in entry.filename)
+    with path.open("rb") as file:
+        return sizes, [_start(file, e) for e in entries if e.filename.endswith("/data.pkl")]
 
 
-def _refuse_depth(file: io.BytesIO | io.BufferedReader, pickles: int) -> None:
-    if is_too_deep(file, pickles):
-        raise RuntimeError("tuples are nested too deeply")
+def _start(file: io.BufferedReader, entry: zipfile.ZipInfo) -> int:
+    """Where the content of a zip's entry begins, behind its header of 30 bytes and two strings."""
+    file.seek(entry.header_offset + 26)
+    return entry.header_offset + 30 + sum(struct.unpack("<2H", file.read(4)))
 
 
 def _why_not_a_checkpoint(path: Path, start: bytes, size: int, advice: str) -> str | None:
