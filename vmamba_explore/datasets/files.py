@@ -35,19 +35,23 @@ def text(path: AnyPath, call: str) -> str:
 
 def json_of(path: AnyPath, kind: type, call: str) -> Any:
     """What a JSON file holds, which must be a `kind`."""
-    content = text(path, call)
+    return parsed_json(text(path, call), kind, f"{call}: {path}")
+
+
+def parsed_json(content: str, kind: type, where: str) -> Any:
+    """What a JSON text holds, which must be a `kind`; `where` begins the message of an error."""
     try:
         found = json.loads(content)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{call}: {path} is not JSON ({error}).") from None
-    except (RecursionError, ValueError) as error:
-        reason = "is nested too deeply"
-        if isinstance(error, ValueError):  # Python's limit against integers that take forever
-            reason = f"has an integer of more than {sys.get_int_max_str_digits():,} digits"
-        raise ValueError(f"{call}: {path} {reason}.") from None
+        raise ValueError(f"{where} is not JSON ({error}).") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply.") from None
+    except ValueError:  # Python's limit against integers that take forever
+        most = sys.get_int_max_str_digits()
+        raise ValueError(f"{where} has an integer of more than {most:,} digits.") from None
     if not isinstance(found, kind):
         raise ValueError(
-            f"{call}: {path} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
+            f"{where} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
         )
     return found
 

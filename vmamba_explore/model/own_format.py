@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vmamba_explore.datasets.files import json_of
+from vmamba_explore.datasets.files import json_of, parsed_json
 from vmamba_explore.errors import few, first_line, shown
 from vmamba_explore.files import atomic_write
 from vmamba_explore.model.config import VideoMambaConfig
@@ -97,17 +97,20 @@ def load_folder(make: Make, folder: Path, max_bytes: int | None = None) -> Any:
 
 def _fields(text: Path, header: Mapping[str, str]) -> Any:
     """The configuration of a folder: config.json, or the weights' own if their save was cut."""
-    own = json.loads(header[CONFIG]) if CONFIG in header else None
-    if own and (not text.is_file() or _digest(text.read_bytes()) == header.get(REPLACES)):
-        return own
     try:
+        if CONFIG not in header:
+            return json_of(text, dict, "load_model")
+        weights = text.with_name(FILES[1])
+        own = parsed_json(header[CONFIG], dict, f"load_model: the header of {weights}")
+        if not text.is_file() or _digest(text.read_bytes()) == header.get(REPLACES):
+            return own
         fields = json_of(text, dict, "load_model")
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    if own and fields.get(MARK) != own[MARK]:
+    if fields.get(MARK) != own.get(MARK):
         raise CheckpointError(
             f"load_model: {text} was not saved with the weights beside it ({MARK} is "
-            f"{shown(fields.get(MARK))}, expected {own[MARK]!r}). Delete it to use the "
+            f"{shown(fields.get(MARK))}, expected {shown(own.get(MARK))}). Delete it to use the "
             "configuration that the weights hold, or save the model again."
         )
     return fields

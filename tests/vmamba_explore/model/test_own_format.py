@@ -167,6 +167,16 @@ def test_a_configuration_of_other_weights_is_refused(tmp_path):
     assert identity(load_model(tmp_path / "new")) == identity(new)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"depth": 2}', "[" * 10**5 + "]" * 10**5])
+def test_a_damaged_configuration_in_the_weights_is_a_sentence(tmp_path, content):
+    old, _ = models()
+    save_model(old, tmp_path)
+    header = {"vmamba_explore.config": content}
+    save_file(old.state_dict(), tmp_path / "model.safetensors", header)
+    with pytest.raises(CheckpointError, match=r"model.safetensors .*JSON|nested|not saved with"):
+        load_model(tmp_path)
+
+
 def test_class_names_may_be_edited_in_the_file_and_old_folders_load(tmp_path):
     old, _ = models()
     save_without_mark(old, tmp_path / "old")
