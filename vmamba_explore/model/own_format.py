@@ -20,6 +20,7 @@ from vmamba_explore.files import atomic_write
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.labels import checked_names
 from vmamba_explore.model.tensor_files import (
+    GROWTH,
     CheckpointError,
     limit_of,
     read_tensors,
@@ -158,7 +159,8 @@ def build(
         name_in_file: Turns the name of a parameter into the one that the file has for it.
         limit: Most bytes of a clip's tokens, which no tensor need be as large as; None: any.
     Raises:
-        CheckpointError: the tokens are over the limit, or a tensor is missing, left over, of
+        CheckpointError: the tokens are over the limit, the configuration describes more than the
+            tensors hold, or a tensor is missing, left over, of
             another shape or kind, or not finite; all that do not fit are listed.
     """
     tokens = 4 * config.grid.seqlen * config.d_model
@@ -172,6 +174,12 @@ def build(
         raise CheckpointError(
             f"{where}: depth is {config.depth:,}, and there are {len(tensors):,} tensors."
         )
+    described, held = config.num_parameters(), sum(value.numel() for value in tensors.values())
+    if 4 * described > max(4 * held, limit or GROWTH):
+        raise CheckpointError(
+            f"{where}: the configuration describes {described:,} numbers, and the tensors hold "
+            f"{held:,}."
+        )
     check_tensors(_shapes(make, config), tensors, where, name_in_file)
     model = make(config)
     model.load_state_dict(dict(tensors), strict=True)
@@ -179,8 +187,8 @@ def build(
 
 
 def _shapes(make: Make, config: VideoMambaConfig) -> dict[str, torch.Size]:
-    """The shape of every tensor of a model, from one with a single block and without memory."""
-    with torch.device("meta"):
+    """The shape of every tensor of a model, from one with a single block."""
+    with torch.random.fork_rng(devices=[]):  # what is drawn for it changes nothing
         small = make(replace(config, depth=1)).state_dict()
     shapes: dict[str, torch.Size] = {}
     for name, value in small.items():
