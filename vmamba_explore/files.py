@@ -318,19 +318,22 @@ def read_json(path: AnyPath, kind: type, call: str) -> Any:
     Raises:
         ValueError: there is no such file, or it holds something else.
     """
-    text = read_text(path, call)
+    return parsed_json(read_text(path, call), kind, f"{call}: {one_line(path)}")
+
+
+def parsed_json(text: str, kind: type, where: str) -> Any:
+    """Return what a JSON text holds, which must be a `kind`; `where` begins an error's message."""
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{call}: {one_line(path)} is not JSON ({error}).") from None
+        raise ValueError(f"{where} is not JSON ({error}).") from None
     except (RecursionError, ValueError) as error:
         reason = "is nested too deeply"
         if isinstance(error, ValueError):  # Python's limit against integers that take forever
             reason = f"has an integer of more than {sys.get_int_max_str_digits():,} digits"
-        raise ValueError(f"{call}: {one_line(path)} {reason}.") from None
+        raise ValueError(f"{where} {reason}.") from None
     if not isinstance(found, kind):
         raise ValueError(
-            f"{call}: {one_line(path)} holds a JSON {type(found).__name__}, expected a "
-            f"{kind.__name__}."
+            f"{where} holds a JSON {type(found).__name__}, expected a {kind.__name__}."
         )
     return found

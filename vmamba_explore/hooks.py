@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from vmamba_explore.edits import Slot, editing
 
+Model = TypeVar("Model", bound=nn.Module)
 HookFunction = Callable[[Tensor, "HookPoint"], Tensor | None]
 
 
@@ -88,9 +90,27 @@ class HookPoint(nn.Module):
         return ", ".join(self.axes)
 
 
+def plain(model: Model) -> Model:
+    """Take a model out of `torch.compile`'s wrapper; it has the same weights, and runs unfused.
+
+    Raises:
+        TypeError: it is inside another wrapper, such as DataParallel, or is not a model.
+    """
+    if isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+        return plain(inner)  # type: ignore[return-value]
+    kind = type(model).__name__
+    if isinstance(getattr(model, "module", None), nn.Module):
+        raise TypeError(f"The model is inside a {kind}; pass the model itself, model.module.")
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    if not any(isinstance(module, HookPoint) for module in modules):
+        raise TypeError(f"The model is a {kind}, expected what load_model(...) returns.")
+    return model
+
+
 def hook_points(model: nn.Module) -> dict[str, HookPoint]:
     """All hook points of `model` by name, from input to output."""
-    return {n: module for n, module in model.named_modules() if isinstance(module, HookPoint)}
+    modules = plain(model).named_modules()
+    return {name: module for name, module in modules if isinstance(module, HookPoint)}
 
 
 def name_hooks(model: nn.Module) -> None:

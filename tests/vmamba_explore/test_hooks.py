@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_points, name_hooks
+from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_points, name_hooks, plain
 
 
 class Two(nn.Module):
@@ -80,3 +80,24 @@ WROTE = r"wrote into the value.*value.clone\(\)"
 def test_what_cannot_replace_a_value_is_refused(name, function, message):
     with attached(model := Two(), [(name, function)]), pytest.raises(ValueError, match=message):
         model(torch.ones(1, 2))
+
+
+def test_a_compiled_model_has_the_hooks_of_the_model_inside():
+    model = Two()
+    compiled = torch.compile(model, backend="eager")
+    assert plain(compiled) is plain(model) is model
+    assert hook_points(compiled) == hook_points(model)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (nn.DataParallel(Two()), "inside a DataParallel; pass the model itself, model.module"),
+        (nn.Linear(2, 2), r"is a Linear, expected what load_model\(...\) returns"),
+        ("motion-nano", "is a str, expected what load_model"),
+        (None, "is a NoneType, expected what load_model"),
+    ],
+)
+def test_a_wrapped_model_and_what_is_not_one_are_told_apart(wrong, message, unchecked):
+    with pytest.raises(TypeError, match=message):
+        hook_points(wrong)

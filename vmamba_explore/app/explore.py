@@ -12,6 +12,7 @@ from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Edit, Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Explorer
@@ -62,7 +63,7 @@ def explore(
         TraceBudgetError: the inputs of all blocks are over budget.
     """
     name = model if isinstance(model, str) else type(model).__name__
-    model = load_model(model) if isinstance(model, str) else model
+    model = load_model(model) if isinstance(model, str) else plain(model)
     question = Question(
         target=target,
         minus=minus,

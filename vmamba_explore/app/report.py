@@ -15,6 +15,7 @@ from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write, output_path
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
@@ -59,7 +60,7 @@ def report(
     """
     output = output_path(output, "report", [clip])
     name = model if isinstance(model, str) else type(model).__name__
-    model = load_model(model) if isinstance(model, str) else model
+    model = load_model(model) if isinstance(model, str) else plain(model)
     config = model.config
     shown = load_clip(clip, config.num_frames, stride, start, config.img_size)
     layers = _affordable_layers(model, shown, budget_gib)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.problem import Problem, State, chunks
 from vmamba_explore.attribution.result import Attribution, Cost, Found, finite
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.videomamba import VideoMamba
@@ -96,7 +97,7 @@ def attribute(
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Input Tensor .* did not already require")
         problem = make_problem(
-            model.with_constant_weights(), clips, target,
+            plain(model).with_constant_weights(), clips, target,
             minus=minus, seed=seed, budget_gib=budget_gib, progress=progress,
         )  # fmt: skip
         with _bar(method, progress) as bar:
@@ -115,7 +116,7 @@ def attribute(
         cost=problem.cost,
         labels=problem.labels,
         details=found.details,
-        model_id=fingerprint(model),
+        model_id=fingerprint(plain(model)),
     )
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vmamba_explore import resources
+from vmamba_explore.errors import one_line
 from vmamba_explore.model.hub import from_hub, hub_reference
 from vmamba_explore.model.labels import names_of_published
 from vmamba_explore.model.own_format import (
     FILES,
+    build,
     configured,
+    fingerprint,
     load_folder,
-    load_strictly,
     save_model,
 )
 from vmamba_explore.model.published import (
@@ -28,7 +27,7 @@ from vmamba_explore.model.published import (
     unwrapped,
 )
 from vmamba_explore.model.resize import resized
-from vmamba_explore.model.tensor_files import CheckpointError, read_tensors
+from vmamba_explore.model.tensor_files import CheckpointError, limit_of, read_tensors
 from vmamba_explore.model.videomamba import VideoMamba
 
 __all__ = [
@@ -52,6 +51,7 @@ def load_model(
     img_size: int | None = None,
     num_frames: int | None = None,
     layout: Layout | None = None,
+    max_bytes: int | None = None,
 ) -> VideoMamba:
     """Load a model with its weights.
 
@@ -67,6 +67,9 @@ def load_model(
         num_frames: Frames of a clip; likewise.
         layout: What the tensors of an image model cannot tell: "opengvlab" (class token in front,
             directions added) or "vim" (class token in the middle, half the sum).
+        max_bytes: Most memory that the weights, or the tokens of one clip, may take where that is
+            more than the file has, bytes; None: 128 MiB. It keeps a small file from describing
+            tensors or clips that no memory holds.
     Returns:
         The model in evaluation mode. `class_names` are the folder's, or those of Kinetics-400 or
         Something-Something V2 for a published video model with so many classes; to change them:
@@ -74,6 +77,7 @@ def load_model(
     Raises:
         CheckpointError: there is no such model, it is unreadable or of another family, or tensors
             are missing, left over or of another shape; `error.problems` lists all of these.
+        OSError: a file cannot be read now.
     """
     path = _find(what)
     if path.is_file() and path.name == FILES[1] and (path.parent / FILES[0]).is_file():
@@ -82,18 +86,21 @@ def load_model(
     ours = found is None or (  # as `fit` writes them
         {"config", "recipe", "step"} <= found.keys() and isinstance(found["config"], dict)
     )
+    where, limit = f"load_model: {path}", 0 if found is None else limit_of(path, max_bytes)
     if found is not None and not ours:
-        model = _published_model(found, layout, f"load_model: {path}")
+        model = _published_model(found, layout, where, limit)
     elif layout is not None:
         raise CheckpointError(
             f"load_model: layout={layout!r} is for a published file; {path} has its configuration."
         )
     elif found is not None:
         fields = found["config"] | {"class_names": found.get("class_names")}
-        model = configured(VideoMamba, fields, path)
-        load_strictly(model, unwrapped(found, f"load_model: {path}"), f"load_model: {path}")
+        config, class_names = configured(fields, path)
+        tensors = unwrapped(found, where, limit)
+        model = build(VideoMamba, config, tensors, where, limit=limit)
+        model.class_names = class_names
     else:
-        model = load_folder(VideoMamba, path)
+        model = load_folder(VideoMamba, path, max_bytes)
     return resized(model, num_frames=num_frames, img_size=img_size).eval()
 
 
@@ -115,41 +122,40 @@ def model_from_state_dict(
     return _published_model(state_dict, layout, "model_from_state_dict").eval()
 
 
-def fingerprint(model: VideoMamba) -> str:
-    """Sixteen hexadecimal digits that differ between models of other weights or settings."""
-    digest = hashlib.sha256(repr(model.config).encode())
-    for name, value in model.state_dict().items():
-        check = zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy())
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} {check}".encode())
-    return digest.hexdigest()[:16]
-
-
 def _find(what: str | Path) -> Path:
     """Path of the folder or file, downloaded if need be."""
     if not str(what).strip():
         raise CheckpointError("load_model: got an empty name.")
     if str(what) in BUNDLED:
         return resources.data_dir() / what
-    path = Path(what).expanduser()
-    if path.exists():
-        return path
+    name = os.path.expanduser(what)
+    if os.path.exists(name):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise CheckpointError(
+                f"load_model: the name {name!a} is not UTF-8, which the readers of tensors need. "
+                "Rename it."
+            ) from None
+        return Path(name)
     if reference := hub_reference(str(what)) if isinstance(what, str) else None:
         return from_hub(*reference)
     raise CheckpointError(
-        f"load_model: {what!s} is not a file or folder, a bundled model ({', '.join(BUNDLED)}) or "
-        "a Hub reference such as owner/repo or owner/repo:file.pth."
+        f"load_model: {one_line(str(what))} is not a file or folder, a bundled model "
+        f"({', '.join(BUNDLED)}) or a Hub reference such as owner/repo or owner/repo:file.pth."
     )
 
 
-def _published_model(found: Mapping[str, Any], layout: Layout | None, where: str) -> VideoMamba:
-    tensors = unwrapped(found, where)
+def _published_model(
+    found: Mapping[str, Any], layout: Layout | None, where: str, limit: int | None = None
+) -> VideoMamba:
+    tensors = unwrapped(found, where, limit)
     config = published_config(tensors, layout, where)
-    model = VideoMamba(config)
     renamed = {ours_name(name): value for name, value in tensors.items()}
     kernel = renamed["patch_embed.proj.weight"]
     if kernel.ndim == 4:  # an image tokenizer is a tubelet of one frame
         renamed["patch_embed.proj.weight"] = kernel.unsqueeze(2)
-    load_strictly(model, renamed, where, published_name)
+    model: VideoMamba = build(VideoMamba, config, renamed, where, published_name, limit)
     if config.pos_embed == "spatial_temporal":
         model.class_names = names_of_published(config.num_classes)
     return model

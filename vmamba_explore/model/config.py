@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from vmamba_explore.errors import shown
 from vmamba_explore.tokens import BACKWARD_ORDERS, BackwardOrder, ClsPosition, TokenGrid
 
 PosEmbed = Literal[
@@ -20,6 +22,8 @@ PosEmbed = Literal[
     "spatial_temporal",
 ]
 DirectionMerge = Literal["sum", "mean"]
+LARGEST_FIELD = 2**31 - 1
+MOST_NUMBERS = 2**40  # in the weights, or in a clip: 4 TiB of float32
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,22 @@ class VideoMambaConfig:
 
     def __post_init__(self) -> None:
         if self.dt_rank is None and isinstance(self.d_model, int):
-            object.__setattr__(self, "dt_rank", math.ceil(self.d_model / 16))
+            object.__setattr__(self, "dt_rank", -(-self.d_model // 16))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             is_int = isinstance(value, int) and not isinstance(value, bool)
-            if field.type in ("int", "int | None") and (not is_int or value < 1):
+            if field.type not in ("int", "int | None"):
+                continue
+            if not is_int or not 1 <= value <= LARGEST_FIELD:
+                limit = f"at most {LARGEST_FIELD:,}" if is_int and value > 1 else "at least 1"
                 raise ValueError(
-                    f"VideoMambaConfig: {field.name} must be an integer of at least 1, "
-                    f"got {value!r}."
+                    f"VideoMambaConfig: {field.name} must be an integer of {limit}, "
+                    f"got {shown(value)}."
                 )
-        if not isinstance(self.norm_eps, float | int) or not 0 < self.norm_eps < math.inf:
+        eps = self.norm_eps
+        if not isinstance(eps, float | int) or not 0 < eps <= sys.float_info.max:
             raise ValueError(
-                f"VideoMambaConfig: norm_eps must be a number above 0, got {self.norm_eps!r}."
+                f"VideoMambaConfig: norm_eps must be a number above 0, got {shown(eps)}."
             )
         for name, choices in {
             "backward_order": (None, *BACKWARD_ORDERS),
@@ -112,7 +120,7 @@ class VideoMambaConfig:
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"VideoMambaConfig: {name} must be one of {', '.join(map(repr, choices))}, "
-                    f"got {getattr(self, name)!r}."
+                    f"got {shown(getattr(self, name))}."
                 )
         for size, step in (("num_frames", "tubelet_size"), ("img_size", "patch_size")):
             if getattr(self, size) % getattr(self, step):
@@ -130,6 +138,7 @@ class VideoMambaConfig:
                 "VideoMambaConfig: pos_embed='spatial' has no table over time and needs one token "
                 f"frame, got {self.grid.frames}; use 'spatial_temporal'."
             )
+        self._check_amounts()
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> VideoMambaConfig:
@@ -209,6 +218,21 @@ class VideoMambaConfig:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+    def _check_amounts(self) -> None:
+        """Raise ValueError where no machine could hold the weights or a clip."""
+        sizes = {k: v for k, v in self.to_dict().items() if isinstance(v, int)}
+        largest = max(sizes, key=sizes.__getitem__)
+        for what, count in {
+            "parameters": self.num_parameters(),
+            "pixel values in a clip": self.in_channels * self.num_frames * self.img_size**2,
+            "numbers in the tokens of a clip": self.grid.seqlen * self.d_model,
+        }.items():
+            if count > MOST_NUMBERS:
+                raise ValueError(
+                    f"VideoMambaConfig: {largest}={sizes[largest]} and the other sizes make "
+                    f"{count:,} {what}, expected at most {MOST_NUMBERS:,}."
+                )
 
     def _ssm_macs_per_token(self) -> tuple[int, int, int]:
         """conv1d, x_proj and dt_proj of one direction (as many weights as products per token)."""

@@ -19,12 +19,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from vmamba_explore.errors import first_line
+from vmamba_explore.errors import first_line, shown
+from vmamba_explore.files import atomic_write
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.own_format import FILES, load_folder, save_model
 from vmamba_explore.model.tensor_files import CheckpointError
 
 _REFERENCE = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?::(\S+))?")
+_DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 _CARD_HEADER = """---
 library_name: vmamba-explore
@@ -87,7 +89,6 @@ class OnTheHub(PyTorchModelHubMixin):
     """
 
     config: VideoMambaConfig  # set by the model
-    class_names: tuple[str, ...] | None
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model with its card; the options are those of huggingface_hub."""
@@ -98,17 +99,69 @@ class OnTheHub(PyTorchModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fill in the model card: sizes, costs, classes, how to load it."""
-        return ModelCard(_card_text(self.config, self.class_names, *args, **kwargs))
+        model: Any = self  # a VideoMamba, which is defined above this module
+        return ModelCard(_card_text(model.config, model.class_names, *args, **kwargs))
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        save_model(self, save_directory)
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> str | None:
+        """Write config.json, model.safetensors and, where there is none, a model card to a folder.
+
+        The folder holds the old model or the new one, also if this is interrupted.
+
+        Args:
+            save_directory: The folder, created if it does not exist; its other files stay.
+            repo_id: Place on the Hub, "owner/name"; None takes the folder's name.
+            push_to_hub: Upload the model, too.
+            model_card_kwargs: "training" states in the card how the model was trained.
+            options: Of `push_to_hub`.
+        Returns:
+            The address of the upload, where there is one.
+        """
+        folder, about = Path(save_directory), model_card_kwargs or {}
+        save_model(self, folder)  # huggingface_hub would remove config.json first
+        card = folder / "README.md"
+        if not card.exists():
+            atomic_write(card, self.generate_model_card(**about).content)
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(repo_id or folder.name, model_card_kwargs=about, **options)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
-        wanted = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        given = {name: options[name] for name in wanted if options.get(name) is not None}
-        folder = Path(model_id)
-        return load_folder(cls, folder if folder.is_dir() else from_hub(model_id, None, **given))
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        max_bytes: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Load a model from a folder or from the Hub, "owner/name".
+
+        Args:
+            pretrained_model_name_or_path: The folder or the place.
+            max_bytes: As for `load_model`.
+            options: Of huggingface_hub's download: revision, cache_dir, force_download,
+                local_files_only, token.
+        Raises:
+            CheckpointError: as `load_model`.
+        """
+        unknown = sorted(options.keys() - set(_DOWNLOAD))
+        if unknown:
+            raise TypeError(
+                f"from_pretrained: got {', '.join(unknown)}, expected options among max_bytes, "
+                f"{', '.join(_DOWNLOAD)}."
+            )
+        given = {name: value for name, value in options.items() if value is not None}
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            folder = from_hub(str(pretrained_model_name_or_path), None, **given)
+        return load_folder(cls, folder, max_bytes)
 
 
 def _card_text(
@@ -157,11 +210,23 @@ def from_hub(repo: str, file: str | None, **options: Any) -> Path:
     Returns:
         The file, or the folder with config.json and model.safetensors.
     Raises:
-        CheckpointError: missing, not permitted or unreachable; the message says what to do.
+        CheckpointError: missing, not permitted or unreachable, or not a place in a repository; the
+            message says what to do.
     """
+    for what, place in {"file": file, "revision": options.get("revision")}.items():
+        if place is not None and not _is_inside(place):
+            raise CheckpointError(
+                f"load_model: {shown(place)} cannot be a {what} of {repo} on the Hub; expected a "
+                "path inside the repository, in printable letters and without '..'."
+            )
     if file is not None:
         return _download(repo, file, options)
     return [_download(repo, name, options) for name in FILES][-1].parent
+
+
+def _is_inside(path: str) -> bool:
+    parts = path.split("/")
+    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts)
 
 
 def _download(repo: str, file: str, options: dict[str, Any]) -> Path:

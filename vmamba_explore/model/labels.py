@@ -2,9 +2,50 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
+
 from vmamba_explore import resources
+from vmamba_explore.errors import shown
 
 DATA_SETS = ("kinetics400", "ssv2")
+LONGEST_NAME = 200
+_UNPRINTABLE = {  # by Unicode's categories
+    "Cc": "a control character",
+    "Cs": "half of a surrogate pair",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+
+
+def checked_names(names: object, num_classes: int) -> tuple[str, ...]:
+    """Take class names, each one line of at most 200 letters that can be shown and saved.
+
+    Args:
+        names: A list or tuple of strings.
+        num_classes: How many there must be.
+    Raises:
+        ValueError: the message says which name, and why.
+    """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ValueError(f"class_names is {shown(names)}, expected a list of names.")
+    for number, name in enumerate(names):
+        if not isinstance(name, str):
+            raise ValueError(f"class_names[{number}] is {shown(name)}, expected a string.")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(
+                f"class_names[{number}] has {len(name):,} letters, expected at most "
+                f"{LONGEST_NAME}: {shown(name, 40)}."
+            )
+        for letter in name:
+            if found := _UNPRINTABLE.get(unicodedata.category(letter)):
+                raise ValueError(
+                    f"class_names[{number}], {shown(name)}, contains {found} ({letter!a}), "
+                    "expected one line of printable letters."
+                )
+    if len(names) != num_classes:
+        raise ValueError(f"{len(names)} class names for {num_classes} classes; expected as many.")
+    return tuple(names)
 
 
 def label_names(data_set: str) -> tuple[str, ...]:

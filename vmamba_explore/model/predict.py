@@ -34,10 +34,15 @@ def top_predictions(
         class_names: A name for each, or None.
         k: How many, at least 1.
     Raises:
-        ValueError: k is less than 1.
+        ValueError: k is less than 1, or the logits are not finite.
     """
     if k < 1:
         raise ValueError(f"predict: k must be at least 1, got {k}.")
+    if bad := int((~logits.isfinite()).sum()):
+        raise ValueError(
+            f"predict: {bad} of {len(logits)} logits are not finite; run_with_trace(model, clip) "
+            "shows which layer is the first to make such numbers."
+        )
     found = logits.detach().float().softmax(-1).topk(min(k, len(logits)))
     return [
         Prediction(class_names[i] if class_names else f"class {i}", i, value)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from vmamba_explore.errors import few
@@ -37,14 +38,16 @@ OTHER_FAMILIES = {  # a name that gives it away -> what it is
 }
 
 
-def unwrapped(found: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+def unwrapped(found: Mapping[Any, Any], where: str, limit: int | None = None) -> dict[str, Tensor]:
     """Take the tensors out from under a training script's key and a wrapper's prefix.
 
     Args:
         found: What a file holds.
         where: Named in an error.
+        limit: Most bytes of all tensors, which may share or repeat their memory; None: any.
     Raises:
-        CheckpointError: no tensor by name in it.
+        CheckpointError: no tensor by name in it, one without plain values, or all are over the
+            limit.
     """
     for _ in range(8):
         inner = [found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)]
@@ -59,7 +62,29 @@ def unwrapped(found: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
         )
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), ""):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    if odd := tuple(f"{name} is {kind}" for name, v in tensors.items() if (kind := _odd_kind(v))):
+        raise CheckpointError(f"{where}: {few(odd)}; expected plain tensors.", odd)
+    total = sum(value.numel() * value.element_size() for value in tensors.values())
+    if limit is not None and total > limit:
+        largest = max(tensors, key=lambda name: tensors[name].numel())
+        raise CheckpointError(
+            f"{where}: the tensors would take {total:,} bytes, {few([largest])} with shape "
+            f"{tuple(tensors[largest].shape)} the most of them; the limit is {limit:,}, since they "
+            "repeat or share what the file holds. If that is right, pass "
+            f"max_bytes={total} to load_model."
+        )
     return tensors
+
+
+def _odd_kind(value: Tensor) -> str | None:
+    """What makes a tensor hold no plain values, None where it does."""
+    if value.is_meta:
+        return "on the meta device, without values"
+    if value.is_nested:
+        return "a nested tensor"
+    if value.layout is not torch.strided:
+        return f"sparse ({value.layout})"
+    return f"quantized ({value.dtype})" if value.is_quantized else None
 
 
 def published_name(name: str) -> str:

@@ -18,6 +18,7 @@ from vmamba_explore.edits import Slot, editing, pinned
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.hub import OnTheHub
+from vmamba_explore.model.labels import checked_names
 from vmamba_explore.model.mixer import BidirectionalMixer, Block
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table, without_class_row
 from vmamba_explore.model.predict import Prediction, top_predictions
@@ -67,7 +68,7 @@ class VideoMamba(nn.Module, OnTheHub):
         super().__init__()
         self.config = config
         self.grid = config.grid
-        self.class_names: tuple[str, ...] | None = None
+        self._class_names: tuple[str, ...] | None = None
         self.kept: Slot[Tensor | None] = Slot()
         self.recompute: Slot[bool] = Slot()
         d_model = config.d_model
@@ -91,6 +92,16 @@ class VideoMamba(nn.Module, OnTheHub):
         name_hooks(self)
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """A name for each class, or None; setting it checks them (`labels.checked_names`)."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        known = None if names is None else checked_names(names, self.config.num_classes)
+        self._class_names = known
+
+    @property
     def kept_tokens(self) -> Tensor | None:
         """The natural indices of the tokens that the blocks see; None where none are dropped."""
         return self.kept.last(None)
@@ -111,10 +122,16 @@ class VideoMamba(nn.Module, OnTheHub):
         Returns:
             The k most probable classes with name, index and probability, the most probable first.
         Raises:
-            ValueError: a clip of another shape than the model reads, or k less than 1.
+            ValueError: a clip of another shape than the model reads or with pixels that are not
+                finite, logits that are not finite, or k less than 1.
         """
         if not isinstance(clip, Tensor):
             clip = (clip if isinstance(clip, Clip) else clip.clip).tensor()
+        if not bool(clip.isfinite().all()):
+            raise ValueError(
+                "predict: the clip has pixels that are not finite; expected what Clip.tensor() "
+                "gives."
+            )
         with torch.no_grad():
             logits = self(clip.unsqueeze(0).to(self.head.weight.device))[0]
         return top_predictions(logits, self.class_names, k)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vmamba_explore.edits import editing
-from vmamba_explore.hooks import HookFunction, HookPoint, attached
+from vmamba_explore.hooks import HookFunction, HookPoint, attached, hook_points, plain
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.places import (
     Frames,
@@ -164,6 +164,7 @@ def drop_tokens(
         ValueError: there is no such frame or token, none would be left, or the class token, which
             the logits are read from, would be dropped.
     """
+    model = plain(model)
     kept = torch.ones(model.grid.seqlen, dtype=torch.bool)
     kept[_chosen(model, frames, tokens, "drop_tokens")] = False
     return model.only_tokens(kept.nonzero()[:, 0])
@@ -207,7 +208,7 @@ def _hooks(
     model: VideoMamba, name: str | Sequence[str], function: HookFunction, call: str
 ) -> list[tuple[str, HookFunction]]:
     names = matching_names(model, name)
-    points = dict(model.named_modules())
+    points = hook_points(model)
     for hook in names:
         if points[hook].read_only:
             raise ValueError(

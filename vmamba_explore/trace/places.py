@@ -10,6 +10,7 @@ from typing import SupportsIndex, cast
 import torch
 from torch import Tensor
 
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.mixer import BidirectionalMixer
 from vmamba_explore.model.ssm import SelectiveSSM
 from vmamba_explore.model.videomamba import VideoMamba
@@ -72,6 +73,7 @@ def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None
     Raises:
         ValueError: there is no such layer or direction.
     """
+    model = plain(model)
     depth, known = len(model.layers), list(model.config.directions)
     wanted = list(range(depth)) if layers is None else numbers(layers)
     for layer in wanted:

@@ -17,6 +17,7 @@ from vmamba_explore.hooks import (
     UnknownNameError,
     attached,
     hook_points,
+    plain,
     unknown_hook,
 )
 from vmamba_explore.model.ssm import BOUNDARY, at_least_float32
@@ -69,7 +70,7 @@ def run_with_trace(
     Recording leaves the logits bit-identical to those of `model(clips)`.
 
     Args:
-        model: The model.
+        model: The model; one from `torch.compile` runs as it was before.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta", a list
             of these, a function of the name, or None for all that can also be edited. The
@@ -87,6 +88,7 @@ def run_with_trace(
         KeyError: the filter matches no hook point; the message gives the nearest name.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
+    model = plain(model)
     model.check_whole("run_with_trace")
     batch = as_batch(model, clips)
     names = matching_names(model, names_filter)
@@ -179,6 +181,7 @@ def run_with_hooks(
         KeyError: a name matches no hook point.
         ValueError: a function returned another shape or type, or wrote into its value.
     """
+    model = plain(model)
     pairs = [(name, fn) for pattern, fn in hooks for name in matching_names(model, pattern)]
     with attached(model, pairs):
         return model(as_batch(model, clips))
@@ -229,6 +232,7 @@ def as_batch(model: VideoMamba, clips: Clips) -> Tensor:
         TypeError: neither a tensor nor clips.
         ValueError: no clip, or clips of another shape than the model's.
     """
+    model = plain(model)
     if not isinstance(clips, Tensor):
         given = [clips] if isinstance(clips, Clip) else clips
         if not isinstance(given, Sequence) or not all(isinstance(clip, Clip) for clip in given):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,11 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.errors import first_line
+from vmamba_explore.errors import few, first_line
 from vmamba_explore.files import atomic_write, output_path
-from vmamba_explore.model.tensor_files import UNREADABLE
+from vmamba_explore.model.own_format import check_tensors
+from vmamba_explore.model.published import unwrapped
+from vmamba_explore.model.tensor_files import UNREADABLE, CheckpointError, read_tensors
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.processes import OneProcess, read_ahead
 from vmamba_explore.training.recipe import Recipe
@@ -33,6 +35,16 @@ BatchSource = Callable[[int], tuple[NDArray[np.uint8], NDArray[np.int64]]]
 History = list[dict[str, float | int]]
 _Share = tuple[NDArray[np.uint8], NDArray[np.int64], float]  # some rows of a batch, their share
 LOG_EVERY = 50
+KEPT = {
+    "step": int,
+    "config": dict,
+    "recipe": dict,
+    "history": list,
+    "model": Mapping,
+    "optimizer": Mapping,
+}
+"""What a checkpoint holds at least, and of which type."""
+ANEW = "Move it away to start anew"
 
 
 def fit(
@@ -204,8 +216,7 @@ class _Run:
         """Read the checkpoint, if there is one, and give the step to go on with."""
         if not self.checkpoint.is_file():
             return 0
-        device = self.model.head.weight.device
-        saved = read_checkpoint(self.checkpoint, device)
+        saved = read_checkpoint(self.checkpoint, mapped=False)
         for name, mine, defaults in (
             ("config", self.model.config.to_dict(), {}),
             ("recipe", vars(self.recipe), vars(Recipe())),  # older files lack newer fields
@@ -217,39 +228,44 @@ class _Run:
                     f"({', '.join(changed)} differ). "
                     "Remove the file to start anew, or use the old settings to go on."
                 )
+        where = f"fit: {self.checkpoint}"
+        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
+        try:
+            check_tensors(shapes, unwrapped(saved, where), where)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} {ANEW}.", error.problems) from None
         for name, part in self.parts.items():
-            if name in saved:
-                part.load_state_dict(saved[name])
+            try:
+                if name in saved:
+                    part.load_state_dict(saved[name])
+            except UNREADABLE as error:
+                raise ValueError(
+                    f"{where}: its {name} does not fit ({first_line(error)}). {ANEW}."
+                ) from None
         self.history, self.recent = saved["history"], saved.get("recent", [])
         self.seconds = saved.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
         logger.info("going on from %s at step %d", self.checkpoint, saved["step"])
         return saved["step"]
 
 
-def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, mapped: bool = True) -> dict[str, Any]:
     """What `fit` keeps in its checkpoint.
 
     Args:
         path: The file.
-        device: Where its tensors go; None leaves them in the file until they are used.
+        mapped: Leave its tensors in the file until they are used.
     Raises:
         ValueError: the file is damaged, or is none of these.
         OSError: it cannot be read now.
     """
-    try:
-        where, lazily = ("cpu", True) if device is None else (device, False)
-        found = torch.load(path, map_location=where, mmap=lazily, weights_only=True)
-        if int(found["step"]) >= 0:
-            return dict(found)
-        reason = "its step is below 0"
-    except torch.OutOfMemoryError:
-        raise
-    except UNREADABLE as error:
-        reason = first_line(error)
-    raise ValueError(
-        f"fit: {path} is damaged, or no checkpoint of a training ({reason}). Move it away to start "
-        "anew."
-    )
+    saved = dict(read_tensors(path, mapped=mapped, call="fit", advice=ANEW))
+    wrong = [name for name, kind in KEPT.items() if not isinstance(saved.get(name), kind)]
+    if wrong or saved["step"] < 0:
+        raise ValueError(
+            f"fit: {path} is not a checkpoint of a training: {few(wrong) or 'step'} is missing or "
+            f"of another kind. {ANEW}."
+        )
+    return saved
 
 
 def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 def trained(**changes):
     """A model as if it had been trained: no weight is where it began."""
     model = toy(patch_size=8, change=lambda model: shake(model, 0.05), **changes)
-    model.class_names = tuple("abcde")
+    model.class_names = tuple("abcde")[: model.config.num_classes]
     return model
 
 

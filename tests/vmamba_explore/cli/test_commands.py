@@ -218,13 +218,13 @@ def test_a_run_that_is_not_at_its_end_can_be_asked(trained, video_folders, capsy
     assert f"is the folder of a training; give {trained / 'model'}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kept", [0, 3000])
-def test_a_damaged_checkpoint_is_one_line(trained, train, capsys, kept):
+@pytest.mark.parametrize(("kept", "reason"), [(0, "is empty"), (3000, "is cut")])
+def test_a_damaged_checkpoint_is_one_line(trained, train, capsys, kept, reason):
     checkpoint = trained / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
     assert train() == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "checkpoint.pt is damaged" in error and "Move it away to start anew" in error
+    assert f"checkpoint.pt {reason}" in error and "Move it away to start anew" in error
 
 
 def test_no_room_for_a_checkpoint_is_one_line_and_keeps_the_one_before(

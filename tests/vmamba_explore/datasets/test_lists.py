@@ -144,6 +144,8 @@ def test_something_something_is_read_by_its_templates(ssv2):
     [
         ("train.json", "[{]", "train.json is not JSON"),
         ("train.json", "{}", "holds a JSON dict, expected a list"),
+        ("train.json", "[" * 100_000 + "]" * 100_000, "train.json is nested too deeply"),
+        ("train.json", "[1" + "0" * 5000 + "]", "has an integer of more than 4,300 digits"),
         (
             "train.json",
             '[{"id": "7", "template": "Eating [something]"}]',

@@ -3,10 +3,11 @@
 import argparse
 import hashlib
 import json
+import os
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from tests.vmamba_explore.toys import toy
@@ -260,26 +261,50 @@ def test_a_missing_model_says_what_to_give(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "config.json: Expecting"),
+        ("{", r"config.json is not JSON \(Expecting"),
         ('{"depth": 0}', "depth must be an integer"),
         ('{"layers": 3}', "unexpected keyword argument 'layers'"),
-        ("[]", "config.json"),
+        ("[]", "config.json holds a JSON list, expected a dict"),
         ('{"model_type": "videomae", "depth": 2}', "it describes a 'videomae'"),
         ('{"num_classes": 5, "class_names": ["a"]}', "1 class names for 5 classes"),
         ('{"num_classes": 5, "class_names": 5}', "class_names is 5, expected a list of names"),
         ('{"num_classes": 5, "class_names": "abcde"}', "class_names is 'abcde', expected a list"),
-        ('{"num_classes": 1, "class_names": [1]}', r"class_names is \[1\], expected a list"),
+        ('{"num_classes": 1, "class_names": [1]}', r"class_names\[0\] is 1, expected a string"),
     ],
 )
 def test_a_damaged_folder_is_refused_with_its_path(text, message, tmp_path):
     save_model(toy(), tmp_path)
     weights = tmp_path / "model.safetensors"
+    save_file(load_file(weights), weights)  # without the configuration in its header
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_a_sentence():
+    for name in (
+        "a" * 5000,
+        "~nobody-of-this-name/x",
+        "a\0b",
+        "a/b:../x",
+        "a/b:x/../../y",
+        "a/b:/x",
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            load_model(name)
+        assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_name_that_is_not_utf_8_is_refused_in_letters_that_can_be_printed(tmp_path):
+    torch.save(toy().state_dict(), tmp_path / "weights.pth")
+    os.rename(tmp_path / "weights.pth", os.fsencode(tmp_path) + b"/\xff\xfe.pth")
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(CheckpointError, match=r"\\udcff\\udcfe.pth' is not UTF-8.*Rename it"):
+        load_model(path)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])

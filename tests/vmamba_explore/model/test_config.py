@@ -107,6 +107,34 @@ def test_a_bad_field_is_named_with_what_was_expected(changes, message, unchecked
         VideoMambaConfig.preset("toy", **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 10**400}, "depth must be an integer of at most 2,147,483,647, got 1000"),
+        ({"d_model": 10**400}, "d_model must be an integer of at most"),
+        ({"num_frames": 10**5000}, "num_frames must be .*, got a int too long to show"),
+        ({"num_classes": 10**12}, "num_classes must be an integer of at most"),
+        ({"depth": "a" * 10**6}, "depth must be an integer of at least 1, got 'aaa"),
+        ({"norm_eps": 10**400}, "norm_eps must be a number above 0"),
+        ({"d_model": 10**9}, "d_model=1000000000 and the other sizes make .* parameters"),
+        ({"img_size": 16 * 10**8}, "img_size=1600000000 and .* parameters, expected at most"),
+        (
+            {"img_size": 16 * 10**8, "pos_embed": "none"},
+            "img_size=1600000000 and the other sizes make .* pixel values in a clip",
+        ),
+        (
+            {"num_frames": 2**30, "d_model": 2**10, "pos_embed": "none", "in_channels": 1}
+            | {"patch_size": 1, "img_size": 1, "tubelet_size": 1},
+            "num_frames=1073741824 and .* numbers in the tokens of a clip",
+        ),
+    ],
+)
+def test_a_size_that_no_machine_holds_is_named_in_a_short_sentence(changes, message, unchecked):
+    with pytest.raises(ValueError, match=message) as caught:
+        VideoMambaConfig.preset("toy", **changes)
+    assert len(str(caught.value)) < 300
+
+
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ValueError, match="kaist_small, kaist_tiny"):
         VideoMambaConfig.preset("small")

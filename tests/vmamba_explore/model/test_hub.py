@@ -80,18 +80,39 @@ def test_a_repository_of_ours_is_two_files(model, asked, tmp_path):
 def test_from_pretrained_hands_its_options_to_the_download(model, asked, monkeypatch, tmp_path):
     model.save_pretrained(tmp_path)
     calls = asked(tmp_path)
-    monkeypatch.setattr(
-        "huggingface_hub.hub_mixin.hf_hub_download",
-        lambda **options: str(tmp_path / options["filename"]),
-    )
     again = VideoMamba.from_pretrained("me/toy", revision="v1", cache_dir="here", token=False)
     assert fingerprint(again) == fingerprint(model)
     given = {"revision": "v1", "cache_dir": "here", "token": False}
-    defaults = {"force_download": False, "local_files_only": False}
     assert [(file, options) for _, file, options in calls] == [
-        ("config.json", given | defaults),
-        ("model.safetensors", given | defaults),
+        ("config.json", given),
+        ("model.safetensors", given),
     ]
+
+
+@pytest.mark.parametrize(
+    "place", ["../x", "a/../../x", "/etc/passwd", "a//b", "./x", "a\\b", "..", "a\u2029", "x\ud800"]
+)
+def test_a_place_outside_the_repository_is_never_asked_for(asked, place, tmp_path):
+    calls = asked(tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be a file of me/toy on the Hub") as caught:
+        hub.from_hub("me/toy", place)
+    assert str(caught.value).isprintable()
+    with pytest.raises(CheckpointError, match="cannot be a revision of me/toy on the Hub"):
+        VideoMamba.from_pretrained("me/toy", revision=place)
+    assert calls == []
+
+
+def test_other_places_inside_the_repository_are_asked_for(model, asked, tmp_path):
+    model.save_pretrained(tmp_path / "s p (1)")
+    calls = asked(tmp_path)
+    hub.from_hub("me/toy", "s p (1)/模型..v2.pth", revision="refs/pr/1")
+    assert calls == [("me/toy", "s p (1)/模型..v2.pth", {"revision": "refs/pr/1"})]
+
+
+def test_from_pretrained_names_an_option_that_it_does_not_have(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="got map_location, expected options among max_bytes, rev"):
+        VideoMamba.from_pretrained(tmp_path, map_location="cpu")
 
 
 @pytest.fixture

@@ -37,3 +37,14 @@ def test_what_cannot_be_predicted_is_refused(unchecked):
         model.predict(torch.zeros(3, 8, 32, 32))
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         model.predict(torch.zeros(3, 4, 32, 32), k=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_gets_no_prediction(value):
+    clip = torch.zeros(3, 4, 32, 32)
+    clip[0, 1, 2, 3] = value
+    with pytest.raises(ValueError, match="the clip has pixels that are not finite"):
+        toy().predict(clip)
+    broken = toy(change=lambda model: model.head.bias[2:4].fill_(value))
+    with pytest.raises(ValueError, match="2 of 5 logits are not finite"):
+        broken.predict(torch.zeros(3, 4, 32, 32))

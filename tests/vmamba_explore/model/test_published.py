@@ -1,11 +1,13 @@
 """What tensors say about a model, and what they cannot say."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmamba_explore.model.checkpoints import CheckpointError, model_from_state_dict
+from vmamba_explore.model.checkpoints import CheckpointError, load_model, model_from_state_dict
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.published import ours_name, published_config, published_name
 from vmamba_explore.model.videomamba import VideoMamba
@@ -136,3 +138,77 @@ def test_a_dictionary_that_holds_itself_is_refused(video):
     ring["model"] = ring
     with pytest.raises(CheckpointError, match="no tensors by name"):
         model_from_state_dict(ring)
+
+
+def quantized(t):
+    return torch.quantize_per_tensor(t, 0.1, 0, torch.qint8)
+
+
+ODD = {
+    "head.weight is sparse (torch.sparse_coo); expected plain": lambda t: t.to_sparse(),
+    "head.weight is sparse (torch.sparse_csr); expected plain": lambda t: t.to_sparse_csr(),
+    "head.weight is on the meta device, without values": lambda t: t.to("meta"),
+    "head.weight is a nested tensor": lambda t: torch.nested.nested_tensor([t[0], t[0, :3]]),
+    "head.weight is quantized (torch.qint8)": quantized,
+    "head.weight is torch.float8_e4m3fn, expected floating": lambda t: t.to(torch.float8_e4m3fn),
+    "head.weight is torch.complex64, expected floating": lambda t: t.to(torch.complex64),
+    "head.weight is torch.bool, expected floating": lambda t: t > 0,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("message", ODD)
+@pytest.mark.parametrize("wrapper", [None, "model"])
+def test_a_tensor_without_plain_numbers_is_named(video, message, wrapper, tmp_path):
+    video["head.weight"] = ODD[message](video["head.weight"])
+    torch.save(video if wrapper is None else {wrapper: video}, tmp_path / "weights.pth")
+    for call in (
+        lambda: load_model(tmp_path / "weights.pth"),
+        lambda: model_from_state_dict(video),
+    ):
+        with pytest.raises(CheckpointError, match=re.escape(message)):
+            call()
+
+
+@pytest.mark.parametrize("zip_form", [True, False])
+def test_tensors_that_repeat_their_memory_are_refused_before_they_are_built(
+    video, tmp_path, zip_form
+):
+    path, classes = tmp_path / "weights.pth", 10**9
+    video["head.weight"] = torch.zeros(1, 32).expand(classes, 32)
+    video["head.bias"] = torch.zeros(1).expand(classes)
+    torch.save(video, path, _use_new_zipfile_serialization=zip_form)
+    with pytest.raises(
+        CheckpointError, match=r"head.weight with shape \(1000000000, 32\) the most"
+    ):
+        load_model(path)
+
+
+def test_tensors_that_share_their_memory_count_once_each(video, tmp_path):
+    path, shared = tmp_path / "weights.pth", torch.zeros(2**20)
+    torch.save(video | {f"layers.{i}.mixer.D": shared for i in range(100)}, path)
+    with pytest.raises(
+        CheckpointError, match="the tensors would take 419,.*the limit is 134,217,728"
+    ):
+        load_model(path)
+
+
+def test_a_limit_that_is_raised_lets_the_same_file_in(video, tmp_path):
+    path, classes = tmp_path / "weights.pth", 2**20
+    video["head.weight"] = torch.ones(1, 32).expand(classes, 32)
+    video["head.bias"] = torch.zeros(1).expand(classes)
+    torch.save(video, path)
+    with pytest.raises(CheckpointError, match=r"pass max_bytes=\d+ to load_model") as caught:
+        load_model(path)
+    needed = int(re.search(r"max_bytes=(\d+)", str(caught.value))[1])
+    with pytest.raises(CheckpointError, match="the limit is"):
+        load_model(path, max_bytes=needed - 1)
+    assert load_model(path, max_bytes=needed).config.num_classes == classes
+
+
+def test_names_of_many_layers_do_not_build_them(video, tmp_path):
+    names = {f"layers.{i}.norm.weight": video["layers.0.norm.weight"] for i in range(2000)}
+    torch.save(video | names, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match=r"tensors do not fit: missing layers\.2\.") as caught:
+        load_model(tmp_path / "weights.pth")
+    assert len(caught.value.problems) > 2000 and len(str(caught.value)) < 500

@@ -1,9 +1,11 @@
 """Files that are no checkpoint are refused, each with its sentence, and nothing in them runs."""
 
+import errno
 import os
 import pathlib
 import pickle
 import re
+import resource
 import zipfile
 
 import numpy as np
@@ -127,6 +129,70 @@ def test_a_damaged_pickle_is_refused_in_a_sentence_wherever_it_is_damaged(tmp_pa
         except CheckpointError:
             refusals += 1
     assert refusals > 300
+
+
+def rewritten(path, change, compression=zipfile.ZIP_STORED):
+    """Write a checkpoint again, with other bytes in some entries of its zip."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries:
+            archive.writestr(name, change(name, content))
+
+
+def test_a_compressed_zip_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(zipped(tmp_path))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("whole/data/99", "w", force_zip64=True) as file:
+            for _ in range(2**10):
+                file.write(bytes(2**20))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    assert "has a compressed entry (whole/data/99)" in refused(path)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_maxrss - before.ru_maxrss < 100 * 1024  # of 1 GiB
+    assert path.stat().st_size < 2 * 2**20
+
+
+@pytest.mark.parametrize("end", [-4, 0])
+def test_a_tensor_that_is_larger_than_its_entry_is_noticed(tmp_path, end):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(zipped(tmp_path))
+    rewritten(path, lambda name, content: content[: end or None] if "/data/" in name else content)
+    if end:
+        assert "is damaged" in refused(path)
+    else:
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("start", ["PK\x05\x06", "PK\x01\x02", "PK\x06\x06", "PK\x06\x07"])
+def test_a_damaged_directory_of_a_zip_is_read_or_refused_in_a_sentence(tmp_path, start):
+    path, refusals = tmp_path / "weights.pth", 0
+    whole = zipped(tmp_path)
+    first = whole.find(start.encode())
+    if first < 0:  # torch writes it for large files only
+        first = whole.rfind(b"PK\x05\x06")
+    for at in range(first, min(first + 60, len(whole))):
+        for value in (0, 127, 255):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            try:
+                read_tensors(path)
+            except CheckpointError as error:
+                assert "is damaged" in str(error) or "is cut" in str(error) or "entry" in str(error)
+                refusals += 1
+    assert refusals > 10
+
+
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(zipped(tmp_path))
+
+    def fail(*given, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        load_model(path)
 
 
 def write_zip(path):

@@ -1,12 +1,19 @@
 """Runs: what is recorded, what an edit changes, and a layer run again from its input."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tests.vmamba_explore.toys import KINDS, record, toy
+from tests.vmamba_explore.toys import KINDS, enliven, record, toy
+from vmamba_explore import attribute, explore
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import attached, hook_names, hook_points
+from vmamba_explore.interventions import ablate, drop_tokens, mute, record_past
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import (
@@ -225,4 +232,69 @@ def test_no_hook_survives_a_failing_run():
     model = toy()
     with pytest.raises(ValueError, match="num_frames"):
         run_with_hooks(model, torch.zeros(1, 3, 2, 32, 32), [("*.hook_y", lambda y, point: None)])
+    assert not any(point.is_active for point in hook_points(model).values())
+
+
+@torch.no_grad()
+def test_a_compiled_model_is_recorded_and_edited_as_it_was_before(unchecked):
+    model = toy()
+    compiled = torch.compile(model, backend="eager")
+    logits, trace = run_with_trace(compiled, clips())
+    wanted, other = run_with_trace(model, clips())
+    assert torch.equal(logits, wanted) and trace.names == other.names
+    assert all(torch.equal(value, other[name]) for name, value in trace.items())
+    assert trace.model is model
+    hooks = [("layers.0.mixer.hook_x", lambda value, point: value * 0)]
+    edited = run_with_hooks(compiled, clips(), hooks)
+    assert torch.equal(edited, run_with_hooks(model, clips(), hooks))
+    assert trace_size(compiled, clips()) == trace_size(model, clips())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: run_with_trace(model, clips()),
+        lambda model: run_with_hooks(model, clips(), []),
+        lambda model: trace_size(model, clips()),
+        lambda model: attribute(model, clips(), method="saliency", progress=False),
+        lambda model: ablate(model, "layers.0.mixer.hook_x"),
+        lambda model: mute(model, "forward"),
+        lambda model: drop_tokens(model, [1]),
+        lambda model: record_past(model, clips()),
+        lambda model: explore("clip.mp4", model),
+    ],
+)
+def test_a_model_inside_another_wrapper_is_asked_for(call, unchecked):
+    with pytest.raises(TypeError, match="inside a DataParallel; pass the model itself"):
+        call(nn.DataParallel(toy()))
+
+
+NAMES = ("*.hook_delta", "layers.0.*", ["*hook_block_input", "*ssm_backward.hook_h"], None)
+
+
+def test_forty_recordings_in_four_threads_are_those_of_one_thread():
+    model = toy(change=enliven)
+
+    @torch.no_grad()
+    def record_one(number):
+        clip = torch.randn(1, 3, 4, 32, 32, generator=torch.Generator().manual_seed(number))
+        edited = number % 3 == 1
+        with mute(model, "backward", 0) if edited else nullcontext():
+            with ablate(model, "layers.1.mixer.hook_z", 0.5) if edited else nullcontext():
+                logits, trace = run_with_trace(model, clip, NAMES[number % len(NAMES)])
+        return {"logits": logits, **trace}
+
+    alone = [record_one(number) for number in range(40)]
+    assert len({tuple(values) for values in alone}) == len(NAMES)
+    assert len({float(values["logits"][0, 0]) for values in alone}) == 40
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(record_one, range(40)))
+    finally:
+        sys.setswitchinterval(interval)
+    for mine, wanted in zip(together, alone, strict=True):
+        assert list(mine) == list(wanted)
+        assert all(torch.equal(mine[name], value) for name, value in wanted.items())
     assert not any(point.is_active for point in hook_points(model).values())

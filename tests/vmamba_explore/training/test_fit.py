@@ -82,9 +82,32 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path, mo
     def fail(*given, **options):
         raise error
 
+    fit(toy(), batches, RECIPE, tmp_path / "checkpoint.pt", until=1)
     monkeypatch.setattr(torch, "load", fail)
     with pytest.raises(type(error)):
         read_checkpoint(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": -1}, "step is missing or of another kind"),
+        ({"step": torch.tensor(3)}, "step is missing or of another kind"),
+        ({"history": None, "recipe": [1]}, "recipe, history is missing or of another kind"),
+        ({"model": {"head.weight": torch.zeros(2, 32)}}, "tensors do not fit: missing"),
+        ({"model": {"head.weight": torch.zeros(2, 32).to_sparse()}}, "head.weight is sparse"),
+        ({"optimizer": {}}, "optimizer does not fit"),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused_and_kept(tmp_path, change, message):
+    path = tmp_path / "run.pt"
+    fit(toy(), batches, RECIPE, path, until=1)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message) as caught:
+        fit(toy(), batches, RECIPE, path)
+    assert "Move it away to start anew" in str(caught.value) and str(path) in str(caught.value)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
