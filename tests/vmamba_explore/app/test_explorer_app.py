@@ -12,6 +12,7 @@ from vmamba_explore import resources
 from vmamba_explore.app import explorer_app
 from vmamba_explore.app.explorer_app import ExplorerApp, sentence
 from vmamba_explore.hooks import hook_points
+from vmamba_explore.view import visitors
 
 HANG = 600
 
@@ -204,7 +205,7 @@ def test_a_replaced_explorer_and_its_model_are_forgotten(app):
 )  # fmt: skip
 def test_paths_are_read_under_voila_only_if_asked_for(monkeypatch, server, asked, allowed):
     monkeypatch.setenv("SERVER_SOFTWARE", server)
-    monkeypatch.setenv(explorer_app.PATHS, asked)
+    monkeypatch.setenv(visitors.PATHS, asked)
     app = ExplorerApp()
     assert app.chooser.allow_paths is allowed
     run(app, clip=path("/etc/hosts"))
