@@ -51,7 +51,6 @@ class ExplorerApp(ExplorerPage):
         samples = {name: resources.path(f"clips/{name}.mp4") for name in resources.CLIPS}
         allowed = not for_visitors() if allow_paths is None else allow_paths
         self._visitors = not allowed
-        self._log_level = logging.WARNING if self._visitors else logging.DEBUG
         chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
         self._budget_gib = budget_gib
         self._cancelled = threading.Event()
@@ -93,7 +92,8 @@ class ExplorerApp(ExplorerPage):
         except Cancelled:
             message = "Cancelled."
         except Exception as error:
-            logger.log(self._log_level, "a run failed", exc_info=True)
+            fault = self._visitors and not meant_for_readers(error)  # of which they hear nothing
+            logger.log(logging.WARNING if fault else logging.DEBUG, "a run failed", exc_info=True)
             message, failed = self._told(error, choice), True
         self.chooser.finish(message, failed)
 

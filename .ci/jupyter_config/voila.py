@@ -1,0 +1,105 @@
+"""Voila's configuration for `make app`: what a visitor may send, and what that can make grow.
+
+Voila reads it because .ci/app.py puts this folder first in JUPYTER_CONFIG_PATH. Options after
+`.ci/app.py` and the user's own voila.py in the working folder come before it.
+"""
+
+from jupyter_server.log import log_request
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamBufferFullError
+from tornado.web import HTTPError
+from traitlets import Integer
+
+MIB = 2**20
+MESSAGE = 2 * MIB  # the largest is a piece of an upload, 1 MiB
+WAITING = 128 * MIB  # bytes that one page may leave unread, or send to a kernel that does not read
+PARTS = 64  # of a message: channel, header, parent, metadata, content, buffers
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+CHANNELS = ("shell", "control")
+TARGET = "jupyter.widget.control"  # the one comm that a page opens; all widgets are the kernel's
+
+
+class LimitedConnection(ZMQChannelsWebsocketConnection):
+    """A page's socket to its kernel: nothing in it grows without end, nor opens widgets."""
+
+    waiting = 0
+
+    def connect(self):
+        self.websocket_handler.ws_connection.stream.max_write_buffer_size = WAITING
+        return super().connect()
+
+    def handle_incoming_message(self, incoming_msg):
+        """Pass on what a page has to say; a message that lies about its parts costs nothing."""
+        try:
+            reason = self._refused(incoming_msg)
+        except Exception as error:
+            reason = f"unreadable ({type(error).__name__})"
+        if reason:
+            self.log.warning("Refused a message to kernel %s: %s", self.kernel_id, reason)
+        else:
+            super().handle_incoming_message(incoming_msg)
+
+    def handle_outgoing_message(self, stream, outgoing_msg):
+        """Pass on what a kernel says, but log its stdout, stderr and tracebacks instead."""
+        parts = self.session.feed_identities(outgoing_msg)[1]
+        kind = self.session.unpack(parts[1])["msg_type"]
+        if kind in ("stream", "error"):
+            content = self.session.unpack(parts[4])
+            words = content.get("text") or "\n".join(content.get("traceback", ()))
+            self.log.warning("Kernel %s: %s", self.kernel_id, words[:10_000].rstrip())
+            return
+        try:
+            super().handle_outgoing_message(stream, outgoing_msg)
+        except StreamBufferFullError:
+            self.log.warning("Closed a page of kernel %s that does not read.", self.kernel_id)
+            self.websocket_handler.close()
+
+    def _refused(self, message):
+        """Why a message is not passed on, or None. Upstream reads as many parts as it promises."""
+        if self.subprotocol != PROTOCOL or not isinstance(message, bytes):
+            return "not in the protocol of Voila's own page"
+        count = int.from_bytes(message[:8], "little")
+        if not 6 <= count <= PARTS or 8 * (count + 1) > len(message):
+            return f"{len(message)} bytes cannot have so many parts"
+        channel, parts = deserialize_msg_from_ws_v1(message)
+        if channel not in CHANNELS:
+            return "not for the shell or control channel"
+        if self.session.unpack(parts[0])["msg_type"] == "comm_open":
+            if self.session.unpack(parts[3])["target_name"] != TARGET:
+                return "a page opens no widgets"
+        stream = self.channels.get(channel)
+        self.waiting = self.waiting + len(message) if stream and stream.sending() else 0
+        return "the kernel does not read" if self.waiting > WAITING else None
+
+
+class FewKernels(AsyncMappingKernelManager):
+    """A kernel for each open page, and not more than `max_kernels`."""
+
+    max_kernels = Integer(8, config=True, help="How many pages can be open at a time.")
+
+    async def _async_start_kernel(self, **options):
+        if len(self) + len(self._pending_kernels) >= self.max_kernels:
+            raise HTTPError(503, reason="Too many pages are open. Close one, or try again later.")
+        return await super()._async_start_kernel(**options)
+
+    start_kernel = _async_start_kernel
+
+
+load_subconfig("no_token.py")  # noqa: F821
+c = get_config()  # noqa: F821
+c.Voila.auto_token = True  # read from the file that JUPYTER_TOKEN_FILE names
+c.Voila.tornado_settings = {
+    "log_function": log_request,  # keeps ?token= out of the log
+    "websocket_max_message_size": MESSAGE,
+}
+c.Voila.kernel_websocket_connection_class = LimitedConnection
+c.VoilaConfiguration.multi_kernel_manager_class = FewKernels
+c.VoilaConfiguration.show_tracebacks = False
+c.MappingKernelManager.cull_idle_timeout = 600  # seconds, of a page that is no longer there
+c.MappingKernelManager.cull_interval = 60
+c.MappingKernelManager.cull_connected = False
+c.MappingKernelManager.buffer_offline_messages = False
+HTTPServer.configure(None, max_body_size=MESSAGE, max_buffer_size=2 * MESSAGE)
