@@ -11,11 +11,11 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamBufferFullError
 from tornado.web import HTTPError
-from traitlets import Integer
+from traitlets import Dict, Integer
 
 MIB = 2**20
 MESSAGE = 2 * MIB  # the largest is a piece of an upload, 1 MiB
-WAITING = 128 * MIB  # bytes that one page may leave unread, or send to a kernel that does not read
+SOCKETS = 4  # to a kernel; a page has one, and one more for a moment when it connects again
 PARTS = 64  # of a message: channel, header, parent, metadata, content, buffers
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = ("shell", "control")
@@ -25,11 +25,25 @@ TARGET = "jupyter.widget.control"  # the one comm that a page opens; all widgets
 class LimitedConnection(ZMQChannelsWebsocketConnection):
     """A page's socket to its kernel: nothing in it grows without end, nor opens widgets."""
 
-    waiting = 0
+    waiting_mib = Integer(
+        64, config=True, help="How much a page may leave unread, and a kernel may have to do, MiB."
+    )
+    unfinished = Dict(help="Bytes of the messages that the kernel is not done with, by their id.")
+
+    async def prepare(self):
+        if self.multi_kernel_manager._kernel_connections.get(self.kernel_id, 0) >= SOCKETS:
+            raise HTTPError(503, reason="Too many sockets to one kernel.")
+        await super().prepare()
 
     def connect(self):
-        self.websocket_handler.ws_connection.stream.max_write_buffer_size = WAITING
+        self.websocket_handler.ws_connection.stream.max_write_buffer_size = MIB * self.waiting_mib
         return super().connect()
+
+    def write_message(self, message, binary=False):
+        """Write to the page; what fails because the page is gone fills no log."""
+        written = self.websocket_handler.write_message(message, binary)
+        if written is not None:
+            written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def handle_incoming_message(self, incoming_msg):
         """Pass on what a page has to say; a message that lies about its parts costs nothing."""
@@ -51,6 +65,8 @@ class LimitedConnection(ZMQChannelsWebsocketConnection):
             words = content.get("text") or "\n".join(content.get("traceback", ()))
             self.log.warning("Kernel %s: %s", self.kernel_id, words[:10_000].rstrip())
             return
+        if kind == "status" and self.session.unpack(parts[4])["execution_state"] == "idle":
+            self.unfinished.pop(self.session.unpack(parts[2]).get("msg_id"), None)
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
         except StreamBufferFullError:
@@ -67,12 +83,18 @@ class LimitedConnection(ZMQChannelsWebsocketConnection):
         channel, parts = deserialize_msg_from_ws_v1(message)
         if channel not in CHANNELS:
             return "not for the shell or control channel"
-        if self.session.unpack(parts[0])["msg_type"] == "comm_open":
+        header = self.session.unpack(parts[0])
+        if header["msg_type"] not in self.multi_kernel_manager.allowed_message_types:
+            return f"a page sends no {header['msg_type'][:40]}"
+        if header["msg_type"] == "comm_open":
             if self.session.unpack(parts[3])["target_name"] != TARGET:
                 return "a page opens no widgets"
-        stream = self.channels.get(channel)
-        self.waiting = self.waiting + len(message) if stream and stream.sending() else 0
-        return "the kernel does not read" if self.waiting > WAITING else None
+        if header["msg_id"] in self.unfinished:
+            return "its id was given before"
+        if sum(self.unfinished.values()) + len(message) > MIB * self.waiting_mib:
+            return "the kernel is not done with earlier ones"
+        self.unfinished[header["msg_id"]] = len(message) + MIB // 1024
+        return None
 
 
 class FewKernels(AsyncMappingKernelManager):
