@@ -67,6 +67,8 @@ class LimitedConnection(ZMQChannelsWebsocketConnection):
             return
         if kind == "status" and self.session.unpack(parts[4])["execution_state"] == "idle":
             self.unfinished.pop(self.session.unpack(parts[2]).get("msg_id"), None)
+        if self.websocket_handler.ws_connection.is_closing():
+            return
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
         except StreamBufferFullError:

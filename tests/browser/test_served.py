@@ -268,6 +268,38 @@ def test_a_large_body_is_not_read(app):
     assert status == 400
 
 
+def test_a_visitor_who_sets_what_the_page_shows_reads_no_path(connect, tmp_path):
+    """The messages of a page's own widgets, with other values in them."""
+    (tmp_path / "config.json").write_text('{"secret": "hunter2"}')
+    (tmp_path / "model.safetensors").write_bytes(b"hunter2")
+    socket = connect()
+    message, number = frame("comm_info_request", {"target_name": "jupyter.widget"})
+    socket.send_binary(message)
+    comms = next(c["comms"] for kind, c in replies(socket, number) if kind.endswith("_reply"))
+
+    def told(comm, **data):
+        message, number = frame("comm_msg", {"comm_id": comm, "data": data})
+        socket.send_binary(message)
+        found = {}
+        for kind, content in replies(socket, number):
+            found |= content["data"].get("state", {}) if kind == "comm_msg" else {}
+        return found
+
+    states = {comm: told(comm, method="request_state") for comm in comms}
+    (chooser,) = [comm for comm, state in states.items() if "allow_paths" in state]
+    hostile = {"allow_paths": True, "models": [str(tmp_path)]}
+    true = {name: states[chooser][name] for name in hostile}
+    answered = told(chooser, method="update", state=hostile, buffer_paths=[])
+    assert true["allow_paths"] is False and true.items() <= answered.items()
+    choice = states[chooser]["choice"]
+    path = {"kind": "path", "name": "", "path": "/etc/passwd"}
+    said = told(chooser, method="custom", content={"run": {**choice, "clip": path}})["message"]
+    assert said == "Clip: paths are not read here; upload the file instead."
+    run = {"run": {**choice, "model": str(tmp_path)}}
+    said = told(chooser, method="custom", content=run)["message"]
+    assert "is none of motion-nano, motion-watermark." in said and "hunter2" not in said
+
+
 def test_what_a_kernel_prints_is_for_the_log_and_not_for_the_visitor(connect, app):
     socket = connect()
     message, number = frame("comm_msg", {"comm_id": "no-such-comm", "data": {}})

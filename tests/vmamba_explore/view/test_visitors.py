@@ -1,4 +1,4 @@
-"""An error is told in full to the owner of a kernel, and to a visitor in words meant for readers."""
+"""An error is told in full to the owner of a kernel; to a visitor only in words for readers."""
 
 import tempfile
 

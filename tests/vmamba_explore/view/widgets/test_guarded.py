@@ -33,7 +33,7 @@ SETTABLE = {
     Explorer: VIEW,
     ClipPlayer: VIEW,
     ClipChooser: {"choice"},
-    LiveFigure: {f"_js2py_{name}" for name in FIGURE},
+    LiveFigure: {"_view_count", *(f"_js2py_{name}" for name in FIGURE)},
     controls.Accordion: {"selected_index"},
     controls.Tab: {"selected_index"},
     controls.Dropdown: {"index"},
