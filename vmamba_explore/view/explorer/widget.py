@@ -282,10 +282,12 @@ class Explorer(Guarded, anywidget.AnyWidget):
         self.send(reply, packed)
 
     def _asked(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        side, layer, token = content.get("side"), content.get("layer"), content.get("token")
+        side, token = content.get("side"), content.get("token")
         if not isinstance(side, int) or side not in range(len(self.explorations)):
             raise ValueError("Explorer: there is no such side to ask.")
-        layer, token = self.checked("layer", layer), self.checked("query", token)
+        if not isinstance(token, list) or not all(isinstance(place, int) for place in token):
+            raise ValueError("Explorer: expected a token as [frame, row, col], or [].")
+        layer = self.checked("layer", content.get("layer"))
         maps, packed = pack_answer(self.ask(side, layer, tuple(token) or None))
         return {"maps": maps}, packed
 
