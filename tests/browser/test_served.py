@@ -18,6 +18,7 @@ import websocket
 from served import ROOT, served
 
 HANG = 600
+pytestmark = pytest.mark.browser  # not that they need one: they take as long
 GIB = 2**30
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 REFUSED = ("nothing/here", "api/kernels/00000000-0000-0000-0000-000000000000")
@@ -87,6 +88,19 @@ def page(app):
 
 
 @pytest.fixture
+def server(app):
+    """The process of the server."""
+    port = f"--port={urlsplit(app[0]).port}"
+    return next(process for process in family() if port in process.cmdline())
+
+
+@pytest.fixture
+def kernel(page):
+    """The process of the page's kernel."""
+    return next(process for process in kernels() if page in " ".join(process.cmdline()))
+
+
+@pytest.fixture
 def connect(app, page):
     """Return a function that opens a socket to the kernel of the page."""
     parts = urlsplit(app[0])
@@ -153,12 +167,8 @@ def test_the_token_is_in_no_command_line_and_in_no_log(start, app, script, tmp_p
     assert token not in log.read_text()
 
 
-def server():
-    return next(p for p in family() if "-m voila" in " ".join(p.cmdline()))
-
-
-def test_the_kernel_of_a_page_and_the_server_have_a_memory_limit(page):
-    for process in (server(), *kernels()):
+def test_the_kernel_of_a_page_and_the_server_have_a_memory_limit(server, kernel):
+    for process in (server, kernel):
         assert process.rlimit(psutil.RLIMIT_DATA) == (6 * GIB, 6 * GIB)
 
 
@@ -191,12 +201,12 @@ def test_a_page_runs_no_code_and_opens_no_widget(connect, app):
     ids=["a number of parts that no memory holds", "many parts", "nothing", "noise", "iopub",
          "no object", "no JSON"],
 )  # fmt: skip
-def test_a_lying_message_costs_the_server_nothing(connect, app, message):
+def test_a_lying_message_costs_the_server_nothing(connect, app, server, message):
     socket = connect()
-    before = server().memory_info().rss
+    before = server.memory_info().rss
     socket.send_binary(message)
     assert alive(socket)
-    assert server().memory_info().rss < before + 64 * 2**20
+    assert server.memory_info().rss < before + 64 * 2**20
     assert answer(app[0], "voila/static/voila.js")[0] == 200
 
 
@@ -225,11 +235,10 @@ def test_more_sockets_than_a_page_needs_are_refused(connect):
     assert all(alive(socket) for socket in sockets)
 
 
-def test_a_kernel_that_is_not_done_gets_only_so_much_to_do(connect, app):
+def test_a_kernel_that_is_not_done_gets_only_so_much_to_do(connect, app, server, kernel):
     socket = connect()
     assert alive(socket)
-    (kernel,) = kernels()
-    before = server().memory_info().rss
+    before = server.memory_info().rss
     kernel.suspend()
     try:
         for _ in range(100):
@@ -237,16 +246,16 @@ def test_a_kernel_that_is_not_done_gets_only_so_much_to_do(connect, app):
         until(lambda: app[1].read_text().count("the kernel is not done with earlier ones") >= 80)
     finally:
         kernel.resume()
-    assert server().memory_info().rss < before + 64 * 2**20
+    assert server.memory_info().rss < before + 64 * 2**20
     assert alive(connect())
 
 
-def test_a_page_that_does_not_read_loses_its_socket_and_not_the_server(connect, app):
+def test_a_page_that_does_not_read_loses_its_socket_and_not_the_server(connect, app, server):
     socket = connect()
     message, number = frame("comm_info_request", {"target_name": "jupyter.widget"})
     socket.send_binary(message)
     comms = next(c["comms"] for kind, c in replies(socket, number) if kind.endswith("_reply"))
-    before = server().memory_info().rss
+    before = server.memory_info().rss
     ask = {"method": "request_state"}
 
     def closed():
@@ -256,7 +265,7 @@ def test_a_page_that_does_not_read_loses_its_socket_and_not_the_server(connect, 
         return "that does not read" in app[1].read_text()
 
     until(closed)
-    assert server().memory_info().rss < before + 128 * 2**20
+    assert server.memory_info().rss < before + 128 * 2**20
     assert alive(connect())
 
 

@@ -4,6 +4,7 @@ import importlib
 import logging
 import math
 import pkgutil
+import sys
 
 import ipywidgets
 import pytest
@@ -153,7 +154,8 @@ def test_every_widget_that_we_ship_is_guarded_and_tested_here():
     while left:
         kinds = left.pop().__subclasses__()
         left += kinds
-        found |= {kind for kind in kinds if kind.__module__.startswith("vmamba_explore")}
+        ours = [kind for kind in kinds if kind.__module__.startswith("vmamba_explore")]
+        found |= {getattr(sys.modules[kind.__module__], kind.__name__) for kind in ours}
     assert found - BASES == MAKERS.keys()
     for kind in found:
         assert issubclass(kind, Guarded)
