@@ -56,7 +56,8 @@ lab: $(USER_STAMP)
 
 .PHONY: app
 app: $(USER_STAMP)
-	@$(KEEP_MEMORY) exec $(BIN)/python .ci/app.py $(if $(HEADLESS),--headless) $(if $(PATHS),--paths)
+	@$(KEEP_MEMORY) exec $(BIN)/python .ci/app.py $(if $(HEADLESS),--headless) $(if $(PATHS),--paths) \
+	    $(if $(MEMORY_GIB),--memory-gib $(MEMORY_GIB))
 
 # What Python compiles of the tests and of the checked package is kept: half of a start
 test test-fast: export PYTHONDONTWRITEBYTECODE :=

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -29,18 +30,20 @@ def main() -> int:
     options, others = parser.parse_known_args()
     command = lab_command(options.root, others)
     if not options.headless:
-        os.execv(command[0], command)
-    token = secrets.token_urlsafe(24)
-    server = subprocess.Popen(
-        [*command, "--no-browser", f"--IdentityProvider.token={token}"], stdout=sys.stderr
-    )
-    record = runtime_dir() / f"jpserver-{server.pid}.json"
+        os.execve(command[0], command, os.environ | quiet_log())
+    with tempfile.TemporaryDirectory(prefix="vmamba-lab-") as folder:
+        server = subprocess.Popen(
+            [*command, "--no-browser"],
+            stdout=sys.stderr,
+            env=os.environ | quiet_log() | secret_token(pathlib.Path(folder)),
+        )
+        record = runtime_dir() / f"jpserver-{server.pid}.json"
 
-    def address() -> str:
-        url = json.loads(record.read_text())["url"]
-        return f"{url}lab/tree/{NOTEBOOK}?token={token}"
+        def address() -> str:
+            running = json.loads(record.read_text())
+            return f"{running['url']}lab/tree/{NOTEBOOK}?token={running['token']}"
 
-    return until_it_ends(server, wait_for(server, address), lambda a: print(a, flush=True))
+        return until_it_ends(server, wait_for(server, address), lambda a: print(a, flush=True))
 
 
 def lab_command(root: str | os.PathLike[str], others: list[str]) -> list[str]:
@@ -59,6 +62,28 @@ def lab_command(root: str | os.PathLike[str], others: list[str]) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     return command
+
+
+def secret_token(folder: pathlib.Path) -> dict[str, str]:
+    """Write a new token where only this user can read it; return the variables that name it.
+
+    A command line shows it to every user of the machine. JUPYTER_TOKEN would win over the file.
+    """
+    file = folder / "token"
+    file.touch(mode=0o600)
+    file.write_text(secrets.token_urlsafe(24))
+    return {"JUPYTER_TOKEN_FILE": str(file), "JUPYTER_TOKEN": ""}
+
+
+def quiet_log() -> dict[str, str]:
+    """Return the variable that leads to our configuration, which keeps tokens out of the log."""
+    folder = ROOT / ".ci" / "jupyter_config"
+    return {"JUPYTER_CONFIG_PATH": with_first(folder, "JUPYTER_CONFIG_PATH")}
+
+
+def with_first(folder: pathlib.Path, variable: str) -> str:
+    """Return a search path with a folder before those that the user has set."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))
 
 
 def runtime_dir() -> pathlib.Path:

@@ -4,7 +4,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from served import ROOT, kernel_does, kernel_value, served, watched
+from served import ROOT, kernel_comes_to, kernel_does, kernel_value, served, watched
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -21,6 +21,22 @@ def slowly(model, clip, compare, question, name, real=explorer_app.side_by_side)
 
 real = explorer_app.side_by_side
 app = ExplorerApp()
+"""
+HEED = """
+import logging, torch
+from vmamba_explore.studies.teaching.detector import DetectorPanel
+from vmamba_explore.studies.teaching.stepper import StateStepper
+
+refused = []
+
+class Heed(logging.Handler):
+    def emit(self, record):
+        refused.append(record.getMessage())
+
+logging.getLogger("vmamba_explore.view.widgets.guarded").addHandler(Heed())
+written = torch.randn(4, 9)
+stepper = StateStepper(torch.randn(9), written, written.cumsum(1))
+panel = DetectorPanel(lambda *_: (torch.ones(2), torch.zeros(2)), torch.tensor([0.5, 1.0]))
 """
 
 
@@ -101,16 +117,38 @@ def test_a_large_upload_arrives_whole(voila, tmp_path):
     said(voila, "large.mp4: vanish")
 
 
-def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_path):
+def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_path, screenshot):
     notes = tmp_path / "<b>notes<b>.mp4"
     notes.write_text("no film")
     voila.get_by_label("upload clip", exact=True).set_input_files(notes)
     expect(voila.locator(".vmx-upload-state").first).to_contain_text("is here")
     run(voila)
     said(voila, "<b>notes<b>.mp4: not a film")
+    screenshot(voila, "refused.png")
     assert voila.locator(".vmx-chooser b").count() == 0, "HTML in a name became HTML"
     assert voila.locator(".vmx-explorer").count() == 1
     assert "Traceback" not in voila.locator("body").inner_text()
+
+
+def test_a_second_file_chosen_while_the_first_is_sent_takes_its_place_in_silence(voila, tmp_path):
+    large = tmp_path / "first.mp4"
+    free = (24 * 2**20).to_bytes(4, "big") + b"free" + bytes(24 * 2**20 - 8)
+    large.write_bytes((CLIPS / "vanish.mp4").read_bytes() + free)
+    seen = """field => {
+        window.seen = [];
+        new MutationObserver(() => window.seen.push(field.dataset.upload)).observe(
+            field, { attributes: true, attributeFilter: ["data-upload"] });
+    }"""
+    voila.locator(".vmx-field[data-slot='clip']").evaluate(seen)
+    chosen = voila.get_by_label("upload clip", exact=True)
+    chosen.set_input_files(large)
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("first.mp4:")
+    chosen.set_input_files(CLIPS / "up_with_distractor.mp4")
+    here = "up_with_distractor.mp4 is here"
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text(here)
+    assert "failed" not in voila.evaluate("window.seen")
+    run(voila)
+    said(voila, "up_with_distractor.mp4: up")
 
 
 def test_paths_are_not_read_under_voila(voila):
@@ -134,3 +172,27 @@ def test_a_run_can_be_cancelled_and_the_next_one_works(open_cells):
     page.locator(".vmx-numbers").wait_for()
     expect(page.locator(".vmx-numbers .gtitle").first).to_contain_text("Where the state")
     assert page.faults == [] and page.foreign == []
+
+
+def test_no_page_of_ours_sends_what_is_refused(open_cells):
+    """What is listed in `settable` is all that our own pages set."""
+    page = open_cells([HEED, "from vmamba_explore import ExplorerApp; app = ExplorerApp()", "app",
+                       "stepper", "panel"], "heed.ipynb")  # fmt: skip
+    page.locator(".vmx-chooser[data-ready]").wait_for()
+    page.get_by_label("compare with").select_option(label="the clip played backwards")
+    run(page)
+    said(page, "right.mp4: right")
+    page.locator(".vmx-explorer[data-ready='1']").focus()
+    for key in ("ArrowRight", "ArrowDown", "q", "d", "p"):
+        page.keyboard.press(key)
+    page.get_by_text("Numbers: trajectories").click()
+    for name in ("channels", "memory", "score card", "states"):
+        page.get_by_role("tab", name=name).click()
+        kernel_comes_to(page, "app.children[-1].children[0].children[0].words.value", "")
+    page.locator(".vmx-numbers .gtitle").first.wait_for()
+    page.locator(".widget-play button").first.click()
+    kernel_comes_to(page, "stepper.token > 0", True)
+    page.locator(".widget-button", has_text="as built").click()
+    page.locator(".js-plotly-plot .nsewdrag").last.dblclick()
+    kernel_comes_to(page, "app.explorer.layer < 5", True)
+    assert kernel_value(page, "refused") == []

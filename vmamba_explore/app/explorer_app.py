@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import replace
@@ -19,12 +18,10 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.page import ExplorerPage
+from vmamba_explore.view.visitors import for_visitors, meant_for_readers, told
 from vmamba_explore.view.widgets.chooser import Choice, ClipChooser
 from vmamba_explore.view.widgets.upload import ChosenFile
 
-PATHS = "VMAMBA_APP_PATHS"
-"""Set to 1, the environment variable that lets a served page read paths."""
-PACKAGE = __name__.partition(".")[0]
 BEFORE = 0.05
 """How much of the progress bar is over when the model runs: loading it and reading the clips."""
 
@@ -52,7 +49,8 @@ class ExplorerApp(ExplorerPage):
         budget_gib: float | int = 1.0,
     ) -> None:
         samples = {name: resources.path(f"clips/{name}.mp4") for name in resources.CLIPS}
-        allowed = _paths_allowed() if allow_paths is None else allow_paths
+        allowed = not for_visitors() if allow_paths is None else allow_paths
+        self._visitors = not allowed
         chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
         self._budget_gib = budget_gib
         self._cancelled = threading.Event()
@@ -94,9 +92,18 @@ class ExplorerApp(ExplorerPage):
         except Cancelled:
             message = "Cancelled."
         except Exception as error:
-            logger.debug("a run failed", exc_info=True)
-            message, failed = sentence(error), True
+            fault = self._visitors and not meant_for_readers(error)  # of which they hear nothing
+            logger.log(logging.WARNING if fault else logging.DEBUG, "a run failed", exc_info=True)
+            message, failed = self._told(error, choice), True
         self.chooser.finish(message, failed)
+
+    def _told(self, error: Exception, choice: Choice) -> str:
+        """What to say of an error; a visitor knows files by their names, not their places."""
+        words = sentence(error)
+        for file in (choice.clip, choice.second):
+            if self._visitors and file is not None:
+                words = words.replace(str(file.path), file.name)
+        return told(error, words, self._visitors)
 
     def _explorer(self, choice: Choice) -> Explorer:
         self._report("loading the model", 0.0)
@@ -150,23 +157,9 @@ def read_clip(file: ChosenFile, model: VideoMamba, choice: Choice) -> Clip:
 
 def sentence(error: Exception) -> str:
     """Say what went wrong to somebody who cannot see the code."""
-    if _meant_for_readers(error):
+    if meant_for_readers(error):
         return str(error)
     return (
         f"Something unexpected: {type(error).__name__}: {error}. That is a fault of this program; "
         "please report it with the clip's format and what `vmamba-explore info` prints."
     )
-
-
-def _meant_for_readers(error: Exception) -> bool:
-    """An error that this package raised on purpose is a sentence; one from elsewhere is a fault."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    home = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
-    return isinstance(error, ValueError | MemoryError) and home.partition(".")[0] == PACKAGE
-
-
-def _paths_allowed() -> bool:
-    served = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-    return not served or os.environ.get(PATHS) == "1"

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from ipywidgets.widgets.widget import _instances
 from jupyter_core.utils import run_sync
 
 from vmamba_explore.app.explore import backwards, explore
@@ -71,6 +72,17 @@ def test_reversed_is_the_clip_played_backwards(model, clip):
     np.testing.assert_array_equal(other.clip.indices, clip.indices[::-1])
     np.testing.assert_array_equal(other.clip.seconds, clip.seconds)
     assert other.title == "noise 0, backwards"
+
+
+@pytest.mark.parametrize("compare", [None, "reversed", lambda model: mute(model, "forward")])
+def test_a_closed_explorer_leaves_no_widget_behind(model, clip, compare):
+    before = set(_instances)
+    explorer = explore(clip, model, compare=compare, quantities=["delta"], progress=False)
+    panel = explorer.numbers()
+    assert len(_instances) > len(before) + 10
+    panel.close()
+    explorer.close()
+    assert set(_instances) == before
 
 
 def test_a_file_called_reversed_is_named_by_its_path(model, clip, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from vmamba_explore import resources
 from vmamba_explore.app import explorer_app
 from vmamba_explore.app.explorer_app import ExplorerApp, sentence
 from vmamba_explore.hooks import hook_points
+from vmamba_explore.view import visitors
 
 HANG = 600
 
@@ -204,12 +205,80 @@ def test_a_replaced_explorer_and_its_model_are_forgotten(app):
 )  # fmt: skip
 def test_paths_are_read_under_voila_only_if_asked_for(monkeypatch, server, asked, allowed):
     monkeypatch.setenv("SERVER_SOFTWARE", server)
-    monkeypatch.setenv(explorer_app.PATHS, asked)
+    monkeypatch.setenv(visitors.PATHS, asked)
+    assert visitors.for_visitors() is not allowed
     app = ExplorerApp()
     assert app.chooser.allow_paths is allowed
     run(app, clip=path("/etc/hosts"))
     assert app.chooser.message.startswith("Clip: paths are not read") is not allowed
     app.close()
+
+
+def visitor_says(app, method="custom", **data):
+    app.chooser._handle_msg({"content": {"data": {"method": method, **data}}, "buffers": []})
+    app.wait(HANG)
+    return app.chooser.message
+
+
+@pytest.fixture
+def visited():
+    app = ExplorerApp(allow_paths=False)
+    yield app
+    app.close()
+
+
+def test_a_visitor_cannot_allow_himself_paths_or_models(visited, tmp_path):
+    """As it was done: set the traits that the page shows, then run a path and a private folder."""
+    (tmp_path / "config.json").write_text('{"secret": "hunter2"}')
+    (tmp_path / "model.safetensors").write_bytes(b"hunter2")
+    state = {"allow_paths": True, "models": [str(tmp_path)], "samples": [str(tmp_path)]}
+    visitor_says(visited, "update", state=state, buffer_paths=[])
+    choice = visited.chooser.choice
+    said = visitor_says(visited, content={"run": {**choice, "clip": path("/etc/passwd")}})
+    assert said == "Clip: paths are not read here; upload the file instead."
+    clip = {"kind": "sample", "name": str(tmp_path), "path": ""}
+    assert "choose one of" in visitor_says(visited, content={"run": {**choice, "clip": clip}})
+    said = visitor_says(visited, content={"run": {**choice, "model": str(tmp_path)}})
+    assert said.endswith("is none of motion-nano, motion-watermark.")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["./motion-nano", "motion-nano/../private", "motion-nano\0", "motion-nano:x", "MOTION-NANO", "",
+     ["motion-nano"], {"motion-nano": 1}, None, 10**400, "owner/repo", "private"],
+    ids=repr,
+)  # fmt: skip
+def test_only_the_very_names_of_models_are_run_where_paths_are_not_allowed(
+    visited, name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "motion-nano").symlink_to("/")
+    (tmp_path / "private").mkdir()
+    choice = {**visited.chooser.choice, "model": name}
+    assert "is none of motion-nano, motion-watermark." in visitor_says(
+        visited, content={"run": choice}
+    )
+    assert visited.explorer is None
+
+
+def test_a_visitor_reads_no_place_of_this_machine_and_no_unexpected_words(
+    visited, monkeypatch, caplog, tmp_path
+):
+    choice = visited.chooser.choice
+    (tmp_path / "empty.mp4").touch()
+    visited.chooser._samples["empty"] = tmp_path / "empty.mp4"
+    clip = {"kind": "sample", "name": "empty", "path": ""}
+    said = visitor_says(visited, content={"run": {**choice, "clip": clip}})
+    assert said.startswith("empty.mp4: the file is empty")
+
+    def broken(*_, **__):
+        raise FileNotFoundError(2, "No such file", "/srv/private/config.json")
+
+    monkeypatch.setattr(explorer_app, "side_by_side", broken)
+    assert visitor_says(visited, content={"run": choice}) == visitors.UNEXPECTED
+    (record,) = [r for r in caplog.records if r.exc_info]
+    assert "/srv/private/config.json" in str(record.exc_info[1]), "whoever runs the page needs it"
 
 
 ENDLESS = """

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
 
 from vmamba_explore import load_model, run_with_trace
 from vmamba_explore.analysis.logits import LogitParts, logit_parts
@@ -229,8 +230,11 @@ def test_the_explorer_opens_on_the_very_window(model, noise, monkeypatch, random
     found = watched(noise, model)
     if not random_access:
         monkeypatch.setattr(long_video, "load_clip", refuse)
+    before = set(_instances)
     explorer = explorer_at(found, 2.2, model, progress=False, quantities=["delta"])
     assert explorer.explorations[0].clip.indices.tolist() == list(range(32, 40))
+    explorer.close()
+    assert set(_instances) == before
 
 
 def test_a_failed_window_and_another_model_have_nothing_to_explore(model, noise):

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import ipywidgets
-import plotly.graph_objects as go
 import torch
 import traitlets
 from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.studies.teaching.detector_figures import LAGS, detector_tuning
+from vmamba_explore.studies.teaching.live_figure import LiveFigure
 from vmamba_explore.studies.teaching.motion_detector import DELTA, RATES, delay_kernel
 from vmamba_explore.view.figures.layout import THEME_CSS
+from vmamba_explore.view.widgets import controls
 
 Respond = Callable[[float, tuple[float, float]], tuple[Tensor, Tensor]]
 _RANGES = {"delta": (0.05, 5.0), "first": (0.05, 5.0), "second": (0.05, 5.0)}
 _LABELS = {"delta": "delta", "first": "−A, first state", "second": "−A, second state"}
 
 
-class DetectorPanel(ipywidgets.VBox):
+class DetectorPanel(controls.VBox):
     """Turn a motion detector's step size and decay rates, and see which direction it prefers.
 
     Args:
@@ -48,16 +49,14 @@ class DetectorPanel(ipywidgets.VBox):
         self._respond = respond
         start = {"delta": delta, "first": rates[0], "second": rates[1]}
         figure = detector_tuning(delta, rates, speeds, *respond(delta, rates))
-        self.figure = go.FigureWidget(figure)
-        style = ipywidgets.HTML(f"<style>{THEME_CSS}</style>")
-        self._verdict = ipywidgets.HTML()
+        self.figure = LiveFigure(figure)
+        style = controls.HTML(f"<style>{THEME_CSS}</style>")
+        self._verdict = controls.HTML()
         self.sliders = {name: _slider(name, value) for name, value in start.items()}
-        reset = ipywidgets.Button(description="as built", tooltip="Back to the first setting")
+        reset = controls.Button(description="as built", tooltip="Back to the first setting")
         reset.on_click(lambda _: self._set(start))
-        controls = ipywidgets.VBox(
-            [*self.sliders.values(), ipywidgets.HBox([reset, self._verdict, style])]
-        )
-        super().__init__([controls, self.figure], **start)
+        row = controls.VBox([*self.sliders.values(), controls.HBox([reset, self._verdict, style])])
+        super().__init__([row, self.figure], **start)
         for name, slider in self.sliders.items():
             traitlets.link((self, name), (slider, "value"))
         self._draw()
@@ -93,9 +92,9 @@ class DetectorPanel(ipywidgets.VBox):
         self._verdict.value = _words(rightward, leftward)
 
 
-def _slider(name: str, value: float) -> ipywidgets.FloatLogSlider:
+def _slider(name: str, value: float) -> controls.FloatLogSlider:
     low, high = (float(torch.tensor(end).log10()) for end in _RANGES[name])
-    return ipywidgets.FloatLogSlider(
+    return controls.FloatLogSlider(
         value, min=low, max=high, step=0.01, description=_LABELS[name], readout_format=".2f",
         style={"description_width": "120px"}, layout=ipywidgets.Layout(width="520px"),
     )  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ipywidgets
-import plotly.graph_objects as go
 import traitlets
 from jaxtyping import Float
 from torch import Tensor
 
+from vmamba_explore.studies.teaching.live_figure import LiveFigure
 from vmamba_explore.studies.teaching.scan_figures import step_title, token_colors, token_step
 from vmamba_explore.view.figures.layout import THEME_CSS
+from vmamba_explore.view.widgets import controls
 
 
-class StateStepper(ipywidgets.VBox):
+class StateStepper(controls.VBox):
     """Step through a scan: at each token, what every state keeps and what is written into it.
 
     Args:
@@ -36,16 +37,21 @@ class StateStepper(ipywidgets.VBox):
         self._kept, self._written = (h - written).detach(), written.detach()
         last = h.shape[-1] - 1
         start = min(max(token, 0), last)
-        self.figure = go.FigureWidget(token_step(u, written, h, start))
-        style = ipywidgets.HTML(f"<style>{THEME_CSS}</style>")
-        self.slider = ipywidgets.IntSlider(
+        self.figure = LiveFigure(token_step(u, written, h, start))
+        style = controls.HTML(f"<style>{THEME_CSS}</style>")
+        self.slider = controls.IntSlider(
             start, 0, last, description="token", layout=ipywidgets.Layout(width="480px")
         )
-        play = ipywidgets.Play(value=start, min=0, max=last, interval=250)
-        ipywidgets.jslink((play, "value"), (self.slider, "value"))
-        controls = ipywidgets.HBox([play, self.slider, style])
-        super().__init__([controls, self.figure], token=start)
+        play = controls.Play(value=start, min=0, max=last, interval=250)
+        self._played = ipywidgets.jslink((play, "value"), (self.slider, "value"))
+        row = controls.HBox([play, self.slider, style])
+        super().__init__([row, self.figure], token=start)
         traitlets.link((self, "token"), (self.slider, "value"))
+
+    def close(self) -> None:
+        """Close the widget and all that it holds."""
+        self._played.close()
+        super().close()
 
     @traitlets.validate("token")
     def _inside(self, proposal: traitlets.Bunch) -> int:

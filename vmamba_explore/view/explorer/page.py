@@ -6,14 +6,14 @@ from typing import Any
 
 import ipywidgets
 
-from vmamba_explore.view.explorer.panels import close_all
 from vmamba_explore.view.explorer.widget import Explorer
+from vmamba_explore.view.widgets import controls
 from vmamba_explore.view.widgets.chooser import ClipChooser
 
 NUMBERS = "Numbers: trajectories, channels, memory, score card"
 
 
-class ExplorerPage(ipywidgets.VBox):
+class ExplorerPage(controls.VBox):
     """Show one explorer at a time under a chooser; the panel of numbers is made when it is opened.
 
     Args:
@@ -23,26 +23,20 @@ class ExplorerPage(ipywidgets.VBox):
     def __init__(self, chooser: ClipChooser) -> None:
         self.chooser = chooser
         self.explorer: Explorer | None = None
-        self._fold: ipywidgets.Accordion | None = None
+        self._fold: controls.Accordion | None = None
         self._shown: tuple[ipywidgets.Widget, ...] = ()
         super().__init__([chooser])
 
     def show(self, explorer: Explorer) -> None:
         """Put an explorer in place of the one before, which is closed."""
         old = list(self._shown)
-        fold = ipywidgets.Accordion([ipywidgets.VBox()], titles=(NUMBERS,))
+        fold = controls.Accordion([controls.VBox()], titles=(NUMBERS,))
         fold.observe(self._unfold, "selected_index")
         self.explorer, self._fold = explorer, fold
         self._shown = (explorer, fold)
         self.children = (self.chooser, *self._shown)
         for widget in old:
-            close_all(widget)
-
-    def close(self) -> None:
-        """Close everything on the page."""
-        for part in (*self.children, self.layout):
-            close_all(part)
-        super().close()
+            widget.close()
 
     def _unfold(self, change: dict[str, Any]) -> None:
         """Make the panel of numbers when it is first looked at."""

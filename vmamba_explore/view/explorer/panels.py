@@ -6,7 +6,6 @@ import asyncio
 import html
 from typing import Any
 
-import ipywidgets
 import traitlets
 
 from vmamba_explore.edits import unedited
@@ -14,13 +13,14 @@ from vmamba_explore.view.explorer.exploration import Viewed
 from vmamba_explore.view.explorer.score_panel import ScorePanel, sentence
 from vmamba_explore.view.explorer.tabs import MENU, Answers, ChannelsTab, MemoryTab, StatesTab
 from vmamba_explore.view.explorer.vocabulary import side_titles
+from vmamba_explore.view.widgets import controls
 
 FOLLOWED = ("layer", "direction", "query", "frame")
 DELAY = 0.15
 """Seconds without a change after which the figures are drawn again: scrubbing draws once."""
 
 
-class NumbersPanel(ipywidgets.VBox):
+class NumbersPanel(controls.VBox):
     """Tabs of figures that follow an explorer's layer, direction, query and frame.
 
     Only the open tab is computed. Without a kernel nothing is, and the last figures stay.
@@ -40,17 +40,17 @@ class NumbersPanel(ipywidgets.VBox):
         self.answers = Answers(sides)
         self._later: asyncio.TimerHandle | None = None
         names = side_titles(sides)
-        self.side = ipywidgets.Dropdown(
+        self.side = controls.Dropdown(
             options=[(name, number) for number, name in enumerate(names)], description="clip",
             **MENU,
         )  # fmt: skip
-        self.words = ipywidgets.HTML()
+        self.words = controls.HTML()
         self.scores = ScorePanel(
             lambda: (sides[self.side.value], self.answers.backend(self.side.value))
         )
         channels = ChannelsTab(self.draw, sides[0].directions)
         tabs = [StatesTab(self.draw), channels, MemoryTab(self.draw), self.scores]
-        self.tabs = ipywidgets.Tab(tabs)
+        self.tabs = controls.Tab(tabs)
         self.tabs.titles = ("states", "channels", "memory", "score card")
         super().__init__([*([self.side] if len(names) > 1 else []), self.words, self.tabs])
         self.add_class("vmx-numbers")
@@ -69,8 +69,7 @@ class NumbersPanel(ipywidgets.VBox):
             self._later.cancel()
         self.explorer.unobserve(self._follow, FOLLOWED)
         self.scores.stop()
-        for part in (self.side, self.words, self.tabs, self.layout):
-            close_all(part)
+        self.side.close()  # with one clip it is not among the children
         super().close()
 
     def _follow(self, change: dict[str, Any]) -> None:
@@ -100,13 +99,3 @@ class NumbersPanel(ipywidgets.VBox):
             self.words.value = html.escape(sentence(error))
             for figure in self.tabs.children[index].figures:  # of something else
                 figure.show(None)
-
-
-def close_all(widget: ipywidgets.Widget) -> None:
-    """Close a widget and all that it holds: children, layouts and styles live on otherwise."""
-    held = [getattr(widget, name) for name in widget.keys]
-    widget.close()
-    for value in held:
-        for part in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(part, ipywidgets.Widget) and part.comm is not None:
-                close_all(part)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets
 import plotly.io as pio
 
 from vmamba_explore import resources
@@ -17,6 +16,8 @@ from vmamba_explore.attribution.ground_truth import SCORES
 from vmamba_explore.view.explorer.exploration import Exploration, Numbers
 from vmamba_explore.view.figures.attribution import attribution_maps
 from vmamba_explore.view.tables import Cell, Table
+from vmamba_explore.view.visitors import told
+from vmamba_explore.view.widgets import controls
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
 QUICK = ("mamba_lrp", "integrated_gradients", "saliency", "delta", "random", "frame_difference")
@@ -30,7 +31,7 @@ class Stopped(Exception):
     """Raised inside the work when it is to end."""
 
 
-class ScorePanel(ipywidgets.VBox):
+class ScorePanel(controls.VBox):
     """Choose methods, run them on the explored clip, compare their maps and scores.
 
     Args:
@@ -45,22 +46,22 @@ class ScorePanel(ipywidgets.VBox):
         self._chosen = chosen
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
-        self.methods = ipywidgets.SelectMultiple(description="methods", rows=8)
-        self.run = ipywidgets.Button(description="run", icon="play", button_style="primary")
-        self.cancel = ipywidgets.Button(description="cancel", icon="stop", disabled=True)
-        self.bar = ipywidgets.FloatProgress(max=1, layout={"visibility": "hidden"})
-        self.words = ipywidgets.HTML()
-        self.table = ipywidgets.HTML()
+        self.methods = controls.SelectMultiple(description="methods", rows=8)
+        self.run = controls.Button(description="run", icon="play", button_style="primary")
+        self.cancel = controls.Button(description="cancel", icon="stop", disabled=True)
+        self.bar = controls.FloatProgress(max=1, layout={"visibility": "hidden"})
+        self.words = controls.HTML()
+        self.table = controls.HTML()
         self.maps = StaticFigure()
-        self.measured = ipywidgets.ToggleButton(
+        self.measured = controls.ToggleButton(
             description="motion-nano on 300 clips",
             layout={"width": "auto", "align_self": "flex-start"},
             tooltip="The bundled score card: every method against the truth of labeled clips",
         )  # fmt: skip
         self.card = StaticFigure()
-        buttons = ipywidgets.VBox([self.run, self.cancel, self.bar])
-        controls = ipywidgets.HBox([self.methods, buttons], layout={"flex_flow": "row wrap"})
-        rows = [controls, self.words, self.table, self.maps, self.measured, self.card]
+        buttons = controls.VBox([self.run, self.cancel, self.bar])
+        row = controls.HBox([self.methods, buttons], layout={"flex_flow": "row wrap"})
+        rows = [row, self.words, self.table, self.maps, self.measured, self.card]
         super().__init__(rows)
         self.run.on_click(self._start)
         self.cancel.on_click(lambda _: self.stop())
@@ -106,7 +107,7 @@ class ScorePanel(ipywidgets.VBox):
     def _start(self, _: Any) -> None:
         if self._running:
             return
-        methods = tuple(self.methods.value)
+        methods = tuple(dict.fromkeys(self.methods.value))  # each once, whatever a browser sent
         if not methods:
             self._say("No method is chosen: choose at least one in the list.")
             return
@@ -191,4 +192,4 @@ def _number(value: float) -> str:
 def sentence(error: Exception) -> str:
     """What to show of an error: its message, and what it is where it was not foreseen."""
     foreseen = isinstance(error, ValueError | MemoryError | FloatingPointError)
-    return f"{error}" if foreseen else f"{type(error).__name__}: {error}"
+    return told(error, f"{error}" if foreseen else f"{type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ from vmamba_explore.view.figures.states import (
     channel_states,
     state_trajectories,
 )
+from vmamba_explore.view.widgets import controls
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
 MENU: dict[str, Any] = {"layout": {"width": "auto", "max_width": "340px"}}
@@ -62,12 +63,12 @@ class Answers:
         return self._kept[key]
 
 
-class NumbersTab(ipywidgets.VBox):
+class NumbersTab(controls.VBox):
     """Controls, a sentence and figures; `draw` brings them up to date.
 
     Args:
         redraw: Called when one of the controls was moved.
-        controls: The controls.
+        moved: The controls.
         figures: How many figures there are.
     """
 
@@ -75,14 +76,14 @@ class NumbersTab(ipywidgets.VBox):
     """Whether it shows the chosen side of two, or both."""
 
     def __init__(
-        self, redraw: Callable[[], None], *controls: ipywidgets.Widget, figures: int = 1
+        self, redraw: Callable[[], None], *moved: ipywidgets.Widget, figures: int = 1
     ) -> None:
         self._redraw = redraw
-        self.about = ipywidgets.HTML("Computed when this is opened, by a running kernel.")
+        self.about = controls.HTML("Computed when this is opened, by a running kernel.")
         self.figures = [StaticFigure() for _ in range(figures)]
-        rows = [ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"})] if controls else []
+        rows = [controls.HBox(moved, layout={"flex_flow": "row wrap"})] if moved else []
         super().__init__([*rows, self.about, *self.figures])
-        for control in controls:
+        for control in moved:
             control.observe(self.moved, "value")
 
     def draw(self, view: ViewState, answers: Answers, side: int) -> None:
@@ -108,7 +109,7 @@ class StatesTab(NumbersTab):
     """The paths of the states from frame to frame."""
 
     def __init__(self, redraw: Callable[[], None]) -> None:
-        self.where = ipywidgets.Dropdown(
+        self.where = controls.Dropdown(
             options=["after each frame", "at the asked patch"], description="state", **MENU
         )
         super().__init__(redraw, self.where)
@@ -141,11 +142,11 @@ class ChannelsTab(NumbersTab):
     one_side = True
 
     def __init__(self, redraw: Callable[[], None], directions: Sequence[str]) -> None:
-        self.statistic = ipywidgets.Dropdown(
+        self.statistic = controls.Dropdown(
             options=list(STATISTICS), description="sorted by", **MENU
         )
-        self.direction = ipywidgets.Dropdown(options=directions, description="direction", **MENU)
-        self.channel = ipywidgets.Dropdown(description="channel", **MENU)
+        self.direction = controls.Dropdown(options=directions, description="direction", **MENU)
+        self.channel = controls.Dropdown(description="channel", **MENU)
         super().__init__(redraw, self.statistic, self.direction, self.channel, figures=2)
         self._listed: tuple[object, ...] | None = None
         self._setting = False

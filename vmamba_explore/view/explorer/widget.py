@@ -27,7 +27,9 @@ from vmamba_explore.view.explorer.vocabulary import (
     heading,
 )
 from vmamba_explore.view.page import html_page
+from vmamba_explore.view.visitors import told
 from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
+from vmamba_explore.view.widgets.guarded import Guarded
 
 _HERE = Path(__file__).parent
 
@@ -40,7 +42,7 @@ class WrongValueError(traitlets.TraitError, ValueError):
     """A trait cannot have that value; of a message that sets several, none is then set."""
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Guarded, anywidget.AnyWidget):
     """Look at a clip through the model: play it, lay any recorded quantity over it, query a patch.
 
     Everything recorded is sent once, so the browser needs no Python to play, scrub and switch
@@ -73,6 +75,9 @@ class Explorer(anywidget.AnyWidget):
         scale: "layer": colors span this layer's values; "all": those of all layers.
         speed: Of playing, as a factor.
     """
+
+    settable = STATE
+    messages = ("request",)
 
     _css = read_style(_HERE.parent / "widgets" / "theme.css", _HERE / "explorer.css")
     _esm = read_code(_HERE / "explorer.js")
@@ -133,7 +138,6 @@ class Explorer(anywidget.AnyWidget):
             layer=exploration.layers[-1] if exploration.layers else 0,
             direction=BOTH if len(directions) > 1 else "".join(directions),
         )
-        self.on_msg(self._answer)
 
     @traitlets.validate("frame")
     def _inside(self, proposal: dict[str, Any]) -> int:
@@ -274,22 +278,25 @@ class Explorer(anywidget.AnyWidget):
             atomic_write(path, data)
         return data
 
-    def _answer(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+    def hear(self, content: dict[str, Any], buffers: list[Any]) -> None:
         """Answer the browser: {"request": id}, with "side", "layer", "token" or "kind", "theme"."""
-        if "request" not in content:
-            return
         reply = {"reply": content["request"]}
         packed: list[bytes] = []
         try:
             more, packed = self._saved(content) if "kind" in content else self._asked(content)
             reply |= more
         except Exception as error:  # shown where it was asked
-            reply["error"] = f"{error}" or type(error).__name__
+            reply["error"] = told(error, f"{error}" or type(error).__name__)
         self.send(reply, packed)
 
     def _asked(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        token = tuple(content["token"]) or None
-        maps, packed = pack_answer(self.ask(content["side"], content["layer"], token))
+        side, token = content.get("side"), content.get("token")
+        if not isinstance(side, int) or side not in range(len(self.explorations)):
+            raise ValueError("Explorer: there is no such side to ask.")
+        if not isinstance(token, list) or not all(isinstance(place, int) for place in token):
+            raise ValueError("Explorer: expected a token as [frame, row, col], or [].")
+        layer = self.checked("layer", content.get("layer"))
+        maps, packed = pack_answer(self.ask(side, layer, tuple(token) or None))
         return {"maps": maps}, packed
 
     def _saved(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:

@@ -22,7 +22,7 @@ function clipField(model, slot, words) {
     file: element("input", { type: "file", accept: "video/*,.mkv", "aria-label": `upload ${words}` }),
     state: element("span", { class: "vmx-upload-state", "aria-live": "polite" }),
     sender: new Sender(model),
-    sending: false,
+    sending: null, // the upload that is on its way
   };
   field.pathLabel = labeled(`path of ${words}`, field.path);
   const button = element("label", { class: "vmx-file" }, "choose a file", field.file);
@@ -148,20 +148,24 @@ function render({ model, el }) {
 
   async function upload(field, file) {
     field.menu.value = UPLOAD;
-    field.sending = true;
+    const mine = (field.sending = {}); // until another file is chosen
     remember();
-    const tell = (bytes) => (field.state.textContent = `${file.name}: ${size(bytes)} of ${size(file.size)}`);
+    const tell = (bytes) => {
+      if (field.sending === mine) field.state.textContent = `${file.name}: ${size(bytes)} of ${size(file.size)}`;
+    };
     tell(0);
     try {
       await field.sender.send(field.slot, file, tell);
-      field.root.dataset.upload = "here";
-      say(ui, "", false);
+      if (field.sending === mine) ended("here", "");
     } catch (error) {
-      field.root.dataset.upload = "failed";
-      say(ui, error.message, true);
-    } finally {
-      field.sending = false;
+      if (field.sending === mine) ended("failed", error.message);
+    }
+
+    function ended(state, words) {
+      field.root.dataset.upload = state;
+      field.sending = null;
       field.file.value = ""; // the same file can be chosen again
+      say(ui, words, state === "failed");
       showFields(ui, model);
     }
   }

@@ -11,6 +11,7 @@ import anywidget
 import traitlets
 
 from vmamba_explore.view.widgets.browser_code import read_code, read_style
+from vmamba_explore.view.widgets.guarded import Guarded
 from vmamba_explore.view.widgets.upload import PIECE, ChosenFile, Inbox, UploadError
 
 _HERE = Path(__file__).parent
@@ -23,6 +24,9 @@ COMPARISONS = {
     "mute backward": "the clip, backward scans muted",
 }
 """What a clip can be compared with, and how the menu names it."""
+CLIP_FIELDS = ("kind", "name", "path")
+MOST, MOST_LETTERS = 10**9, 5000
+"""The largest frame number, and the longest text, that can be chosen."""
 
 
 class ChoiceError(ValueError):
@@ -49,11 +53,11 @@ class Choice:
     start: int | None = None
 
 
-class ClipChooser(anywidget.AnyWidget):
+class ClipChooser(Guarded, anywidget.AnyWidget):
     """Choose a bundled clip, a path, or upload a file; run, see how far it is, cancel.
 
     It runs nothing itself: `on_run` and `on_cancel` name who does, and `tell`, `finish` and `fail`
-    are for them.
+    are for them. What it allows stands in private attributes: the traits only show it.
 
     Args:
         samples: Clips to choose from, by name.
@@ -70,6 +74,9 @@ class ClipChooser(anywidget.AnyWidget):
         message: What became of the last run or upload; "" for nothing.
         failed: Whether `message` is an error.
     """
+
+    settable = ("choice",)
+    messages = ("run", "cancel", "request")
 
     _css = read_style(_HERE / "theme.css", _HERE / "chooser.css")
     _esm = read_code(_HERE / "chooser.js")
@@ -97,6 +104,8 @@ class ClipChooser(anywidget.AnyWidget):
         limit_mib: int = 512,
     ) -> None:
         self._samples = dict(samples)
+        self._models = tuple(models)
+        self._allow_paths = allow_paths
         self._inbox = Inbox(SLOTS, limit_mib)
         self._on_run: Callable[[Choice], None] = lambda choice: None
         self._on_cancel: Callable[[], None] = lambda: None
@@ -114,7 +123,6 @@ class ClipChooser(anywidget.AnyWidget):
                 "start": None,
             },
         )
-        self.on_msg(self._hear)
 
     def on_run(self, callback: Callable[[Choice], None]) -> None:
         """Name who is called with the choice when the reader wants to see it."""
@@ -124,19 +132,39 @@ class ClipChooser(anywidget.AnyWidget):
         """Name who is called when the reader does not want to wait any longer."""
         self._on_cancel = callback
 
+    @traitlets.validate("choice")
+    def _shown(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        """What is chosen can be incomplete, but the page must be able to show it."""
+        value: dict[str, Any] = proposal["value"]
+        texts: list[Any] = [value.get("compare"), value.get("model")]
+        for slot in SLOTS:
+            clip = value.get(slot)
+            texts += [clip.get(n) for n in CLIP_FIELDS] if isinstance(clip, dict) else [None]
+        numbers = [value.get("stride"), value.get("start")]
+        if (
+            value.keys() != {*SLOTS, "compare", "model", "stride", "start"}
+            or not all(isinstance(text, str) and len(text) <= MOST_LETTERS for text in texts)
+            or not all(n is None or (isinstance(n, int | float) and abs(n) < MOST) for n in numbers)
+        ):
+            raise traitlets.TraitError("ClipChooser: choice has fields that no page would send.")
+        return value
+
     def read(self, choice: Mapping[str, Any]) -> Choice:
         """Check what the browser sent.
 
         Raises:
             ChoiceError: something is missing, unknown, or not allowed here.
         """
+        if not isinstance(choice, Mapping):
+            raise ChoiceError("Choose a clip and a model.")
         compare = choice.get("compare", "")
-        if compare not in COMPARISONS:
+        if not isinstance(compare, str) or compare not in COMPARISONS:
             known = ", ".join(filter(None, COMPARISONS))
-            raise ChoiceError(f"Compare: {compare!r} is none of {known}.")
-        model = str(choice.get("model", "")).strip()
-        if model not in self.models and not self.allow_paths:
-            raise ChoiceError(f"Model: {model!r} is none of {', '.join(self.models)}.")
+            raise ChoiceError(f"Compare: {_short(compare)} is none of {known}.")
+        model = choice.get("model", "")
+        model = model.strip() if isinstance(model, str) else ""
+        if model not in self._models and not self._allow_paths:
+            raise ChoiceError(f"Model: {_short(model)} is none of {', '.join(self._models)}.")
         if not model:
             raise ChoiceError("Model: choose one, or give the folder or checkpoint file of one.")
         return Choice(
@@ -165,11 +193,13 @@ class ClipChooser(anywidget.AnyWidget):
         super().close()
 
     def _file(self, slot: str, choice: Mapping[str, Any]) -> ChosenFile:
-        chosen = choice.get(slot) or {}
+        chosen = choice.get(slot)
+        if not isinstance(chosen, Mapping):
+            chosen = {}
         what = {"clip": "Clip", "second": "Second clip"}[slot]
-        kind = chosen.get("kind")
+        kind, name, text = (chosen.get(field, "") for field in CLIP_FIELDS)
         if kind == "sample":
-            path = self._samples.get(chosen.get("name", ""))
+            path = self._samples.get(name) if isinstance(name, str) else None
             if path is None:
                 raise ChoiceError(
                     f"{what}: choose one of {', '.join(self._samples) or 'your own'}."
@@ -180,17 +210,15 @@ class ClipChooser(anywidget.AnyWidget):
             if file is None:
                 raise ChoiceError(f"{what}: choose a file to upload, and wait until it is here.")
             return file
-        if kind != "path" or not self.allow_paths:
+        if kind != "path" or not self._allow_paths:
             raise ChoiceError(f"{what}: paths are not read here; upload the file instead.")
-        path = Path(str(chosen.get("path", "")).strip()).expanduser()
+        path = Path(text.strip() if isinstance(text, str) else "").expanduser()
         if not path.name:
             raise ChoiceError(f"{what}: type the path of a video file.")
         return ChosenFile(path, path.name)
 
-    def _hear(self, _: Any, content: Any, buffers: list[Any]) -> None:
-        """Take a message from the browser; whatever is wrong with it becomes a message."""
-        if not isinstance(content, dict):
-            return
+    def hear(self, content: dict[str, Any], buffers: list[Any]) -> None:
+        """Take a message from the browser; what is wrong with a choice becomes a message."""
         if "request" in content:
             self._receive(content, buffers)
         elif "run" in content and not self.busy:
@@ -206,16 +234,21 @@ class ClipChooser(anywidget.AnyWidget):
     def _receive(self, content: dict[str, Any], buffers: list[Any]) -> None:
         """Begin an upload, {"key", "slot", "name", "size"}, or take a piece, {…, "start"}."""
         reply = {"reply": content["request"]}
-        key, slot = str(content.get("key")), str(content.get("slot"))
+        key, slot, name = (content.get(field, "") for field in ("key", "slot", "name"))
+        size, start = content.get("size"), content.get("start")
         try:
-            if "size" in content:
-                name = str(content.get("name"))[:200]
+            if not all(isinstance(text, str) for text in (key, slot, name)):
+                raise UploadError("Upload: this page sent no key, place or name; load it again.")
+            key, slot, name = key[:200], slot[:200], name[:200]
+            if isinstance(size, int):
                 self.uploads = {k: v for k, v in self.uploads.items() if k != slot}
-                self._inbox.begin(slot, key, name, int(content["size"]))
+                self._inbox.begin(slot, key, name, size)
                 received = 0
-            else:
+            elif isinstance(start, int):
                 piece = buffers[0] if buffers else b""
-                received = self._inbox.add(slot, key, int(content.get("start", 0)), piece)
+                received = self._inbox.add(slot, key, start, piece)
+            else:
+                raise UploadError("Upload: this page sent no size and no start; load it again.")
         except UploadError as error:
             self.send({**reply, "error": str(error)})
             return
@@ -235,5 +268,14 @@ def _whole(what: str, value: Any, least: int) -> int | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ChoiceError(f"{what}: expected a whole number from {least} on, got {value!r}.")
+        raise ChoiceError(f"{what}: expected a whole number from {least} on, got {_short(value)}.")
+    if value > MOST:
+        raise ChoiceError(f"{what}: expected at most {MOST}, got more.")
     return value
+
+
+def _short(value: Any) -> str:
+    """Return a value as a message quotes it."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    return repr(value) if isinstance(value, int | float) and abs(value) < MOST else "something else"

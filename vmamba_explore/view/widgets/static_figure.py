@@ -8,11 +8,12 @@ import ipywidgets
 import plotly.graph_objects as go
 
 from vmamba_explore.view.figures.layout import CONFIG, STYLE
+from vmamba_explore.view.widgets.guarded import Guarded
 
 MIMETYPE = "application/vnd.plotly.v1+json"
 
 
-class StaticFigure(ipywidgets.Output):
+class StaticFigure(Guarded, ipywidgets.Output):
     """Shows one figure at a time, as the output of a cell would.
 
     A `go.FigureWidget` brings 5 MB of JavaScript, and as much into every saved notebook; this

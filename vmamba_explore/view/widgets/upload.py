@@ -69,9 +69,10 @@ class Inbox:
         if size <= 0:
             raise UploadError(f"{name}: the file is empty (0 bytes).")
         if size > self.limit_mib * MIB:
+            mib = round(min(size, MIB**3) / MIB)  # whatever number a browser names
             raise UploadError(
-                f"{name}: {size / MIB:.0f} MiB is more than the {self.limit_mib} MiB that an "
-                "upload may have; cut the film, or give its path instead."
+                f"{name}: {mib} MiB is more than the {self.limit_mib} MiB that an upload may have; "
+                "upload a shorter or smaller film."
             )
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="vmamba-explore-")
@@ -92,8 +93,8 @@ class Inbox:
         if start != file.received or not 0 < len(piece) <= file.size - start:
             self.drop(slot)
             raise UploadError(
-                f"{file.name}: a piece of {len(piece)} bytes came for place {start}, where "
-                f"{file.received} of {file.size} bytes had come; upload it again."
+                f"{file.name}: a piece of {len(piece)} bytes does not continue the "
+                f"{file.received} of {file.size} bytes that had come; upload it again."
             )
         try:
             with file.path.open("ab") as out:

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+import traitlets
 
 from vmamba_explore.view.widgets.chooser import ChoiceError, ClipChooser
 
@@ -72,6 +73,38 @@ def test_an_upload_that_is_refused_says_why(make_chooser):
     assert "1024 MiB is more than the 1 MiB" in chooser.sent[0]["error"]
 
 
+@pytest.mark.parametrize("size", [2**20 + 1, 10**400])
+def test_an_upload_of_any_size_over_the_limit_gets_an_answer(make_chooser, size):
+    chooser = make_chooser(limit_mib=1)
+    hears(chooser, {"request": 1, "key": "k", "slot": "clip", "name": "big.mp4", "size": size})
+    assert "is more than the 1 MiB" in chooser.sent[0]["error"]
+    assert len(chooser.sent[0]["error"]) < 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"key": None}, {"slot": ["clip"]}, {"name": 10**400}, {"size": "10"}, {"size": None}],
+)
+def test_an_upload_that_no_page_would_send_gets_an_answer(make_chooser, changes):
+    chooser = make_chooser()
+    upload = {"request": 1, "key": "k", "slot": "clip", "name": "film.mp4", "size": 10}
+    hears(chooser, upload | changes)
+    assert chooser.sent[0]["error"].startswith("Upload: this page sent no ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"clip": None}, {"clip": {}}, {"more": 1}, {"model": "x" * 6000}, {"start": float("inf")},
+     {"stride": "2"}, {"second": {"kind": [], "name": "", "path": ""}}],
+)  # fmt: skip
+def test_a_choice_that_no_page_could_show_is_not_kept(make_chooser, changes):
+    chooser = make_chooser()
+    before = chooser.choice
+    with pytest.raises(traitlets.TraitError, match="fields that no page would send"):
+        chooser.set_state({"choice": before | changes})
+    assert chooser.choice == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -85,6 +118,11 @@ def test_an_upload_that_is_refused_says_why(make_chooser):
         ({"stride": 1.5}, "every ... frames: expected a whole number"),
         ({"start": -1}, "first frame: expected a whole number from 0 on, got -1"),
         ({"start": "soon"}, "first frame: expected a whole number from 0 on, got 'soon'"),
+        ({"start": 10**400}, "first frame: expected at most 1000000000, got more"),
+        ({"stride": [10**400]}, "every ... frames: expected a whole number from 1 on, got somethi"),
+        ({"clip": ["path"]}, "Clip: paths are not read here"),
+        ({"clip": {"kind": "sample", "name": ["one"]}}, "Clip: choose one of one, two."),
+        ({"compare": ["second"]}, "Compare: something else is none of reversed"),
     ],
 )
 def test_a_wrong_choice_is_one_sentence_and_nothing_runs(make_chooser, changes, words):
