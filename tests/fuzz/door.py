@@ -33,6 +33,7 @@ class Door:
         memory_mib: The most memory that a case may take beyond what the process has.
         writes: Whether the call may leave files in its folder.
         starts: Whether the call may start processes.
+        draws: Whether the call may draw from torch's global random numbers.
         prints: Whether the call may write to stdout and stderr.
         files: Returns what to save of a case: contents by file name.
     """
@@ -46,6 +47,7 @@ class Door:
     memory_mib: int = 1024
     writes: bool = False
     starts: bool = False
+    draws: bool = False
     prints: bool = False
     files: Callable[[Any], dict[str, bytes]] = lambda case: {}
 

@@ -189,8 +189,8 @@ class Watch:
         self._peak = _status("VmHWM") - self._memory
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 
-    def faults(self, *, seconds: float, writes: bool, prints: bool) -> list[str]:
-        """Return what the call did that it may not."""
+    def faults(self, *, seconds: float, writes: bool, draws: bool, prints: bool) -> list[str]:
+        """Return what the call did that it may not; the arguments are those of a `Door`."""
         found = list(dict.fromkeys(self.audit.seen))
         if self._seconds > seconds:
             found.append(f"took more than {seconds:g} s")
@@ -199,6 +199,8 @@ class Watch:
         if (said := self.said()) and not prints:
             found.append(f"printed {said.strip().splitlines()[0][:80] if said.strip() else said!r}")
         now = settings()
+        if draws:
+            now["torch's random numbers"] = self._settings["torch's random numbers"]
         found += [f"changed {name}" for name, value in self._settings.items() if value != now[name]]
         found += [f"left a thread ({thread.name})" for thread in self._left_threads()]
         gc.collect()

@@ -75,14 +75,12 @@ class Sender:
         """
         self._note(case)
         for last in (False, True):
-            outcome, error = self._call(case)
-            fault = self._error_fault(error)
+            outcome, fault, detail = self._call(case)
             done = "" if fault else self._process_fault()
             if fault or not done or last:
                 break
         if not fault and not done:
             return outcome, None
-        detail = "".join(traceback.format_exception(error)) if error is not None else ""
         signature = f"{self.door.name}: {fault or general(done)}"
         return "finding", Finding(signature, repr(case)[:4000], f"{done}\n{detail}")
 
@@ -90,29 +88,28 @@ class Sender:
         noted = Finding("", repr(case)[:4000], files=self.door.files(case))
         (self.folder / "case").write_bytes(pickle.dumps(noted))
 
-    def _call(self, case: Any) -> tuple[str, BaseException | None]:
+    def _call(self, case: Any) -> tuple[str, str | None, str]:
+        """Return what came, what is wrong with it, and a traceback; the error holds nothing more."""
         door, watch = self.door, self.watch
         for place in (watch.work, watch.temporary):
             shutil.rmtree(place)
             place.mkdir()
         os.chdir(watch.work)
-        error: BaseException | None = None
+        outcome, fault, detail = "a value", None, ""
         faulthandler.dump_traceback_later(HANGS * door.seconds, exit=True, file=self.trace)
         watch.start(memory_mib=door.memory_mib, starts=door.starts)
         with watch.quiet():
             try:
                 door.call(case, watch.work)
-                outcome = "a value"
-            except (Exception, SystemExit, KeyboardInterrupt) as raised:
-                error, outcome = raised, type(raised).__name__
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                outcome, fault = type(error).__name__, self._error_fault(error)
+                detail = "".join(traceback.format_exception(error))
         watch.stop()
         faulthandler.cancel_dump_traceback_later()
         os.chdir(watch.work)
-        return outcome, error
+        return outcome, fault, detail
 
-    def _error_fault(self, error: BaseException | None) -> str | None:
-        if error is None:
-            return None
+    def _error_fault(self, error: BaseException) -> str | None:
         if isinstance(error, AssertionError) and not isinstance(error, self.door.allowed):
             return general(f"{error}".strip().partition("\n")[0])
         if not isinstance(error, self.door.allowed) and not self.door.ours(error):
@@ -123,7 +120,9 @@ class Sender:
 
     def _process_fault(self) -> str:
         door = self.door
-        faults = self.watch.faults(seconds=door.seconds, writes=door.writes, prints=door.prints)
+        faults = self.watch.faults(
+            seconds=door.seconds, writes=door.writes, draws=door.draws, prints=door.prints
+        )
         return faults[0] if faults else ""
 
 
