@@ -72,6 +72,7 @@ def work(
             "HOME": str(folder / "home"),
             "OMP_NUM_THREADS": "1",
             "PYTHONHASHSEED": "0",
+            "TQDM_DISABLE": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]),
             "TMPDIR": str(folder / "temporary"),
         }
