@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from hypothesis import strategies as st
 from torch import Tensor
+from traitlets import TraitError
 
 import vmamba_explore as vx
 from tests.fuzz.checkpoints import SIZES
@@ -177,7 +178,7 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "trace_size": (vx.trace_size, {**on, "names_filter": "*.hook_h"}),
         "run_with_hooks": (vx.run_with_hooks, {**on, "hooks": ()}),
         "replay_layer": (vx.replay_layer, {"trace": trace, "layer": 0, "names_filter": "*"}),
-        "state_window": (vx.state_window, {**scan, "start": 0, "stop": 3, "channels": (0,)}),
+        "state_window": (vx.state_window, {**scan, "start": 0, "stop": 3}),
         "predict": (model.predict, {"clip": clips[0], "k": 2}),
         "sel": (trace.sel, {"quantity": "delta", "clip": 0, "layer": 0, "direction": "forward"}),
         "attribute": (vx.attribute, {**on, "target": 1, "method": "saliency", "minus": 0,
@@ -320,7 +321,7 @@ def _call(case: Case, folder: Path) -> object:
     except Exception as error:
         if not all(one.fits for _, one in changes):
             raise Refused(f"another type ({type(error).__name__})") from None
-        if isinstance(error, ValueError | TypeError | LookupError) and any(
+        if isinstance(error, ValueError | TypeError | LookupError | TraitError) and any(
             argument in str(error) for argument in bad
         ):
             raise Refused("named in the message") from None
