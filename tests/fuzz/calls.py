@@ -21,7 +21,6 @@ from tests.fuzz.checkpoints import SIZES
 from tests.fuzz.door import Door
 from tests.fuzz.worker import is_ours
 from vmamba_explore import analysis, attribution, figures, interventions
-from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.videomamba import VideoMamba
 
 TOY = {**SIZES, "num_frames": 4, "depth": 2, "num_classes": 3}
@@ -70,7 +69,6 @@ TENSORS = (
     Bad("whole numbers", lambda good: good.nan_to_num().long()),
     Bad("requires grad", lambda good: good.clone().float().requires_grad_()),
     Bad("not contiguous", lambda good: good.movedim(0, -1).contiguous().movedim(-1, 0)),
-    Bad("on no device", lambda good: good.to("meta")),
     Bad("an array", lambda good: good.numpy(), fits=False),
     Bad("a list", lambda good: good.tolist(), fits=False),
 )
@@ -111,6 +109,8 @@ CLASSES: dict[type, tuple[Bad, ...]] = {
 def bad_for(good: Any) -> tuple[Bad, ...]:
     """Return values for the place of a good one."""
     fitting = next((bad for kind, bad in CLASSES.items() if isinstance(good, kind)), ())
+    if isinstance(good, tuple) and not all(isinstance(one, int) for one in good):
+        fitting = (_always(()),)
     return (*fitting, *OTHER_TYPES)
 
 
@@ -299,7 +299,7 @@ def cases(folder: Path) -> st.SearchStrategy[Case]:
 
     def chosen(name: str) -> st.SearchStrategy[Case]:
         given = calls()[name][1]
-        one = st.sampled_from(sorted(given)).flatmap(
+        one = st.sampled_from(sorted(given.keys() - {"progress"})).flatmap(
             lambda argument: st.tuples(st.just(argument), st.sampled_from(bad_for(given[argument])))
         )
         bad = st.lists(one, min_size=1, max_size=2, unique_by=lambda pair: pair[0])

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.findings import Report
-from tests.fuzz.known import KNOWN
+from tests.fuzz.known import is_known
 from tests.fuzz.worker import HANGS
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +44,13 @@ START = 120
 """Seconds that a worker may take besides its cases."""
 
 
-def is_known(signature: str) -> bool:
-    """Whether a finding is on the list of known ones."""
-    return any(re.search(pattern, signature) for pattern in KNOWN)
-
-
 def work(
-    door: str, seed: int, *, examples: int = 10**9, seconds: float = 60, known: set[str] | None = None
+    door: str,
+    seed: int,
+    *,
+    examples: int = 10**9,
+    seconds: float = 60,
+    known: set[str] | None = None,
 ) -> Report:
     """Run one worker and return what came of it; a crash or a hang is one of its findings.
 
@@ -63,8 +63,7 @@ def work(
     """
     with tempfile.TemporaryDirectory(prefix="vmamba-fuzz-") as name:
         folder = Path(name).resolve()
-        for part in ("home", "temporary"):
-            (folder / part).mkdir()
+        (folder / "home").mkdir()
         command = [sys.executable, "-m", "tests.fuzz.worker", door, str(seed), str(examples)]
         environment = {
             **os.environ,
@@ -74,7 +73,6 @@ def work(
             "PYTHONHASHSEED": "0",
             "TQDM_DISABLE": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]),
-            "TMPDIR": str(folder / "temporary"),
         }
         process = subprocess.Popen(
             [*command, str(seconds), str(folder), *(known or ())],

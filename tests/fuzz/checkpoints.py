@@ -117,7 +117,7 @@ def checkpoints() -> dict[str, bytes]:
         "wide.pth": _saved({**tensors, "head.weight": wide}),
         "scalars.pth": _saved({k: v.sum() for k, v in tensors.items()}),
         "empty_tensors.pth": _saved({k: v[:0] for k, v in tensors.items()}),
-        "numbers.pth": _saved({k: 1.0 for k in tensors}),
+        "numbers.pth": _saved(dict.fromkeys(tensors, 1.0)),
         "list.pth": _saved(list(tensors.values())),
         "layers.pth": _saved({**tensors, "layers.9998.norm.weight": torch.ones(8)}),
         "runs.pkl": pickle.dumps(_Runs()),

@@ -105,9 +105,7 @@ def mutants(files: Mapping[str, bytes], head: int = 1024, most: int = 4) -> st.S
                        st.sampled_from(("big", "little")))),
             (tagged, (anywhere, st.sampled_from(TAGS))),
         )  # fmt: skip
-        step = st.one_of(
-            [st.tuples(st.just(change), st.tuples(*given)) for change, given in steps]
-        )
+        step = st.one_of([st.tuples(st.just(change), st.tuples(*given)) for change, given in steps])
 
         def apply(chosen: list[tuple[Callable[..., bytes], tuple]]) -> Mutant:
             result = data

@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -83,6 +84,7 @@ def settings() -> dict[str, object]:
     """Return the settings that all code of a process shares, by name."""
     import av.logging
 
+    numpy_state = np.random.get_state()
     state = torch.random.get_rng_state().numpy().tobytes()
     return {
         "the default dtype": torch.get_default_dtype(),
@@ -92,7 +94,7 @@ def settings() -> dict[str, object]:
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "torch's threads": torch.get_num_threads(),
         "torch's random numbers": hashlib.sha256(state).hexdigest(),
-        "NumPy's random numbers": hashlib.sha256(np.random.get_state()[1].tobytes()).hexdigest(),
+        "NumPy's random numbers": (numpy_state[1].tobytes(), *numpy_state[2:]),
         "Python's random numbers": hash(random.getstate()),
         "NumPy's floating-point errors": tuple(sorted(np.geterr().items())),
         "the environment": dict(os.environ),
@@ -138,7 +140,8 @@ class Watch:
         self.temporary = folder / "temporary"
         self.work = folder / "work"
         for place in (self.temporary, self.work):
-            place.mkdir(exist_ok=True)
+            place.mkdir()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(self.temporary)
         self.audit = Audit(self.work, self.temporary)
         self._said = (folder / "said").open("w+b")
         self._out, self._err = os.dup(1), os.dup(2)
@@ -196,8 +199,8 @@ class Watch:
             found.append(f"took more than {seconds:g} s")
         if self._peak > self._limit:
             found.append(f"took more than {self._limit // MIB} MiB")
-        if (said := self.said()) and not prints:
-            found.append(f"printed {said.strip().splitlines()[0][:80] if said.strip() else said!r}")
+        if (said := self.said().strip()) and not prints:
+            found.append(f"printed {said.splitlines()[0][:80]}")
         now = settings()
         if draws:
             now["torch's random numbers"] = self._settings["torch's random numbers"]

@@ -28,6 +28,7 @@ import hypothesis
 
 from tests.fuzz.door import Door, message_fault
 from tests.fuzz.findings import Finding, Report
+from tests.fuzz.known import is_known
 from tests.fuzz.watch import Watch
 
 PACKAGES = ("vmamba_explore", "vmamba_kernels")
@@ -66,6 +67,7 @@ class Sender:
         self.door, self.folder, self.watch = door, folder, Watch(folder)
         self.trace = (folder / "trace").open("w")
         faulthandler.enable(self.trace)
+        gc.freeze()  # what was imported need not be looked through after every case
 
     def send(self, case: Any) -> tuple[str, Finding | None]:
         """Send a case; return what to count it as, and what is wrong.
@@ -130,11 +132,10 @@ def run(
     door: Door, seed: int, examples: int, seconds: float, folder: Path, known: set[str]
 ) -> Report:
     """Send so many cases, or for so long; hypothesis makes each finding as small as it can."""
-    sender, report = Sender(door, folder), Report()
     (folder / "seeds").mkdir()
     cases = door.cases(folder / "seeds")
+    sender, report = Sender(door, folder), Report()
     ends = time.monotonic() + seconds
-    gc.freeze()  # what was imported need not be looked through after every case
     kinds: dict[str, type[Exception]] = {}
 
     def one(case: Any) -> None:
@@ -148,6 +149,9 @@ def run(
         finding.files = door.files(case)
         report.findings[finding.signature] = finding  # hypothesis tries smaller ones only
         report.write(folder / "report")
+        if is_known(finding.signature):
+            known.add(finding.signature)
+            return
         raise kinds.setdefault(finding.signature, type("Found", (Exception,), {}))
 
     batch = 0

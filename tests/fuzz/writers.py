@@ -7,7 +7,10 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
+import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import tqdm.auto
 import xarray as xr
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
@@ -31,7 +35,7 @@ from vmamba_explore.app.timeline_page import timeline_page
 from vmamba_explore.clips import load_clip
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.files import atomic_write, write_json
-from vmamba_explore.model.checkpoints import load_model, save_model
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.row_file import RowFile
 
 
@@ -84,7 +88,9 @@ def _versions() -> tuple:
 def _read_model(path: Path) -> int:
     loaded = load_model(path)
     version = int(loaded.head.bias[0])
-    assert loaded.class_names == _versions()[version].class_names, "names of one, weights of another"
+    assert loaded.class_names == _versions()[version].class_names, (
+        "names of one, weights of another"
+    )
     return version
 
 
@@ -228,6 +234,8 @@ def _kill(case: tuple[str, int], folder: Path) -> None:
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(out)
+    for part in Path(tempfile.gettempdir()).iterdir():  # a killed process cannot tidy up
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
     _check(writer, path, finished=status == 0)
     writer.write(path, 1)  # what the killed process left is in nobody's way
     _check(writer, path, finished=True)
@@ -260,6 +268,7 @@ def _fill(case: tuple[str, float], folder: Path) -> None:
 def _warmed(folder: Path) -> None:
     """Fill caches, so that a child is killed while it writes."""
     _PLACE.append(folder)
+    tqdm.auto.tqdm.set_lock(threading.RLock())  # its own is shared: a killed child would keep it
     (folder / "warm").mkdir()
     for name, writer in WRITERS.items():
         writer.write(folder / "warm" / name, 0)
@@ -276,6 +285,8 @@ def _rooms(folder: Path) -> st.SearchStrategy[tuple[str, float]]:
     return st.tuples(st.sampled_from(sorted(WRITERS)), st.floats(0, 1.2))
 
 
-LIMITS = {"writes": True, "starts": True, "memory_mib": 2048, "seconds": 60}
+LIMITS = {
+    "draws": True, "memory_mib": 2048, "prints": True, "seconds": 20, "starts": True, "writes": True,
+}  # fmt: skip
 KILLS = Door("kills", _kills, _kill, (), **LIMITS)
 FULL_DISKS = Door("full_disks", _rooms, _fill, (), **LIMITS)
