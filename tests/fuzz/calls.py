@@ -286,7 +286,8 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             "title": "a"}),
         "figure of delta_maps": (figures.delta_maps, {"delta": _map(), "note": "a"}),
         "figure of boundary_map": (figures.boundary_map, {
-            "values": _map().mean(["row", "col"]).expand_dims("layer"), "title": "a", "label": "b", "window": (0, 1)}),
+            "values": _map().mean(["row", "col"]).expand_dims("layer"), "title": "a",
+            "label": "b", "window": (0, 1)}),
     }  # fmt: skip
     return found
 

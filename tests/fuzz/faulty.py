@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
         "FileNotFoundError with message with lone",
     ),
     "result": (lambda: _assert(False), "another result"),
-    "print": (lambda: print("chatter"), "printed chatter"),  # noqa: T201
+    "print": (lambda: print("chatter"), "printed chatter"),
     "C print": (lambda: os.write(2, b"chatter of C\n"), "printed chatter of C"),
     "open": (lambda: KEPT.append(open(os.devnull)), "left files open"),
     "thread": (_leave_thread, "left a thread (left)"),

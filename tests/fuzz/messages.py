@@ -91,7 +91,8 @@ PAGES: dict[str, Callable[[], ipywidgets.Widget]] = {
 
 def _values() -> st.SearchStrategy[Any]:
     names = st.sampled_from((
-        "delta", "state norm", "forward", "backward", "both", "difference", "layer", "all", "", SECRET,
+        "delta", "state norm", "forward", "backward", "both", "difference", "layer", "all", "",
+        SECRET,
     ))  # fmt: skip
     numbers = st.one_of(st.integers(-3, 8), st.sampled_from((10**9, 2**64, -(2**31), 0.5, 1e308)))
     return st.one_of(names, numbers, st.lists(numbers, max_size=4), JSON)

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-INTS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1)  # fmt: skip
+INTS = (
+    0,
+    1,
+    2,
+    2**7 - 1,
+    2**7,
+    2**15 - 1,
+    2**16 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**63,
+    2**64 - 1,
+)
 TAGS = (
     b"ftyp", b"moov", b"mdat", b"stts", b"stsz", b"stco", b"ctts", b"elst", b"avc1", b"hev1",
     b"vp09", b"xxxx", b"RIFF", b"LIST", b"idx1", b"XVID", b"data", b"text", b"GIF8", b"\0\0\0\1",

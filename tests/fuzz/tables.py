@@ -102,9 +102,11 @@ LISTS_OF = {
     "up_test_split1.txt": b"1.mp4 1\n2.mp4 2\n",
 }
 ODD = (
-    b"", b"\n\n", b"\xff\xfe\0", b'"', b"a/1.mp4 " + b"9" * 5000, b"[" * 100_000, b"a/1.mp4 \xc2\xb2",
-    b"a/1.mp4 " + "\u2029".encode() + b"x", b"a/1.mp4," + b"x" * 200_000, b"../../etc/passwd,up",
-    b"\0.mp4 1", b"{}", b"[[]]", b'{"a": 1e400}', b'{"a": "\\ud800"}', b"a/" + b"b" * 5000 + b".mp4 1",
+    b"", b"\n\n", b"\xff\xfe\0", b'"', b"a/1.mp4 " + b"9" * 5000, b"[" * 100_000,
+    b"a/1.mp4 \xc2\xb2", b"a/1.mp4 " + "\u2029".encode() + b"x",
+    b"a/1.mp4," + b"x" * 200_000, b"../../etc/passwd,up",
+    b"\0.mp4 1", b"{}", b"[[]]", b'{"a": 1e400}', b'{"a": "\\ud800"}',
+    b"a/" + b"b" * 5000 + b".mp4 1",
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class Sender:
         (self.folder / "case").write_bytes(pickle.dumps(noted))
 
     def _call(self, case: Any) -> tuple[str, str | None, str]:
-        """Return what came, what is wrong with it, and a traceback; the error holds nothing more."""
+        """Return what came, what is wrong with it, and a traceback; no error is kept."""
         door, watch = self.door, self.watch
         for place in (watch.work, watch.temporary):
             shutil.rmtree(place)

@@ -1,4 +1,4 @@
-"""Every writer of files, killed at some moment or out of room: what was there before stays whole."""
+"""Every writer of files, killed or out of room: what was there before stays whole."""
 
 from __future__ import annotations
 
@@ -286,7 +286,12 @@ def _rooms(folder: Path) -> st.SearchStrategy[tuple[str, float]]:
 
 
 LIMITS = {
-    "draws": True, "memory_mib": 2048, "prints": True, "seconds": 20, "starts": True, "writes": True,
-}  # fmt: skip
+    "seconds": 20,
+    "memory_mib": 2048,
+    "draws": True,
+    "prints": True,
+    "starts": True,
+    "writes": True,
+}
 KILLS = Door("kills", _kills, _kill, (), **LIMITS)
 FULL_DISKS = Door("full_disks", _rooms, _fill, (), **LIMITS)
