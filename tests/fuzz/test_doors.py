@@ -7,19 +7,19 @@ from tests.fuzz.known import is_known
 
 pytestmark = pytest.mark.fuzz
 EXAMPLES = {
-    "load_clip": 120,
-    "stream_clips": 120,
-    "check_uploaded": 80,
-    "config": 150,
-    "weights": 150,
-    "messages": 25,
-    "visitor": 200,
-    "tables": 150,
-    "lists": 150,
-    "calls": 200,
-    "kills": 25,
-    "full_disks": 25,
-    "command_line": 20,
+    "load_clip": 100,
+    "stream_clips": 80,
+    "check_uploaded": 60,
+    "config": 120,
+    "weights": 80,
+    "messages": 12,
+    "visitor": 150,
+    "tables": 80,
+    "lists": 80,
+    "calls": 100,
+    "kills": 12,
+    "full_disks": 12,
+    "command_line": 10,
 }
 
 

@@ -169,7 +169,7 @@ def test_a_model_with_one_direction_has_dimensions_and_no_likeness():
         (lambda trace: participation_ratio(torch.ones(1, 2)), "at least 2 are needed"),
         (
             lambda trace: participation_ratio(torch.tensor(1.0)),
-            r"the shape \(\), expected \(samples",
+            r"the shape \(\), expected",
         ),
         (lambda trace: debiased_cka(torch.ones(5, 2), torch.ones(5)), r"debiased_cka: .* \(5,\)"),
         (lambda trace: states_at(trace, [[0, 1]]), r"the shape \(1, 2\), expected one axis"),
