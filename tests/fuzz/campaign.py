@@ -10,9 +10,11 @@ that caused it is saved. Findings go to the output folder: what was sent, and wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,9 +22,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.fuzz.door import HANGS
 from tests.fuzz.findings import Report
 from tests.fuzz.known import is_known
-from tests.fuzz.worker import HANGS
 
 ROOT = Path(__file__).parents[2]
 DOORS = {
@@ -82,8 +84,11 @@ def work(
         try:
             said, _ = process.communicate(timeout=seconds * (1 + HANGS) + START)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             said, _ = process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # what it started, if anything is left
+                os.killpg(process.pid, signal.SIGKILL)
         return _came_of(door, process.returncode, said, folder)
 
 

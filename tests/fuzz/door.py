@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis.strategies import SearchStrategy
 
+HANGS = 4
+"""A call that takes so many times as long as its door allows is given up with its process."""
 ONE_LINE = 1500
 """The most characters of an error message; a bad value in it is shortened."""
 

@@ -76,6 +76,11 @@ def moved(data: bytes, at: int, length: int, to: int) -> bytes:
     return data[:to] + piece + data[to + len(piece) :]
 
 
+def spliced(data: bytes, at: int, other: bytes) -> bytes:
+    """Go on with another file from a place on."""
+    return data[:at] + other[at:]
+
+
 def written(data: bytes, at: int, value: int, size: int, order: str) -> bytes:
     """Write an integer over a place."""
     number = (value % 256**size).to_bytes(size, order)  # type: ignore[arg-type]
@@ -116,6 +121,7 @@ def mutants(files: Mapping[str, bytes], head: int = 1024, most: int = 4) -> st.S
             (moved, (anywhere, lengths, anywhere)),
             (written, (anywhere, st.sampled_from(INTS), st.sampled_from((1, 2, 4, 8)),
                        st.sampled_from(("big", "little")))),
+            (spliced, (anywhere, st.sampled_from(sorted(files)))),
             (tagged, (anywhere, st.sampled_from(TAGS))),
         )  # fmt: skip
         step = st.one_of([st.tuples(st.just(change), st.tuples(*given)) for change, given in steps])
@@ -124,8 +130,9 @@ def mutants(files: Mapping[str, bytes], head: int = 1024, most: int = 4) -> st.S
             result = data
             for change, arguments in chosen:
                 place = min(arguments[0], max(len(result) - 1, 0))
+                given = [files[arguments[1]]] if change is spliced else arguments[1:]
                 if result:
-                    result = change(result, place, *arguments[1:])
+                    result = change(result, place, *given)
             said = tuple(f"{change.__name__}{arguments}" for change, arguments in chosen)
             return Mutant(origin, said, result)
 

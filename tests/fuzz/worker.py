@@ -26,14 +26,12 @@ from typing import Any
 
 import hypothesis
 
-from tests.fuzz.door import Door, message_fault
+from tests.fuzz.door import HANGS, Door, message_fault
 from tests.fuzz.findings import Finding, Report
 from tests.fuzz.known import is_known
 from tests.fuzz.watch import Watch
 
 PACKAGES = ("vmamba_explore", "vmamba_kernels")
-HANGS = 4
-"""A call that takes so many times as long as its door allows is given up with its process."""
 
 
 def where(error: BaseException) -> str:

@@ -237,7 +237,7 @@ def _kill(case: tuple[str, int], folder: Path) -> None:
     for part in Path(tempfile.gettempdir()).iterdir():  # a killed process cannot tidy up
         shutil.rmtree(part) if part.is_dir() else part.unlink()
     _check(writer, path, finished=status == 0)
-    writer.write(path, 1)  # what the killed process left is in nobody's way
+    writer.write(path, 1)  # what the killed process left does not stop the next one
     _check(writer, path, finished=True)
 
 
