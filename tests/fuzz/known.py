@@ -23,7 +23,7 @@ KNOWN: tuple[str, ...] = (
     r"^lists: (OSError|Error|RecursionError|ValueError) in ",
     r"^lists: ValueError with message",
     # writers: folders that are written in two steps
-    r"^(kills|full_disks): (model|explorer\.zarr): ",
+    r"^(kills|full_disks): (model|explorer\.zarr|written\.mpN): ",
     # long words in messages
     r"^calls: \w+ with message of more than 1,500 characters",
     r"^calls: RuntimeError in vmamba_explore\.clips\.clip\.normalize$",

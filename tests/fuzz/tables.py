@@ -40,7 +40,8 @@ def _respelled() -> dict[str, bytes]:
         "quoted.csv": "\r\n".join(
             ",".join(f'"{cell}"' for cell in line.replace('"a, b"', "ab").split(","))
             for line in lines[:-1]
-        ).encode(),
+        ).encode()
+        + b"\r\n",
         "another_order.csv": "\r\n".join([",".join(COLUMNS[::-1]), "", ""]).encode(),
         "long_cell.csv": (TEXT + f"6,3,5,{'x' * 200_000},0.5,\r\n").encode(),
         "nul.csv": (TEXT + "6,3,5,a\0b,0.5,\r\n").encode(),
