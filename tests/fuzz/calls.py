@@ -66,7 +66,7 @@ TENSORS = (
     Bad("cut at its end", lambda good: good[..., :-1] if good.ndim else good),
     Bad("double", lambda good: good.double()),
     Bad("half", lambda good: good.half()),
-    Bad("whole numbers", lambda good: good.nan_to_num().long()),
+    Bad("whole numbers", lambda good: good.nan_to_num().long(), fits=False),
     Bad("requires grad", lambda good: good.clone().float().requires_grad_()),
     Bad("not contiguous", lambda good: good.movedim(0, -1).contiguous().movedim(-1, 0)),
     Bad("an array", lambda good: good.numpy(), fits=False),

@@ -8,6 +8,7 @@ import hashlib
 import locale
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -165,12 +166,12 @@ class Watch:
             stream.flush()
 
     def said(self) -> str:
-        """Return what was printed since it was last asked."""
+        """Return what was printed since it was last asked, progress bars left out."""
         self._said.seek(0)
         text = self._said.read().decode(errors="replace")
         self._said.seek(0)
         self._said.truncate()
-        return text
+        return re.sub(r"[^\r\n]*\d%\|[^\r\n]*", "", text)
 
     def start(self, *, memory_mib: int, starts: bool) -> None:
         """Note how things are before a call, and limit its memory."""

@@ -289,7 +289,6 @@ LIMITS = {
     "seconds": 20,
     "memory_mib": 2048,
     "draws": True,
-    "prints": True,
     "starts": True,
     "writes": True,
 }
