@@ -41,6 +41,7 @@ TESTS = pathlib.Path(__file__).parent
 SLOWEST = (
     "vmamba_explore/training/test_runs.py",
     "test_notebooks.py",
+    "fuzz/",
     "browser/",
     "vmamba_explore/training/",
     "vmamba_kernels/",
@@ -65,7 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("interpreted")
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-        group = item.nodeid if path == "test_notebooks.py" else path
+        alone = path in ("fuzz/test_doors.py", "test_notebooks.py")
+        group = item.nodeid if alone else path
         group = "jupyterlab" if "lab" in item.fixturenames else group
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_speed)

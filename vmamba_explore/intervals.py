@@ -73,7 +73,7 @@ def mean_interval(
         resamples: How often the clips are drawn.
         seed: Of the draws.
     Raises:
-        ValueError: fewer than one draw.
+        ValueError: fewer than one draw, or a seed below 0.
     Source:
         Efron 1979, Annals of Statistics 7 (percentile interval).
     """
@@ -88,6 +88,8 @@ def mean_intervals(
     """Average several scores over the same clips; as `mean_interval` for each column."""
     if resamples < 1:
         raise ValueError(f"mean_interval: resamples is {resamples}, expected at least 1.")
+    if seed < 0:
+        raise ValueError(f"mean_interval: seed is {seed}, expected at least 0.")
     given = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else scores
     values = given.astype(np.float64)
     known = ~np.isnan(values)
@@ -127,10 +129,14 @@ def proportion(right: NDArray[np.bool_] | Tensor) -> Interval:
     """Return the share of right answers.
 
     Raises:
-        ValueError: there is no answer.
+        ValueError: there is no answer, or more than one axis.
     Source:
         Wilson 1927, JASA 22:209, with z = 1.96.
     """
+    if right.ndim != 1:
+        raise ValueError(
+            f"proportion: right has the shape {tuple(right.shape)}, expected one axis of answers."
+        )
     if not len(right):
         raise ValueError("proportion: no answers to count.")
     count, n = int(np.asarray(right).sum()), len(right)

@@ -67,6 +67,8 @@ def test_the_seed_decides_the_draws_and_none_are_refused():
     assert mean_interval(scores, 200, seed=1) != mean_interval(scores, 200, seed=2)
     with pytest.raises(ValueError, match="resamples is 0, expected at least 1"):
         mean_interval(scores, resamples=0)
+    with pytest.raises(ValueError, match="seed is -1, expected at least 0"):
+        mean_interval(scores, seed=-1)
 
 
 def test_an_interval_prints_short_and_becomes_plain_values():
@@ -99,6 +101,8 @@ def test_a_share_has_wilsons_interval():
     assert proportion(np.arange(50) < 21).to_dict()["low"] == 0.2937
     with pytest.raises(ValueError, match="no answers"):
         proportion(np.ones(0, bool))
+    with pytest.raises(ValueError, match=r"the shape \(2, 3\), expected one axis"):
+        proportion(np.ones((2, 3), bool))
 
 
 def test_a_few_runs_have_students_interval():

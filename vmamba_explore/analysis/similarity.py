@@ -29,7 +29,10 @@ def participation_ratio(samples: Float[Tensor, "samples features"]) -> float:
         samples: At least two.
     Returns:
         1 or more; NaN where all samples are equal.
+    Raises:
+        ValueError: fewer samples, or not two axes.
     """
+    _check_samples("participation_ratio", samples)
     if len(samples) < 2:
         raise ValueError(
             f"participation_ratio: {len(samples)} samples have no variance; at least 2 are needed."
@@ -52,14 +55,25 @@ def debiased_cka(
 
     Args:
         x, y: At least four samples, in the same order.
+    Raises:
+        ValueError: fewer samples, not as many in both, or not two axes.
     Source:
         Kornblith et al. 2019, arXiv:1905.00414; unbiased estimate: Song et al. 2012, "Feature
         selection via dependence maximization", equation 5.
     """
+    for samples in (x, y):
+        _check_samples("debiased_cka", samples)
     if len(x) != len(y):
         raise ValueError(f"debiased_cka: x has {len(x)} samples and y {len(y)}; expected as many.")
     a, b = _centred_gram(x), _centred_gram(y)
     return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+def _check_samples(call: str, samples: Tensor) -> None:
+    if samples.ndim != 2:
+        raise ValueError(
+            f"{call}: got the shape {tuple(samples.shape)}, expected (samples, features)."
+        )
 
 
 def _centred_gram(x: Tensor) -> Tensor:
@@ -178,12 +192,22 @@ def scale_free_states(
     Args:
         trace: As in `state_similarity`.
         layer, direction: Whose states.
-        tokens: Natural indices.
+        tokens: Natural indices, in any order, (samples,).
         clip: Which clip of the batch.
     Returns:
-        One row per token, d_inner * d_state features, float32.
+        One row per token, in the order of `tokens`; d_inner * d_state features, float32.
+    Raises:
+        KeyError: something needed was not recorded.
+        ValueError: no such layer, direction, clip or token, or not one axis of tokens.
     """
+    check_clip("scale_free_states", trace, clip)
     trace.ssm(layer, direction)  # raises where there is none
+    seqlen = trace.grid.seqlen
+    if tokens.ndim != 1 or ((tokens < 0) | (tokens >= seqlen)).any():
+        raise ValueError(
+            f"scale_free_states: tokens have the shape {tuple(tokens.shape)}, expected one axis of "
+            f"indices from 0 to {seqlen - 1}."
+        )
     at = f"layers.{layer}.mixer.ssm_{direction}.hook_"
     if f"{at}h" not in trace and f"{at}h_boundaries" not in trace:
         raise _no_states("scale_free_states", f" of layer {layer}, {direction}")
@@ -191,14 +215,13 @@ def scale_free_states(
     if f"{at}h" in trace:
         h = trace[f"{at}h"][clip, ..., tokens].detach().float()
     else:
-        pieces = []
-        for start in range(0, trace.grid.seqlen, BOUNDARY):
-            inside = tokens[(tokens >= start) & (tokens < start + BOUNDARY)]
-            if len(inside):
-                stop = min(start + BOUNDARY, trace.grid.seqlen)
+        h = reading.new_empty(trace.config.d_inner, trace.config.d_state, len(tokens))
+        for start in range(0, seqlen, BOUNDARY):
+            inside = (tokens >= start) & (tokens < start + BOUNDARY)
+            if inside.any():
+                stop = min(start + BOUNDARY, seqlen)
                 window = state_window(trace, layer, direction, start, stop)[clip].detach().float()
-                pieces.append(window[..., inside - start])
-        h = torch.cat(pieces, dim=-1)
+                h[..., inside] = window[..., tokens[inside] - start]
     return (h * reading[:, None]).flatten(0, 1).T
 
 

@@ -62,7 +62,14 @@ def token_norms(
 
     Returns:
         One non-negative number per token, float32, no unit.
+    Raises:
+        ValueError: the two do not belong together.
     """
+    if h.ndim != 3 or C.shape != h.shape[1:]:
+        raise ValueError(
+            f"token_norms: h is {tuple(h.shape)} and C {tuple(C.shape)}, expected "
+            "(d_inner, d_state, seqlen) and (d_state, seqlen)."
+        )
     return _as_read(torch.linalg.vector_norm(h.float(), dim=0), C)
 
 

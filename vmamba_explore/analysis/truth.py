@@ -115,6 +115,8 @@ def share_inside(values: xr.DataArray, region: NDArray[np.bool_]) -> ShareInside
     Args:
         values: Dims frame, row, col, and any others, which are summed.
         region: (frame, row, col).
+    Returns:
+        The shares; NaN where the map has nothing to share.
     Raises:
         ValueError: frame, row or col is missing, or the region has another shape.
     """
@@ -127,5 +129,6 @@ def share_inside(values: xr.DataArray, region: NDArray[np.bool_]) -> ShareInside
             f"share_inside: the region is {region.shape}, the map (frame, row, col) {maps.shape}."
         )
     sizes = {"positive": np.clip(maps, 0, None), "size": np.abs(maps)}
-    shares = {name: float(x[region].sum() / x.sum()) for name, x in sizes.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = {name: float(x[region].sum() / x.sum()) for name, x in sizes.items()}
     return ShareInside(**shares, area=float(region.mean()))

@@ -107,9 +107,14 @@ def resize_table(
 def sinusoidal_table(num_tokens: int, d_model: int) -> Float[Tensor, "{num_tokens} {d_model}"]:
     """Sine and cosine of the token's place at geometrically spaced rates, (num_tokens, d_model).
 
+    Raises:
+        ValueError: a size is less than 1.
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
     """
+    for name, size in (("num_tokens", num_tokens), ("d_model", d_model)):
+        if size < 1:
+            raise ValueError(f"sinusoidal_table: {name} is {size}, expected at least 1.")
     place = torch.arange(num_tokens, dtype=torch.float64).unsqueeze(1)
     channel = torch.arange(d_model)
     angle = place / 10_000 ** (2 * (channel // 2) / d_model)

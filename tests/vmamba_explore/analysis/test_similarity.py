@@ -132,6 +132,18 @@ def test_states_made_again_from_a_few_give_the_same_numbers():
     assert np.allclose(again.participation, found.participation, rtol=1e-6)
 
 
+def states_at(trace, tokens, clip=0):
+    return scale_free_states(trace, 0, "forward", torch.tensor(tokens), clip)
+
+
+def test_rows_of_states_stand_in_the_order_of_the_tokens():
+    names = ["*.hook_h", "*.hook_h_boundaries", "*.hook_u", "*.hook_delta", "*.hook_B", "*.hook_C"]
+    every, tokens = record(names), [128, 0, 70, 3, 70]
+    found = states_at(every, tokens)
+    assert torch.equal(found[0], states_at(every, [128])[0])
+    assert torch.allclose(states_at(without(every, "hook_h"), tokens), found, rtol=1e-5)
+
+
 def test_samples_leave_out_the_class_token_and_are_spread_over_the_clip():
     trace = record(cls_position="middle")
     assert trace.grid.cls_index not in state_similarity(trace).tokens
@@ -155,6 +167,15 @@ def test_a_model_with_one_direction_has_dimensions_and_no_likeness():
         (lambda trace: debiased_cka(torch.ones(5, 2), torch.ones(6, 2)), "x has 5 samples and y 6"),
         (lambda trace: debiased_cka(torch.ones(3, 2), torch.ones(3, 2)), "3 samples are too few"),
         (lambda trace: participation_ratio(torch.ones(1, 2)), "at least 2 are needed"),
+        (
+            lambda trace: participation_ratio(torch.tensor(1.0)),
+            r"the shape \(\), expected",
+        ),
+        (lambda trace: debiased_cka(torch.ones(5, 2), torch.ones(5)), r"debiased_cka: .* \(5,\)"),
+        (lambda trace: states_at(trace, [[0, 1]]), r"the shape \(1, 2\), expected one axis"),
+        (lambda trace: states_at(trace, [-1]), "indices from 0 to 128"),
+        (lambda trace: states_at(trace, [129]), "indices from 0 to 128"),
+        (lambda trace: states_at(trace, [0], clip=2), "no clip 2 in this batch of 2"),
     ],
 )
 def test_a_wrong_argument_gets_its_sentence(call, words, unchecked):

@@ -20,6 +20,12 @@ def test_token_norms_equal_a_hand_computation():
     assert torch.allclose(token_norms(h, c), torch.tensor(expected))
 
 
+def test_states_and_what_reads_them_must_belong_together(unchecked):
+    for h, c in (((2, 3, 4), (3, 5)), ((2, 3, 4), (0, 4)), ((3, 4), (3, 4)), ((2, 3, 4), (4,))):
+        with pytest.raises(ValueError, match=r"token_norms: h is .* and C .*, expected"):
+            token_norms(torch.ones(h), torch.ones(c))
+
+
 def test_scaling_b_up_and_c_down_leaves_the_norms():
     """B -> c B gives c h; with C -> C / c the model is the same, and so must be its norms."""
     h, c = torch.randn(3, 5, 7), torch.randn(5, 7)

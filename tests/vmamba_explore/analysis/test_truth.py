@@ -1,5 +1,7 @@
 """Shares of a map inside a known region, on maps that can be counted by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -54,6 +56,13 @@ def test_a_uniform_map_has_the_share_of_the_area():
     region = np.zeros((2, 3, 3), bool)
     region[0, :2] = True
     assert share_inside(make_map(np.ones((2, 3, 3))), region).lift == pytest.approx(1)
+
+
+def test_a_map_of_zeros_has_no_shares_and_says_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = share_inside(make_map(np.zeros((2, 2, 2))), np.ones((2, 2, 2), bool))
+    assert np.isnan([found.positive, found.size]).all() and found.area == 1
 
 
 def test_what_does_not_fit_is_said(unchecked):

@@ -51,6 +51,12 @@ def test_sinusoidal_rows_are_distinct_unit_waves():
     assert torch.cdist(table, table).fill_diagonal_(1).min() > 0.1
 
 
+@pytest.mark.parametrize(("sizes", "name"), [((0, 8), "num_tokens"), ((4, -1), "d_model")])
+def test_a_table_without_tokens_or_channels_is_refused(sizes, name, unchecked):
+    with pytest.raises(ValueError, match=f"sinusoidal_table: {name} is .*, expected at least 1"):
+        sinusoidal_table(*sizes)
+
+
 @pytest.mark.parametrize(
     "variant",
     [

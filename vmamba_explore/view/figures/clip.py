@@ -36,7 +36,12 @@ def frames(
         name: What the overlay shows.
         opacity: Of the overlay, 0 to 1.
         max_frames: Longer clips are thinned evenly to this many pictures.
+
+    Raises:
+        ValueError: max_frames is less than 1, or the overlay's dims are not frame, row, col.
     """
+    if max_frames < 1:
+        raise ValueError(f"frames: max_frames is {max_frames}, expected at least 1.")
     shown = np.unique(np.linspace(0, clip.num_frames - 1, max_frames).round().astype(int)).tolist()
     heat = None
     if overlay is not None:

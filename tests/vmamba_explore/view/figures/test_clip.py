@@ -24,6 +24,12 @@ def test_a_long_clip_is_thinned_from_its_first_frame_to_its_last(clip):
     assert [caption.split()[0] for caption in shown] == ["0", "5", "10", "15"]
 
 
+@pytest.mark.parametrize("most", [0, -1])
+def test_fewer_pictures_than_one_are_refused(clip, most):
+    with pytest.raises(ValueError, match=f"frames: max_frames is {most}, expected at least 1"):
+        frames(clip, max_frames=most)
+
+
 def test_frames_that_repeat_the_last_one_say_so(clip):
     shown = captions(frames(replace(clip, repeated=2)))
     assert shown[13] == "13 · 1.62 s" and shown[14:] == ["14 · held", "15 · held"]
