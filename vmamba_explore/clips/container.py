@@ -12,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vmamba_explore.clips.clip import ClipError
+from vmamba_explore.errors import one_line
 
 CONTAINERS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg",
@@ -33,13 +34,15 @@ MAX_PIXELS = 2**26
 def check_file(filename: str) -> None:
     """Raise ClipError where this is not a regular file, or one of 0 bytes."""
     if not os.path.lexists(filename):
-        raise ClipError(f"{filename}: no such file (looked from {os.getcwd()}).")
+        raise ClipError(f"{one_line(filename)}: no such file (looked from {os.getcwd()}).")
     if os.path.isdir(filename):
-        raise ClipError(f"{filename}: a directory; give one video file inside it.")
+        raise ClipError(f"{one_line(filename)}: a directory; give one video file inside it.")
     if not os.path.isfile(filename):
-        raise ClipError(f"{filename}: not a regular file, or a link that leads nowhere.")
+        raise ClipError(f"{one_line(filename)}: not a regular file, or a link that leads nowhere.")
     if os.path.getsize(filename) == 0:
-        raise ClipError(f"{filename}: the file is empty (0 bytes); download or copy it again.")
+        raise ClipError(
+            f"{one_line(filename)}: the file is empty (0 bytes); download or copy it again."
+        )
 
 
 def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
@@ -56,7 +59,7 @@ def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
             pass
     except (av.error.FFmpegError, OSError):
         raise ClipError(
-            f"{name}: not a film that holds its pictures itself (MP4, MOV, MKV, WebM, AVI, ...), "
+            f"{one_line(name)}: not a film that holds its pictures itself (MP4, MOV, MKV, WebM, AVI, ...), "
             "or one that was cut off; upload the video file, not a playlist or a link to it."
         ) from None
 
@@ -75,7 +78,7 @@ def explained(filename: str) -> Iterator[None]:
         yield
     except (av.error.FFmpegError, OSError) as error:
         reason = error.strerror or type(error).__name__
-        raise ClipError(f"{filename}: {_why_unreadable(filename, reason)}.") from None
+        raise ClipError(f"{one_line(filename)}: {_why_unreadable(filename, reason)}.") from None
 
 
 def _why_unreadable(filename: str, reason: str) -> str:
@@ -126,14 +129,14 @@ def video_stream(container: InputContainer, filename: str) -> VideoStream:
         sounds = len(container.streams.audio)
         streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
         raise ClipError(
-            f"{filename}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
+            f"{one_line(filename)}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
             "give a file with pictures."
         )
     best = container.streams.best("video")
     stream = next((stream for stream in pictures if stream == best), pictures[0])
     if stream.codec_context is None:
         raise ClipError(
-            f"{filename}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
+            f"{one_line(filename)}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
             "convert it to MP4 with the program that made it."
         )
     return stream

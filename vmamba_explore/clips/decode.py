@@ -96,7 +96,7 @@ def load_frames(
     filename = os.fsdecode(path)
     look = look_at(filename)
     if look.cut_off and damaged == "refuse":
-        raise ClipError(f"{filename}: {look.cut_off}; download or copy it again.")
+        raise ClipError(f"{look.name}: {look.cut_off}; download or copy it again.")
     with explained(filename):
         read = None
         if look.order is not None:

@@ -35,6 +35,7 @@ from vmamba_explore.clips.container import (
 )
 from vmamba_explore.clips.picture import UPRIGHT, orientation, pixel_aspect
 from vmamba_explore.clips.transport import loses_data
+from vmamba_explore.errors import one_line
 
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 DISPLAY_TIMES = (MP4, MATROSKA, "mpegts", "flv", "nut", "gif", "apng")
@@ -199,6 +200,7 @@ def look_at(filename: str) -> Look:
     Raises:
         ClipError: the file is missing, empty, not a video, or has no frame.
     """
+    name = one_line(filename)
     with open_video(filename) as container, quiet():
         stream = video_stream(container, filename)
         context = stream.codec_context
@@ -221,7 +223,7 @@ def look_at(filename: str) -> Look:
                 else:
                     empty += 1
         if not packets.pts:
-            raise ClipError(f"{filename}: its video stream has no frame{stop and '; '}{stop}.")
+            raise ClipError(f"{name}: its video stream has no frame{stop and '; '}{stop}.")
         with explained(filename):
             return _decide(
                 filename, container, stream, packets, end, len(packets.pts) + empty, stop
@@ -252,7 +254,7 @@ def _decide(
         if starts:  # what cannot be decoded at the head of a recording is not shown
             order = order[(order >= starts[0]) & (times[order] >= times[starts[0]])]
         if not len(order):
-            raise ClipError(f"{filename}: its video stream has no frame.")
+            raise ClipError(f"{one_line(filename)}: its video stream has no frame.")
     if kind != "mpegts":
         packets.damaged.update(dict.fromkeys(packets.incomplete, INCOMPLETE))
     elif packets.incomplete and loses_data(filename, stream.id):
@@ -264,7 +266,7 @@ def _decide(
     if not stop and _is_short(kind, stream, os.path.getsize(filename), end, duration, slots):
         stop = f"cut off after {min(end, duration):.2f} of {duration:.2f} s"
     look = Look(
-        name=filename,
+        name=one_line(filename),
         path=os.path.abspath(filename),
         container=kind,
         stream=stream.index,
