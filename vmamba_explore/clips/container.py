@@ -33,16 +33,15 @@ MAX_PIXELS = 2**26
 
 def check_file(filename: str) -> None:
     """Raise ClipError where this is not a regular file, or one of 0 bytes."""
+    name = one_line(filename)
     if not os.path.lexists(filename):
-        raise ClipError(f"{one_line(filename)}: no such file (looked from {os.getcwd()}).")
+        raise ClipError(f"{name}: no such file (looked from {os.getcwd()}).")
     if os.path.isdir(filename):
-        raise ClipError(f"{one_line(filename)}: a directory; give one video file inside it.")
+        raise ClipError(f"{name}: a directory; give one video file inside it.")
     if not os.path.isfile(filename):
-        raise ClipError(f"{one_line(filename)}: not a regular file, or a link that leads nowhere.")
+        raise ClipError(f"{name}: not a regular file, or a link that leads nowhere.")
     if os.path.getsize(filename) == 0:
-        raise ClipError(
-            f"{one_line(filename)}: the file is empty (0 bytes); download or copy it again."
-        )
+        raise ClipError(f"{name}: the file is empty (0 bytes); download or copy it again.")
 
 
 def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
@@ -54,12 +53,13 @@ def check_uploaded(path: str | os.PathLike[str], name: str) -> None:
     Raises:
         ClipError: FFmpeg takes it for something else than a film: a playlist, say, or text.
     """
+    name = one_line(name)
     try:
         with quiet(), av.open(os.fspath(path), options=OPEN_ONLY, metadata_errors="ignore"):
             pass
     except (av.error.FFmpegError, OSError):
         raise ClipError(
-            f"{one_line(name)}: not a film that holds its pictures itself (MP4, MOV, MKV, WebM, AVI, ...), "
+            f"{name}: not a film that holds its pictures itself (MP4, MOV, MKV, WebM, AVI, ...), "
             "or one that was cut off; upload the video file, not a playlist or a link to it."
         ) from None
 
@@ -123,20 +123,20 @@ def video_stream(container: InputContainer, filename: str) -> VideoStream:
     Raises:
         ClipError: there is no such stream, or FFmpeg does not know how it is coded.
     """
-    cover = Disposition.attached_pic
+    name, cover = one_line(filename), Disposition.attached_pic
     pictures = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not pictures:
         sounds = len(container.streams.audio)
         streams = f"{sounds} audio stream{'s' * (sounds != 1)}"
         raise ClipError(
-            f"{one_line(filename)}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
+            f"{name}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
             "give a file with pictures."
         )
     best = container.streams.best("video")
     stream = next((stream for stream in pictures if stream == best), pictures[0])
     if stream.codec_context is None:
         raise ClipError(
-            f"{one_line(filename)}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
+            f"{name}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
             "convert it to MP4 with the program that made it."
         )
     return stream
