@@ -24,7 +24,7 @@ ZEROS_IN_CODE = bytes(16)
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 """Of a JPEG: its tables may hold zeros before, and cameras fill up with zeros behind."""
 
-VOP = b"\0\0\1\xb6"  # an MPEG-4 picture
+VOP, PICTURE = b"\0\0\1\xb6", b"\0\0\1\0"  # start a picture in MPEG-4; in MPEG-1 and 2
 
 
 @dataclass
@@ -81,6 +81,21 @@ class Bitstream:
     def is_hidden(self, data: bytes) -> bool:
         """Whether this picture is never shown, and only others are predicted from it."""
         return self.codec == "vp8" and not data[0] & 0x10
+
+    def is_between(self, data: bytes) -> bool | None:
+        """Whether this picture is shown at once, and each other one only before the next such one.
+
+        So it is in MPEG-1, 2 and 4: B-pictures are predicted from the pictures before and behind
+        them, and others only from those before. None: the codec has no such rule.
+        """
+        match self.codec:
+            case "mpeg4":
+                place = data.find(VOP) + 4
+                return place >= 4 and data[place : place + 1] >= b"\x80" and data[place] >> 6 == 2
+            case "mpeg1video" | "mpeg2video":
+                place = data.find(PICTURE) + 5
+                return place >= 5 and place < len(data) and data[place] >> 3 & 7 == 3
+        return None
 
     def is_start(self, data: bytes) -> bool:
         """Whether decoding can start at this packet, which the container calls a key frame.

@@ -103,11 +103,12 @@ def _packets(
             break
         if not packet.size:
             continue
-        if place < 0 and packet.pts == look.stamps[start][0]:
+        stamp = (packet.pts, packet.dts)[look.told_by]
+        if place < 0 and stamp == look.stamps[start][look.told_by]:
             place = start
         if place < 0:
             continue
-        if place >= len(look.stamps) or packet.pts != look.stamps[place][0]:
+        if place >= len(look.stamps) or stamp != look.stamps[place][look.told_by]:
             raise LostError
         yield place, packet
         place += 1

@@ -3,7 +3,8 @@
 Every packet is read once. What is decided here holds for all who read the file: which stream is
 shown, the number and the time of each frame, where decoding can start, and whether decord can be
 trusted. Packets mislead where a container holds no display times (AVI, ASF), where times are
-missing or repeat, or where a picture hides among them; frames are then counted as they are decoded.
+missing or repeat, or where a picture hides among them. Then the kinds of the pictures tell their
+order in MPEG-1, 2 and 4; of other codecs, frames are counted as they are decoded.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ DISPLAY_TIMES = (MP4, MATROSKA, "mpegts", "flv", "nut", "gif", "apng")
 """Containers that say when a frame is shown; others say when it is decoded, or not reliably."""
 
 SEEKABLE = (MP4, MATROSKA, "mpegts", "flv", "nut", "avi")  # to a packet, by its time stamp
+COUNTED_SEEKABLE = ("avi",)  # though it only numbers the packets
 
 CUT_OFF_SECONDS = 1.0  # a file whose packets end this long before its duration was cut off
 PROMISE = 100  # a header that promises so many times the frames there are is damaged
@@ -65,7 +67,8 @@ class Look:
         stream: Index of the stream that is shown.
         rate: Frames per second, as far as known.
         aspect: Width of a stored pixel over its height.
-        stamps: Time stamps of the packets, by place.
+        stamps: Time stamps of the packets, by place: of display and of decoding.
+        told_by: Which of the two tells a packet from others.
         times: When frames are shown, seconds.
         in_turn: `times` are of the frames one after the other, not by place.
         order: Places in the order of display; None where only decoding tells it.
@@ -86,6 +89,7 @@ class Look:
     rate: float
     aspect: Fraction
     stamps: list[tuple[int | None, int | None]]
+    told_by: int
     times: np.ndarray
     in_turn: bool
     order: np.ndarray | None
@@ -169,6 +173,7 @@ class _Packets:
     first: av.Packet | None = None  # at which decoding can start
     palettes: list[int] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
+    between: list[bool | None] = field(default_factory=list)
     damaged: dict[int, str] = field(default_factory=dict)
     incomplete: list[int] = field(default_factory=list)  # by the container
     new_parameters: bool = False
@@ -189,6 +194,7 @@ class _Packets:
                 self.false_starts += 1
         if packet.is_discard or self.bits.is_hidden(data):
             self.hidden.add(place)
+        self.between.append(self.bits.is_between(data))
         if packet.has_sidedata("palette"):
             self.palettes.append(place)
         self.new_parameters = self.new_parameters or packet.has_sidedata("new_extradata")
@@ -247,10 +253,16 @@ def _decide(
     if packets.palettes:  # the colors are sent once
         starts = packets.palettes
     times, order, restarts = _display(kind, context, packets, 1 / (rate * base or 1))
+    counted = order is None
     if order is None:
         times = _one_after_the_other(packets, base, begin, rate)
+        order = _by_references(packets, starts[0] if starts else 0)
+        if order is not None:  # each has the time of its turn
+            turns, times = times, np.full(len(packets.pts), -np.inf)
+            times[order] = turns[: len(order)]
     else:
         times = np.round(times * base - begin, 6) + 0.0  # to what the file's own start is known
+    if order is not None:
         if starts:  # what cannot be decoded at the head of a recording is not shown
             order = order[(order >= starts[0]) & (times[order] >= times[starts[0]])]
         if not len(order):
@@ -275,11 +287,12 @@ def _decide(
         stamps=list(zip(packets.pts, packets.dts, strict=True)),
         times=times,
         in_turn=order is None,
+        told_by=int(counted),
         order=order,
         starts=starts,
         sure=packets.bits.knows_starts,
         hidden=frozenset(packets.hidden),
-        seekable=kind in SEEKABLE and not restarts and order is not None,
+        seekable=kind in (COUNTED_SEEKABLE if counted else SEEKABLE) and not restarts,
         damaged=packets.damaged,
         cut_off=stop,
         duration=duration,
@@ -317,6 +330,21 @@ def _display(
     order = shown[np.argsort(pts[shown], kind="stable")]
     unique = bool((np.diff(pts[order]) > 0).all())
     return pts, order if unique else None, len(parts) > 1
+
+
+def _by_references(packets: _Packets, first: int) -> np.ndarray | None:
+    """The order of display of MPEG-1, 2 and 4 from a first place on; None where it is not plain."""
+    if None in packets.between or packets.bits.packs or packets.hidden:
+        return None
+    order: list[int] = []
+    held: list[int] = []
+    for place, between in enumerate(packets.between):
+        if between:
+            order.append(place)
+        else:
+            order, held = order + held, [place]
+    order += held
+    return np.array([place for place in order[order.index(first) :] if place >= first])
 
 
 def _one_after_the_other(packets: _Packets, base: float, begin: float, rate: float) -> np.ndarray:
