@@ -1,6 +1,6 @@
 # make lab     JupyterLab on the first notebook (HEADLESS=1: print its address instead)
 # make app     the explorer as a web page, for your own clip (HEADLESS=1 likewise)
-# make test    every test          make test-fast   without browser, kills, notebooks …
+# make test    every test          make test-fast   without browser, films, kills, notebooks …
 # make fuzz    damaged files, messages, calls and kills for an hour (MINUTES=60 SEED=0 DOOR=config)
 # make check   style, import contracts, types
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
@@ -11,7 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST ?=
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
-SLOW := bench or browser or fuzz or interpreted or kill or notebook or torchrun
+SLOW := bench or browser or films or fuzz or interpreted or kill or notebook or torchrun
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # On a CPU: keep freed memory for the next operation instead of giving it back (up to a quarter

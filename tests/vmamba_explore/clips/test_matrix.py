@@ -5,6 +5,8 @@ import pytest
 
 from tests.vmamba_explore.clips import films, judge, matrix
 
+pytestmark = pytest.mark.films
+
 
 @pytest.fixture(scope="module")
 def make(request, require, tmp_path_factory):
