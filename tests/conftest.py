@@ -41,7 +41,7 @@ TESTS = pathlib.Path(__file__).parent
 SLOWEST = (
     "vmamba_explore/training/test_runs.py",
     "test_notebooks.py",
-    "vmamba_explore/clips/test_matrix.py",
+    "films/",
     "fuzz/",
     "browser/",
     "vmamba_explore/training/",

@@ -48,7 +48,7 @@ WRITES = {
 }
 """Which modules call what writes files otherwise than by `atomic_write`, and why."""
 WRITING = re.compile(
-    r"os\.(open|link|symlink|rename|renames|replace)|shutil\.\w+|tempfile\.\w+|np\.save\w*"
+    r"os\.(open|link|symlink|rename|renames|replace)|shutil\.\w+|tempfile\.(?!gettempdir)\w+|np\.save\w*"
     r"|TemporaryDirectory|NamedTemporaryFile|SummaryWriter|torch\.save|(json|pickle)\.dump"
     r"|zipfile\.ZipFile|.*\.(write_(text|bytes|html|image)|savefig|imsave|save_file|tofile"
     r"|to_(zarr|netcdf|parquet|excel|pickle))|save_file|copyfile|.*\.(save|to_csv)|(.*\.)?open"

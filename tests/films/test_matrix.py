@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.vmamba_explore.clips import films, judge, matrix
+from tests.films import films, judge, matrix
 
 pytestmark = pytest.mark.films
 
@@ -15,8 +15,8 @@ def make(request, require, tmp_path_factory):
         require("ffmpeg", "there is no ffmpeg command on this machine")
     folder = tmp_path_factory.mktemp("films")
     films.pictures(folder)
-    calls = [getattr(item, "callspec", None) for item in request.session.items]
-    names = {call.params["name"] for call in calls if call and "name" in call.params}
+    items = [item for item in request.session.items if item.path == request.path]
+    names = {item.callspec.params["name"] for item in items}
     chosen = [film for name, film in matrix.FILMS.items() if name in names]
     wanted = [film for film in chosen if film.encoders <= films.available_encoders()]
     with ThreadPoolExecutor(2) as pool:

@@ -1,6 +1,6 @@
 """Every film that both readers are held to, and a script that says how they do.
 
-`python tests/vmamba_explore/clips/matrix.py --measure` prints a row for each film: clips asked of
+`python tests/films/matrix.py --measure` prints a row for each film: clips asked of
 `load_clip`, those with a wrong frame that nothing was said of, those damaged where FFmpeg reports
 nothing, refusals, frames with wrong times; frames of `stream_clips` that are wrong, missing or said
 to be damaged. Words after it choose films by their names. `--cost` prints what opening an ordinary
@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
-from tests.vmamba_explore.clips import judge
-from tests.vmamba_explore.clips.films import (
+from tests.films import judge
+from tests.films.films import (
     BACKWARD,
     ORIENTATIONS,
     Film,

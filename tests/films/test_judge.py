@@ -3,7 +3,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests.vmamba_explore.clips import films, judge
+from tests.films import films, judge
 from vmamba_explore.clips import Clip, ClipError
 
 PATH = pathlib.Path("example.mp4")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import av
 import numpy as np
 
-from tests.vmamba_explore.clips.films import (
+from tests.films.films import (
     HEIGHT,
     NUMBERS,
     WIDTH,
