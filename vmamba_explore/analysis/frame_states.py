@@ -18,6 +18,7 @@ from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import Plan
 from vmamba_explore.edits import Addition, editing
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
@@ -121,6 +122,7 @@ def collect(
             than the model's.
         TraceBudgetError: it would be over budget; nothing has run.
     """
+    model = plain(model)
     config, grid = model.config, model.grid
     layers = range(config.depth) if layers is None else layers
     scans(model, [*layers, *inputs])  # raises where there is no such layer

@@ -49,6 +49,7 @@ def ablate(
         KeyError: a name matches no hook point.
         ValueError: there is no such frame, or a hook point is read-only.
     """
+    model = plain(model)
     if isinstance(value, str) and value != "mean":
         raise ValueError(f"ablate: value is {value!r}, expected a number or 'mean'.")
     tokens = None if frames is None else frame_tokens(model.grid, frames)
@@ -81,6 +82,7 @@ def patch(
         ValueError: the source has another shape, there is no such frame, or a hook point is
             read-only.
     """
+    model = plain(model)
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
@@ -137,6 +139,7 @@ def freeze_state(
     Raises:
         ValueError: there is no such frame, token, direction or layer.
     """
+    model = plain(model)
     chosen = _chosen(model, frames, tokens, "freeze_state")
 
     def replace(delta: Tensor, point: HookPoint) -> Tensor:

@@ -18,6 +18,7 @@ from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write, json_text, output_path, read_json, write_json
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
 from vmamba_explore.spreadsheets import csv_text
@@ -88,7 +89,7 @@ def train(
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1.
     """
-    folder, config = Path(output), model.config
+    config, folder = plain(model).config, Path(output)
     if len(videos.class_names) != config.num_classes:
         raise ValueError(
             f"train: the model has {config.num_classes} classes, {videos.name} has "
