@@ -286,8 +286,8 @@ def read_text(path: AnyPath, call: str, *, whole: bool = True) -> str:
     Raises:
         ValueError: there is no such file, or it is not such text.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
+    found = Path(os.path.expanduser(path))
+    if not os.path.isfile(found):
         raise ValueError(f"{call}: {one_line(path)} is not a file (looked from {os.getcwd()}).")
     data = found.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

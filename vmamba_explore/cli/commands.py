@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from vmamba_explore import __version__
 from vmamba_explore.cli.options import Count, K, with_options
 from vmamba_explore.deprecation import renamed
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 
 PROGRAM = "vmamba-explore"
 RENAMED = {
@@ -325,7 +325,7 @@ def evaluate(
     try:
         temporal, spatial = (int(number) for number in views.split("x"))
     except ValueError:
-        raise ValueError(f"evaluate: --views is {views!r}, expected e.g. 4x3.") from None
+        raise ValueError(f"evaluate: --views is {shown(views)}, expected e.g. 4x3.") from None
     loaded = load_model(model, layout=layout)
     videos = read_list(data, loaded.class_names, "test")
     many = accelerator() if "LOCAL_RANK" in os.environ else None  # as torchrun sets it

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vmamba_explore.edits import editing
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import HookFunction, HookPoint, attached, hook_points, plain
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.places import (
@@ -51,7 +52,7 @@ def ablate(
     """
     model = plain(model)
     if isinstance(value, str) and value != "mean":
-        raise ValueError(f"ablate: value is {value!r}, expected a number or 'mean'.")
+        raise ValueError(f"ablate: value is {shown(value)}, expected a number or 'mean'.")
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
