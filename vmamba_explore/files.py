@@ -247,7 +247,7 @@ def output_path(
         )
     if exists and folder and not path.is_dir():
         raise FileExistsError(f"{begin}: it is a file; name a folder.")
-    if exists and any(Path(clip).exists() and path.samefile(clip) for clip in clips):
+    if exists and any(os.path.exists(clip) and path.samefile(clip) for clip in clips):
         raise FileExistsError(
             f"{call}: {one_line(output)} is the clip itself; name another output file."
         )

@@ -6,6 +6,7 @@ import pytest
 import vmamba_explore as vx
 from tests.fuzz.checkpoints import model
 from tests.fuzz.door import message_fault
+from tests.fuzz.messages import _explored as explored
 from tests.fuzz.worker import is_ours
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.datasets.lists import from_csv, from_folders, from_hmdb51, from_ssv2, read_list
@@ -48,6 +49,9 @@ CALLS = {
     "explore": lambda name: vx.explore(name, model(), progress=False),
     "report": lambda name: vx.report(name, "report.html", model=model()),
     "report to": lambda name: vx.report("film.mp4", f"{name}.html", model=model()),
+    "report over a film": lambda name: vx.report(name, "film.mp4", model=model()),
+    "to_html": lambda name: explored(None).to_html(name),
+    "to_zarr": lambda name: explored(None).to_zarr(name),
     "evaluate_videos": lambda name: vx.evaluate_videos(model(), from_csv("list.csv"), name),
     "train": lambda name: vx.train(model(), from_csv("list.csv"), name, epochs=1, batch_size=2),
     "save_pretrained": lambda name: model().save_pretrained(name),
