@@ -11,10 +11,15 @@ import pathlib
 import pkgutil
 import re
 import tomllib
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 import vmamba_explore
+from tests.vmamba_explore.toys import toy
 
 ROOT = pathlib.Path(__file__).parents[1]
 LIST = ROOT / "tests" / "public_api.txt"
@@ -101,6 +106,42 @@ def test_the_readme_imports_from_the_facade_only():
 def test_a_notebook_imports_from_the_facade_and_studies_only(path):
     used = {name for code in code_cells(path) for name in imports_of(code)}
     assert {name for name in used if not name.startswith("vmamba_explore.studies")} <= set(MODULES)
+
+
+def taking_models() -> dict[str, Callable]:
+    """The public functions that take a model, by name."""
+    found = {}
+    for module in MODULES:
+        home = importlib.import_module(module)
+        for name, value in ((name, getattr(home, name)) for name in home.__all__):
+            given = inspect.signature(value).parameters if inspect.isfunction(value) else {}
+            if "model" in given and given["model"].annotation != "str":
+                found[name] = value
+    return found
+
+
+OTHERS = {
+    "attribute": {"method": "saliency"},
+    "freeze_state": {"frames": 0},
+    "problem_of": {"attribution": SimpleNamespace(call={"target": 0, "minus": None, "seed": 0})},
+    "report": {"output": "report.html"},
+    "swap_state": {"donor": torch.zeros(1, 2, 3)},
+}
+"""Arguments that a function looks at before its model."""
+
+
+@pytest.mark.parametrize("name", taking_models())
+def test_a_public_function_asks_for_the_model_inside_a_wrapper(name, unchecked):
+    function = taking_models()[name]
+    needed = {
+        argument: None
+        for argument, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    }
+    given = {**needed, **OTHERS.get(name, {}), "model": nn.DataParallel(toy())}
+    with pytest.raises(TypeError, match="inside a DataParallel; pass the model itself"):
+        result = function(**given)
+        next(result)  # of `score_on_clip`, which works when it is asked
 
 
 def test_the_version_stands_in_one_place():

@@ -247,7 +247,7 @@ def output_path(
         )
     if exists and folder and not path.is_dir():
         raise FileExistsError(f"{begin}: it is a file; name a folder.")
-    if exists and any(Path(clip).exists() and path.samefile(clip) for clip in clips):
+    if exists and any(os.path.exists(clip) and path.samefile(clip) for clip in clips):
         raise FileExistsError(
             f"{call}: {one_line(output)} is the clip itself; name another output file."
         )
@@ -286,8 +286,8 @@ def read_text(path: AnyPath, call: str, *, whole: bool = True) -> str:
     Raises:
         ValueError: there is no such file, or it is not such text.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
+    found = Path(os.path.expanduser(path))
+    if not os.path.isfile(found):
         raise ValueError(f"{call}: {one_line(path)} is not a file (looked from {os.getcwd()}).")
     data = found.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

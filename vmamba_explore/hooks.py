@@ -10,6 +10,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from vmamba_explore.edits import Slot, editing
+from vmamba_explore.errors import shown
 
 Model = TypeVar("Model", bound=nn.Module)
 HookFunction = Callable[[Tensor, "HookPoint"], Tensor | None]
@@ -133,7 +134,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def unknown_hook(name: str, known: Sequence[str]) -> UnknownNameError:
     """The error for a hook name, or a pattern, that matches nothing."""
     return UnknownNameError(
-        f"No hook named {name!r}. Closest: {nearest(name, known)!r}. "
+        f"No hook named {shown(name)}. Closest: {shown(nearest(name, known))}. "
         "hook_names(model) lists all of them."
     )
 

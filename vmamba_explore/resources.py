@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vmamba_explore.errors import shown
+
 _PACKAGE = Path(__file__).resolve().parent
 
 CLIPS = (
@@ -33,5 +35,5 @@ def path(name: str) -> Path:
     if not found.exists():
         folder = found.parent if found.parent.is_dir() else data_dir()
         held = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "nothing"
-        raise FileNotFoundError(f"No bundled file {name!r}. {folder} holds: {held}.")
+        raise FileNotFoundError(f"No bundled file {shown(name)}. {folder} holds: {held}.")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 from vmamba_explore.files import atomic_write, read_json, read_text, write_json
 from vmamba_explore.spreadsheets import (
     csv_text,
@@ -213,7 +213,7 @@ class RowFile:
                     values.append(_value(row[place], place in numeric, comma))
                 except ValueError:
                     raise ValueError(
-                        f"{where}, line {line}: {name} is {one_line(row[place], 60)!r}, expected "
+                        f"{where}, line {line}: {name} is {shown(row[place], 60)}, expected "
                         f"a number. {UNTOUCHED}"
                     ) from None
             table[name] = pd.Series(values, dtype="string" if name in self.words else "object")

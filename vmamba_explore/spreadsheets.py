@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
+from vmamba_explore.errors import shown
+
 DELIMITERS = ",;\t"
 """Of CSV files, of those of spreadsheets with a decimal comma, and of Excel's "Unicode text"."""
 _RUN = re.compile(r"'*[=+\-@\t\r]")
@@ -79,8 +81,8 @@ def number(cell: str, decimal_comma: bool = False) -> int | float:
     """
     text = cell.strip().replace(",", ".") if decimal_comma else cell.strip()
     if "_" in text:
-        raise ValueError(f"{cell!r} is not a number")
+        raise ValueError(f"{shown(cell)} is not a number")
     value = float(text)
     if value in (float("inf"), float("-inf")) and "inf" not in text.lower():
-        raise ValueError(f"{cell!r} is too large")
+        raise ValueError(f"{shown(cell)} is too large")
     return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else value

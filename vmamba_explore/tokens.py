@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from vmamba_explore.errors import shown
+
 BackwardOrder = Literal["spatiotemporal", "spatial", "temporal"]
 ClsPosition = Literal["front", "middle"]
 BACKWARD_ORDERS: tuple[str, ...] = get_args(BackwardOrder)
@@ -173,13 +175,13 @@ class TokenGrid:
         """
         if order not in BACKWARD_ORDERS:
             raise ValueError(
-                f"backward_order must be one of {', '.join(BACKWARD_ORDERS)}, got {order!r}."
+                f"backward_order must be one of {', '.join(BACKWARD_ORDERS)}, got {shown(order)}."
             )
         if order == "spatiotemporal":
             return torch.arange(self.seqlen).flip(0)
         if self.cls_position == "middle":
             raise ValueError(
-                f"backward_order={order!r} is not defined with a class token in the middle; "
+                f"backward_order={shown(order)} is not defined with a class token in the middle; "
                 "use 'spatiotemporal', or cls_position='front' or None."
             )
         offset = int(self.cls_position == "front")

@@ -103,6 +103,7 @@ CLASSES: dict[type, tuple[Bad, ...]] = {
     Tensor: TENSORS,
     np.ndarray: ARRAYS,
     xr.DataArray: LABELED,
+    torch.nn.Module: (Bad("inside a wrapper", torch.nn.DataParallel),),
 }
 
 

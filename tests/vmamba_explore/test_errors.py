@@ -1,9 +1,12 @@
 """Parts of error messages."""
 
+import ast
+import pathlib
 from types import SimpleNamespace
 
 import pytest
 
+import vmamba_explore
 from vmamba_explore.errors import check_choice, check_fields, few, one_line
 
 
@@ -39,3 +42,15 @@ def test_bad_values_are_quoted_in_one_short_line():
     with pytest.raises(ValueError, match="imag is .*, expected a number") as caught:
         check_fields(SimpleNamespace(imag=bad), imag=(False, "a number"))
     assert len(str(caught.value)) < 300
+
+
+def test_no_message_quotes_a_value_in_full():
+    found = []
+    for path in pathlib.Path(vmamba_explore.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name == "__repr__":
+                node.body = []
+        quotes = (n.lineno for n in ast.walk(tree) if getattr(n, "conversion", 0) == ord("r"))
+        found += [f"{path}:{line} has !r, expected shown(...)" for line in quotes]
+    assert found == []

@@ -27,6 +27,7 @@ from vmamba_explore.analysis.probes import (
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.errors import check_choice
+from vmamba_explore.hooks import plain
 from vmamba_explore.intervals import Interval
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -121,6 +122,7 @@ def collect_after_cut(
         lags: Tokens since the jump, ascending, from 0; each direction has its own, those beyond
             the end of the clip left out.
     """
+    model = plain(model)
     chosen = cut_clips(clips, count, boundary, model.config.tubelet_size, edge)
     stops = cut_stops(model, boundary, lags)
     return collect(model, clips, chosen, layers, inputs, stops, budget_gib=budget_gib)

@@ -18,6 +18,8 @@ from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import Plan
 from vmamba_explore.edits import Addition, editing
+from vmamba_explore.errors import shown
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
@@ -121,6 +123,7 @@ def collect(
             than the model's.
         TraceBudgetError: it would be over budget; nothing has run.
     """
+    model = plain(model)
     config, grid = model.config, model.grid
     layers = range(config.depth) if layers is None else layers
     scans(model, [*layers, *inputs])  # raises where there is no such layer
@@ -226,8 +229,8 @@ def _stops(
         wrong = [token for token in tokens if not 0 <= token < model.grid.seqlen]
         if name not in ends or wrong or not tokens:
             raise ValueError(
-                f"collect: stops are {list(tokens)} of direction {name!r}; expected tokens 0 to "
-                f"{model.grid.seqlen - 1}, at least one, of {' or '.join(map(repr, ends))}."
+                f"collect: stops are {list(tokens)} of direction {shown(name)}; expected tokens 0 "
+                f"to {model.grid.seqlen - 1}, at least one, of {' or '.join(map(repr, ends))}."
             )
     wanted = ends if chosen is None else chosen
     return {name: tuple(wanted[name]) for name in ends if name in wanted}

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import CLASS_NAMES, TURN, Plan
-from vmamba_explore.errors import check_choice
+from vmamba_explore.errors import check_choice, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,6 @@ def cut_clips(
             break  # one clip in thirty at the least, where there are any
     raise ValueError(
         f"cut_clips: found {sum(map(len, found))} clips that jump before clip frame {frame} "
-        f"(edge {edge!r}), expected {count}. The windows of these clips leave out the first and "
-        "the last frame; choose another boundary, or a longer series."
+        f"(edge {shown(edge)}), expected {count}. The windows of these clips leave out the first "
+        "and the last frame; choose another boundary, or a longer series."
     )

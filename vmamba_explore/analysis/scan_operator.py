@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.analysis.token_weights import FrameContributions, TokenWeights
-from vmamba_explore.errors import check_choice
+from vmamba_explore.errors import check_choice, shown
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.surgery import uncut
 from vmamba_explore.tokens import TokenGrid
@@ -101,7 +101,7 @@ class ScanOperator:
         if missing:
             raise UnknownNameError(
                 f"ScanOperator: the trace lacks {', '.join(missing)} of layer {layer}. Record with "
-                f"names_filter=ScanOperator.names({layer}, {kind!r}), or "
+                f"names_filter=ScanOperator.names({layer}, {shown(kind)}), or "
                 "'*.hook_block_input', from which the rest can be made again."
             )
         make = FrozenScan.alpha if kind == "alpha" else FrozenScan.beta
@@ -437,8 +437,8 @@ class ScanOperator:
             token = operator.index(token)
         except TypeError:
             raise ValueError(
-                f"ScanOperator.{call}: got {token!r}, expected one natural index, a whole number; "
-                "grid.index(frame, row, col) gives that of a place."
+                f"ScanOperator.{call}: got {shown(token)}, expected one natural index, a whole "
+                "number; grid.index(frame, row, col) gives that of a place."
             ) from None
         return int(self.grid.checked(token, f"ScanOperator.{call}")[0])
 

@@ -25,7 +25,7 @@ from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.errors import first_line
 from vmamba_explore.files import output_path, output_paths
-from vmamba_explore.hooks import HookPoint, attached
+from vmamba_explore.hooks import HookPoint, attached, plain
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.predict import top_predictions
@@ -87,7 +87,7 @@ def watch(
     if csv is not None:
         csv = output_path(csv, "watch", [path])
         output_paths((csv, csv.with_suffix(".json")), "watch", [path])
-    model = load_model(model) if isinstance(model, str) else model
+    model = load_model(model) if isinstance(model, str) else plain(model)
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
     looker = Looker(model, k, target, minus, by_frame, budget_gib)
@@ -144,12 +144,12 @@ def explorer_at(
         ValueError: there is no such window, it failed, or another model watched.
         ClipError: the file is gone, or another one now.
     """
+    model = load_model(model) if isinstance(model, str) else plain(model)
     row = timeline.table.iloc[timeline.window_at(seconds)]
     if timeline.failed[timeline.window_at(seconds)]:
         raise ValueError(
             f"explorer_at: the window at {seconds:g} s has nothing to explore: {row['reason']}."
         )
-    model = load_model(model) if isinstance(model, str) else model
     if fingerprint(model) != timeline.settings["model"]:
         raise ValueError("explorer_at: another model watched; give the same one as to watch().")
     clip = _clip_of(timeline, int(row["frame"]), float(row["start"]), model)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.clips.clip import IMAGENET_MEAN, IMAGENET_STD
+from vmamba_explore.errors import shown
 
 Baselines = str | Tensor
 """One of `BASELINES`, or clips of one's own, such as a twin's `tensor()`."""
@@ -51,8 +52,8 @@ def make_baselines(problem: Problem, baselines: Baselines = "blur") -> Tensor:
         )
     if not isinstance(baselines, str) or baselines not in BASELINES:
         raise ValueError(
-            f"attribute: baselines is {baselines!r}; expected one of {', '.join(BASELINES)}, or "
-            "clips as a tensor."
+            f"attribute: baselines is {shown(baselines)}; expected one of {', '.join(BASELINES)}, "
+            "or clips as a tensor."
         )
     return BASELINES[baselines](problem)
 

@@ -18,6 +18,7 @@ from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.edits import editing, pinned
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.videomamba import VideoMamba
@@ -46,7 +47,7 @@ def card_methods(model: VideoMamba) -> dict[str, dict[str, Any]]:
 
     A method may be there twice, under names of its own, with "method" among the options.
     """
-    config = model.config
+    config = plain(model).config
     side = 2 * config.patch_size
     return {
         "saliency": {},
@@ -123,6 +124,7 @@ def score_on_clip(
     Raises:
         ValueError: no method, or an unknown one.
     """
+    model = plain(model)
     known = card_methods(model)
     wrong = [name for name in methods if name not in known]
     if wrong or not methods:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vmamba_explore.attribution.baselines import Baselines, parts_with_baselines
 from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.attribution.result import Found, joined
+from vmamba_explore.errors import shown
 
 INTEGRATIONS = (
     "gausslegendre",
@@ -71,7 +72,7 @@ def integrated_gradients(
     at_least_one("attribute", n_steps=n_steps)
     if integration not in INTEGRATIONS:
         raise ValueError(
-            f"integrated_gradients: integration is {integration!r}; expected one of "
+            f"integrated_gradients: integration is {shown(integration)}; expected one of "
             f"{', '.join(INTEGRATIONS)}."
         )
 
@@ -179,7 +180,7 @@ def noise_tunnel(
     """
     if nt_type not in get_args(NoiseType):
         raise ValueError(
-            f"noise_tunnel: nt_type must be {', '.join(get_args(NoiseType))}, got {nt_type!r}."
+            f"noise_tunnel: nt_type must be {', '.join(get_args(NoiseType))}, got {shown(nt_type)}."
         )
     at_least_one("attribute", nt_samples=nt_samples)
     kinds: dict[str, Any] = {
@@ -188,13 +189,13 @@ def noise_tunnel(
         "integrated_gradients": IntegratedGradients,
     }
     if of not in kinds:
-        raise ValueError(f"noise_tunnel: of must be {', '.join(kinds)}, got {of!r}.")
+        raise ValueError(f"noise_tunnel: of must be {', '.join(kinds)}, got {shown(of)}.")
     inner: dict[str, Any] = (
         {"baselines": "mean", "n_steps": 20} if of == "integrated_gradients" else {}
     )
     for name in options:
         if name not in inner:
-            raise TypeError(f"noise_tunnel: {of} has no option {name!r} here.")
+            raise TypeError(f"noise_tunnel: {of} has no option {shown(name)} here.")
     inner |= options
     values = []
     base = [inner["baselines"]] if inner else []

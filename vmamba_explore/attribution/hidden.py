@@ -19,6 +19,7 @@ from vmamba_explore.attribution.scan_gradients import (
     chosen_scans,
     over_scans,
 )
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import HookPoint, attached
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.trace.places import Layers, Scan
@@ -52,7 +53,7 @@ def attention_rollout(problem: Problem, *, kind: Kind = "beta", sampled: int = 1
             "a class, or use attention_x_gradient."
         )
     if kind not in get_args(Kind):
-        raise ValueError(f"attention_rollout: kind must be alpha or beta, got {kind!r}.")
+        raise ValueError(f"attention_rollout: kind must be alpha or beta, got {shown(kind)}.")
     found = []
     # the majorants of a layer take as much again as the gradient of a block
     for part in problem.parts(max(1, problem.limits.gradient_rows // 2)):
@@ -194,6 +195,7 @@ def selection_path(
     names, known = dict.fromkeys(of), get_args(Selection)
     if isinstance(of, str) or not names or not set(names) <= set(known):
         raise ValueError(
-            f"selection_path: of must be a list of one or more of {', '.join(known)}, got {of!r}."
+            f"selection_path: of must be a list of one or more of {', '.join(known)}, got "
+            f"{shown(of)}."
         )
     return as_found(over_scans(problem, tuple(names), "selection path", layers, direction))

@@ -21,6 +21,7 @@ from vmamba_explore.attribution.lrp_rules import (
 )
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.result import Found, joined
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import hook_points
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
@@ -70,7 +71,7 @@ def mamba_lrp(
     """
     chosen = checked_rules(rules)
     if space not in get_args(Space):
-        raise ValueError(f"mamba_lrp: space must be tokens or pixels, got {space!r}.")
+        raise ValueError(f"mamba_lrp: space must be tokens or pixels, got {shown(space)}.")
 
     def explained(part: Problem, passed: Passed) -> Found:
         tokens, ledger = token_ledger(part, passed, chosen)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmamba_explore.analysis.frozen_scan import FrozenScan
+from vmamba_explore.errors import shown
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 
@@ -34,7 +35,7 @@ def checked_rules(rules: Collection[str]) -> frozenset[str]:
     chosen = frozenset([rules] if isinstance(rules, str) else rules)
     if chosen - ALL_RULES:
         raise ValueError(
-            f"mamba_lrp: there is no rule {min(chosen - ALL_RULES, key=str)!r}; the rules are "
+            f"mamba_lrp: there is no rule {shown(min(chosen - ALL_RULES, key=str))}; the rules are "
             f"{', '.join(RULES)}."
         )
     return chosen

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.attribution.budget import Limits
 from vmamba_explore.attribution.problem import Problem, State, chunks
 from vmamba_explore.attribution.result import Attribution, Cost, Found, finite
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.contrast import Classes, Contrast
@@ -130,7 +131,7 @@ def method_function(method: str, options: dict[str, Any] | None = None) -> Metho
     if method not in METHODS:
         (near,) = difflib.get_close_matches(str(method), METHODS, n=1, cutoff=0)
         raise UnknownMethodError(
-            f"attribute: there is no method {method!r}. Closest: {near!r}. "
+            f"attribute: there is no method {shown(method)}. Closest: {shown(near)}. "
             f"All of them: {', '.join(METHODS)}."
         )
     module = importlib.import_module(f"vmamba_explore.attribution.{METHODS[method]}")
@@ -141,7 +142,7 @@ def method_function(method: str, options: dict[str, Any] | None = None) -> Metho
     for name in options or {}:
         if name not in known and not any_name:
             has = f"its options are {', '.join(known)}" if known else "it has no options"
-            raise TypeError(f"attribute: {method} has no option {name!r}; {has}.")
+            raise TypeError(f"attribute: {method} has no option {shown(name)}; {has}.")
     return function
 
 
@@ -208,8 +209,8 @@ def _checked(state: State, model: VideoMamba) -> State:
     depth = len(model.layers)
     if not 0 <= state.layer < depth or state.direction not in model.config.directions:
         raise ValueError(
-            f"attribute: there is no layer {state.layer} {state.direction!r}; the model has layers "
-            f"0 to {depth - 1}, {' and '.join(model.config.directions)}."
+            f"attribute: there is no layer {state.layer} {shown(state.direction)}; the model has "
+            f"layers 0 to {depth - 1}, {' and '.join(model.config.directions)}."
         )
     config = model.config
     limits = {"token": config.grid.seqlen, "channel": config.d_inner, "state": config.d_state}

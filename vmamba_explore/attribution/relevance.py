@@ -16,6 +16,7 @@ from vmamba_explore.attribution.lrp import relevance_passes, token_ledger
 from vmamba_explore.attribution.lrp_rules import ALL_RULES, ModifiedBlock
 from vmamba_explore.attribution.methods import Target, make_problem
 from vmamba_explore.attribution.result import joined
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
@@ -108,6 +109,7 @@ def relevance_flow(
         Rules: Jafari et al. 2024, arXiv:2406.07592; the relevance of directions and states is
         beyond the paper.
     """
+    model = plain(model)
     ends = {name: frame_ends(model, name) for name in model.config.directions}
     found: dict[int, list[Tensor]] = {layer: [] for layer in range(len(model.layers))}
 

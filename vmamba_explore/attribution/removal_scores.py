@@ -15,6 +15,7 @@ from vmamba_explore.attribution.methods import make_problem
 from vmamba_explore.attribution.problem import Problem, State, at_least_one, chunks
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.units import Unit, units_of
+from vmamba_explore.errors import shown
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import Clips
@@ -63,7 +64,7 @@ class RemovalCurve:
         """
         if of not in get_args(Of):
             raise ValueError(
-                f"RemovalCurve.values: of must be logits or probabilities, got {of!r}."
+                f"RemovalCurve.values: of must be logits or probabilities, got {shown(of)}."
             )
         found = self.logits if of == "logits" else self.probabilities
         if found is None:
@@ -296,7 +297,7 @@ class _Trial:
     def curve(self, kind: Kind, order: Order, values: Tensor) -> RemovalCurve:
         """One curve, ranked by a token map (batch, frame, row, col)."""
         if kind not in get_args(Kind) or order not in get_args(Order):
-            raise ValueError(f"{kind}: order must be morf or lerf, got {order!r}.")
+            raise ValueError(f"{kind}: order must be morf or lerf, got {shown(order)}.")
         place = self.places(self.units.sums(values), order)
         taken = self.taken(place)  # (batch, points, units)
         fractions = (taken * self.sizes.unsqueeze(1)).sum(2) / self.sizes.sum(1, keepdim=True)

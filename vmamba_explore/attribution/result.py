@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.attribution.conservation import Conservation
+from vmamba_explore.errors import shown
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels
 
@@ -119,7 +120,7 @@ class Attribution:
         """
         if part not in get_args(Part):
             raise ValueError(
-                f"Attribution.tokens: part must be signed, positive or abs, got {part!r}."
+                f"Attribution.tokens: part must be signed, positive or abs, got {shown(part)}."
             )
         grid = self.labels.grid
         values = self.values.sum(1) if self.space == "pixels" else grid.split(self.values)[0]

@@ -20,6 +20,7 @@ from torch import Tensor
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Attribution, Part
+from vmamba_explore.errors import shown
 from vmamba_explore.intervals import RESAMPLES, Interval, mean_intervals
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -139,7 +140,7 @@ def randomized(model: VideoMamba, parts: Iterable[str] | None = None, seed: int 
     chosen = known if parts is None else list(parts)
     for part in chosen:
         if part not in known:
-            raise ValueError(f"randomized: no part {part!r}; there are {', '.join(known)}.")
+            raise ValueError(f"randomized: no part {shown(part)}; there are {', '.join(known)}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = VideoMamba(model.config)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Found
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import HookFunction, HookPoint, attached
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.trace.places import Layers, Scan, scans
@@ -96,7 +97,7 @@ def chosen_scans(problem: Problem, layers: Layers, direction: str | None) -> lis
     if not found:
         raise ValueError(
             f"attribute: the target is a State of layer {last}, which no later layer changes; got "
-            f"layers={layers!r}, expected some of 0 to {last}."
+            f"layers={shown(layers)}, expected some of 0 to {last}."
         )
     return found
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from vmamba_explore.attribution.problem import Problem, at_least_one
 from vmamba_explore.clips.clip import IMAGENET_MEAN, IMAGENET_STD
+from vmamba_explore.errors import shown
 from vmamba_explore.tokens import TokenGrid
 
 Unit = str | Tensor
@@ -114,8 +115,8 @@ def units_of(problem: Problem, unit: Unit = "tubelets", *, n_tubes: int = 40) ->
         return Units(torch.stack(tubes).to(device), grid, unit)
     else:
         raise ValueError(
-            f"attribute: unit is {unit!r}; expected one of {', '.join(UNITS)}, or a tensor with "
-            "the number of each token's unit."
+            f"attribute: unit is {shown(unit)}; expected one of {', '.join(UNITS)}, or a tensor "
+            "with the number of each token's unit."
         )
     return Units(numbers.to(device).expand(batch, -1), grid, unit)
 

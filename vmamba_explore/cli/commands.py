@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from vmamba_explore import __version__
 from vmamba_explore.cli.options import Count, K, with_options
 from vmamba_explore.deprecation import renamed
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 
 PROGRAM = "vmamba-explore"
 RENAMED = {
@@ -58,6 +58,8 @@ app = App(
     result_action="return_value",
 )
 Run = Callable[..., None]
+LINE = 1000
+"""The most characters of a mistake's line; words of the command line may be quoted in it."""
 COMMANDS: dict[str, dict[str, str]] = {}
 """By command: the functions whose arguments are its options, see `with_options`."""
 
@@ -80,13 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(_current(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except CycloptsError as error:
-        print(f"{PROGRAM}: {' '.join(str(error).split())}{_hint(error)}", file=sys.stderr)
+        words = one_line(" ".join(str(error).split()), LINE)
+        print(f"{PROGRAM}: {words}{_hint(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         return 141
     except mistakes as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {one_line(error, LINE)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
@@ -325,7 +328,7 @@ def evaluate(
     try:
         temporal, spatial = (int(number) for number in views.split("x"))
     except ValueError:
-        raise ValueError(f"evaluate: --views is {views!r}, expected e.g. 4x3.") from None
+        raise ValueError(f"evaluate: --views is {shown(views)}, expected e.g. 4x3.") from None
     loaded = load_model(model, layout=layout)
     videos = read_list(data, loaded.class_names, "test")
     many = accelerator() if "LOCAL_RANK" in os.environ else None  # as torchrun sets it

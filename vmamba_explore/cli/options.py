@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from docstring_parser import parse
 
+from vmamba_explore.errors import shown
+
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -28,7 +30,7 @@ def _option(
                 return value
         except ValueError:
             pass
-        raise ValueError(f"expected {expected}, got {word!r}")
+        raise ValueError(f"expected {expected}, got {shown(word)}")
 
     return Parameter(converter=convert, **settings)
 

@@ -96,7 +96,16 @@ def normalize(
     Returns:
         float32 (..., 3, num_frames, height, width): pixel / 255, less the ImageNet mean, over the
         ImageNet standard deviation of its color.
+    Raises:
+        ValueError: the frames are of another shape or type.
     """
+    shape = tuple(getattr(frames, "shape", ()))
+    if len(shape) < 4 or shape[-1] != 3 or getattr(frames, "dtype", None) != np.uint8:
+        kind = getattr(frames, "dtype", type(frames).__name__)
+        raise ValueError(
+            "normalize: frames must be uint8 (..., num_frames, height, width, 3), "
+            f"got {kind} {shape}."
+        )
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -4)
     color = (3, 1, 1, 1)
     scale = 1 / (255 * torch.tensor(IMAGENET_STD).view(color))

@@ -4,6 +4,8 @@ import operator
 
 import numpy as np
 
+from vmamba_explore.errors import shown
+
 
 def frame_indices(
     available: int, num_frames: int = 16, stride: int | None = 2, start: int | None = None
@@ -52,7 +54,9 @@ def at_least(smallest: int, name: str, value: object) -> int:
     except TypeError:
         number = smallest - 1
     if number < smallest or isinstance(value, bool):
-        raise ValueError(f"load_clip: {name} must be a whole number >= {smallest}, got {value!r}.")
+        raise ValueError(
+            f"load_clip: {name} must be a whole number >= {smallest}, got {shown(value)}."
+        )
     return number
 
 
@@ -85,5 +89,5 @@ def frame_order(num_frames: int, order: str) -> np.ndarray:
             return np.stack([frames, frames[::-1]], 1).reshape(-1)[:num_frames]
     raise ValueError(
         "frame_order: order must be 'sequential', 'block_wise', 'pairwise' or 'interleaved', "
-        f"got {order!r}."
+        f"got {shown(order)}."
     )

@@ -155,7 +155,7 @@ class VideoBatches:
             raise ValueError(
                 f"VideoBatches: {broken} of the {self._files} videos of {self.videos.name} cannot "
                 f"be read, the last one: {reason} Check the folder"
-                + (f"; {file} lists them." if file else ".")
+                + (f"; {one_line(file)} lists them." if file else ".")
             )
 
     @cached_property

@@ -13,8 +13,8 @@ SUFFIXES = frozenset(".mp4 .mkv .webm .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .
 
 def folder(path: AnyPath, call: str) -> Path:
     """Take a path for a folder, or raise ValueError in the name of `call`."""
-    found = Path(path).expanduser()
-    if not found.is_dir():
+    found = Path(os.path.expanduser(path))
+    if not os.path.isdir(found):
         raise ValueError(f"{call}: {one_line(path)} is not a folder (looked from {os.getcwd()}).")
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from vmamba_explore.datasets import files
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import first_line, one_line, shown
 from vmamba_explore.files import AnyPath, read_json, read_text
 from vmamba_explore.spreadsheets import DELIMITERS, delimiter_of, number, rows_of
 
@@ -78,8 +78,8 @@ class VideoList:
         if unknown:
             raise ValueError(
                 f"numbered_as: {len(unknown)} of the {len(self.class_names)} classes of "
-                f"{self.name} are not among the {len(class_names)} wanted, {unknown[0]!r} first. "
-                "Both lists, or list and model, must be of the same data set."
+                f"{self.name} are not among the {len(class_names)} wanted, {shown(unknown[0])} "
+                "first. Both lists, or list and model, must be of the same data set."
             )
         numbers = [place for places in found for place in places]
         if len(set(numbers)) < len(numbers) or len(numbers) > len(found):
@@ -115,10 +115,12 @@ def read_list(
     if kind == "hmdb51" and len(given) in (2, 3, 4):
         splits, root, number, chosen = given + ["1", part][len(given) - 2 :]
         if number not in ("1", "2", "3"):
-            raise ValueError(f"data {data!r}: the split is {number!r}, expected 1, 2 or 3.")
+            raise ValueError(
+                f"data {shown(data)}: the split is {shown(number)}, expected 1, 2 or 3."
+            )
         return from_hmdb51(splits, root, int(number), cast(Literal["train", "test"], chosen))
     raise ValueError(
-        f"data {data!r} is none of folders:ROOT, kinetics:LIST.csv[,ROOT], "
+        f"data {shown(data)} is none of folders:ROOT, kinetics:LIST.csv[,ROOT], "
         "ssv2:PART.json,LABELS.json,ROOT, hmdb51:SPLITS,ROOT[,NUMBER[,PART]]."
     )
 
@@ -139,8 +141,8 @@ def from_folders(root: AnyPath) -> VideoList:
     videos = [(path, names.index(name)) for paths, name in found for path in paths]
     if not videos:
         raise ValueError(
-            f"from_folders: {root} holds no ROOT/CLASS/video file ({len(folders)} folders looked "
-            f"through for {', '.join(sorted(files.SUFFIXES))})."
+            f"from_folders: {one_line(root)} holds no ROOT/CLASS/video file ({len(folders)} "
+            f"folders looked through for {', '.join(sorted(files.SUFFIXES))})."
         )
     return _listed(videos, names, root.name, "from_folders")
 
@@ -162,24 +164,25 @@ def from_csv(
     Raises:
         ValueError: no such file, a line that is none of these, an unknown label, or no video.
     """
-    text, file = read_text(file, "from_csv"), Path(file).expanduser()
+    text, file = read_text(file, "from_csv"), Path(os.path.expanduser(file))
+    where = f"from_csv: {one_line(file)}"
     place = file.parent if root is None else files.folder(root, "from_csv")
     if delimiter := delimiter_of(text, ["youtube_id"]):
-        pairs = _official(text, delimiter, place, file)
+        pairs = _official(text, delimiter, place, where)
     else:
-        named = _paths_and_labels(text, f"from_csv: {file}")
+        named = _paths_and_labels(text, where)
         names_columns = [files.is_video(path) for path, _ in named[:2]] == [False, True]
-        if names_columns and not (place / named[0][0]).is_file():
+        if names_columns and not os.path.isfile(place / named[0][0]):
             del named[0]
         pairs = [(place / path, label) for path, label in named]
     labels = {label for _, label in pairs}
     wrong = sorted(label for label in labels if not label or re.fullmatch(r"-\d+", label))
     if wrong:
-        raise ValueError(f"from_csv: {file} has the label {wrong[0]!r}, which names no class.")
+        raise ValueError(f"{where} has the label {shown(wrong[0])}, which names no class.")
     if class_names is not None and all(label.isdecimal() for label in labels):
         logger.warning(
-            "from_csv: %s numbers its classes; taken as places among %d names: 0 is %r, 1 is %r",
-            file, len(class_names), *[*class_names, "", ""][:2],
+            "%s numbers its classes; taken as places among %d names: 0 is %r, 1 is %r",
+            where, len(class_names), *[*class_names, "", ""][:2],
         )  # fmt: skip
     if class_names is not None:
         names = tuple(class_names)
@@ -187,7 +190,7 @@ def from_csv(
         large = [label for label in labels if len(label) > 9 or int(label) >= MOST_CLASSES]
         if large:
             raise ValueError(
-                f"from_csv: {file} has the label {one_line(large[0], 60)}, expected numbers below "
+                f"{where} has the label {one_line(large[0], 60)}, expected numbers below "
                 f"{MOST_CLASSES}, or names."
             )
         names = _numbered(max(map(int, labels), default=-1) + 1)
@@ -199,7 +202,7 @@ def from_csv(
             numbers[label] = int(label)
         if numbers.get(label, len(names)) >= len(names):
             raise ValueError(
-                f"from_csv: {file} has the label {one_line(label, 60)!r}, which is none of "
+                f"{where} has the label {shown(label, 60)}, which is none of "
                 f"the {len(names)} class_names."
             )
     return _listed([(path, numbers[name]) for path, name in pairs], names, file.stem, "from_csv")
@@ -220,7 +223,7 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
     names = tuple(sorted(numbers, key=lambda name: numbers[name]))
     if sorted(numbers.values()) != list(range(len(given))):
         raise ValueError(
-            f"from_ssv2: {labels} numbers its {len(given)} labels otherwise than 0 to "
+            f"from_ssv2: {one_line(labels)} numbers its {len(given)} labels otherwise than 0 to "
             f"{len(given) - 1}."
         )
     place = files.folder(root, "from_ssv2")
@@ -232,8 +235,9 @@ def from_ssv2(annotations: AnyPath, labels: AnyPath, root: AnyPath) -> VideoList
             label, stem = numbers[name], str(entry["id"])
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"from_ssv2: {annotations}, entry {at}: expected an id and a template that is "
-                f"in {os.path.basename(labels)}, got {entry!r:.200} ({error})."
+                f"from_ssv2: {one_line(annotations)}, entry {at}: expected an id and a template "
+                f"that is in {one_line(os.path.basename(labels))}, got {shown(entry, 200)} "
+                f"({first_line(error)})."
             ) from None
         videos.append((there.get(stem, place / f"{stem}.webm"), label))
     return _listed(videos, names, Path(annotations).stem, "from_ssv2")
@@ -253,7 +257,7 @@ def from_hmdb51(
         ValueError: no such split or part, a line that is not "name number", or no video.
     """
     if part not in HMDB51_PARTS:
-        raise ValueError(f"from_hmdb51: part is {part!r}, expected 'train' or 'test'.")
+        raise ValueError(f"from_hmdb51: part is {shown(part)}, expected 'train' or 'test'.")
     ending = f"_test_split{split}.txt"
     lists = sorted(files.folder(splits, "from_hmdb51").glob(f"*{ending}"))
     names = tuple(file.name.removesuffix(ending) for file in lists)
@@ -261,11 +265,11 @@ def from_hmdb51(
     videos = []
     for label, file in enumerate(lists):
         text = read_text(file, "from_hmdb51")
-        for video, use in _paths_and_labels(text, f"from_hmdb51: {file}"):
+        for video, use in _paths_and_labels(text, f"from_hmdb51: {one_line(file)}"):
             if use == HMDB51_PARTS[part]:
                 videos.append((place / names[label] / video, label))
     if not lists:
-        raise ValueError(f"from_hmdb51: {splits} holds no file CLASS{ending}.")
+        raise ValueError(f"from_hmdb51: {one_line(splits)} holds no file CLASS{ending}.")
     return _listed(videos, names, f"hmdb51-{part}{split}", "from_hmdb51")
 
 
@@ -293,25 +297,27 @@ def _listed(
     """Keep the videos that are there, and remember those that are not."""
     there, missing = [], []
     for path, label in videos:
-        if path.is_file():
+        if os.path.isfile(path):
             there.append(Video(path, label))
         else:
             missing.append(path)
     if not there:
-        first = f"; the first missing one is {missing[0]}" if missing else ""
-        raise ValueError(f"{call}: {name} lists {len(missing)} videos and none is there{first}.")
+        first = f"; the first missing one is {one_line(missing[0])}" if missing else ""
+        raise ValueError(
+            f"{call}: {one_line(name)} lists {len(missing)} videos and none is there{first}."
+        )
     if missing:
         logger.warning(
             "%s: %d of %d listed videos are not there, %s first",
-            name, len(missing), len(missing) + len(there), missing[0],
+            one_line(name), len(missing), len(missing) + len(there), one_line(missing[0]),
         )  # fmt: skip
     return VideoList(tuple(there), names, name, tuple(missing))
 
 
-def _official(text: str, delimiter: str, root: Path, file: Path) -> list[tuple[Path, str]]:
+def _official(text: str, delimiter: str, root: Path, where: str) -> list[tuple[Path, str]]:
     """Paths and labels of an official list of Kinetics."""
     there = files.by_stem(root)
-    rows = rows_of(text, delimiter, f"from_csv: {file}")
+    rows = rows_of(text, delimiter, where)
     _, titles = next(rows)
     found = []
     for line, cells in rows:
@@ -322,8 +328,8 @@ def _official(text: str, delimiter: str, root: Path, file: Path) -> list[tuple[P
             label, stem = row["label"], row["youtube_id"]
         except (KeyError, ValueError, OverflowError):
             raise ValueError(
-                f"from_csv: {file}, line {line}: expected label, youtube_id, time_start and "
-                f"time_end, got {row!r:.200}."
+                f"{where}, line {line}: expected label, youtube_id, time_start and "
+                f"time_end, got {shown(row, 200)}."
             ) from None
         cut = f"{stem}_{start:06}_{end:06}"
         found.append((there.get(cut) or there.get(stem) or root / f"{cut}.mp4", label))
@@ -351,12 +357,12 @@ def _paths_and_labels(text: str, where: str) -> list[tuple[str, str]]:
         if re.fullmatch(r"\d+\s+\d+", label):
             raise ValueError(
                 f"{where}, line {place}: expected a path and a label, got two numbers behind the "
-                f"path: {line!r:.200}. Lists with a number of frames are for folders of pictures; "
-                "leave that number out."
+                f"path: {shown(line, 200)}. Lists with a number of frames are for folders of "
+                "pictures; leave that number out."
             )
         if not path.strip() or not label.strip():
             raise ValueError(
-                f"{where}, line {place}: expected a path and a label, got {line!r:.200}."
+                f"{where}, line {place}: expected a path and a label, got {shown(line, 200)}."
             )
         pairs.append((path.strip(), label.strip()))
     return pairs

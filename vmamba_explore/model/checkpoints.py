@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vmamba_explore import resources
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 from vmamba_explore.model.hub import from_hub, hub_reference
 from vmamba_explore.model.labels import names_of_published
 from vmamba_explore.model.own_format import (
@@ -86,12 +86,16 @@ def load_model(
     ours = found is None or (  # as `fit` writes them
         {"config", "recipe", "step"} <= found.keys() and isinstance(found["config"], dict)
     )
-    where, limit = f"load_model: {path}", 0 if found is None else limit_of(path, max_bytes)
+    where, limit = (
+        f"load_model: {one_line(path)}",
+        0 if found is None else limit_of(path, max_bytes),
+    )
     if found is not None and not ours:
         model = _published_model(found, layout, where, limit)
     elif layout is not None:
         raise CheckpointError(
-            f"load_model: layout={layout!r} is for a published file; {path} has its configuration."
+            f"{where}: layout={shown(layout)} is for a published file; this one has its own "
+            "configuration."
         )
     elif found is not None:
         fields = found["config"] | {"class_names": found.get("class_names")}

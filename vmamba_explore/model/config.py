@@ -130,8 +130,8 @@ class VideoMambaConfig:
                 )
         if self.backward_order in ("spatial", "temporal") and self.cls_position == "middle":
             raise ValueError(
-                f"VideoMambaConfig: backward_order={self.backward_order!r} is not defined with "
-                "cls_position='middle'; use 'spatiotemporal', or cls_position='front' or None."
+                f"VideoMambaConfig: backward_order={shown(self.backward_order)} is not defined "
+                "with cls_position='middle'; use 'spatiotemporal', or cls_position='front' or None."
             )
         if self.pos_embed == "spatial" and self.grid.frames > 1:
             raise ValueError(
@@ -151,11 +151,13 @@ class VideoMambaConfig:
             ValueError: unknown name or field.
         """
         if name not in PRESETS:
-            raise ValueError(f"No preset {name!r}. Presets: {', '.join(PRESETS)}.")
+            raise ValueError(f"No preset {shown(name)}. Presets: {', '.join(PRESETS)}.")
         known = [field.name for field in dataclasses.fields(cls)]
         for field in changes:
             if field not in known:
-                raise ValueError(f"VideoMambaConfig has no field {field!r}: {', '.join(known)}.")
+                raise ValueError(
+                    f"VideoMambaConfig has no field {shown(field)}: {', '.join(known)}."
+                )
         return cls(**{**PRESETS[name], **changes})
 
     @property

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from vmamba_explore.errors import shown
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -122,7 +123,7 @@ def class_numbers(
         for word in words:
             if isinstance(word, str) and word not in (names or ()):
                 known = f"this model knows {', '.join(names)}" if names else "it has no class names"
-                raise ValueError(f"{what} is {word!r}; {known}. A class number works too.")
+                raise ValueError(f"{what} is {shown(word)}; {known}. A class number works too.")
         numbers = [list(names or ()).index(w) if isinstance(w, str) else w for w in words]
         classes = numbers[0] if isinstance(classes, str) else numbers
     chosen = torch.as_tensor(classes, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from vmamba_explore.errors import first_line, shown
+from vmamba_explore.errors import first_line, one_line, shown
 from vmamba_explore.files import atomic_write
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.own_format import FILES, load_folder, save_model
@@ -159,7 +160,7 @@ class OnTheHub(PyTorchModelHubMixin):
             )
         given = {name: value for name, value in options.items() if value is not None}
         folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             folder = from_hub(str(pretrained_model_name_or_path), None, **given)
         return load_folder(cls, folder, max_bytes)
 
@@ -216,8 +217,9 @@ def from_hub(repo: str, file: str | None, **options: Any) -> Path:
     for what, place in {"file": file, "revision": options.get("revision")}.items():
         if place is not None and not _is_inside(place):
             raise CheckpointError(
-                f"load_model: {shown(place)} cannot be a {what} of {repo} on the Hub; expected a "
-                "path inside the repository, in printable letters and without '..'."
+                f"load_model: {shown(place)} cannot be a {what} of {one_line(repo, 100)} on the "
+                "Hub; expected a path inside the repository, at most 300 printable letters without "
+                "'..'."
             )
     if file is not None:
         return _download(repo, file, options)
@@ -226,11 +228,17 @@ def from_hub(repo: str, file: str | None, **options: Any) -> Path:
 
 def _is_inside(path: str) -> bool:
     parts = path.split("/")
-    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(parts)
+    return (
+        len(path) <= 300
+        and path.isprintable()
+        and "\\" not in path
+        and not {"", ".", ".."} & set(parts)
+    )
 
 
 def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
-    page = f"https://huggingface.co/{repo}"
+    name = one_line(repo, 100)
+    page = f"https://huggingface.co/{name}"
     folder = file in FILES  # of a model that save_pretrained wrote
     elsewhere = f"{' and '.join(FILES)} from {page}" if folder else f"{page}/resolve/main/{file}"
     elsewhere += f" and give load_model the path of the {'folder' if folder else 'file'}"
@@ -249,12 +257,12 @@ def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
     except EntryNotFoundError:
         reason = f"does not exist. {page}/tree/main lists the repository's files"
         if folder:
-            reason += f"; name one of them: load_model('{repo}:FILE')"
+            reason += f"; name one of them: load_model('{name}:FILE')"
     except HFValidationError as error:
-        reason = f"is not a valid reference ({error})"
+        reason = f"is not a valid reference ({first_line(error)})"
     except (HTTPError, OSError) as error:
         reason = (
             f"did not arrive ({first_line(error)}). Try again to resume the download; or "
             f"download {elsewhere}"
         )
-    raise CheckpointError(f"load_model: {file} of {repo} {reason}.")
+    raise CheckpointError(f"load_model: {file} of {name} {reason}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vmamba_explore.errors import shown
 from vmamba_explore.model.checkpoints import Layout, load_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.position import expand_pos_embed, with_class_row
@@ -56,7 +57,7 @@ def inflate(image_model: VideoMamba, config: VideoMambaConfig) -> VideoMamba:
     if given.num_frames != 1 or given.tubelet_size != 1 or given.pos_embed != "spatial":
         raise ValueError(
             f"inflate: the image model reads {given.num_frames} frames in tubelets of "
-            f"{given.tubelet_size} with pos_embed={given.pos_embed!r}; expected one frame, "
+            f"{given.tubelet_size} with pos_embed={shown(given.pos_embed)}; expected one frame, "
             "tubelets of one and 'spatial', as load_model reads an image checkpoint."
         )
     same = ("patch_size", "in_channels", "d_model", "depth", "d_state", "d_conv", "expand")

@@ -61,7 +61,9 @@ def label_names(data_set: str) -> tuple[str, ...]:
         See data/SOURCES.md.
     """
     if data_set not in DATA_SETS:
-        raise ValueError(f"label_names: no list {data_set!r}; there are {', '.join(DATA_SETS)}.")
+        raise ValueError(
+            f"label_names: no list {shown(data_set)}; there are {', '.join(DATA_SETS)}."
+        )
     text = resources.path(f"labels/{data_set}.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 

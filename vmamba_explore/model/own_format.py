@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vmamba_explore.errors import few, first_line, shown
+from vmamba_explore.errors import few, first_line, one_line, shown
 from vmamba_explore.files import atomic_write, parsed_json, read_json
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.labels import checked_names
@@ -48,7 +49,7 @@ def save_model(model: Any, folder: str | Path) -> None:
     text = json.dumps(fields, indent=1) + "\n"
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     config, header = Path(folder) / FILES[0], {CONFIG: text}
-    if config.is_file() and (before := config.read_bytes()) != text.encode():
+    if os.path.isfile(config) and (before := config.read_bytes()) != text.encode():
         header[REPLACES] = _digest(before)
     atomic_write(Path(folder) / FILES[1], save(tensors, header), fsync=True)
     atomic_write(config, text, fsync=True)
@@ -73,24 +74,22 @@ def load_folder(make: Make, folder: Path, max_bytes: int | None = None) -> Any:
     Raises:
         CheckpointError: a file is missing, or the two do not make a model.
     """
-    text, weights = (folder / name for name in FILES)
+    where, (text, weights) = f"load_model: {one_line(folder)}", (folder / n for n in FILES)
     header = saved_metadata(weights) if weights.is_file() else {}
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing and not (CONFIG in header and missing == [FILES[0]]):
         for better in (folder / "model", folder / "checkpoint.pt"):
             if better.exists():
                 raise CheckpointError(
-                    f"load_model: {folder} is the folder of a training; give {better}."
+                    f"{where} is the folder of a training; give {one_line(better)}."
                 )
         raise CheckpointError(
-            f"load_model: {folder} lacks {' and '.join(missing)}. Give a folder that holds both, "
+            f"{where} lacks {' and '.join(missing)}. Give a folder that holds both, "
             "or a checkpoint file."
         )
     config, class_names = configured(_fields(text, header), text)
     tensors = read_tensors(weights)
-    model = build(
-        make, config, tensors, f"load_model: {folder}", limit=limit_of(weights, max_bytes)
-    )
+    model = build(make, config, tensors, where, limit=limit_of(weights, max_bytes))
     model.class_names = class_names
     return model.eval()
 
@@ -101,7 +100,7 @@ def _fields(text: Path, header: Mapping[str, str]) -> Any:
         if CONFIG not in header:
             return read_json(text, dict, "load_model")
         weights = text.with_name(FILES[1])
-        own = parsed_json(header[CONFIG], dict, f"load_model: the header of {weights}")
+        own = parsed_json(header[CONFIG], dict, f"load_model: the header of {one_line(weights)}")
         if not text.is_file() or _digest(text.read_bytes()) == header.get(REPLACES):
             return own
         fields = read_json(text, dict, "load_model")
@@ -109,7 +108,7 @@ def _fields(text: Path, header: Mapping[str, str]) -> Any:
         raise CheckpointError(str(error)) from None
     if fields.get(MARK) != own.get(MARK):
         raise CheckpointError(
-            f"load_model: {text} was not saved with the weights beside it ({MARK} is "
+            f"load_model: {one_line(text)} was not saved with the weights beside it ({MARK} is "
             f"{shown(fields.get(MARK))}, expected {shown(own.get(MARK))}). Delete it to use the "
             "configuration that the weights hold, or save the model again."
         )
@@ -137,7 +136,7 @@ def configured(fields: Mapping[str, Any], path: Path) -> tuple[VideoMambaConfig,
         names = fields.get("class_names")
         return config, None if names is None else checked_names(names, config.num_classes)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"load_model: {path}: {first_line(error)}") from None
+        raise CheckpointError(f"load_model: {one_line(path)}: {first_line(error)}") from None
 
 
 def build(

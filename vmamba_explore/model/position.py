@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vmamba_explore.errors import shown
 from vmamba_explore.model.config import VideoMambaConfig
 
 
@@ -42,7 +43,7 @@ def expand_pos_embed(
         return torch.randn(num_frames * patches, d_model) * image_table.std()
     raise ValueError(
         "expand_pos_embed: how must be 'temporal_expanding', 'token_interpolation', "
-        f"'embedding_interpolation' or 'random', got {how!r}."
+        f"'embedding_interpolation' or 'random', got {shown(how)}."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from vmamba_explore.errors import few
+from vmamba_explore.errors import few, shown
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.tensor_files import CheckpointError
 
@@ -163,7 +163,7 @@ def published_config(
 
 def _check_family(tensors: Mapping[str, Tensor], layout: Layout | None, where: str) -> None:
     if layout not in (None, *get_args(Layout)):
-        raise CheckpointError(f"{where}: layout must be 'opengvlab' or 'vim', got {layout!r}.")
+        raise CheckpointError(f"{where}: layout must be 'opengvlab' or 'vim', got {shown(layout)}.")
     if any(".ssm_forward." in name for name in tensors):
         raise CheckpointError(
             f"{where}: these tensors bear this package's own names, which do not tell the whole "

@@ -102,7 +102,7 @@ def read_tensors(
         reason = f"is damaged or cut ({size:,} bytes; {first_line(error)}). {advice}"
     except UNREADABLE as error:
         reason = _why_unreadable(size, str(error), advice)
-    raise CheckpointError(f"{call}: {path} {reason}.")
+    raise CheckpointError(f"{call}: {one_line(path)} {reason}.")
 
 
 def limit_of(path: Path, max_bytes: int | None) -> int:

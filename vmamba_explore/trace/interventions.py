@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vmamba_explore.edits import editing
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import HookFunction, HookPoint, attached, hook_points, plain
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.places import (
@@ -49,8 +50,9 @@ def ablate(
         KeyError: a name matches no hook point.
         ValueError: there is no such frame, or a hook point is read-only.
     """
+    model = plain(model)
     if isinstance(value, str) and value != "mean":
-        raise ValueError(f"ablate: value is {value!r}, expected a number or 'mean'.")
+        raise ValueError(f"ablate: value is {shown(value)}, expected a number or 'mean'.")
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
@@ -81,6 +83,7 @@ def patch(
         ValueError: the source has another shape, there is no such frame, or a hook point is
             read-only.
     """
+    model = plain(model)
     tokens = None if frames is None else frame_tokens(model.grid, frames)
 
     def replace(old: Tensor, point: HookPoint) -> Tensor:
@@ -137,6 +140,7 @@ def freeze_state(
     Raises:
         ValueError: there is no such frame, token, direction or layer.
     """
+    model = plain(model)
     chosen = _chosen(model, frames, tokens, "freeze_state")
 
     def replace(delta: Tensor, point: HookPoint) -> Tensor:

@@ -10,6 +10,7 @@ from typing import SupportsIndex, cast
 import torch
 from torch import Tensor
 
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.mixer import BidirectionalMixer
 from vmamba_explore.model.ssm import SelectiveSSM
@@ -81,7 +82,8 @@ def scans(model: VideoMamba, layers: Layers = None, direction: str | None = None
             raise ValueError(f"There is no layer {layer}; the model has 0 to {depth - 1}.")
     if direction is not None and direction not in known:
         raise ValueError(
-            f"This model has no direction {direction!r}; expected {' or '.join(map(repr, known))}."
+            f"This model has no direction {shown(direction)}; expected "
+            f"{' or '.join(map(repr, known))}."
         )
     found = []
     for layer in sorted(set(wanted)):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vmamba_explore.clips.clip import Clip
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import (
     HookFunction,
     HookPoint,
@@ -123,7 +124,7 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
     names = [name for name in matching_names(model, names_filter) if name.startswith(at)]
     if not names:
         raise UnknownNameError(
-            f"replay_layer: names_filter={names_filter!r} chooses nothing in layer {layer}."
+            f"replay_layer: names_filter={shown(names_filter)} chooses nothing in layer {layer}."
         )
     block_input = trace[f"{at}hook_block_input"]
     output, replayed = _recorded(
@@ -219,7 +220,7 @@ def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
             chosen |= matches
     if not chosen:
         raise UnknownNameError(
-            f"names_filter={names_filter!r} chooses none of the {len(known)} hook points. "
+            f"names_filter={shown(names_filter)} chooses none of the {len(known)} hook points. "
             "hook_names(model) lists all of them; None takes them all."
         )
     return [name for name in known if name in chosen]

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vmamba_explore.errors import check_choice
+from vmamba_explore.errors import check_choice, shown
 from vmamba_explore.hooks import UnknownNameError, nearest
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.mixer import BidirectionalMixer
@@ -215,8 +215,10 @@ class Trace(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._values:
-            hint = f" Closest recorded: {nearest(name, self.names)!r}." if self._values else ""
-            raise UnknownNameError(f"{name!r} was not recorded.{hint} trace.names lists what was.")
+            hint = f" Closest recorded: {shown(nearest(name, self.names))}." if self._values else ""
+            raise UnknownNameError(
+                f"{shown(name)} was not recorded.{hint} trace.names lists what was."
+            )
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -275,7 +277,7 @@ class Trace(Mapping[str, Tensor]):
             IndexError: no such frame, row, col, channel or state.
         """
         if quantity is None or quantity not in QUANTITIES:
-            missing = "name a quantity" if quantity is None else f"no quantity {quantity!r}"
+            missing = "name a quantity" if quantity is None else f"no quantity {shown(quantity)}"
             raise ValueError(
                 f"trace.sel: {missing}. This trace has {', '.join(self.quantities) or 'none'}; all "
                 f"quantities are {', '.join(QUANTITIES)}. (Boundary states are read by "
@@ -283,15 +285,15 @@ class Trace(Mapping[str, Tensor]):
             )
         if direction is not None and quantity in _PER_BLOCK:
             raise ValueError(
-                f"trace.sel: {quantity!r} belongs to both directions; leave direction out."
+                f"trace.sel: {shown(quantity)} belongs to both directions; leave direction out."
             )
         named = [direction] if isinstance(direction, str) else direction
         for name in named if isinstance(named, Sequence) else ():
             check_choice("trace.sel: direction", name, ("forward", "backward"))
         if token not in (None, "cls") or (token == "cls" and self.grid.cls_index is None):
             raise ValueError(
-                f"trace.sel: token={token!r}; this model's class token is "
-                f"{self.grid.cls_position!r}. Use None for the video tokens, 'cls' for the "
+                f"trace.sel: token={shown(token)}; this model's class token is "
+                f"{shown(self.grid.cls_position)}. Use None for the video tokens, 'cls' for the "
                 "class token where there is one."
             )
         given = {"frame": frame, "row": row, "col": col, "channel": channel, "state": state}
@@ -337,15 +339,16 @@ class Trace(Mapping[str, Tensor]):
         places = [(n, d) for n in _listed(layers) for d in _listed(directions)]
         if not places:
             raise UnknownNameError(
-                f"{quantity!r} of layer {layer}, direction {direction} was not recorded; it was "
-                f"recorded at {sorted(recorded, key=str) or 'no layer'}. Record it with "
+                f"{shown(quantity)} of layer {layer}, direction {direction} was not recorded; it "
+                f"was recorded at {sorted(recorded, key=str) or 'no layer'}. Record it with "
                 f"names_filter='*.{_hook(quantity, None).rpartition('.')[2]}'."
             )
         absent = [place for place in places if place not in recorded]
         if absent:
             raise UnknownNameError(
-                f"{quantity!r} was recorded at {sorted(recorded, key=str)} but not at {absent}, so "
-                "they cannot be stacked. Choose layer= and direction=, or record the rest."
+                f"{shown(quantity)} was recorded at {sorted(recorded, key=str)} but not at "
+                f"{absent}, so they cannot be stacked. Choose layer= and direction=, or record the "
+                "rest."
             )
         return layers, directions
 
@@ -370,12 +373,13 @@ class Trace(Mapping[str, Tensor]):
                     places[dim] = index if labels is None else index.sel({dim: labels})
                 except (KeyError, IndexError):
                     raise IndexError(
-                        f"trace.sel: {dim} is {labels!r}, expected some of 0 to {sizes[dim] - 1}."
+                        f"trace.sel: {dim} is {shown(labels)}, expected some of 0 to "
+                        f"{sizes[dim] - 1}."
                     ) from None
             elif labels is not None:
                 raise ValueError(
-                    f"trace.sel: {dim} is {labels!r}, and these values have no {dim}; they have "
-                    f"{', '.join(sizes)}."
+                    f"trace.sel: {dim} is {shown(labels)}, and these values have no {dim}; they "
+                    f"have {', '.join(sizes)}."
                 )
         return places
 

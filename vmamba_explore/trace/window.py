@@ -7,6 +7,7 @@ from typing import cast
 from torch import Tensor
 from torch.nn import functional as F
 
+from vmamba_explore.errors import shown
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.ssm import BOUNDARY
@@ -57,8 +58,8 @@ def state_window(
     exact = all(name in trace for name in scan_inputs)
     if needed not in trace or not (exact or block_input in trace):
         raise UnknownNameError(
-            f"state_window: the trace needs {needed!r} and either {block_input!r} or the scan's "
-            "inputs there. Record them with names_filter=['*.hook_h_boundaries', "
+            f"state_window: the trace needs {shown(needed)} and either {shown(block_input)} or the "
+            "scan's inputs there. Record them with names_filter=['*.hook_h_boundaries', "
             "'*.hook_block_input']."
         )
     boundaries = trace[needed]

@@ -19,6 +19,7 @@ from vmamba_explore.clips.clip import ClipError, normalize
 from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.datasets.views import Views, read_views
 from vmamba_explore.files import output_path, output_paths
+from vmamba_explore.hooks import plain
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
@@ -85,7 +86,7 @@ def evaluate_videos(
         Park et al. 2024, arXiv:2407.08476, section 4.1, averages over several temporal and spatial
         views and does not say how many; 4 x 3 are those of Li et al. 2024, arXiv:2403.06977.
     """
-    views, config = views or Views(), model.config
+    views, config = views or Views(), plain(model).config
     output = output_path(output, "evaluate_videos", parents=True)
     output_paths((output, output.with_suffix(".json")), "evaluate_videos", (), parents=True)
     processes = OneProcess() if accelerator is None else accelerator
@@ -99,7 +100,7 @@ def evaluate_videos(
             f"{len(videos.class_names)}. Give the list the model was trained with."
         )
     settings = {
-        "model": fingerprint(model),
+        "model": fingerprint(plain(model)),
         "data": videos.identity(),
         "views": asdict(views),
         "stride": stride,
@@ -198,7 +199,7 @@ def predict_logits(
     Returns:
         Logits (n, num_classes) on the CPU.
     """
-    device = model.head.weight.device
+    device = plain(model).head.weight.device
     starts = range(0, len(frames), batch_size)
     with torch.inference_mode():
         return torch.cat(

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.datasets.batches import VideoBatches
-from vmamba_explore.errors import few, first_line
+from vmamba_explore.errors import few, first_line, one_line
 from vmamba_explore.files import atomic_write, output_path
 from vmamba_explore.model.own_format import check_tensors
 from vmamba_explore.model.published import unwrapped
@@ -95,7 +95,7 @@ def fit(
         output_path(checkpoint, "fit", parents=True)
     if processes.reduce(torch.tensor([start], device=device)).item() != start * world:
         raise ValueError(
-            f"fit: this process would go on at step {start} of {checkpoint}, another one "
+            f"fit: this process would go on at step {start} of {one_line(checkpoint)}, another one "
             "elsewhere. All processes must see the same folder."
         )
     if log and start and processes.is_main_process:
@@ -129,7 +129,11 @@ def fit(
                 totals += torch.stack([loss.detach(), right]) * weight
             mean_loss, accuracy = processes.reduce(totals).tolist()
             if not np.isfinite(mean_loss):
-                kept = f"; {checkpoint} holds the last good state" if checkpoint.is_file() else ""
+                kept = (
+                    f"; {one_line(checkpoint)} holds the last good state"
+                    if checkpoint.is_file()
+                    else ""
+                )
                 raise FloatingPointError(
                     f"fit: the loss is {mean_loss} at step {step}. Lower learning_rate{kept}."
                 )
@@ -208,14 +212,16 @@ class _Run:
             atomic_write(self.checkpoint, lambda file: torch.save(everything, file), fsync=True)
         except (OSError, RuntimeError) as error:
             raise OSError(
-                f"fit: {self.checkpoint} cannot be written at step {step} ({first_line(error)}). "
-                "Is there room? The same call resumes from the checkpoint before it."
+                f"fit: {one_line(self.checkpoint)} cannot be written at step {step} "
+                f"({first_line(error)}). Is there room? The same call resumes from the checkpoint "
+                "before it."
             ) from None
 
     def resume(self) -> int:
         """Read the checkpoint, if there is one, and give the step to go on with."""
         if not self.checkpoint.is_file():
             return 0
+        where = f"fit: {one_line(self.checkpoint)}"
         saved = read_checkpoint(self.checkpoint, mapped=False)
         for name, mine, defaults in (
             ("config", self.model.config.to_dict(), {}),
@@ -224,11 +230,10 @@ class _Run:
             changed = [k for k in mine if {**defaults, **saved[name]}.get(k) != mine[k]]
             if changed:
                 raise ValueError(
-                    f"fit: {self.checkpoint} was made with another {name} "
+                    f"{where} was made with another {name} "
                     f"({', '.join(changed)} differ). "
                     "Remove the file to start anew, or use the old settings to go on."
                 )
-        where = f"fit: {self.checkpoint}"
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
         try:
             check_tensors(shapes, unwrapped(saved, where), where)
@@ -262,8 +267,8 @@ def read_checkpoint(path: Path, *, mapped: bool = True) -> dict[str, Any]:
     wrong = [name for name, kind in KEPT.items() if not isinstance(saved.get(name), kind)]
     if wrong or saved["step"] < 0:
         raise ValueError(
-            f"fit: {path} is not a checkpoint of a training: {few(wrong) or 'step'} is missing or "
-            f"of another kind. {ANEW}."
+            f"fit: {one_line(path)} is not a checkpoint of a training: {few(wrong) or 'step'} is "
+            f"missing or of another kind. {ANEW}."
         )
     return saved
 

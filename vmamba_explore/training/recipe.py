@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from vmamba_explore.errors import shown
+
 PAPER_EPOCHS = {"kinetics400": 30, "ssv2": 35, "hmdb51": 50}
 
 
@@ -60,7 +62,7 @@ class Recipe:
         }
         for name, is_fine in limits.items():
             if not is_fine:
-                raise ValueError(f"Recipe: {name} cannot be {getattr(self, name)!r}.")
+                raise ValueError(f"Recipe: {name} cannot be {shown(getattr(self, name))}.")
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step."""

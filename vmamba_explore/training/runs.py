@@ -17,7 +17,9 @@ from vmamba_explore.datasets.batches import VideoBatches
 from vmamba_explore.datasets.lists import VideoList
 from vmamba_explore.datasets.views import Views
 from vmamba_explore.deprecation import renamed_arguments
+from vmamba_explore.errors import one_line
 from vmamba_explore.files import atomic_write, json_text, output_path, read_json, write_json
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import different
 from vmamba_explore.spreadsheets import csv_text
@@ -88,7 +90,15 @@ def train(
     Source:
         Park et al. 2024, arXiv:2407.08476, section 4.1.
     """
-    folder, config = Path(output), model.config
+    config = plain(model).config
+    folder = output_path(output, "train", folder=True, parents=True)
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"train: the name {one_line(folder)} is not UTF-8, which the readers of tensors and "
+            "the writers of TensorBoard's events need; name another folder."
+        ) from None
     if len(videos.class_names) != config.num_classes:
         raise ValueError(
             f"train: the model has {config.num_classes} classes, {videos.name} has "
@@ -160,19 +170,18 @@ def train(
 def _claim(folder: Path, settings: dict[str, Any], config: dict[str, Any]) -> None:
     """Write down what is being done in a folder, or see that it is the same as before."""
     noted = folder / "recipe.json"
-    output_path(folder, "train", folder=True, parents=True)
     settings = json.loads(json_text(settings))  # as the file has it: lists for tuples
     before = read_json(noted, dict, "train") if noted.is_file() else {}
     if before and "recipe" not in before:
-        raise ValueError(f"train: {noted} is not about a training. Name another folder.")
+        raise ValueError(f"train: {one_line(noted)} is not about a training. Name another folder.")
     begun = (folder / "checkpoint.pt").is_file() or (folder / "model").is_dir()
     if not begun:  # nothing would be lost
         write_json(folder / "config.json", config)
         write_json(noted, settings)
     elif changed := different(before, settings):
         raise ValueError(
-            f"train: {folder} holds another run ({', '.join(changed)} differ). Use its settings "
-            "(recipe.json) to go on with it, or name another folder."
+            f"train: {one_line(folder)} holds another run ({', '.join(changed)} differ). Use its "
+            "settings (recipe.json) to go on with it, or name another folder."
         )
 
 

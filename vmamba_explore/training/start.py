@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from vmamba_explore.datasets.lists import places_of
+from vmamba_explore.errors import shown
 from vmamba_explore.model.checkpoints import BUNDLED, Layout, load_model
 from vmamba_explore.model.config import PRESETS, VideoMambaConfig
 from vmamba_explore.model.inflate import from_image_checkpoint
@@ -60,10 +61,10 @@ def starting_model(
             f"starting_model: init and pos_embed are for presets ({', '.join(PRESETS)}); {what} "
             "has weights and a position embedding of its own."
         )
-    if what.isidentifier() and what not in BUNDLED and not Path(what).exists():
+    if what.isidentifier() and what not in BUNDLED and not os.path.exists(what):
         raise ValueError(
-            f"starting_model: {what!r} is neither a preset ({', '.join(PRESETS)}) nor a bundled "
-            f"model ({', '.join(BUNDLED)}), and there is no such file or folder."
+            f"starting_model: {shown(what)} is neither a preset ({', '.join(PRESETS)}) nor a "
+            f"bundled model ({', '.join(BUNDLED)}), and there is no such file or folder."
         )
     trained = load_model(what, num_frames=num_frames, img_size=img_size, layout=layout)
     return with_classes(trained, class_names)

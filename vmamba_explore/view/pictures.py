@@ -12,6 +12,7 @@ import xarray as xr
 from PIL import Image
 
 from vmamba_explore.clips import Clip
+from vmamba_explore.errors import shown
 from vmamba_explore.view.colors import MISSING, Scale, color_table, scale_of
 
 EXACT_SIDE = 128
@@ -50,7 +51,7 @@ def over_tokens(call: str, name: str, values: xr.DataArray) -> xr.DataArray:
     """
     if set(values.dims) != {"frame", "row", "col"} or 0 in values.shape:
         raise ValueError(
-            f"{call}: overlay {name!r} has dims {dict(values.sizes)}, expected frame, row and "
+            f"{call}: overlay {shown(name)} has dims {dict(values.sizes)}, expected frame, row and "
             'col, none empty. Reduce the others first, for example with .mean("channel").'
         )
     return values.transpose("frame", "row", "col")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 
 
 class Cell(NamedTuple):
@@ -38,7 +38,7 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.titles):
                 raise ValueError(
-                    f"Table: the row of {row[0].words!r} has {len(row)} cells, expected "
+                    f"Table: the row of {shown(row[0].words)} has {len(row)} cells, expected "
                     f"{len(self.titles)}, one for each title."
                 )
 

@@ -62,6 +62,8 @@ def test_info_lists_versions_and_every_backend(capsys):
             for option in ("--epochs", "--batch-size", "--parts", "--checkpoint-every")
         ),
         ("listen a.mp3", 'Unknown command "listen"'),
+        (f"evaluate --data a --output b --model c {'x' * 5000}", "xxx…xxx"),
+        (f"watch a --output b --stride {'9' * 5000}", "at least 1, got '999"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(words, message, capsys):
@@ -70,6 +72,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(words, message, capsys
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("vmamba-explore: ") and error.count("\n") == 1 and message in error
+    assert len(error) < 1200
 
 
 @pytest.mark.parametrize("old", ["--batch 0", "--batch=0", "--batch-size 0"])

@@ -36,6 +36,21 @@ def test_a_batch_is_normalized_as_its_clips_are():
     assert torch.equal(batch[1], clips[1].tensor())
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((4, 6, 8, 2), np.uint8),
+        np.zeros((6, 8, 3), np.uint8),
+        np.zeros((4, 6, 8, 3), np.float32),
+        torch.zeros(4, 6, 8, 3),
+        [[0]],
+    ],
+)
+def test_frames_that_are_not_rgb_bytes_are_refused(frames, unchecked):
+    with pytest.raises(ValueError, match=r"must be uint8 \(..., num_frames, height, width, 3\)"):
+        normalize(frames)
+
+
 def test_reading_a_clip_as_a_tensor_leaves_its_pixels_alone():
     clip = make_clip()
     before = clip.frames.copy()

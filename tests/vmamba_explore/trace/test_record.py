@@ -7,13 +7,11 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from tests.vmamba_explore.toys import KINDS, enliven, record, toy
-from vmamba_explore import attribute, explore
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import attached, hook_names, hook_points
-from vmamba_explore.interventions import ablate, drop_tokens, mute, record_past
+from vmamba_explore.interventions import ablate, mute
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import (
@@ -248,25 +246,6 @@ def test_a_compiled_model_is_recorded_and_edited_as_it_was_before(unchecked):
     edited = run_with_hooks(compiled, clips(), hooks)
     assert torch.equal(edited, run_with_hooks(model, clips(), hooks))
     assert trace_size(compiled, clips()) == trace_size(model, clips())
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda model: run_with_trace(model, clips()),
-        lambda model: run_with_hooks(model, clips(), []),
-        lambda model: trace_size(model, clips()),
-        lambda model: attribute(model, clips(), method="saliency", progress=False),
-        lambda model: ablate(model, "layers.0.mixer.hook_x"),
-        lambda model: mute(model, "forward"),
-        lambda model: drop_tokens(model, [1]),
-        lambda model: record_past(model, clips()),
-        lambda model: explore("clip.mp4", model),
-    ],
-)
-def test_a_model_inside_another_wrapper_is_asked_for(call, unchecked):
-    with pytest.raises(TypeError, match="inside a DataParallel; pass the model itself"):
-        call(nn.DataParallel(toy()))
 
 
 NAMES = ("*.hook_delta", "layers.0.*", ["*hook_block_input", "*ssm_backward.hook_h"], None)

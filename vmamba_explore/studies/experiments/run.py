@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 from vmamba_explore.clips.sampling import frame_order
+from vmamba_explore.errors import shown
 from vmamba_explore.files import output_path, read_json, write_json
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import fingerprint
@@ -277,7 +278,7 @@ def run_experiments(
     for name in names:
         if name not in EXPERIMENTS:
             raise ValueError(
-                f"run_experiments: no experiment {name!r}; there are {', '.join(EXPERIMENTS)}."
+                f"run_experiments: no experiment {shown(name)}; there are {', '.join(EXPERIMENTS)}."
             )
     output_path(output, "run_experiments", parents=True)
     output_path(scratch, "run_experiments", folder=True, parents=True)

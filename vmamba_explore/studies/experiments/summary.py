@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vmamba_explore import resources
+from vmamba_explore.errors import shown
 from vmamba_explore.intervals import t_interval
 from vmamba_explore.studies.experiments.run import EXPERIMENTS, key_of
 
@@ -91,7 +92,9 @@ def compare(found: Mapping[str, Any], name: str) -> Comparison:
         ValueError: an unknown experiment, or one without a run.
     """
     if name not in EXPERIMENTS:
-        raise ValueError(f"compare: no experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
+        raise ValueError(
+            f"compare: no experiment {shown(name)}; there are {', '.join(EXPERIMENTS)}."
+        )
     chance = float(found["chance"])
     by_seed: dict[str, dict[int, Mapping[str, Any]]] = {
         arm: _runs(found, key_of(EXPERIMENTS[name][arm], 0)) for arm in EXPERIMENTS[name]
@@ -114,7 +117,7 @@ def compare(found: Mapping[str, Any], name: str) -> Comparison:
             **{f"paper: {k}": v for k, v in EXPERIMENTS[name][arm].paper.items()},
         }
     if not rows:
-        raise ValueError(f"compare: there is no run of {name!r} in what was given.")
+        raise ValueError(f"compare: there is no run of {shown(name)} in what was given.")
     return Comparison(
         name, pd.DataFrame.from_dict(rows, orient="index"), _pairs(name, by_seed), chance
     )

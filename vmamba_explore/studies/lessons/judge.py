@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from types import EllipsisType
 
+from vmamba_explore.errors import shown
+
 Answer = str | float | int | bool | EllipsisType | list[str] | list[int] | tuple[int, ...]
 
 
@@ -53,16 +55,16 @@ def judge(
         known = {"yes": True, "true": True, "no": False, "false": False}
         given = known.get(str(answer).strip().casefold())
         if given is None:
-            return Verdict(None, f'Answer "yes" or "no"; got {answer!r}.')
+            return Verdict(None, f'Answer "yes" or "no"; got {shown(answer)}.')
         return _verdict(given == truth, hint)
     if isinstance(truth, str):
         word = str(answer).strip().casefold()
         if choices is not None and word not in {choice.casefold() for choice in choices}:
             listed = ", ".join(map(repr, choices))
-            return Verdict(None, f"Answer one of {listed}; got {answer!r}.")
+            return Verdict(None, f"Answer one of {listed}; got {shown(answer)}.")
         return _verdict(word == truth.casefold(), hint)
     if isinstance(answer, bool) or not isinstance(answer, int | float) or not math.isfinite(answer):
-        return Verdict(None, f"Answer a number; got {answer!r}.")
+        return Verdict(None, f"Answer a number; got {shown(answer)}.")
     if within is not None:
         same_sign = answer * truth > 0
         return _verdict(same_sign and max(answer / truth, truth / answer) <= within, hint)

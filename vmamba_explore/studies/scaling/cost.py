@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.peak_memory import peak_bytes
+from vmamba_explore.errors import shown
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.studies.scaling.fit import Curve, make_curve
 from vmamba_explore.studies.scaling.joint_attention import attention_macs
@@ -84,7 +85,8 @@ class CostTable:
         """
         if quantity not in _QUANTITIES:
             raise ValueError(
-                f"CostTable.curves: got {quantity!r}, expected one of {', '.join(_QUANTITIES)}."
+                f"CostTable.curves: got {shown(quantity)}, expected one of "
+                f"{', '.join(_QUANTITIES)}."
             )
         name, unit = _QUANTITIES[quantity]
         values: dict[str, dict[int, float]] = {model: {} for model in self.models}
@@ -104,7 +106,8 @@ class CostTable:
         for name in (model, to):
             if name not in self.models:
                 raise ValueError(
-                    f"CostTable.ratio: {name!r} was not measured; {', '.join(self.models)} were."
+                    f"CostTable.ratio: {shown(name)} was not measured; {', '.join(self.models)} "
+                    "were."
                 )
         rounds = {(cost.model, cost.num_frames): cost.rounds for cost in self.costs}
         ratios = {

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vmamba_explore.errors import shown
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -72,8 +74,8 @@ def fit_exponent(curve: Curve, at_least: int = 0) -> PowerLaw:
     ]
     if len(points) < 3:
         raise ValueError(
-            f"fit_exponent: {len(points)} lengths of {curve.model!r} have {at_least} frames or "
-            "more; at least 3 are needed. Measure more lengths, or lower at_least."
+            f"fit_exponent: {len(points)} lengths of {shown(curve.model)} have {at_least} frames "
+            "or more; at least 3 are needed. Measure more lengths, or lower at_least."
         )
     x, y = np.log(np.array(points, dtype=np.float64)).T
     spread = ((x - x.mean()) ** 2).sum()

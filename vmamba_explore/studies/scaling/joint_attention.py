@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmamba_explore.errors import shown
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table
 from vmamba_explore.model.videomamba import PatchEmbed
@@ -65,8 +66,8 @@ class JointAttention(nn.Module):
         super().__init__()
         if config.pos_embed in ("spatial", "spatial_temporal"):
             raise ValueError(
-                f"JointAttention: pos_embed={config.pos_embed!r} is not built here; use one of "
-                "VideoMamba's, such as 'temporal_expanding'."
+                f"JointAttention: pos_embed={shown(config.pos_embed)} is not built here; use one "
+                "of VideoMamba's, such as 'temporal_expanding'."
             )
         self.config = config
         self.grid = config.grid

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from vmamba_explore.errors import check_choice
 from vmamba_explore.view.colors import scale_of
 from vmamba_explore.view.figures import layout as draw
 
@@ -37,8 +38,7 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
         ValueError: no such score, or no method.
     """
     methods, scores = _methods(summary, "score_card"), summary["scores"]
-    if sort_by not in scores:
-        raise ValueError(f"score_card: no score {sort_by!r}; there are {', '.join(scores)}.")
+    check_choice("score_card: sort_by", sort_by, scores)
     names = _ordered(summary, lambda entry: entry["truth"]["positive"][sort_by]["value"])
     shown = []
     for score in scores:
@@ -134,10 +134,7 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
         ValueError: no method, or no such score.
     """
     methods = _methods(summary, "scores_by_class")
-    if score not in summary["scores"]:
-        raise ValueError(
-            f"scores_by_class: no score {score!r}; there are {', '.join(summary['scores'])}."
-        )
+    check_choice("scores_by_class: score", score, summary["scores"])
     names = _ordered(summary, lambda entry: entry["truth"]["positive"][score]["value"])
     classes = list(methods[names[0]]["by_class"])
     values = [[methods[n]["by_class"][c][score]["value"] for c in classes] for n in names]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vmamba_explore.clips.motion import CLASS_NAMES, Indices, MotionClip, MotionClips, Twins
 from vmamba_explore.clips.motion_plan import Draws, random_words
 from vmamba_explore.clips.motion_render import PHOTOGRAPHS
+from vmamba_explore.errors import shown
 
 __all__ = ["WatermarkedClip", "WatermarkedClips", "mark"]
 
@@ -65,7 +66,7 @@ class WatermarkedClips:
             )
         if match not in get_args(Match):
             raise ValueError(
-                f"WatermarkedClips: match is {match!r}, expected label, other or none."
+                f"WatermarkedClips: match is {shown(match)}, expected label, other or none."
             )
         self.clips = clips
         self.match = match

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vmamba_explore.errors import shown
+
 Pair = tuple[Tensor, Tensor]
 Rounds = Callable[[Tensor, Tensor], Iterator[Tensor]]
 
@@ -45,7 +47,7 @@ def discretise(
         Gu and Dao 2023, arXiv:2312.00752, equation 4 ("exact"); their code uses Euler's rule for B.
     """
     if rule not in ("mamba", "exact"):
-        raise ValueError(f"discretise: rule is {rule!r}, expected 'mamba' or 'exact'.")
+        raise ValueError(f"discretise: rule is {shown(rule)}, expected 'mamba' or 'exact'.")
     exponent = delta[:, :, None] * A[:, :, None]
     step = delta[:, :, None] if rule == "mamba" else torch.expm1(exponent) / A[:, :, None]
     return torch.exp(exponent), step * B[:, None]

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Int64
 
 from vmamba_explore.clips import Clip
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 from vmamba_explore.view.pictures import first_clip_frames, token_frames
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Exploration:
         for name, values in self.maps.items():
             if values.dims not in (DIMS, DIMS[2:]) or 0 in values.shape:
                 raise ValueError(
-                    f"Exploration: map {name!r} has dims {dict(values.sizes)}, expected "
+                    f"Exploration: map {shown(name)} has dims {dict(values.sizes)}, expected "
                     f"{', '.join(DIMS)}, or the last three, none empty."
                 )
         shapes = {values.shape[-3:] for values in self.maps.values()}

@@ -14,6 +14,7 @@ import xarray as xr
 from PIL import Image
 
 from vmamba_explore.clips.encode import encode_clip
+from vmamba_explore.errors import one_line, shown
 from vmamba_explore.files import AnyPath, atomic_folder, output_path
 from vmamba_explore.view.explorer.exploration import Exploration, ViewState
 from vmamba_explore.view.explorer.snapshot import Snapshots
@@ -68,7 +69,7 @@ def table(sides: Sequence[Exploration], what: Literal["maps", "curves"]) -> pd.D
             and direction is repeated in all of them. "curves" for a row per side and frame.
     """
     if what not in ("maps", "curves"):
-        raise ValueError(f"to_csv: what is {what!r}, expected 'maps' or 'curves'.")
+        raise ValueError(f"to_csv: what is {shown(what)}, expected 'maps' or 'curves'.")
     dataset = dataset_of(sides)
     names = [n for n in dataset if ("row" in dataset[n].dims) == (what == "maps")]
     if not names:
@@ -114,7 +115,8 @@ def write_zarr(dataset: xr.Dataset, path: AnyPath, overwrite: bool) -> Path:
     store = Path(path)
     if overwrite and os.path.exists(store) and not _is_store(store):
         raise FileExistsError(
-            f"to_zarr: {store} is not a Zarr store, so it is not replaced; name another folder."
+            f"to_zarr: {one_line(store)} is not a Zarr store, so it is not replaced; name another "
+            "folder."
         )
     output_path(store, "to_zarr", overwrite=overwrite, folder=True)
     for name in ("side", "direction"):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vmamba_explore.errors import one_line
+from vmamba_explore.errors import one_line, shown
 from vmamba_explore.view.colors import (
     DIRECTION_COLORS,
     MISSING,
@@ -56,7 +56,7 @@ class Snapshots:
     def __init__(self, view: ViewState, theme: str = "light") -> None:
         if theme not in THEMES:
             known = " or ".join(map(repr, THEMES))
-            raise ValueError(f"Explorer: theme is {theme!r}, expected {known}.")
+            raise ValueError(f"Explorer: theme is {shown(theme)}, expected {known}.")
         self._view, self._theme = view, THEMES[theme]
         self._sides = view.sides
         self._token_frames = view.sides[0].token_frames

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import anywidget
 import traitlets
 
+from vmamba_explore.errors import shown
 from vmamba_explore.files import AnyPath, atomic_write, output_path
 from vmamba_explore.spreadsheets import csv_text
 from vmamba_explore.view.colors import DIRECTION_COLORS, color_table
@@ -154,7 +155,8 @@ class Explorer(Guarded, anywidget.AnyWidget):
         }[name]
         if value not in known:
             raise WrongValueError(
-                f"Explorer: {name} is {value!r}, expected one of {', '.join(map(repr, known))}."
+                f"Explorer: {name} is {shown(value)}, expected one of "
+                f"{', '.join(map(repr, known))}."
             )
         return value
 
@@ -257,7 +259,9 @@ class Explorer(Guarded, anywidget.AnyWidget):
         )
 
     def to_zarr(self, path: AnyPath, *, overwrite: bool = False) -> Path:
-        """Write all maps and curves, labeled, as a Zarr store; `xarray.open_zarr` reads it.
+        """Write all maps and curves, labeled, as a Zarr store.
+
+        `xarray.open_zarr(path, consolidated=False)` reads it.
 
         Args:
             path: The store to write, a folder.
@@ -302,7 +306,9 @@ class Explorer(Guarded, anywidget.AnyWidget):
     def _saved(self, content: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         kind = str(content["kind"])
         if kind not in FILES:
-            raise ValueError(f"Explorer: cannot save as {kind!r}; expected {', '.join(FILES)}.")
+            raise ValueError(
+                f"Explorer: cannot save as {shown(kind)}; expected {', '.join(FILES)}."
+            )
         themed = kind in ("png", "gif", "mp4") and "theme" in content
         data = getattr(self, f"to_{kind}")(**({"theme": content["theme"]} if themed else {}))
         stem = re.sub(r"[^\w.-]+", "_", self.explorations[0].clip.source) or "clip"

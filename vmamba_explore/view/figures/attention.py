@@ -14,6 +14,7 @@ from vmamba_explore.analysis.attention import AttentionMatrix
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
 from vmamba_explore.clips import Clip
+from vmamba_explore.errors import shown
 from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.view.colors import scale_of, with_unit
 from vmamba_explore.view.figures import layout as draw
@@ -55,7 +56,8 @@ def frame_shares(
     for name, array in shares.items():
         if set(array.dims) != {"target", "source"}:
             raise ValueError(
-                f"frame_shares: {name!r} has dims {dict(array.sizes)}, expected target and source."
+                f"frame_shares: {shown(name)} has dims {dict(array.sizes)}, expected target and "
+                "source."
             )
     if not shares:
         raise ValueError("frame_shares: expected at least one panel.")

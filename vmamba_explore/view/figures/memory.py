@@ -15,6 +15,7 @@ from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
 from vmamba_explore.clips import Clip
+from vmamba_explore.errors import shown
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures import tiles
@@ -45,7 +46,7 @@ def half_life_maps(lives: HalfLives, clip: Clip | None = None, unit: str = "toke
         ValueError: another unit.
     """
     if unit not in ("tokens", "frames"):
-        raise ValueError(f"half_life_maps: unit is {unit!r}, expected 'tokens' or 'frames'.")
+        raise ValueError(f"half_life_maps: unit is {shown(unit)}, expected 'tokens' or 'frames'.")
     values = lives.tokens if unit == "tokens" else lives.frames
     name = "median half-life"
     if lives.quantile != 0.5:

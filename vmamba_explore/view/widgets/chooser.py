@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,7 @@ class ClipChooser(Guarded, anywidget.AnyWidget):
             return file
         if kind != "path" or not self._allow_paths:
             raise ChoiceError(f"{what}: paths are not read here; upload the file instead.")
-        path = Path(text.strip() if isinstance(text, str) else "").expanduser()
+        path = Path(os.path.expanduser(text.strip() if isinstance(text, str) else ""))
         if not path.name:
             raise ChoiceError(f"{what}: type the path of a video file.")
         return ChosenFile(path, path.name)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import ipywidgets
 import traitlets
 
-from vmamba_explore.errors import few, first_line
+from vmamba_explore.errors import few, first_line, shown
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Guarded(ipywidgets.Widget):
                 state = data["state"]
                 data = {"method": method, "state": self._accepted(state)}  # none is binary
             elif method not in ("custom", "request_state"):
-                raise ValueError(f"there is no method {str(method)[:40]!r}")
+                raise ValueError(f"there is no method {shown(method, 40)}")
         except Exception as error:
             self._refuse(first_line(error), state)
             return

@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmamba_explore.errors import shown
+
 PIECE = 2**20
 MIB = 2**20
 
@@ -64,7 +66,7 @@ class Inbox:
             UploadError: no such slot, an empty file, or one that is too large.
         """
         if slot not in self.slots:
-            raise UploadError(f"Upload: there is no place {slot!r} for a file.")
+            raise UploadError(f"Upload: there is no place {shown(slot)} for a file.")
         self.drop(slot)
         if size <= 0:
             raise UploadError(f"{name}: the file is empty (0 bytes).")
