@@ -29,10 +29,6 @@ HELD_BACK = 16
 """The most frames that wait for one decoded earlier; H.264 allows no more than this."""
 
 
-class LostError(Exception):
-    """The packets are not those that were listed; the file must be read from its beginning."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Decoded:
     """A frame in the order of display.
@@ -108,11 +104,11 @@ def _packets(
         if place < 0:
             continue
         if place >= len(look.stamps) or packet.pts != look.stamps[place][0]:
-            raise LostError
+            raise look.lost()
         yield place, packet
         place += 1
     if place < 0:
-        raise LostError
+        raise look.lost()
 
 
 class _Judge:
@@ -155,6 +151,8 @@ class _Judge:
 
     def fail(self, place: int, reason: str) -> None:
         self._damage(place, reason)
+        if place in self._look.hidden:
+            return
         with suppress(ValueError):
             self._expected.remove(place)
         self._missing.append(Decoded(place, None))
