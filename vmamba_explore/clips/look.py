@@ -187,7 +187,7 @@ class _Packets:
     starts: list[int] = field(default_factory=list)
     false_starts: int = 0  # called key frames, but they are not
     first: av.Packet | None = None  # at which decoding can start
-    palettes: list[int] = field(default_factory=list)
+    palettes: bool = False
     hidden: set[int] = field(default_factory=set)
     damaged: dict[int, str] = field(default_factory=dict)
     incomplete: list[int] = field(default_factory=list)  # by the container
@@ -209,8 +209,7 @@ class _Packets:
                 self.false_starts += 1
         if self.bits.is_hidden(data) or packet.is_discard:
             self.hidden.add(place)
-        if packet.has_sidedata("palette"):
-            self.palettes.append(place)
+        self.palettes = self.palettes or packet.has_sidedata("palette")
         self.new_parameters = self.new_parameters or packet.has_sidedata("new_extradata")
 
 
@@ -258,8 +257,8 @@ def _decide(
     duration = in_seconds(container.duration)
     rate = float(stream.guessed_rate or 25)
     starts = packets.starts
-    if packets.palettes:  # the colors are sent once
-        starts = [place for place in packets.palettes if place in set(starts)]
+    if packets.palettes:  # colors are sent once, or just before what a seek would find
+        starts = starts[:1]
     times, order, restarts = _display(kind, context, packets, 1 / (rate * base or 1))
     if order is None:
         times = _one_after_the_other(packets, base, begin, rate)

@@ -44,7 +44,7 @@ def test_a_clip_of_all_frames_has_the_times_of_their_first_fields(film):
     clip = load_clip(film, FRAMES, 1, 0, None)
     assert (clip.repeated, numbers(clip.frames)) == (0, list(range(FRAMES)))
     assert np.diff(clip.seconds) == pytest.approx(1 / 25, abs=2e-3)
-    streamed = [part for part in stream_clips(film, 10, 1, img_size=32)]
+    streamed = list(stream_clips(film, 10, 1, img_size=32))
     assert np.concatenate([part.indices for part in streamed]).tolist() == list(range(FRAMES))
     seconds = np.concatenate([part.seconds for part in streamed])
     assert seconds == pytest.approx(clip.seconds, abs=1e-6)
