@@ -202,7 +202,7 @@ def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read
                     reasons[shown] = "damaged (it comes out of order)"
                 last = max(last, shown)
                 if shown in asked:
-                    read.frames[shown] = fit(one.pixels(look))
+                    read.frames[shown] = fit(one.pixels())
             if number not in read.frames and number not in reasons:
                 if not reasons:
                     raise look.lost()
@@ -250,7 +250,7 @@ def _read_in_order(look: Look, wanted: list[int], fit: Fit) -> _Read:
                 if one.reason:
                     read.reasons[number] = one.reason
                 if one.frame is not None:
-                    read.frames[number] = fit(one.pixels(look))
+                    read.frames[number] = fit(one.pixels())
             if number >= wanted[-1]:
                 break
     if any(number not in read.frames and number not in read.reasons for number in wanted):

@@ -69,7 +69,7 @@ class Look:
         container: FFmpeg's name of its container.
         stream: Index of the stream that is shown.
         rate: Frames per second, as far as known.
-        aspect: Width of a stored pixel over its height.
+        aspect: Width of a stored pixel over its height, in the first frame.
         stamps: Time stamps of the packets, by place.
         times: When frames are shown, seconds.
         in_turn: `times` are of the frames one after the other, not by place.

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from types import SimpleNamespace
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -93,11 +93,39 @@ def test_a_frame_that_never_comes_holds_back_no_more_than_a_decoder_may(video):
     for place in range(FRAMES):
         judge.expect(place)
         if place != 5:
-            judge.add([SimpleNamespace(opaque=[place], is_corrupt=False, side_data={})])
+            frame = av.VideoFrame(16, 16, "rgb24")
+            frame.opaque = [place]
+            judge.add([frame])
         shown += [one.place for one in judge.ready()]
         assert place - len(shown) <= HELD_BACK
     shown += [one.place for one in judge.ready(at_end=True)]
     assert shown == [place for place in range(FRAMES) if place != 5]
+
+
+def write_shaped(path, part, aspect):
+    with av.open(str(path), "w", format="mpegts") as container:
+        video = container.add_stream("libx264", rate=25, options=H264)
+        video.height, video.width = part[0].shape[:2]
+        video.pix_fmt, video.codec_context.sample_aspect_ratio = "yuv420p", aspect
+        for pixels in part:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode())
+    return path
+
+
+def test_the_shape_of_pixels_may_change_on_the_way(tmp_path):
+    """As on television, between 4:3 and 16:9."""
+    parts = [
+        write_shaped(tmp_path / "a.ts", PICTURES[:20], Fraction(1)),
+        write_shaped(tmp_path / "b.ts", PICTURES[20:], Fraction(4, 3)),
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = list(decoded(look_at(os.fspath(path))))
+    assert [one.pixels().shape[:2] for one in frames] == [(72, 96)] * 20 + [(72, 128)] * 28
+    clip = load_clip(path, 4, 10, 10, 72)
+    wide = load_clip(parts[1], 1, 1, 0, 72)
+    assert np.array_equal(clip.frames[1], wide.frames[0])
 
 
 def test_other_packets_than_those_listed_are_noticed(video):
