@@ -172,6 +172,9 @@ def _faults() -> Iterator[tuple[str, str, dict]]:
         "H.264.mp4, H.264.mkv, VP9.webm, H.264.ts, H.265.mov",
         {"more": "-vf setpts=N+floor(N/3) -fps_mode passthrough", **uneven},
     )
+    dropped = "-vf setpts=N+floor(N/3) -fps_mode passthrough"  # AVI leaves such chunks empty
+    yield "dropped frames", "MPEG-4 without B-frames.avi, MJPEG.avi", {"more": dropped, **uneven}
+    yield "dropped frames", "H.264.avi, XviD.avi", {"more": dropped, "seconds": None}
     yield (
         "starting at 5 s",
         "H.264.mp4, H.264.mkv, H.264.ts, H.264.flv, MPEG-2.ts, MPEG-4.wmv",
@@ -234,6 +237,14 @@ def _faults() -> Iterator[tuple[str, str, dict]]:
         "joined, other parameter sets, times go on",
         "H.264.ts, H.264.mkv",
         {"second": OTHER_SETS, "packets": True},
+    )
+    yield (
+        "joined, other shape of pixels",
+        "H.264.ts",
+        {
+            "second": "-vf trim=start_frame=24,setpts=PTS-STARTPTS,scale=64:96,setsar=2",
+            "sizes": True,
+        },
     )
     yield "joined, other size", "H.264.ts", {"second": "-s 160x120", "sizes": True}
     yield (

@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-H264_IDR, H264_SEI, H264_SPS = 5, 6, 7
+from vmamba_explore.clips.fields import Fields
+
+H264_SLICES, H264_IDR, H264_SEI, H264_SPS = (1, 2, 5), 5, 6, 7
 HEVC_IRAP, HEVC_SEI, HEVC_SPS = range(16, 22), (39, 40), 33
 RECOVERY_POINT, ORIENTATION = 6, 47  # types of SEI messages, in H.264 and H.265
+
+START_CODE = b"\0\0\0\1"
 
 ZEROS = bytes(3)
 """Never inside a NAL unit, whose encoder breaks such runs up (H.264, 7.4.1.1; H.265, 7.4.2.2)."""
@@ -23,6 +27,7 @@ ZEROS_IN_CODE = bytes(16)
 
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 """Of a JPEG: its tables may hold zeros before, and cameras fill up with zeros behind."""
+CODE_TABLES = b"\xff\xc4"
 
 VOP, PICTURE = b"\0\0\1\xb6", b"\0\0\1\0"  # start a picture in MPEG-4; in MPEG-1 and 2
 
@@ -47,11 +52,16 @@ class Bitstream:
     changes: bool = False
     packs: bool = False
     _length_size: int = field(init=False, default=0)  # bytes; 0: start codes
+    _fields: Fields = field(init=False, default_factory=Fields)
 
     def __post_init__(self) -> None:
-        place = {"h264": 4, "hevc": 21}.get(self.codec)
-        if place is not None and len(self.extradata) > place and self.extradata[0] == 1:
-            self._length_size = (self.extradata[place] & 3) + 1
+        data, place = self.extradata, {"h264": 4, "hevc": 21}.get(self.codec, 0)
+        if len(data) > place > 0 and data[:3] not in (b"\0\0\0", b"\0\0\1"):
+            self._length_size = (data[place] & 3) + 1
+        if self.codec == "h264" and self._length_size:
+            self._fields.read_parameters(data[8 : 8 + int.from_bytes(data[6:8])])
+        elif self.codec == "h264":
+            self._is_second_field(data)
 
     @property
     def knows_starts(self) -> bool:
@@ -64,7 +74,7 @@ class Bitstream:
         Stretches of zeros, which a disk or an interrupted copy leaves, and broken lengths are seen.
         """
         match self.codec:
-            case "h264" | "hevc" if self._length_size:
+            case "h264" | "hevc" if self._has_lengths(data):
                 return any(_is_hollow(data, *span) for span in self._units(data))
             case "h264" | "hevc" | "mpeg2video" | "mpeg1video":
                 return ZEROS_BEFORE_NO_START.search(data) is not None
@@ -72,15 +82,36 @@ class Bitstream:
                 return ZEROS_IN_CODE in data
             case "mjpeg":
                 start, end = data.find(START_OF_SCAN), data.rfind(END_OF_IMAGE)
-                return data.find(ZEROS_IN_CODE, start, end) >= 0
-            case "mpeg4":
+                zeros = data.find(ZEROS_IN_CODE, start, end) >= 0
+                return zeros and not _flat_is_zeros(data[:start])
+            case "mpeg4" if not self._repeats(data):
                 self.packs = self.packs or data.count(VOP) > 1
                 return VOP not in data or ZEROS_BEFORE_NO_START.search(data) is not None
         return False
 
     def is_hidden(self, data: bytes) -> bool:
-        """Whether this picture is never shown, and only others are predicted from it."""
-        return self.codec == "vp8" and not data[0] & 0x10
+        """Whether no frame is shown for this packet: others are predicted from its picture, the
+        frame before is shown for longer, or it is half of one."""
+        match self.codec:
+            case "vp8":
+                return not data[0] & 0x10
+            case "mpeg4":
+                return self._repeats(data) and not self.packs
+            case "h264":
+                return self._is_second_field(data)
+        return False
+
+    def _repeats(self, data: bytes) -> bool:
+        return self.codec == "mpeg4" and len(data) == 1  # as DivX and XviD write
+
+    def _is_second_field(self, data: bytes) -> bool:
+        for begin, end in self._units(data):
+            kind = data[begin] & 31 if begin < len(data) else 0
+            if kind == H264_SPS:
+                self._fields.read_parameters(data[begin:end])
+            if kind in H264_SLICES:
+                return self._fields.is_second(data[begin:end])
+        return False
 
     def is_between(self, data: bytes) -> bool | None:
         """Whether this picture is shown at once, and each other one only before the next such one.
@@ -131,7 +162,7 @@ class Bitstream:
 
     def _units(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Where the NAL units of a packet are; a last one past the end where lengths are wrong."""
-        if not self._length_size:
+        if not self._has_lengths(data):
             begin = data.find(b"\0\0\1") + 3
             while begin >= 3:
                 following = data.find(b"\0\0\1", begin)
@@ -144,6 +175,28 @@ class Bitstream:
             begin += self._length_size
             yield begin, begin + length
             begin += length
+
+    def _has_lengths(self, data: bytes) -> bool:
+        """Whether each NAL unit stands behind its length; some writers put start codes there."""
+        return self._length_size > 0 and not data.startswith(START_CODE)
+
+
+def _flat_is_zeros(head: bytes) -> bool:
+    """Whether the codes of a JPEG, in its head, write a picture without detail as zeros.
+
+    Source:
+        ITU-T T.81, B.2.4.2: counts of codes by length, then the values; the first code is 0.
+    """
+    values = []
+    place = head.find(CODE_TABLES)
+    while place >= 0:
+        end = place + 2 + int.from_bytes(head[place + 2 : place + 4])
+        table = place + 4
+        while table + 17 < min(end, len(head)):
+            values.append(head[table + 17])
+            table += 17 + sum(head[table + 1 : table + 17])
+        place = head.find(CODE_TABLES, max(end, place + 4))
+    return bool(values) and not any(values)
 
 
 def _is_hollow(data: bytes, begin: int, end: int) -> bool:

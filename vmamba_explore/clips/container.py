@@ -139,7 +139,18 @@ def video_stream(container: InputContainer, filename: str) -> VideoStream:
             f"{name}: FFmpeg does not know how its pictures are coded, or the file is damaged; "
             "convert it to MP4 with the program that made it."
         )
+    without_threads(stream)
     return stream
+
+
+def without_threads(stream: VideoStream) -> None:
+    """Let a stream be decoded in the thread that asks for it, before its decoder is opened.
+
+    A decoder lives on until Python collects garbage. In a forked process, such as a worker that
+    loads batches, its threads are missing, and to wait for their end would take forever. Threads by
+    frame also tell of damage late.
+    """
+    stream.codec_context.thread_count = 1
 
 
 def in_seconds(av_time: int | None) -> float:

@@ -17,9 +17,9 @@ import numpy as np
 
 from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.container import explained
-from vmamba_explore.clips.decoding import LostError, decode_from
+from vmamba_explore.clips.decoding import decode_from
 from vmamba_explore.clips.decord_reader import read_frames
-from vmamba_explore.clips.look import Look, look_at
+from vmamba_explore.clips.look import Look, LostError, look_at
 from vmamba_explore.clips.picture import middle_square
 from vmamba_explore.clips.sampling import at_least, frame_indices
 from vmamba_explore.errors import check_choice
@@ -187,7 +187,7 @@ def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read
                 if one is None:
                     break
                 if one.reason and one.place == start > 0:
-                    raise LostError
+                    raise look.lost()
                 shown = look.number(one.place, 0)
                 if shown is None:
                     continue
@@ -198,14 +198,14 @@ def _read_with_av(look: Look, wanted: list[int], fit: Fit, reader: str) -> _Read
                     continue
                 if shown <= last:
                     if not reasons:
-                        raise LostError
+                        raise look.lost()
                     reasons[shown] = "damaged (it comes out of order)"
                 last = max(last, shown)
                 if shown in asked:
-                    read.frames[shown] = fit(one.pixels(look))
+                    read.frames[shown] = fit(one.pixels())
             if number not in read.frames and number not in reasons:
                 if not reasons:
-                    raise LostError
+                    raise look.lost()
                 reasons[number] = "damaged (it cannot be decoded)"
     read.reasons = {number: reasons[number] for number in wanted if number in reasons}
     return read
@@ -250,7 +250,7 @@ def _read_in_order(look: Look, wanted: list[int], fit: Fit) -> _Read:
                 if one.reason:
                     read.reasons[number] = one.reason
                 if one.frame is not None:
-                    read.frames[number] = fit(one.pixels(look))
+                    read.frames[number] = fit(one.pixels())
             if number >= wanted[-1]:
                 break
     if any(number not in read.frames and number not in read.reasons for number in wanted):

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import cast
 
 import av
@@ -23,14 +24,14 @@ from av.video.stream import VideoStream
 
 from vmamba_explore.clips.container import quiet
 from vmamba_explore.clips.look import INCOMPLETE, Look
-from vmamba_explore.clips.picture import UPRIGHT, orientation, upright
+from vmamba_explore.clips.picture import UPRIGHT, orientation, pixel_aspect, upright
 
 HELD_BACK = 16
 """The most frames that wait for one decoded earlier; H.264 allows no more than this."""
 
-
-class LostError(Exception):
-    """The packets are not those that were listed; the file must be read from its beginning."""
+ELEMENTARY = ("mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc")
+"""Containers that leave it to the pictures what shape their pixels have; it may change on the way,
+as on television."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,6 +44,7 @@ class Decoded:
         reason: What is wrong with it, "" where nothing is known to be.
         start: The last place at which decoding could start.
         turn: Its `orientation`.
+        aspect: Width of a stored pixel over its height.
     """
 
     place: int
@@ -50,11 +52,12 @@ class Decoded:
     reason: str = ""
     start: int = 0
     turn: np.ndarray = field(default_factory=lambda: UPRIGHT)
+    aspect: Fraction = Fraction(1)
 
-    def pixels(self, look: Look) -> np.ndarray:
+    def pixels(self) -> np.ndarray:
         """Return the frame as a player shows it, uint8 (H, W, 3)."""
         assert self.frame is not None
-        return upright(self.frame, self.turn, look.aspect)
+        return upright(self.frame, self.turn, self.aspect)
 
 
 def decode_from(
@@ -77,6 +80,7 @@ def decode_from(
         try:
             with quiet():
                 frames = stream.decode(packet)
+            judge.shape(place, stream.codec_context.sample_aspect_ratio)
             judge.add(frames)
         except av.error.FFmpegError as error:
             judge.fail(place, f"damaged ({error.strerror})")
@@ -109,11 +113,11 @@ def _packets(
         if place < 0:
             continue
         if place >= len(look.stamps) or stamp != look.stamps[place][look.told_by]:
-            raise LostError
+            raise look.lost()
         yield place, packet
         place += 1
     if place < 0:
-        raise LostError
+        raise look.lost()
 
 
 class _Judge:
@@ -129,6 +133,7 @@ class _Judge:
         self._waiting: deque[Decoded] = deque()
         self._missing: list[Decoded] = []
         self._turn = UPRIGHT
+        self._aspects = [(0, look.aspect)]  # and from which place on
         self._last = 0
 
     def expect(self, place: int) -> None:
@@ -142,6 +147,12 @@ class _Judge:
             del self._expected[0]  # it never comes, like the second field of a picture
         self._last = place
 
+    def shape(self, place: int, ratio: Fraction | None) -> None:
+        """Note the shape of pixels from a place on, where pictures say it and not the container."""
+        aspect = pixel_aspect(ratio)
+        if self._look.container in ELEMENTARY and aspect != self._aspects[-1][1]:
+            self._aspects.append((place, aspect))
+
     def add(self, frames: list[av.VideoFrame]) -> None:
         for frame in frames:
             # a decoder that does not hand it on does not reorder either
@@ -150,12 +161,15 @@ class _Judge:
                 self._damage(place, INCOMPLETE)
             turn = orientation(frame)
             self._turn = self._turn if turn is None else turn  # holds until another one comes
-            self._waiting.append(Decoded(place, frame, turn=self._turn))
+            aspect = next(aspect for since, aspect in reversed(self._aspects) if since <= place)
+            self._waiting.append(Decoded(place, frame, turn=self._turn, aspect=aspect))
             with suppress(ValueError):  # two frames of one packet
                 self._expected.remove(place)
 
     def fail(self, place: int, reason: str) -> None:
         self._damage(place, reason)
+        if place in self._look.hidden:
+            return
         with suppress(ValueError):
             self._expected.remove(place)
         self._missing.append(Decoded(place, None))

@@ -33,6 +33,7 @@ from vmamba_explore.clips.container import (
     open_video,
     quiet,
     video_stream,
+    without_threads,
 )
 from vmamba_explore.clips.picture import UPRIGHT, orientation, pixel_aspect
 from vmamba_explore.clips.transport import loses_data
@@ -56,6 +57,10 @@ INCOMPLETE = "damaged (a picture is incomplete)"
 DECORD_CODECS, DECORD_PIXELS = ("h264", "hevc"), ("yuv420p", "yuvj420p")
 
 
+class LostError(ClipError):
+    """The packets are not those that were listed; the file must be read from its beginning."""
+
+
 @dataclass(frozen=True, eq=False)
 class Look:
     """What is known of a file from its packets. A `place` is the number of a packet in the file.
@@ -66,7 +71,7 @@ class Look:
         container: FFmpeg's name of its container.
         stream: Index of the stream that is shown.
         rate: Frames per second, as far as known.
-        aspect: Width of a stored pixel over its height.
+        aspect: Width of a stored pixel over its height, in the first frame.
         stamps: Time stamps of the packets, by place: of display and of decoding.
         told_by: Which of the two tells a packet from others.
         times: When frames are shown, seconds.
@@ -147,11 +152,26 @@ class Look:
         pts, dts = self.stamps[place]
         return pts or 0 if self.container == MATROSKA or dts is None else dts
 
+    def lost(self) -> LostError:
+        """Return the error of a file that no longer holds the packets that were listed."""
+        return LostError(
+            f"{self.name}: it does not hold the same packets each time it is read; wait until no "
+            "program writes to it, and read it again."
+        )
+
     def open(self) -> tuple[InputContainer, VideoStream]:
-        """Open the file again; its stream is ready to be decoded."""
+        """Open the file again; its stream is ready to be decoded.
+
+        Raises:
+            LostError: another file is there now.
+        """
         container = open_video(self.path)
-        stream = next(s for s in container.streams.video if s.index == self.stream)
-        stream.thread_type = "SLICE"  # with threads by frame, an error comes late
+        same = [stream for stream in container.streams.video if stream.index == self.stream]
+        if not same or same[0].codec_context is None:
+            container.close()
+            raise self.lost()
+        (stream,) = same
+        without_threads(stream)
         stream.codec_context.copy_opaque = True
         strict = stream.codec_context.name in CHECKED
         stream.codec_context.options = {
@@ -171,7 +191,7 @@ class _Packets:
     starts: list[int] = field(default_factory=list)
     false_starts: int = 0  # called key frames, but they are not
     first: av.Packet | None = None  # at which decoding can start
-    palettes: list[int] = field(default_factory=list)
+    palettes: bool = False
     hidden: set[int] = field(default_factory=set)
     between: list[bool | None] = field(default_factory=list)
     damaged: dict[int, str] = field(default_factory=dict)
@@ -192,11 +212,10 @@ class _Packets:
                 self.first = self.first or packet
             else:
                 self.false_starts += 1
-        if packet.is_discard or self.bits.is_hidden(data):
+        if self.bits.is_hidden(data) or packet.is_discard:
             self.hidden.add(place)
         self.between.append(self.bits.is_between(data))
-        if packet.has_sidedata("palette"):
-            self.palettes.append(place)
+        self.palettes = self.palettes or packet.has_sidedata("palette")
         self.new_parameters = self.new_parameters or packet.has_sidedata("new_extradata")
 
 
@@ -211,7 +230,7 @@ def look_at(filename: str) -> Look:
         stream = video_stream(container, filename)
         context = stream.codec_context
         packets = _Packets(Bitstream(context.name, bytes(context.extradata or b"")))
-        end, empty, stop = 0.0, 0, ""
+        end, stop = 0.0, ""
         demuxed = container.demux()
         while True:
             try:
@@ -223,17 +242,12 @@ def look_at(filename: str) -> Look:
                 break
             if packet.size:
                 end = max(end, ends_at(packet))
-            if packet.stream_index == stream.index:
-                if packet.size:
+                if packet.stream_index == stream.index:
                     packets.add(packet)
-                else:
-                    empty += 1
         if not packets.pts:
             raise ClipError(f"{name}: its video stream has no frame{stop and '; '}{stop}.")
         with explained(filename):
-            return _decide(
-                filename, container, stream, packets, end, len(packets.pts) + empty, stop
-            )
+            return _decide(filename, container, stream, packets, end, stop)
 
 
 def _decide(
@@ -242,7 +256,6 @@ def _decide(
     stream: VideoStream,
     packets: _Packets,
     end: float,
-    slots: int,
     stop: str,
 ) -> Look:
     kind, context = container.format.name, stream.codec_context
@@ -250,8 +263,8 @@ def _decide(
     duration = in_seconds(container.duration)
     rate = float(stream.guessed_rate or 25)
     starts = packets.starts
-    if packets.palettes:  # the colors are sent once
-        starts = packets.palettes
+    if packets.palettes:  # colors are sent once, or just before what a seek would find
+        starts = starts[:1]
     times, order, restarts = _display(kind, context, packets, 1 / (rate * base or 1))
     counted = order is None
     if order is None:
@@ -275,7 +288,7 @@ def _decide(
     if packets.bits.turns:  # how the head of the file says it is turned holds for the rest
         starts = starts[:1]
     promised = stream.frames or float(stream.average_rate or 0) * duration
-    if not stop and _is_short(kind, stream, os.path.getsize(filename), end, duration, slots):
+    if not stop and _is_short(kind, stream, packets, filename, end, duration):
         stop = f"cut off after {min(end, duration):.2f} of {duration:.2f} s"
     look = Look(
         name=one_line(filename),
@@ -365,14 +378,26 @@ def _one_after_the_other(packets: _Packets, base: float, begin: float, rate: flo
 
 
 def _is_short(
-    kind: str, stream: VideoStream, size: int, end: float, duration: float, slots: int
+    kind: str, stream: VideoStream, packets: _Packets, filename: str, end: float, duration: float
 ) -> bool:
     """Whether the file ends before it says."""
     if kind == MP4:
+        size = os.path.getsize(filename)
         return any(entry.pos + entry.size > size for entry in stream.index_entries)
     if kind == "avi":
-        return slots < stream.frames <= PROMISE * slots
+        slots = (packets.dts[-1] or 0) + 1  # empty ones at the end, which repeat, are not seen
+        return slots < stream.frames <= PROMISE * slots and _lacks_chunks(filename)
     return kind in (MATROSKA, "flv", "asf") and end < duration - CUT_OFF_SECONDS
+
+
+def _lacks_chunks(filename: str) -> bool:
+    """Whether an AVI file is shorter than its outermost chunks (RIFF) say."""
+    end = 0
+    with open(filename, "rb") as file:
+        while (head := file.read(8))[:4] == b"RIFF":
+            end += 8 + int.from_bytes(head[4:], "little")
+            file.seek(end)
+    return end > os.path.getsize(filename)
 
 
 def _not_decord(look: Look, stream: VideoStream, packets: _Packets, streams: int) -> str:

@@ -57,10 +57,8 @@ def upright(
         width = round(width * aspect)
     else:
         height = round(height / aspect)
-    if (width, height) == (frame.width, frame.height):
-        pixels = frame.to_ndarray(format="rgb24")
-    else:
-        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+    # threads would be missing in a forked process, see `without_threads`
+    pixels = frame.reformat(width, height, "rgb24", threads=1).to_ndarray()
     if turn[0, 0] == 0:
         pixels = pixels.swapaxes(0, 1)
     mirror_x, mirror_y = turn.sum(0) < 0

@@ -158,7 +158,7 @@ def _frames(look: Look, stride: int, img_size: int, after: int) -> Iterator[_Fra
                 damage, run = None, number
             shown += 1
             if (number - run) % stride == 0:
-                pixels = middle_square(one.pixels(look), img_size) if number > after else _BLACK
+                pixels = middle_square(one.pixels(), img_size) if number > after else _BLACK
                 yield _Frame(number, seconds, pixels)
     if not shown:
         reason = f": {damage.reason}" if damage else ""

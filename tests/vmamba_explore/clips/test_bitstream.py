@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.vmamba_explore.clips.videos import write_video
-from vmamba_explore.clips.bitstream import Bitstream
+from vmamba_explore.clips.bitstream import START_OF_SCAN, ZEROS_IN_CODE, Bitstream
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 MOVING = np.stack([np.roll(NOISE, (n, 2 * n), (0, 1)) for n in range(24)])
@@ -68,6 +68,55 @@ def test_jpeg_pictures_may_be_filled_up_with_zeros_behind_their_end():
     bits = Bitstream("mjpeg")
     assert not bits.is_damaged(picture + bytes(100))
     assert bits.is_damaged(picture[:70] + bytes(16) + picture[86:])
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_a_picture_without_detail_may_be_written_as_zeros_by_jpeg(tmp_path, shade):
+    flat = np.full((3, 480, 640, 3), shade, np.uint8)
+    options = {"huffman": "optimal", "threads": "1"}  # which allow it
+    bits, packets, _ = read(
+        write_video(tmp_path / "a.avi", flat, 25, "mjpeg", codec_options=options)
+    )
+    assert any(ZEROS_IN_CODE in data[data.index(START_OF_SCAN) :] for data in packets)
+    assert [bits.is_damaged(data) for data in packets] == [False] * 3
+
+
+def test_zeros_in_a_jpeg_with_detail_are_damage(tmp_path):
+    bits, packets, _ = read(write_video(tmp_path / "a.avi", MOVING, 25, "mjpeg"))
+    for data in packets:
+        assert not bits.is_damaged(data)
+        place = data.index(START_OF_SCAN) + 100
+        assert bits.is_damaged(data[:place] + bytes(20) + data[place + 20 :])
+
+
+@pytest.mark.parametrize("name", ["length before each unit", "H.265"])
+def test_start_codes_in_place_of_lengths_are_no_damage(tmp_path, name):
+    """Some writers put them there, and decoders take them."""
+    suffix, codec, options = FILMS[name]
+    film = write_video(tmp_path / suffix, MOVING, 25, codec, gop=8, codec_options=options)
+    bits, packets, keys = read(film)
+    for data, key in zip(packets, keys, strict=True):
+        units = b"".join(b"\0\0\0\1" + data[begin:end] for begin, end in bits._units(data))
+        assert len(units) == len(data)
+        assert not bits.is_damaged(units)
+        assert not key or bits.is_start(units)
+
+
+def test_early_writers_of_h265_gave_their_parameters_version_0(tmp_path):
+    suffix, codec, options = FILMS["H.265"]
+    film = write_video(tmp_path / suffix, MOVING, 25, codec, gop=8, codec_options=options)
+    bits, packets, keys = read(film)
+    early = Bitstream("hevc", b"\0" + bits.extradata[1:])
+    assert [early.is_damaged(data) for data in packets] == [False] * 24
+    assert [early.is_start(data) for data in packets] == keys
+
+
+def test_a_byte_that_repeats_the_picture_before_is_neither_damage_nor_a_frame():
+    bits = Bitstream("mpeg4")
+    assert not bits.is_damaged(b"\x7f")
+    assert bits.is_hidden(b"\x7f")
+    assert bits.is_damaged(b"\x7f\x7f")
+    assert not bits.is_hidden(b"\0\0\1\xb6picture")
 
 
 @pytest.mark.parametrize("name", ["length before each unit", "start codes", "H.265"])

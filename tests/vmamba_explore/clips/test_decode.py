@@ -274,6 +274,24 @@ def test_nothing_reaches_stdout_or_stderr_at_the_level_of_c(tmp_path, video):
     assert done.returncode == len(paths) - 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.avi"])
+def test_a_forked_worker_reads_after_its_parent_has_read(tmp_path, name):
+    """Workers that load batches are forked, and have none of the threads of their parent."""
+    codec = "mpeg4" if name == "a.avi" else "libx264"
+    path = write_video(tmp_path / name, codec=codec)
+    script = (
+        "import gc, os, sys\n"
+        "from vmamba_explore.clips import load_clip\n"
+        "for _ in range(3): load_clip(sys.argv[1])\n"
+        "if not os.fork():\n"
+        "    load_clip(sys.argv[1]); gc.collect(); os._exit(7)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    command = [sys.executable, "-c", script, os.fspath(path)]
+    assert subprocess.run(command, timeout=600).returncode == 7
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -16,7 +16,8 @@ def write_video(
         if len(pictures):
             video = container.add_stream(codec, rate=rate)
             video.height, video.width = pictures[0].shape[:2]
-            video.pix_fmt, video.gop_size = "rgb8" if codec == "gif" else "yuv420p", gop
+            pixels = {"gif": "rgb8", "mjpeg": "yuvj420p"}
+            video.pix_fmt, video.gop_size = pixels.get(codec, "yuv420p"), gop
             video.options, video.codec_context.time_base = codec_options or {}, base
             if rotation:
                 video.set_display_rotation(rotation)
