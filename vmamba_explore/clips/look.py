@@ -47,6 +47,8 @@ SEEKABLE = (MP4, MATROSKA, "mpegts", "flv", "nut", "avi")  # to a packet, by its
 CUT_OFF_SECONDS = 1.0  # a file whose packets end this long before its duration was cut off
 PROMISE = 100  # a header that promises so many times the frames there are is damaged
 
+REORDERED = 16  # frames that H.264 reorders at most
+
 CHECKED = ("ffv1", "png", "apng", "mjpeg")
 """Codecs of which every error is damage; others complain of what encoders get away with."""
 
@@ -322,7 +324,10 @@ def _display(
         return pts, None, False
     parts = [pts]
     if kind != MP4 and None not in packets.dts:
-        parts = np.split(pts, np.flatnonzero(np.diff(np.array(packets.dts)) < 0) + 1)
+        falls = -np.diff(np.array(packets.dts, np.float64), prepend=-np.inf)
+        far = falls > REORDERED * step  # else one time is a little wrong, unless all start there
+        near = (falls > 0) & np.isin(np.arange(len(pts)), packets.starts)
+        parts = np.split(pts, np.flatnonzero(far | near))
     for before, part in pairwise(parts):  # joined recordings: the times go on
         if part.min() <= before.max():
             steps = np.diff(np.sort(before))
