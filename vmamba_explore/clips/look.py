@@ -393,7 +393,7 @@ def _not_decord(look: Look, stream: VideoStream, packets: _Packets, streams: int
         "its pixels are not square": look.aspect != 1,
         "it is damaged or cut off": bool(look.damaged or look.cut_off),
         "its packets do not tell the order of its frames": look.order is None,
-        "some of its frames are hidden by an edit list": bool(look.hidden),
+        "some of its packets show no frame": bool(look.hidden),
         "decoding cannot start at each of its key frames": bool(packets.false_starts),
         "its groups of pictures are open": not closed,
         "its parameters change on the way": bits.changes or packets.new_parameters,

@@ -300,7 +300,7 @@ NOT_DECORD = {
         write(folder / "a.mp4"), folder / "spoilt.mp4", 0.3, 0.3
     ),
     "its packets do not tell the order of its frames": swapped,
-    "some of its frames are hidden by an edit list": negative,
+    "some of its packets show no frame": negative,
     "its groups of pictures are open": open_groups,
     "its parameters change on the way": other_parameters,
     "it is turned or mirrored": lambda folder: write(folder / "a.mp4", rotation=90),
