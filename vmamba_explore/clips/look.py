@@ -49,6 +49,8 @@ COUNTED_SEEKABLE = ("avi",)  # though it only numbers the packets
 CUT_OFF_SECONDS = 1.0  # a file whose packets end this long before its duration was cut off
 PROMISE = 100  # a header that promises so many times the frames there are is damaged
 
+REORDERED = 16  # frames that H.264 reorders at most
+
 CHECKED = ("ffv1", "png", "apng", "mjpeg")
 """Codecs of which every error is damage; others complain of what encoders get away with."""
 
@@ -335,7 +337,10 @@ def _display(
         return pts, None, False
     parts = [pts]
     if kind != MP4 and None not in packets.dts:
-        parts = np.split(pts, np.flatnonzero(np.diff(np.array(packets.dts)) < 0) + 1)
+        falls = -np.diff(np.array(packets.dts, np.float64), prepend=-np.inf)
+        far = falls > REORDERED * step  # else one time is a little wrong, unless all start there
+        near = (falls > 0) & np.isin(np.arange(len(pts)), packets.starts)
+        parts = np.split(pts, np.flatnonzero(far | near))
     for before, part in pairwise(parts):  # joined recordings: the times go on
         if part.min() <= before.max():
             steps = np.diff(np.sort(before))
@@ -416,7 +421,7 @@ def _not_decord(look: Look, stream: VideoStream, packets: _Packets, streams: int
         "its pixels are not square": look.aspect != 1,
         "it is damaged or cut off": bool(look.damaged or look.cut_off),
         "its packets do not tell the order of its frames": look.order is None,
-        "some of its frames are hidden by an edit list": bool(look.hidden),
+        "some of its packets show no frame": bool(look.hidden),
         "decoding cannot start at each of its key frames": bool(packets.false_starts),
         "its groups of pictures are open": not closed,
         "its parameters change on the way": bits.changes or packets.new_parameters,

@@ -10,7 +10,7 @@ import pytest
 from tests.vmamba_explore.clips.test_decode import number_in, picture, spoil
 from tests.vmamba_explore.clips.videos import write_video
 from vmamba_explore.clips import ClipError, load_clip
-from vmamba_explore.clips.look import LostError, look_at
+from vmamba_explore.clips.look import LostError, _Packets, look_at
 from vmamba_explore.clips.stream import Damage, stream_clips
 
 FRAMES, RATE = 48, 25
@@ -68,6 +68,22 @@ def test_the_times_of_joined_transport_streams_go_on(tmp_path):
     assert numbers(clip) == list(range(FRAMES))
     assert np.diff(clip.seconds) == pytest.approx(1 / RATE, abs=1e-3)
     assert not look(path).seekable
+
+
+@pytest.mark.parametrize("place", [5, 14, 15, 30])
+def test_a_decoding_time_that_is_a_little_wrong_is_no_new_recording(tmp_path, monkeypatch, place):
+    path = write(tmp_path / "a.ts")
+    whole, add = look(path), _Packets.add
+
+    def add_late(packets, packet):
+        add(packets, packet)
+        if len(packets.dts) == place + 1:
+            packets.dts[place] -= 2 * 90000 // RATE
+
+    monkeypatch.setattr(_Packets, "add", add_late)
+    known = look(path)
+    assert known.seekable
+    assert np.array_equal(known.times, whole.times)
 
 
 def test_frames_that_an_edit_list_hides_are_not_counted(tmp_path):
@@ -284,7 +300,7 @@ NOT_DECORD = {
         write(folder / "a.mp4"), folder / "spoilt.mp4", 0.3, 0.3
     ),
     "its packets do not tell the order of its frames": swapped,
-    "some of its frames are hidden by an edit list": negative,
+    "some of its packets show no frame": negative,
     "its groups of pictures are open": open_groups,
     "its parameters change on the way": other_parameters,
     "it is turned or mirrored": lambda folder: write(folder / "a.mp4", rotation=90),
