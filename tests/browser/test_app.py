@@ -104,7 +104,7 @@ def test_an_uploaded_clip_takes_the_place_of_the_one_before(voila):
     expect(voila.locator(".vmx-field[data-slot='clip']")).to_have_attribute("data-upload", "here")
     run(voila)
     said(voila, "up_with_distractor.mp4: up")
-    assert voila.locator(".vmx-explorer").count() == 1
+    expect(voila.locator(".vmx-explorer")).to_have_count(1)
 
 
 def test_a_large_upload_arrives_whole(voila, tmp_path):
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_film_is_said_so_and_the_explorer_stays(voila, tmp_pat
     said(voila, "<b>notes<b>.mp4: not a film")
     screenshot(voila, "refused.png")
     assert voila.locator(".vmx-chooser b").count() == 0, "HTML in a name became HTML"
-    assert voila.locator(".vmx-explorer").count() == 1
+    expect(voila.locator(".vmx-explorer")).to_have_count(1)
     assert "Traceback" not in voila.locator("body").inner_text()
 
 

@@ -91,8 +91,14 @@ REFUSED = [
     (without_clip_frames, "needs the coordinate clip_frame"),
     (without_windows, "give twin_patching the windows"),
     (lambda get: cost_curves([Curve("ours", "time", "s", (), ())]), "1 curves without a value"),
-    (lambda get: card.score_card(get("score_summary"), "beauty"), "no score 'beauty'; .* share"),
-    (lambda get: card.scores_by_class(get("score_summary"), "beauty"), "no score 'beauty'"),
+    (
+        lambda get: card.score_card(get("score_summary"), "beauty"),
+        "sort_by is 'beauty', expected .* or 'share'",
+    ),
+    (
+        lambda get: card.scores_by_class(get("score_summary"), "beauty"),
+        "score is 'beauty', expected .* or 'share'",
+    ),
     (lambda get: card.score_card(EMPTY), f"score_card: {MADE}"),
     (lambda get: card.removal_scores(EMPTY), f"removal_scores: {MADE}"),
     (lambda get: card.shortcut(EMPTY), f"shortcut: {MADE}"),

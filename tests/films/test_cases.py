@@ -10,7 +10,7 @@ import pytest
 from vmamba_explore.clips import ClipError, load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips
 
-CASES = pathlib.Path(__file__).parents[4] / "shared" / "cases"
+CASES = pathlib.Path(__file__).parents[3] / "shared" / "cases"
 VIDEO, DAMAGED = CASES / "video", CASES / "damaged"
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
