@@ -156,10 +156,3 @@ def without_threads(stream: VideoStream) -> None:
 def in_seconds(av_time: int | None) -> float:
     """Turn a container's time, which may be missing, into seconds."""
     return (av_time or 0) / av.time_base
-
-
-def ends_at(packet: av.Packet) -> float:
-    """Return when what a packet holds has been shown, seconds; 0.0 where it has no time."""
-    if packet.pts is None or packet.time_base is None:
-        return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)

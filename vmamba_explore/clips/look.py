@@ -27,7 +27,6 @@ from vmamba_explore.clips.bitstream import Bitstream
 from vmamba_explore.clips.clip import ClipError
 from vmamba_explore.clips.container import (
     MAX_PIXELS,
-    ends_at,
     explained,
     in_seconds,
     open_video,
@@ -232,7 +231,8 @@ def look_at(filename: str) -> Look:
         stream = video_stream(container, filename)
         context = stream.codec_context
         packets = _Packets(Bitstream(context.name, bytes(context.extradata or b"")))
-        end, stop = 0.0, ""
+        ends: dict[int, int] = {}  # in ticks, by stream
+        stop = ""
         demuxed = container.demux()
         while True:
             try:
@@ -243,11 +243,14 @@ def look_at(filename: str) -> Look:
             if packet is None:
                 break
             if packet.size:
-                end = max(end, ends_at(packet))
-                if packet.stream_index == stream.index:
+                index, pts = packet.stream_index, packet.pts
+                if pts is not None:
+                    ends[index] = max(ends.get(index, 0), pts + (packet.duration or 0))
+                if index == stream.index:
                     packets.add(packet)
         if not packets.pts:
             raise ClipError(f"{name}: its video stream has no frame{stop and '; '}{stop}.")
+        end = max(float(ends.get(one.index, 0) * (one.time_base or 0)) for one in container.streams)
         with explained(filename):
             return _decide(filename, container, stream, packets, end, stop)
 
