@@ -82,15 +82,20 @@ def explained(filename: str) -> Iterator[None]:
 
 
 def _why_unreadable(filename: str, reason: str) -> str:
-    head = b""
-    if os.access(filename, os.R_OK):
-        with open(filename, "rb") as file:
-            head = file.read(64)
+    head = _head(filename)
     if head[4:8] == b"ftyp":
         return f"an MP4 file that was cut off ({reason}); download or copy it again"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(PLAYLISTS):
         return "a playlist or a page, which names other files; give the video file itself"
     return f"not a video that can be read ({reason})"
+
+
+def _head(filename: str) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    if not os.access(filename, os.R_OK):
+        return b""
+    with open(filename, "rb") as file:
+        return file.read(64)
 
 
 class _Quiet:
@@ -131,6 +136,11 @@ def video_stream(container: InputContainer, filename: str) -> VideoStream:
         raise ClipError(
             f"{name}: no video stream ({streams}, {in_seconds(container.duration):.1f} s); "
             "give a file with pictures."
+        )
+    if container.format.name == "webp_pipe" and b"ANIM" in _head(filename):
+        raise ClipError(
+            f"{name}: an animated WebP picture, which FFmpeg cannot decode; convert it to GIF or "
+            "MP4."
         )
     best = container.streams.best("video")
     stream = next((stream for stream in pictures if stream == best), pictures[0])

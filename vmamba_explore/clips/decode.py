@@ -126,9 +126,9 @@ def _clip(
     if read.reasons and damaged == "refuse":
         number = min(read.reasons)
         raise ClipError(
-            f"{look.name}: frame {number} is {read.reasons[number]}; choose a clip that ends "
-            "before, see it all the same with damaged='show', or repair the file (ffmpeg -i FILE "
-            "-c:v libx264 repaired.mp4)."
+            f"{look.name}: frame {number} is {read.reasons[number]}; choose other frames, see what "
+            "is left of it with damaged='show', or repair the file (ffmpeg -i FILE -c:v libx264 "
+            "repaired.mp4)."
         )
     if not read.frames:
         raise ClipError(f"{look.name}: none of its frames can be decoded.")

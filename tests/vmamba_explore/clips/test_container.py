@@ -37,6 +37,20 @@ def test_a_playlist_that_would_open_another_file_is_refused(tmp_path):
         check_uploaded(playlist, "holiday.mp4")
 
 
+def test_an_animated_webp_is_called_so_and_a_still_one_is_read(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pictures = [image.new("RGB", (32, 32), (20 * shade, 0, 0)) for shade in range(4)]
+    pictures[3].save(tmp_path / "still.webp", lossless=True)
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:])
+    assert load_clip(tmp_path / "still.webp", 1, img_size=None).frames[0, 0, 0].tolist() == [
+        60,
+        0,
+        0,
+    ]
+    with pytest.raises(ClipError, match=r"a\.webp: an animated WebP picture, .* to GIF or MP4"):
+        load_clip(tmp_path / "a.webp")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"\x00" * 64, b"#EXTM3U\n#EXTINF:1,\n/etc/hosts"]
 )
