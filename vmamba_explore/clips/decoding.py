@@ -202,8 +202,11 @@ class _Judge:
         if self._from is None:
             return  # shown before the first frame at which decoding can start
         first = bisect_left(self._bad, self._from)
-        bad = first < len(self._bad) and self._bad[first] <= one.place
-        yield replace(one, reason=self._reasons[self._bad[first]] if bad else "", start=self._from)
+        cause = self._bad[first] if first < len(self._bad) else one.place + 1
+        if one.frame is None:  # whatever else is shown, it is not
+            cause = min(cause, one.place)
+        reason = self._reasons[cause] if cause <= one.place else ""
+        yield replace(one, reason=reason, start=self._from)
 
     def _is_before(self, one: Decoded, other: Decoded) -> bool:
         times = self._look.times

@@ -378,7 +378,7 @@ def _one_after_the_other(packets: _Packets, base: float, begin: float, rate: flo
     dts = [packets.dts[place] for place in places]
     stamps = [stamp for stamp in (packets.pts[first], packets.dts[first]) if stamp is not None]
     offset = max(0.0, min(stamps, default=0) * base - begin)
-    if None not in dts:
+    if places and None not in dts:
         ticks = np.array(dts, np.float64)
         if (np.diff(ticks) > 0).all():
             return (ticks - ticks[0]) * base + offset

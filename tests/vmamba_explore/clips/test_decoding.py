@@ -165,3 +165,11 @@ def test_an_orientation_holds_until_another_one_comes(tmp_path):
     assert turns[:8] == [turns[0]] * 8
     assert turns[8:] == [[[-1, 0], [0, -1]]] * 8
     assert turns[0] in ([[0, 1], [-1, 0]], [[0, -1], [1, 0]])
+
+
+def test_a_frame_that_is_not_there_has_a_reason_wherever_it_belongs(video):
+    judge = _Judge(look_at(os.fspath(video)))
+    judge._begin(12)
+    judge.fail(3, "damaged (a test)")  # decoded before what is shown now
+    (missing,) = judge.ready(at_end=True)
+    assert (missing.frame, missing.reason) == (None, "damaged (a test)")

@@ -10,7 +10,8 @@ import pytest
 from tests.vmamba_explore.clips.test_decode import number_in, picture, spoil
 from tests.vmamba_explore.clips.videos import write_video
 from vmamba_explore.clips import ClipError, load_clip
-from vmamba_explore.clips.look import LostError, _Packets, look_at
+from vmamba_explore.clips.bitstream import Bitstream
+from vmamba_explore.clips.look import LostError, _one_after_the_other, _Packets, look_at
 from vmamba_explore.clips.stream import Damage, stream_clips
 
 FRAMES, RATE = 48, 25
@@ -381,3 +382,8 @@ def test_a_file_that_changes_while_it_is_read_ends_in_a_sentence(tmp_path, monke
             assert any(reason in str(error) for reason in said)
         else:
             assert all(len(part.frames) == 16 for part in result if not isinstance(part, Damage))
+
+
+def test_a_file_whose_packets_show_no_frame_has_times_all_the_same():
+    packets = _Packets(Bitstream("mpeg4"), pts=[0, 1], dts=[0, 1], hidden={0, 1})
+    assert _one_after_the_other(packets, base=0.04, begin=0.0, rate=25.0).tolist() == [0.0]

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmamba_explore.errors import shown
+from vmamba_explore.errors import one_line, shown
 
 PIECE = 2**20
 MIB = 2**20
@@ -68,6 +68,7 @@ class Inbox:
         if slot not in self.slots:
             raise UploadError(f"Upload: there is no place {shown(slot)} for a file.")
         self.drop(slot)
+        name = one_line(name)
         if size <= 0:
             raise UploadError(f"{name}: the file is empty (0 bytes).")
         if size > self.limit_mib * MIB:

@@ -35,7 +35,7 @@ def test_a_file_arrives_piece_by_piece_and_bit_by_bit(inbox):
 def test_a_name_is_shown_and_never_a_path(inbox, name):
     send(inbox, name=name)
     file = inbox.file("clip")
-    assert file.name == name
+    assert file.name == name.replace("\0", r"\x00")  # on one line
     assert file.path.name == "clip-1"
     assert file.path.stat().st_mode & 0o077 == 0, "others could read it"
 
@@ -73,6 +73,8 @@ def test_files_over_the_limit_empty_ones_and_unknown_slots_are_refused(inbox):
         inbox.begin("clip", "a", "film.mp4", 2 * MIB)
     with pytest.raises(UploadError, match="empty"):
         inbox.begin("clip", "a", "film.mp4", 0)
+    with pytest.raises(UploadError, match=r"^a\\rb: the file is empty \(0 bytes\)\.$"):
+        inbox.begin("clip", "a", "a\rb", 0)
     with pytest.raises(UploadError, match="no place 'third'"):
         inbox.begin("third", "a", "film.mp4", 10)
 
