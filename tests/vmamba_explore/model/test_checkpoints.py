@@ -287,7 +287,7 @@ def test_a_damaged_folder_is_refused_with_its_path(text, message, tmp_path):
 def test_a_name_that_no_file_can_have_is_refused_in_a_sentence():
     for name in (
         "a" * 5000,
-        "~nobody-of-this-name/x",
+        "~unknown-user-name/x",
         "a\0b",
         "a/b:../x",
         "a/b:x/../../y",
