@@ -26,8 +26,7 @@ _STEPS = 3  # of Gauss-Newton with each blur
 _MARGIN = 2  # pixels at the border that are not compared
 _ALIKE = 0.5  # slopes that differ by this share of the larger one belong together
 _CLEAR = 4.0  # gray levels per pixel from which on a slope counts as one
-_NEAR = 0.05  # pixels that are never told apart
-_DAMPING = 1.0  # of Gauss-Newton
+_DAMPING = 20.0  # of Gauss-Newton
 _DOUBTFUL = 0.75  # where less is explained, a second start is tried
 _LARGEST = 0.6  # shift in sides, zoom in log units, rotation in radians
 
@@ -142,16 +141,19 @@ class _Comparison:
         )[:, 0]
         self.slopes = _slopes(sampled).unflatten(0, (2, -1))
         ours, theirs = sampled.flatten(1).unflatten(0, (2, -1))
-        self.left = theirs - ours
-        self.left = self.left - self.median(self.left)
         right, down = self.slopes.mean(0).unbind(1)
         self.changes = torch.stack([right, down, right * x + down * y, down * x - right * y], 1)
         self.changes = self.changes.flatten(2)
+        self.left = theirs - ours
+        self.left = self.left - _median(self.left, self.seen)
 
-    def median(self, values: Float[Tensor, "pair pixel"]) -> Float[Tensor, "pair 1"]:
-        """The median of what both pictures show, by every third pixel; 0 where that is nothing."""
-        hidden = values[:, ::3].masked_fill(~self.seen[:, ::3], torch.nan)
-        return hidden.nanmedian(1, keepdim=True).values.nan_to_num()
+
+def _median(
+    values: Float[Tensor, "pair pixel"], where: Bool[Tensor, "pair pixel"]
+) -> Float[Tensor, "pair 1"]:
+    """The median there, by every third pixel; 0 where that is nowhere."""
+    hidden = values[:, ::3].masked_fill(~where[:, ::3], torch.nan)
+    return hidden.nanmedian(1, keepdim=True).values.nan_to_num()
 
 
 def _shift_and_turn(moves: Float[Tensor, "pair 4"]) -> tuple[Tensor, Tensor]:
@@ -169,12 +171,9 @@ def _slopes(pictures: Pictures) -> Float[Tensor, "pair 2 side side"]:
 
 
 def _improved(moves: Float[Tensor, "pair 4"], now: _Comparison) -> Float[Tensor, "pair 4"]:
-    """One step of Gauss-Newton in which every pixel with structure counts alike, strong or faint,
-    and less the more it is off, in pixels, against what is usual."""
-    slope = now.changes[:, :2].square().sum(1) / SIDE**2 + _CLEAR**2
-    off = now.left / slope.sqrt()
-    usual = 1.5 * now.median(off.abs()) + _NEAR
-    weight = now.seen / (1 + (off / usual) ** 2) / slope
+    """One step of Gauss-Newton, pixels weighted by 1 / (1 + (difference / usual)^2)."""
+    usual = 1.5 * _median(now.left.abs(), now.seen) + 0.5
+    weight = now.seen / (1 + (now.left / usual) ** 2)
     weighted = now.changes * weight[:, None]
     system = weighted @ now.changes.mT + _DAMPING * torch.eye(4).to(moves)
     step = -torch.linalg.solve(system, weighted @ now.left[..., None])[..., 0]
