@@ -1,4 +1,5 @@
 from . import analysis, attribution, figures, interventions, kernels, resources
+from .analysis.controls import Controls, controls
 from .analysis.scan_operator import ScanOperator
 from .app.explore import explore
 from .app.explorer_app import ExplorerApp
@@ -13,6 +14,7 @@ from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
 from .clips.sampling import frame_order
 from .hooks import hook_names
 from .intervals import Interval, mean_interval, proportion
+from .model.bundled import BUNDLED, BundledModel
 from .model.checkpoints import load_model
 from .model.config import VideoMambaConfig
 from .model.inflate import from_image_checkpoint
@@ -38,12 +40,15 @@ from .view.explorer import ClipPlayer, Explorer
 __version__: str
 
 __all__ = [
+    "BUNDLED",
     "CLASS_NAMES",
     "Attribution",
+    "BundledModel",
     "CheckpointError",
     "Clip",
     "ClipError",
     "ClipPlayer",
+    "Controls",
     "Explorer",
     "ExplorerApp",
     "Interval",
@@ -58,6 +63,7 @@ __all__ = [
     "analysis",
     "attribute",
     "attribution",
+    "controls",
     "evaluate_videos",
     "explore",
     "explorer_at",

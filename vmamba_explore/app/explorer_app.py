@@ -13,7 +13,8 @@ from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
 from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
 from vmamba_explore.clips.container import check_uploaded
-from vmamba_explore.model.checkpoints import BUNDLED, load_model
+from vmamba_explore.model.bundled import BUNDLED
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
@@ -51,7 +52,7 @@ class ExplorerApp(ExplorerPage):
         samples = {name: resources.path(f"clips/{name}.mp4") for name in resources.CLIPS}
         allowed = not for_visitors() if allow_paths is None else allow_paths
         self._visitors = not allowed
-        chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
+        chooser = ClipChooser(samples, list(BUNDLED), allow_paths=allowed, limit_mib=limit_mib)
         self._budget_gib = budget_gib
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
