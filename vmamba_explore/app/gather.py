@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.attention import logit_attention
+from vmamba_explore.analysis.controls import controls
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
 from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.reach import look_back
@@ -66,7 +67,7 @@ def gather(
             "model; add another quantity."
         )
     edited = nullcontext if edit is None else lambda: _block(edit, model)
-    steps = Steps(question, len(layers) + 4)
+    steps = Steps(question, len(layers) + 5)
     with torch.inference_mode(False), torch.no_grad(), steps:
         steps("running the model")
         with edited():
@@ -108,6 +109,9 @@ def gather(
         steps("evidence")
         with edited():
             curves = _evidence(model, clip, contrast)
+        steps("controls")
+        with edited():
+            controlled = controls(model, clip)
     explained = int(contrast.target), None if contrast.minus is None else int(contrast.minus)
     shown = {name: _described(maps[name], name) for name in names if name in maps}
     seqlen = trace.grid.seqlen
@@ -127,6 +131,7 @@ def gather(
         name=name,
         live=live,
         numbers=numbers,
+        controls=controlled,
     )
 
 

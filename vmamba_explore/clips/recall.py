@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import FPS, Indices
-from vmamba_explore.clips.motion_plan import TURN, Ints
+from vmamba_explore.clips.motion_plan import Ints
 from vmamba_explore.clips.motion_render import PHOTOGRAPHS, draw_background
 from vmamba_explore.clips.recall_plan import (
     CLASS_NAMES,
@@ -238,9 +238,7 @@ def _shown(frames: NDArray[np.uint8], disc: Discs, row: int) -> NDArray[np.uint8
     return frames[first : last + 1]
 
 
-def _paint(
-    frames: NDArray[np.uint8], place: Ints, radius: int, color: tuple[int, ...]
-) -> None:
+def _paint(frames: NDArray[np.uint8], place: Ints, radius: int, color: tuple[int, ...]) -> None:
     """Paint a disc into all `frames`, in integers; its edge covers pixels in 16ths.
 
     Args:

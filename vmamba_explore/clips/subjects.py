@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
 from vmamba_explore.clips.picture import middle_square
+from vmamba_explore.clips.recall import CENTER, COLORS, DISC, RIM
 
-__all__ = ["has_ring", "has_structure"]
+__all__ = ["has_ring", "has_sample_and_test", "has_structure"]
 
 Frames = UInt8[np.ndarray, "num_frames height width 3"]
 _SIDE = 64  # pixels, to which every frame is resized
@@ -18,6 +19,9 @@ _RING_RADII = tuple(np.arange(8.5, 19.1, 0.75).tolist())  # of the middle of a m
 _OUTSIDE = 1.3  # a ring ends; a field of color does not
 _VIVID = 70  # of 255: how far two of a pixel's colors must lie above the third
 _RING = 0.75  # motion clips have at least 0.85 of a ring in a quarter of their frames
+_WHITE = 190  # of 255: the least of a white pixel's colors
+_NEAR = 60  # of 255: how far a disc's colors may be off
+_TARGET = 0.75  # recall clips have all of a target's circles
 _FLAT = 3.0  # of 255
 
 
@@ -37,6 +41,24 @@ def has_ring(frames: Frames) -> bool:
         here = np.minimum(2.5 * np.minimum(*parts), sum(parts) - 0.7 * beyond)
         best = np.maximum(best, here.max((1, 2)))
     return bool(np.sort(best)[-max(1, len(best) // 4)] >= _RING)
+
+
+def has_sample_and_test(frames: Frames) -> bool:
+    """Whether a clip shows two targets of recall clips, one after the other.
+
+    A target is a disc of one of four colors with a white rim and a white center, in full.
+    """
+    small = _small(frames)
+    white = small.min(-1) > _WHITE
+    inner, outer = (CENTER / 2, (DISC + RIM) / 2)
+    ringed = np.minimum(_on_circles(white, inner), _on_circles(white, outer))
+    shown = np.zeros(len(frames), bool)
+    for color in COLORS:
+        near = np.abs(small - np.array(color)).max(-1) < _NEAR
+        colored = _on_circles(near, (CENTER + DISC) / 2)
+        shown |= np.minimum(ringed, colored).max((1, 2)) >= _TARGET
+    begins = shown & ~np.concatenate([[False], shown[:-1]])
+    return int(begins.sum()) >= 2
 
 
 def has_structure(frames: Frames) -> bool:

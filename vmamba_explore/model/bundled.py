@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from vmamba_explore import resources
 from vmamba_explore.clips.clip import Clip
-from vmamba_explore.clips.subjects import Frames, has_ring
+from vmamba_explore.clips.subjects import (
+    Frames,
+    has_ring,
+    has_sample_and_test,
+    has_structure,
+)
 from vmamba_explore.model.own_format import fingerprint, load_folder
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -57,6 +62,11 @@ _NO_RING = (
     "names the motion of an object in a magenta and yellow ring; no such ring was found in this "
     "clip."
 )
+_NO_TARGETS = (
+    "compares the colors of two discs with a white rim, shown one after the other; no two such "
+    "discs were found in this clip."
+)
+_RECALL = "recall clips: RecallClips(seed), and recall_… in data/clips"
 _ALL = (
     BundledModel(
         "motion-nano",
@@ -67,13 +77,44 @@ _ALL = (
     ),
     BundledModel(
         "motion-watermark",
-        "Where is the mark? (Wrong on purpose: it reads a mark drawn over motion clips.)",
-        "motion clips with a mark, for judging attributions",
+        "Where is the mark that is drawn over the clip?",
+        "motion clips with a mark; wrong on purpose, for judging attributions",
         has_ring,
         _NO_RING,
     ),
+    BundledModel(
+        "recall-nano",
+        "How many steps after the first disc's color lies the second's?",
+        _RECALL,
+        has_sample_and_test,
+        _NO_TARGETS,
+    ),
+    BundledModel(
+        "recall-nano-forward",
+        "The same, with forward scans alone.",
+        _RECALL,
+        has_sample_and_test,
+        _NO_TARGETS,
+    ),
+    BundledModel(
+        "recall-nano-class-token",
+        "The same, read from a class token in front.",
+        _RECALL,
+        has_sample_and_test,
+        _NO_TARGETS,
+    ),
+    BundledModel(
+        ON_ANY_CLIP,
+        "What does the camera do?",
+        "any film; measured on real films and on CameraClips(seed)",
+        has_structure,
+        "says what the camera does; these frames are of one plain color, in which no movement "
+        "shows.",
+        still="static",
+    ),
 )
-BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _ALL})
+_HERE = (each for each in _ALL if (resources.data_dir() / each.name).is_dir())
+BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _HERE})
 """The models that come with the package, by name."""
 
 

@@ -1,4 +1,4 @@
-"""What a clip shows, told by its pixels: rings, structure."""
+"""What a clip shows, told by its pixels: rings, samples and tests, structure."""
 
 from dataclasses import replace
 
@@ -8,7 +8,8 @@ import pytest
 from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.clips.subjects import has_ring, has_structure
+from vmamba_explore.clips.recall import RecallClips
+from vmamba_explore.clips.subjects import has_ring, has_sample_and_test, has_structure
 
 
 @pytest.mark.parametrize("backgrounds", ["train", "test"])
@@ -38,6 +39,25 @@ def test_fields_and_discs_of_the_ring_s_colors_are_not_a_ring():
     assert not has_ring(hole[..., [1, 0, 2]]), "a ring of other colors"
     assert not has_ring(np.where(np.arange(64)[:, None] < 32, hole.transpose(3, 0, 1, 2), 0)
                         .transpose(1, 2, 3, 0)), "half of a ring"  # fmt: skip
+
+
+@pytest.mark.parametrize("backgrounds", ["train", "test"])
+def test_sample_and_test_are_seen_together_and_neither_alone(backgrounds):
+    clips = RecallClips(31, backgrounds=backgrounds)
+    for index in range(40):
+        found = clips[index]
+        assert has_sample_and_test(found.clip.frames)
+        assert not has_sample_and_test(found.clip.frames[: found.test[0]])
+        assert not has_sample_and_test(found.clip.frames[found.sample[1] + 1 :])
+        assert not has_ring(found.clip.frames)
+    assert not any(has_sample_and_test(each) for each in MotionClips(31).batch(range(40))[0])
+
+
+def test_sample_and_test_survive_compression(tmp_path):
+    clips = RecallClips(32, img_size=224, backgrounds="test")
+    for index in range(6):
+        write_clip(tmp_path / "a.mp4", clips[index].clip.frames, fps=8)
+        assert has_sample_and_test(load_clip(tmp_path / "a.mp4", stride=1, img_size=64).frames)
 
 
 def test_a_plain_picture_has_no_structure():

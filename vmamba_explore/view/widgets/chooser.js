@@ -38,7 +38,7 @@ function build(model) {
     second: clipField(model, "second", "second clip"),
     compare: menu(Object.entries(model.get("comparisons"))),
     model: menu([
-      ...model.get("models").map((name) => [name, name]),
+      ...model.get("models").map(([name, question]) => [name, `${name}: ${question}`]),
       ...(model.get("allow_paths") ? [[PATH, "a folder or file …"]] : []),
     ]),
     folder: element("input", { type: "text", placeholder: "/home/me/my-model", spellcheck: "false" }),
@@ -97,7 +97,7 @@ function showChoice(ui, model) {
   showClip(ui.clip, choice.clip);
   showClip(ui.second, choice.second);
   ui.compare.value = choice.compare;
-  const bundled = model.get("models").includes(choice.model);
+  const bundled = model.get("models").some(([name]) => name === choice.model);
   ui.model.value = bundled ? choice.model : PATH;
   if (!bundled && document.activeElement !== ui.folder) ui.folder.value = choice.model;
   ui.spread.value = choice.stride === null ? "whole" : "every";
