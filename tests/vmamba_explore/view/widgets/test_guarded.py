@@ -220,9 +220,8 @@ def test_what_a_widget_refuses_is_shown_as_it_is(monkeypatch):
     chooser, sent = ClipChooser({}, {"small": ""}, allow_paths=False), []
     monkeypatch.setattr(chooser, "_send", lambda message, buffers=None: sent.append(message))
     sets(chooser, allow_paths=True, models=[["/etc", ""]])
-    assert [message["state"] for message in sent] == [
-        {"models": [["small", ""]], "allow_paths": False}
-    ]
+    (message,) = sent
+    assert message["state"] == {"models": [["small", ""]], "allow_paths": False}
 
 
 def test_of_a_message_with_a_wrong_value_nothing_is_set(widgets):
