@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.attention import logit_attention
+from vmamba_explore.analysis.camera_motion import measure_camera
 from vmamba_explore.analysis.controls import controls
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
 from vmamba_explore.analysis.memory import retained_share
@@ -20,6 +21,7 @@ from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question,
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.bundled import names_the_camera
 from vmamba_explore.model.contrast import Contrast, class_name
 from vmamba_explore.model.predict import top_predictions
 from vmamba_explore.model.videomamba import VideoMamba
@@ -112,6 +114,9 @@ def gather(
         steps("controls")
         with edited():
             controlled = controls(model, clip)
+        camera = None
+        if names_the_camera(model) and clip.num_frames - clip.repeated > 1:
+            camera = measure_camera(clip)
     explained = int(contrast.target), None if contrast.minus is None else int(contrast.minus)
     shown = {name: _described(maps[name], name) for name in names if name in maps}
     seqlen = trace.grid.seqlen
@@ -132,6 +137,7 @@ def gather(
         live=live,
         numbers=numbers,
         controls=controlled,
+        camera=camera,
     )
 
 

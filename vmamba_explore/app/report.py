@@ -23,7 +23,7 @@ from vmamba_explore.view import figures
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
-from vmamba_explore.view.trust import section_of
+from vmamba_explore.view.trust import camera_section, section_of
 
 MAX_LAYERS = 6
 """A report shows at most this many layers, evenly chosen from the first to the last."""
@@ -97,7 +97,7 @@ def _sections(
     class_names: tuple[str, ...] | None,
     explorer: Explorer,
 ) -> list[Section]:
-    controls = explorer.explorations[0].controls
+    side = explorer.explorations[0]
     delta = trace.sel(quantity="delta").mean("channel", keep_attrs=True).rename("mean delta")
     norms = state_norms(trace)
     layer = int(norms["layer"].values[-1])
@@ -119,7 +119,8 @@ def _sections(
             ],
             [figures.class_scores(logits, class_names)],
         ),
-        *([] if controls is None else [section_of(controls)]),
+        *([] if side.camera is None else [camera_section(side.camera)]),
+        *([] if side.controls is None else [section_of(side.controls)]),
         Section(
             "Where it takes something in: the step size delta",
             [

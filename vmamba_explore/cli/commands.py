@@ -197,15 +197,21 @@ def predict(
         controls: Ask about the clip frozen, reversed and shuffled, too: does the answer rest on
             motion?
     """
+    from vmamba_explore.analysis.camera_motion import measure_camera
     from vmamba_explore.analysis.controls import controls as controls_of
     from vmamba_explore.app.explore import opened
-    from vmamba_explore.model.bundled import BUNDLED
+    from vmamba_explore.clips import Clip
+    from vmamba_explore.model.bundled import BUNDLED, names_the_camera
+    from vmamba_explore.view.trust import camera_words
 
     shown, loaded, name = opened(clip, model, **options)
+    assert isinstance(shown, Clip)
     for one in loaded.predict(shown, k):
         print(f"{one.probability:7.2%}  {one.index:4}  {one_line(one.name)}")
     if model is None:
         print(f"model: {name}: {BUNDLED[name].question}")
+    if names_the_camera(loaded) and shown.num_frames > 1 + shown.repeated:
+        print(camera_words(measure_camera(shown)))
     if controls:
         found = controls_of(loaded, shown)
         print(*filter(None, (found.note, found.sentence)), sep="\n")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vmamba_explore import resources
+from vmamba_explore.clips.camera_path import CLASS_NAMES as CAMERA_CLASSES
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.subjects import (
     Frames,
@@ -126,6 +127,11 @@ def identify(model: VideoMamba) -> BundledModel | None:
     alike = [each for each in BUNDLED.values() if _shipped(each.name)[0] == model.config]
     mine = fingerprint(model) if alike else ""
     return next((each for each in alike if _shipped(each.name)[1] == mine), None)
+
+
+def names_the_camera(model: VideoMamba) -> bool:
+    """Whether a model's classes are what a camera does, so that its answer can be measured."""
+    return set(model.class_names or ()) == set(CAMERA_CLASSES)
 
 
 @lru_cache

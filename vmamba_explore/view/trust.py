@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from vmamba_explore.analysis.camera_motion import COMPONENTS, CameraMotion
 from vmamba_explore.analysis.controls import DESCRIPTIONS, Controls, percent
 from vmamba_explore.errors import one_line
+from vmamba_explore.view.figures.camera import camera_motion
+from vmamba_explore.view.figures.layout import PALETTE
 from vmamba_explore.view.report import Section
 from vmamba_explore.view.tables import Cell, Table
 
@@ -74,6 +79,45 @@ def packed(controls: Controls | None) -> dict[str, Any] | None:
             )
         ],
     }  # fmt: skip
+
+
+def camera_words(motion: CameraMotion) -> str:
+    """Say what the camera does, as measured without learning."""
+    if not motion.label:
+        return "Measured without learning: this clip has too little to measure its camera by."
+    return f'Measured without learning: "{motion.label}".'
+
+
+def camera_section(motion: CameraMotion) -> Section:
+    """Return a section of a page: the camera's motion, measured without learning."""
+    words = (
+        "The one shift, zoom and rotation that most of the picture follows from frame to frame. It "
+        "uses no model, so it is a check on what the model says, not a part of it."
+    )
+    figure = camera_motion(motion)
+    return Section(
+        "What the camera does, measured without learning", [camera_words(motion), words], [figure]
+    )
+
+
+def packed_camera(motion: CameraMotion | None) -> dict[str, Any] | None:
+    """Return the camera's motion as JSON for the browser; None for None."""
+    if motion is None:
+        return None
+    known = np.concatenate([[False], motion.applies, [False]])
+    path = np.where((known[1:] | known[:-1])[:, None], motion.path, np.nan)
+    return {
+        "sentence": camera_words(motion),
+        "heading": "camera, measured without learning (sides of the picture)",
+        "lines": [
+            {
+                "name": name,
+                "color": color,
+                "values": [float(v) if np.isfinite(v) else None for v in values],
+            }
+            for name, color, values in zip(COMPONENTS, PALETTE, path.T, strict=False)
+        ],
+    }
 
 
 def _rows(controls: Controls) -> list[tuple[str, str, str, str]]:

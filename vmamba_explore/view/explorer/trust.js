@@ -13,13 +13,14 @@ function answers(rows) {
 }
 
 export function createTrust({ data }) {
-  const blocks = data.sides.flatMap(({ controls }, i) => {
+  const blocks = data.sides.flatMap(({ controls, camera }, i) => {
     if (!controls) return [];
     const { title, note, sentence, rows } = controls;
     const words = element("div", { class: "vmx-words" },
       element("div", { class: "vmx-heading" }, joined(sideName(data, i), title)),
       ...(note ? [element("div", { class: "vmx-note", role: "note" }, note)] : []),
-      element("div", {}, sentence));
+      element("div", {}, sentence),
+      ...(camera ? [element("div", { class: "vmx-measured" }, camera.sentence)] : []));
     return [element("div", { class: "vmx-controls-of" }, words, answers(rows))];
   });
   return { nodes: blocks.length ? [element("div", { class: "vmx-trust" }, ...blocks)] : [], update() {} };
