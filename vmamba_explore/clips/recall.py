@@ -20,6 +20,7 @@ from vmamba_explore.clips.motion import FPS, Indices
 from vmamba_explore.clips.motion_plan import Ints
 from vmamba_explore.clips.motion_render import PHOTOGRAPHS, draw_background
 from vmamba_explore.clips.recall_plan import (
+    CHANNELS,
     CLASS_NAMES,
     COLOR_NAMES,
     LONGEST,
@@ -27,11 +28,12 @@ from vmamba_explore.clips.recall_plan import (
     Discs,
     RecallPlan,
     Timing,
+    fits,
     make_plan,
 )
 from vmamba_explore.errors import check_fields
 
-__all__ = ["CLASS_NAMES", "COLOR_NAMES", "RecallClip", "RecallClips", "Timing"]
+__all__ = ["CLASS_NAMES", "COLOR_NAMES", "RecallClip", "RecallClips"]
 
 Steps = int | np.integer | Sequence[int] | NDArray[np.integer]
 
@@ -91,8 +93,10 @@ class RecallClips:
 
     Sample and test are shown for 1 or 2 frames each, never in the first or the last frame. Of each
     16 clips from a multiple of 16 on, every pair of colors has one. So each color is as frequent
-    as a sample and as a test with every label: neither a frame, its index, a bag of frames nor a
-    sum of what single frames say tells the label. Both must meet, across time.
+    as a sample and as a test with every label: no frame and no index of a frame leans to a label,
+    and sums of votes of single frames have nothing better to say than 1/4 for each. Who sees all
+    frames in any order knows both colors, but not "next" from "previous". Sample and test must
+    meet, across time.
 
     `other_sample(i, step)` is clip i with the sample's color `step` further round the circle and
     nothing else changed, except the label.
@@ -105,9 +109,11 @@ class RecallClips:
             delay and one at any time: "half", "none" or "all". The rest of the clip does not depend
             on it.
         backgrounds: "train" or "test": which photographs stand behind (no photograph is in both);
-            a quarter of the backgrounds are plain patterns.
+            a quarter of the backgrounds are plain patterns. Those of "train" have their red, green
+            and blue in any order, so that a few photographs show many colors.
         delay: Fewest and most frames between sample and test.
-        timing: One timing for all clips, in place of a drawn one for each.
+        timing: The first frame of the sample, and the frames of sample, delay and test: the same
+            for all clips, such as (2, 1, 8, 1). None draws them for each clip.
         length: How many clips `len()` reports and indexing allows.
     """
 
@@ -135,8 +141,8 @@ class RecallClips:
                 f"a shortest and a longest delay of 1 to {most}",
             ),
             timing=(
-                self.timing is None or self.timing.fits(self.num_frames),
-                f"a timing that fits into {self.num_frames} frames",
+                self.timing is None or fits(self.timing, self.num_frames),
+                f"four numbers that fit into {self.num_frames} frames",
             ),
             length=(0 < self.length <= 2**63, "at least 1"),
         )
@@ -183,14 +189,18 @@ class RecallClips:
 
     def background(self, index: int | np.integer) -> UInt8[np.ndarray, "height width 3"]:
         """The picture behind clip `index`, without any disc."""
-        return draw_background(self.plan(index).scene[0], self.backgrounds, self.img_size)
+        return self._background(self.plan(index), 0)
+
+    def _background(self, plan: RecallPlan, row: int) -> NDArray[np.uint8]:
+        still = draw_background(plan.scene[row], self.backgrounds, self.img_size)
+        return still[..., CHANNELS[plan.channels[row]]]
 
     def _distractors(self, plan: RecallPlan, row: int) -> tuple[Discs, ...]:
         shown = {"none": False, "all": True}.get(self.distractors, plan.has_distractors[row])
         return plan.distractors if shown else ()
 
     def _draw(self, frames: NDArray[np.uint8], plan: RecallPlan, row: int) -> None:
-        frames[:] = draw_background(plan.scene[row], self.backgrounds, self.img_size)
+        frames[:] = self._background(plan, row)
         for disc in self._distractors(plan, row):
             _paint(_shown(frames, disc, row), disc.place[row], DISC, COLORS[disc.colors[row]])
         for disc in (plan.sample, plan.test):
