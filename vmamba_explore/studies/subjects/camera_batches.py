@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from vmamba_explore.clips import (
     camera,
@@ -21,7 +22,7 @@ from vmamba_explore.clips import (
     photographs,
 )
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, Level, Pose, flow, label_of
 
 GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
 EASY_CLIPS, EASY_STEPS = 1320, 400
@@ -33,6 +34,8 @@ NEW = 3
 WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
 """How often each kind is drawn."""
 FLOW_UNIT = 0.05
+Clips = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]
+"""Frames, labels and targets of clips."""
 
 
 def clips_until(step: int) -> int:
@@ -169,11 +172,10 @@ def token_flow(pose: Pose, tubelet_size: int, grid: int) -> NDArray[np.float64]:
     return np.arcsinh(flow(speed, x, y) / FLOW_UNIT).reshape(-1, 2)
 
 
-def clips_of(
-    clips: CameraClips, indices: Sequence[int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
-    """Render clips: frames, labels and targets."""
-    made = [clips[i] for i in indices]
+def clips_of(photographs: Sequence[Path], seed: int, level: Level, count: int) -> Clips:
+    """Render the first clips of a series: frames, labels and targets."""
+    series = CameraClips(seed, photographs=photographs, level=level)
+    made = [series[i] for i in tqdm(range(count), desc=f"{level} clips", unit="clip")]
     return (
         np.stack([clip.clip.frames for clip in made]),
         np.array([clip.label for clip in made]),
