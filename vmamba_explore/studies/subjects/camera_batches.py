@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from vmamba_explore.clips import (
-    camera,
-    camera_film,
-    camera_path,
-    camera_scene,
-    photographs,
-)
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, Level, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, LEVELS, Level, Pose, flow, label_of
 
-GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
 EASY_CLIPS, EASY_STEPS = 1320, 400
 """The first clips are easy ones, and the first steps have no others."""
 FIRST = 660
@@ -50,8 +40,8 @@ class Store:
     The first `EASY_CLIPS` are easy; of the others, those of every third round of kinds are hard.
 
     Args:
-        folder: Where the files are; a folder in it is named after the generator's code and the
-            photographs.
+        folder: Where the files are; a folder in it is named after what some of the clips look
+            like, so that another generator's clips are not mixed with these.
         seed: Of the clips.
         photographs: Files of photographs.
         size: How many clips there can be.
@@ -76,14 +66,19 @@ class Store:
     @property
     def place(self) -> Path:
         """The folder of this generator's clips over these photographs."""
-        code = hashlib.sha256("".join(inspect.getsource(m) for m in GENERATOR).encode())
-        code.update(repr((self.seed, [path.name for path in self.photographs])).encode())
-        return self.folder / code.hexdigest()[:12]
+        names = [path.name for path in self.photographs]
+        digest = hashlib.sha256(repr((self.seed, names)).encode())
+        for level in LEVELS:
+            series = CameraClips(self.seed, photographs=self.photographs, level=level)
+            for clip in (series[2], series[5], series[9]):
+                digest.update(clip.clip.frames.tobytes() + clip.pose.tobytes())
+        return self.folder / digest.hexdigest()[:12]
 
 
 @cache
 def _files(store: Store) -> tuple[np.ndarray, ...]:
-    store.place.mkdir(parents=True, exist_ok=True)
+    place = store.place
+    place.mkdir(parents=True, exist_ok=True)
     shapes = {
         "frames": (np.uint8, (16, 64, 64, 3)),
         "poses": (np.float64, (16, 4)),
@@ -92,7 +87,7 @@ def _files(store: Store) -> tuple[np.ndarray, ...]:
     }
     opened = []
     for name, (kind, shape) in shapes.items():
-        path = store.place / name
+        path = place / name
         if not path.exists():
             path.touch()
         with path.open("r+b") as file:

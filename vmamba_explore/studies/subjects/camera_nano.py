@@ -123,7 +123,8 @@ def set_filters(model: VideoMamba, frames: NDArray[np.uint8]) -> None:
         shapes = [hill[:, None] * slope, slope[:, None] * hill, hill[:, None] * hill]
         kept, change = torch.ones(length)[:, None, None], time[:, None, None]
         pairs = ((kept, 0), (kept, 1), (change, 2), (change, 0), (change, 1))
-        basis = torch.stack([when * shapes[i] for when, i in pairs])[:, None].expand(-1, 3, -1, -1, -1)
+        basis = torch.stack([when * shapes[i] for when, i in pairs])[:, None]
+        basis = basis.expand(-1, 3, -1, -1, -1)
         drawn = weight.clone()
         weight[: len(basis)] = basis
         basis = basis / model.patch_embed(normalize(frames)).std((0, 1))[:5, None, None, None, None]
@@ -218,9 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     batches = CameraBatches(Store(options.clips, TRAIN_SEED, photographs, size))
     model = new_model(batches)
     objective = CameraLoss(model)
-    history = fit(
-        model, batches, recipe, options.checkpoint, options.workers, objective=objective
-    )
+    history = fit(model, batches, recipe, options.checkpoint, options.workers, objective=objective)
 
     unseen = fetched("test", options.photographs)
     chosen = [clips_of(unseen, VALIDATION_SEED, level, options.tests // 2) for level in TESTED]
