@@ -1,4 +1,5 @@
 from . import analysis, attribution, figures, interventions, kernels, resources
+from .analysis.controls import Controls, controls
 from .analysis.scan_operator import ScanOperator
 from .app.explore import explore
 from .app.explorer_app import ExplorerApp
@@ -10,9 +11,11 @@ from .attribution.result import Attribution
 from .clips.clip import Clip, ClipError, normalize
 from .clips.decode import load_clip
 from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
+from .clips.recall import RecallClip, RecallClips
 from .clips.sampling import frame_order
 from .hooks import hook_names
 from .intervals import Interval, mean_interval, proportion
+from .model.bundled import BUNDLED, BundledModel
 from .model.checkpoints import load_model
 from .model.config import VideoMambaConfig
 from .model.inflate import from_image_checkpoint
@@ -38,17 +41,22 @@ from .view.explorer import ClipPlayer, Explorer
 __version__: str
 
 __all__ = [
+    "BUNDLED",
     "CLASS_NAMES",
     "Attribution",
+    "BundledModel",
     "CheckpointError",
     "Clip",
     "ClipError",
     "ClipPlayer",
+    "Controls",
     "Explorer",
     "ExplorerApp",
     "Interval",
     "MotionClip",
     "MotionClips",
+    "RecallClip",
+    "RecallClips",
     "ScanOperator",
     "TokenGrid",
     "Trace",
@@ -58,6 +66,7 @@ __all__ = [
     "analysis",
     "attribute",
     "attribution",
+    "controls",
     "evaluate_videos",
     "explore",
     "explorer_at",

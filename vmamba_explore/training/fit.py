@@ -1,4 +1,4 @@
-"""Train a model on a stream of labelled clips; stop and go on again at any step."""
+"""Train a model on a stream of labeled clips; stop and resume at any step."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from vmamba_explore.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
-# step -> frames uint8 (batch, num_frames, H, W, 3) and labels int64 (batch,)
-BatchSource = Callable[[int], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+# step -> frames uint8 (batch, num_frames, H, W, 3), labels int64 (batch,), and whatever else the
+# objective compares with, each (batch, ...)
+BatchSource = Callable[[int], tuple[Any, ...]]
 History = list[dict[str, float | int]]
-_Share = tuple[NDArray[np.uint8], NDArray[np.int64], float]  # some rows of a batch, their share
+_Share = tuple[tuple[NDArray[Any], ...], float]  # some rows of a batch, their share
 LOG_EVERY = 50
 KEPT = {
     "step": int,
@@ -57,16 +58,18 @@ def fit(
     log: Callable[[History], None] | None = None,
     until: int | None = None,
     parts: int = 1,
+    objective: nn.Module | None = None,
 ) -> History:
-    """Train `model` in place, or go on where `checkpoint` stopped.
+    """Train `model` in place, or resume where `checkpoint` stopped.
 
     Many processes together train on the same batches as one would, each on its rows of them.
 
     Args:
         model: The model, on the device to train on.
-        batches: Gives the batch of a step; the same step always gives the same batch, so that a
-            resumed run sees what an uninterrupted one would have seen. Of `VideoBatches`, one of
-            many processes reads its own rows only.
+        batches: Gives the batch of a step: frames, labels, and any further arrays of the truth
+            that the objective needs, (batch, ...) each. The same step always gives the same batch,
+            so that a resumed run sees what an uninterrupted one would have seen. Of
+            `VideoBatches`, one of many processes reads its own rows only.
         recipe: How.
         checkpoint: File that holds the run while it lasts; written whole or not at all. All
             processes read it, the first one writes it.
@@ -76,20 +79,30 @@ def fit(
         log: Gets the history in the first process, whenever it has a new row.
         until: Stop before this step, with a checkpoint; None goes to the end of the recipe.
         parts: Parts of a batch that run one after the other, to need less memory.
+        objective: What is minimized, a module whose `model` is `model`, called like
+            `TrainingLoss`, which None stands for. Its other submodules (heads that are needed in
+            training only) train along and are kept in the checkpoint.
     Returns:
         The history, a row for every 50 steps and one for the last: step, mean loss and accuracy,
         learning rate, and the seconds of training so far, those before a resumption included.
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint still is.
-        ValueError: the checkpoint belongs to another model or recipe, or the processes do not see
-            the same one.
+        ValueError: the checkpoint belongs to another model, recipe or objective, the objective to
+            another model, or the processes do not see the same checkpoint.
     """
     processes = OneProcess() if accelerator is None else accelerator
     world, rank = processes.num_processes, processes.process_index
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), betas=(0.9, recipe.beta2))
-    module, optimizer = processes.prepare(TrainingLoss(model, recipe.label_smoothing), optimizer)
+    objective = TrainingLoss(model, recipe) if objective is None else objective
+    if getattr(objective, "model", None) is not model:
+        raise ValueError(
+            f"fit: the objective {type(objective).__name__} has another model, or none. "
+            "Set its attribute `model` to the model that is trained."
+        )
     device = model.head.weight.device
-    run = _Run(checkpoint, model, optimizer, processes.scaler, recipe)
+    objective.to(device)
+    optimizer = torch.optim.AdamW(_parameter_groups(objective, recipe), betas=(0.9, recipe.beta2))
+    module, optimizer = processes.prepare(objective, optimizer)
+    run = _Run(checkpoint, objective, optimizer, processes.scaler, recipe)
     start = run.resume()
     if processes.is_main_process:
         output_path(checkpoint, "fit", parents=True)
@@ -101,7 +114,7 @@ def fit(
     if log and start and processes.is_main_process:
         log(run.history)
     stop = recipe.steps if until is None else min(until, recipe.steps)
-    model.train()
+    objective.train()
     started = time.monotonic() - run.seconds
     source = _Rows(batches, rank, world)
     bar = tqdm(
@@ -112,7 +125,7 @@ def fit(
         disable=not processes.is_main_process,
     )
     try:
-        for step, frames, labels, share in _prefetched(source, start, stop, workers):
+        for step, (frames, labels, *truth), share in _prefetched(source, start, stop, workers):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(step)
             optimizer.zero_grad(set_to_none=True)
@@ -120,10 +133,10 @@ def fit(
             rows = np.array_split(np.arange(len(labels)), min(parts, len(labels)))
             for part in rows:
                 clips = normalize(frames[part]).to(device)
-                target = torch.from_numpy(labels[part]).to(device)
+                target, *more = (torch.from_numpy(a[part]).to(device) for a in (labels, *truth))
                 weight = share * (len(part) / len(labels))
                 with nullcontext() if part is rows[-1] else processes.no_sync(module):
-                    loss, logits = module(clips, target, recipe.token_loss_at(step))
+                    loss, logits = module(clips, target, step / recipe.steps, *more)
                     processes.backward(loss * (weight * world))  # processes are averaged
                 right = (logits.argmax(-1) == target).float().mean()
                 totals += torch.stack([loss.detach(), right]) * weight
@@ -137,7 +150,7 @@ def fit(
                 raise FloatingPointError(
                     f"fit: the loss is {mean_loss} at step {step}. Lower learning_rate{kept}."
                 )
-            processes.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            processes.clip_grad_norm_(objective.parameters(), recipe.clip_norm)
             optimizer.step()
             run.recent.append((mean_loss, accuracy))
             run.seconds = time.monotonic() - started
@@ -157,7 +170,7 @@ def fit(
         bar.close()
     processes.wait_for_everyone()  # none may look for a checkpoint before it is there
     processes.free_memory()
-    model.eval()
+    objective.eval()
     return run.history
 
 
@@ -167,16 +180,19 @@ class _Run:
     def __init__(
         self,
         checkpoint: Path,
-        model: VideoMamba,
+        objective: Any,
         optimizer: torch.optim.Optimizer,
         scaler: Any,
         recipe: Recipe,
     ) -> None:
         self.checkpoint = checkpoint
-        self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+        self.model, self.recipe = objective.model, recipe
+        self.parts: dict[str, Any] = {"model": self.model, "optimizer": optimizer}
+        heads = {n: m for n, m in objective.named_children() if m is not self.model}
+        if heads:
+            self.parts["objective"] = nn.ModuleDict(heads)
         if scaler is not None:
             self.parts["scaler"] = scaler
-        self.model, self.recipe = model, recipe
         self.history: History = []
         self.recent: list[tuple[float, float]] = []  # loss and accuracy since the last row
         self.seconds = 0.0
@@ -239,6 +255,8 @@ class _Run:
             check_tensors(shapes, unwrapped(saved, where), where)
         except CheckpointError as error:
             raise CheckpointError(f"{error} {ANEW}.", error.problems) from None
+        if ("objective" in self.parts) != ("objective" in saved):
+            raise ValueError(f"{where} was made with another objective. {ANEW}.")
         for name, part in self.parts.items():
             try:
                 if name in saved:
@@ -273,10 +291,10 @@ def read_checkpoint(path: Path, *, mapped: bool = True) -> dict[str, Any]:
     return saved
 
 
-def _parameter_groups(model: VideoMamba, recipe: Recipe) -> list[dict[str, Any]]:
+def _parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in module.named_parameters():
         is_matrix = parameter.ndim >= 2 and name.endswith(".weight") and "conv1d" not in name
         (decayed if is_matrix else others).append(parameter)
     return [
@@ -302,19 +320,19 @@ class _Rows:
             return error
 
     def _read(self, step: int) -> _Share:
-        read: Callable[[list[int]], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+        read: Callable[[list[int]], tuple[NDArray[Any], ...]]
         if isinstance(self.batches, VideoBatches):  # it reads no others
             size, read = self.batches.batch_size, partial(self.batches.rows, step)
         else:
-            frames, labels = self.batches(step)
-            size, read = len(labels), lambda rows: (frames[rows], labels[rows])
+            arrays = self.batches(step)
+            size, read = len(arrays[1]), lambda rows: tuple(array[rows] for array in arrays)
         mine = list(range(self.rank, size, self.world))
-        return *read(mine or [0]), len(mine) / size
+        return read(mine or [0]), len(mine) / size
 
 
 def _prefetched(
     source: _Rows, start: int, stop: int, workers: int
-) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64], float]]:
+) -> Iterator[tuple[int, tuple[NDArray[Any], ...], float]]:
     """Render the next batches in other processes while the model works on this one."""
     for step, found in enumerate(read_ahead(source, range(start, stop), workers), start):
         if isinstance(found, Exception):
@@ -330,20 +348,22 @@ class TrainingLoss(nn.Module):
 
     Args:
         model: The model.
-        label_smoothing: Share of the target that is spread over all classes.
+        recipe: Its `label_smoothing` and `token_loss`.
 
-    `loss(clips, target, token_share)` maps normalized clips (batch, channels, num_frames, H, W)
-    and labels (batch,) to the mean loss, (), and the logits, (batch, num_classes).
+    `loss(clips, target, progress)` maps normalized clips (batch, channels, num_frames, H, W),
+    labels (batch,) and the share of the steps that are done to the mean loss, (), and the logits,
+    (batch, num_classes).
     """
 
-    def __init__(self, model: VideoMamba, label_smoothing: float = 0.0) -> None:
+    def __init__(self, model: VideoMamba, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
-        self.label_smoothing = label_smoothing
+        self.recipe = recipe
 
-    def forward(self, clips: Tensor, target: Tensor, token_share: float) -> tuple[Tensor, Tensor]:
-        """Give the loss and the logits; each moving token bears `token_share` of the loss."""
+    def forward(self, clips: Tensor, target: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """Return the loss and the logits; moving tokens bear a share of the loss at first."""
         model = self.model
+        token_share = self.recipe.token_loss_at(round(progress * self.recipe.steps))
         if token_share == 0:
             logits = model(clips)
             return self._compare(logits, target), logits
@@ -356,7 +376,7 @@ class TrainingLoss(nn.Module):
         return (1 - token_share) * self._compare(logits, target) + token_share * token_loss, logits
 
     def _compare(self, logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
 
 
 def motion_weights(model: VideoMamba, clips: Tensor) -> Tensor:

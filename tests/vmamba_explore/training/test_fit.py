@@ -152,6 +152,72 @@ def test_a_checkpoint_of_an_older_recipe_is_gone_on_with(tmp_path):
     assert fit(toy(), batches, RECIPE, tmp_path / "run.pt")[-1]["step"] == 12
 
 
+class WithBrightness(torch.nn.Module):
+    """Cross-entropy, and a head for training only that estimates a clip's mean brightness."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.estimate = model, torch.nn.Linear(2, 1)
+        self.progress = []
+
+    def forward(self, clips, target, progress, brightness):
+        self.progress.append(progress)
+        logits = self.model(clips)
+        error = (self.estimate(logits)[:, 0] - brightness).square().mean()
+        return F.cross_entropy(logits, target) + error, logits
+
+
+def batches_with_brightness(step):
+    frames, labels = batches(step)
+    return frames, labels, frames.mean((1, 2, 3, 4), dtype=np.float32) / 255
+
+
+def test_an_objective_gets_the_truth_and_trains_its_own_head(tmp_path):
+    objective = WithBrightness(toy())
+    fit(
+        objective.model, batches_with_brightness, Recipe(steps=50, learning_rate=3e-3),
+        tmp_path / "run.pt", objective=objective,
+    )  # fmt: skip
+    assert objective.progress == [step / 50 for step in range(50)]
+    assert not objective.training
+    frames, _, brightness = batches_with_brightness(1000)
+    estimate = objective.estimate(objective.model(normalize(frames)))[:, 0].detach().numpy()
+    assert np.corrcoef(estimate, brightness)[0, 1] > 0.9
+
+
+def test_a_run_with_an_objective_resumes_to_the_same_bits_of_its_head(tmp_path):
+    def run(name, until=None):
+        objective = WithBrightness(toy())
+        path = tmp_path / name
+        fit(
+            objective.model, batches_with_brightness, RECIPE, path, until=until, objective=objective
+        )
+        return objective.state_dict()
+
+    torch.manual_seed(0)
+    whole = run("whole.pt")
+    torch.manual_seed(0)
+    run("stopped.pt", until=7)
+    resumed = run("stopped.pt")  # its head starts elsewhere, which must not matter
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_checkpoint_of_another_objective_is_refused(tmp_path):
+    fit(toy(), batches, RECIPE, tmp_path / "run.pt", until=1)
+    objective = WithBrightness(toy())
+    with pytest.raises(ValueError, match="another objective. Move it away"):
+        fit(
+            objective.model, batches_with_brightness, RECIPE, tmp_path / "run.pt",
+            objective=objective,
+        )  # fmt: skip
+
+
+def test_an_objective_of_another_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="WithBrightness has another model, or none"):
+        fit(toy(), batches, RECIPE, tmp_path / "run.pt", objective=WithBrightness(toy()))
+
+
 def without_seconds(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
@@ -161,7 +227,7 @@ def without_seconds(history):
 
 def test_smoothing_spreads_a_share_of_the_target_over_all_classes():
     model, clips, target = toy(num_classes=3), torch.randn(2, 3, 4, 32, 32), torch.tensor([0, 2])
-    loss, logits = TrainingLoss(model, label_smoothing=0.3)(clips, target, 0.0)
+    loss, logits = TrainingLoss(model, Recipe(label_smoothing=0.3))(clips, target, 0.0)
     wanted = 0.7 * F.one_hot(target, 3) + 0.1
     torch.testing.assert_close(loss, -(wanted * logits.log_softmax(-1)).sum(1).mean())
     assert torch.equal(logits, model(clips))
@@ -172,7 +238,7 @@ def test_the_token_loss_alone_does_not_read_the_class_token():
     residual = model.encode(clips)
     residual.retain_grad()
     model.encode = lambda clips: residual
-    TrainingLoss(model)(clips, target, 1.0)[0].backward()
+    TrainingLoss(model, Recipe(token_loss=1.0))(clips, target, 0.0)[0].backward()
     index = model.grid.cls_index
     assert not residual.grad[:, index].any() and residual.grad[:, index + 1 :].any()
 
