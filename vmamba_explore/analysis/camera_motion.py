@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 from torch import Tensor
 
 from vmamba_explore.analysis.registration import MEAN_REACH, SIDE, register
@@ -103,6 +103,14 @@ class CameraMotion:
         judged = {"inliers": self.inliers, "applies": self.applies, "cut": cut}
         return pd.DataFrame(times | moves | judged)
 
+    def since(self, frame: int) -> CameraMotion:
+        """The motion from a frame on; a cut at that very frame lies before it."""
+        cuts = self.cuts[self.cuts > frame] - frame
+        moves, inliers, applies = (
+            values[frame:] for values in (self.moves, self.inliers, self.applies)
+        )
+        return CameraMotion(moves, inliers, applies, cuts, self.seconds[frame:], self.source)
+
     def __repr__(self) -> str:
         total = ", ".join(
             f"{name} {value:+.3f}" for name, value in zip(COMPONENTS, self.total, strict=True)
@@ -145,16 +153,59 @@ def measure_camera(clip: Clip) -> CameraMotion:
             f"measure_camera: {clip.source} has {count} frame, expected at least 2; give a longer "
             "clip or a smaller stride."
         )
-    moves, inliers, fits, recolored = (
-        np.concatenate(parts) for parts in zip(*_measured(clip.frames[:count]), strict=True)
-    )
-    broken = np.zeros(count, bool) if clip.damaged is None else clip.damaged[:count]
-    fits &= ~(broken[1:] | broken[:-1])
-    calm = fits & (inliers >= 2 * _EXPLAINED) & (np.abs(moves).max(1) < _FAST)
-    cut = _cuts(inliers, calm, recolored) & ~(broken[1:] | broken[:-1])
+    broken = None if clip.damaged is None else clip.damaged[:count]
+    steps = steps_between(clip.frames[:count], broken)
+    return motion_of(steps, clip.seconds[:count].copy(), clip.source)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What is measured of each step by itself, before its neighbors decide whether it is a cut.
+
+    Attributes:
+        moves: Of the camera, comparable units.
+        inliers: The share of the structure that follows.
+        fits: Whether the move holds.
+        recolored: The share of the pixels that change their color; 0 where a frame is damaged.
+    """
+
+    moves: Float64[np.ndarray, "step 4"]
+    inliers: Float64[np.ndarray, " step"]
+    fits: Bool[np.ndarray, " step"]
+    recolored: Float64[np.ndarray, " step"]
+
+    def __add__(self, other: Steps) -> Steps:
+        both = ([getattr(part, field.name) for part in (self, other)] for field in fields(self))
+        return Steps(*map(np.concatenate, both))
+
+    def __getitem__(self, part: slice) -> Steps:
+        return Steps(*(getattr(self, field.name)[part] for field in fields(self)))
+
+
+def steps_between(
+    frames: UInt8[np.ndarray, "frame height width 3"],
+    damaged: Bool[np.ndarray, " frame"] | None = None,
+) -> Steps:
+    """Measure the steps between consecutive frames, of which there are at least two."""
+    parts = zip(*_measured(frames), strict=True)
+    moves, inliers, fits, recolored = (np.concatenate(part) for part in parts)
+    if damaged is not None:
+        whole = ~(damaged[1:] | damaged[:-1])
+        fits, recolored = fits & whole, recolored * whole
+    return Steps(moves, inliers, fits, recolored)
+
+
+def motion_of(steps: Steps, seconds: Float64[np.ndarray, " frame"], source: str) -> CameraMotion:
+    """Find the cuts among steps: between pictures that no motion relates, with other colors or
+    alone among calm steps."""
+    calm = steps.fits & (steps.inliers >= 2 * _EXPLAINED)
+    calm &= (np.abs(steps.moves) < _FAST).all(1)
+    beside = np.concatenate([[False], calm, [False]])
+    sudden = (steps.recolored >= _OTHER_COLORS) | (beside[:-2] & beside[2:])
+    cut = (steps.inliers < _EXPLAINED) & sudden
     return CameraMotion(
-        moves=np.where(fits[:, None], moves, np.nan), inliers=inliers, applies=fits,
-        cuts=cut.nonzero()[0] + 1, seconds=clip.seconds[:count].copy(), source=clip.source,
+        moves=np.where(steps.fits[:, None], steps.moves, np.nan), inliers=steps.inliers,
+        applies=steps.fits, cuts=cut.nonzero()[0] + 1, seconds=seconds, source=source,
     )  # fmt: skip
 
 
@@ -189,10 +240,3 @@ def _recolored(pixels: Tensor) -> Tensor:
     red, green, blue = (pixels // 64).long().flatten(1, 2).unbind(-1)
     counts = torch.stack([each.bincount(minlength=64) for each in 16 * red + 4 * green + blue])
     return (counts[1:] - counts[:-1]).abs().sum(1).double() / (2 * SIDE**2)
-
-
-def _cuts(inliers: np.ndarray, calm: np.ndarray, recolored: np.ndarray) -> np.ndarray:
-    """Steps between pictures that no motion relates: with other colors, or alone among calm
-    ones."""
-    beside = np.concatenate([[False], calm, [False]])
-    return (inliers < _EXPLAINED) & ((recolored >= _OTHER_COLORS) | (beside[:-2] & beside[2:]))
