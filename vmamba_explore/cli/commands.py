@@ -224,19 +224,31 @@ def predict(
         "budget_gib",
     }
 )
-def watch(path: str, /, *, output: str, csv: str | None, model: str, **options: Any) -> None:
+def watch(
+    path: str, /, *, output: str, csv: str | None, model: str | None, controls: bool = True,
+    **options: Any,
+) -> None:  # fmt: skip
     """Write a page about what a model sees in a long video, window by window.
 
     Ctrl-C keeps what is done; with --csv, run the same command again to resume.
+
+    Args:
+        controls: Ask about a few windows frozen, reversed and shuffled, too: do the answers rest
+            on motion?
     """
+    from vmamba_explore import load_model
     from vmamba_explore.app import timeline_page, watch
+    from vmamba_explore.app.window_controls import window_controls
     from vmamba_explore.files import output_paths
+    from vmamba_explore.model.bundled import ON_ANY_CLIP
 
     output_paths((output, csv), "watch", [path])
     if csv is not None:
         output_paths((output, csv, Path(csv).with_suffix(".json")), "watch", [path])
-    timeline = watch(path, model, csv=csv, **options)
-    timeline_page(timeline, output, model)
+    name = ON_ANY_CLIP if model is None else model
+    loaded = load_model(name)
+    timeline = watch(path, loaded, csv=csv, **options)
+    timeline_page(timeline, output, name, window_controls(timeline, loaded) if controls else ())
     print(f"{timeline}\n{output}")
     if not timeline.finished:
         raise KeyboardInterrupt  # for its exit code

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from vmamba_explore.analysis.camera_motion import COMPONENTS, THRESHOLD, CameraMotion
 from vmamba_explore.view.figures import layout as draw
 
-_SIGNS = {"pan": "right", "tilt": "down", "zoom": "in", "roll": "clockwise"}
+SIGNS = {"pan": "right", "tilt": "down", "zoom": "in", "roll": "clockwise"}
+"""Which way each component is positive."""
 _COLORS = dict(zip(COMPONENTS, draw.PALETTE, strict=False))
 _NOT_MEASURED = "rgba(128,128,128,0.22)"
 
@@ -36,7 +37,7 @@ def camera_motion(motion: CameraMotion) -> go.Figure:
     known = (bounds[1:] | bounds[:-1])[:, None]
     path, times = np.where(known, motion.path, np.nan), motion.seconds
     gaps = (~motion.applies).nonzero()[0] + 1
-    for place, (name, sign) in enumerate(_SIGNS.items()):
+    for place, (name, sign) in enumerate(SIGNS.items()):
         x, y = (np.insert(values, gaps, np.nan) for values in (times, path[:, place]))
         draw.add_line(
             figure, x, y, f"{name} ({sign} is positive)", f"{name}, %{{x:.2f}} s",
