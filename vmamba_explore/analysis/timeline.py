@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,24 +15,34 @@ import xarray as xr
 from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 
+from vmamba_explore.analysis.camera_motion import COMPONENTS
 from vmamba_explore.files import atomic_write
+from vmamba_explore.model.bundled import UNDECIDED
 from vmamba_explore.spreadsheets import csv_text
 
 FIXED = ("window", "frame", "start", "end", "repeated", "reason", "name", "margin")
 """Columns of every table; those that depend on the model follow, see `Timeline`."""
 
 
+CUT = "cut"
+"""The class of a window in which a new shot starts."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """Neighboring windows of which a model says the same, or that failed alike.
 
+    Where the camera was measured, segments meet at a cut if there is one within their windows.
+
     Args:
         start: Seconds.
         end: Seconds.
-        name: The most probable class; "" where the windows failed.
-        probability: Its mean over the windows, 0..1; NaN where they failed.
+        name: The most probable class, or `UNDECIDED`; "" where the windows failed.
+        probability: The most probable class's mean over the windows, 0..1; NaN where they failed.
         windows: How many.
         reason: Why they failed; "" where they did not.
+        measured: The camera's motion in most of the windows, measured without learning; "" where
+            it was not measured.
     """
 
     start: float
@@ -40,6 +51,7 @@ class Segment:
     probability: float
     windows: int
     reason: str = ""
+    measured: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +65,12 @@ class Timeline:
     most probable classes, the first is the most probable), `delta_3_forward`, ... (mean step size
     of a layer and direction), and `evidence_0`, ... where it was asked for (what each token frame
     adds to the margin, logits).
+
+    Of a model that names the camera's motion, the camera is measured, too, without learning:
+    `camera` (what it does in the window, as `CameraMotion.label`), `camera_pan`, `camera_tilt`,
+    `camera_zoom`, `camera_roll` (how far, in sides of the picture), `inliers` and `measured` (mean
+    share of the picture that follows, share of the steps that were measured), and `cuts` (seconds
+    at which new shots start, each in one row only; between windows, too).
 
     Attributes:
         table: The rows.
@@ -95,6 +113,32 @@ class Timeline:
     def failed(self) -> Bool[np.ndarray, " window"]:
         """Which windows failed; `table.reason` says why."""
         return (self.table["reason"] != "").to_numpy(bool)
+
+    @property
+    def said(self) -> list[str]:
+        """The class of each window, `UNDECIDED` where it is less probable than the model's
+        answers are; "" where the window failed."""
+        least = self.settings.get("undecided_below", 0.0)
+        likely = self.table["probability_1"].to_numpy(np.float64)
+        names = self.table["name"].tolist()
+        return [UNDECIDED if p < least else name for name, p in zip(names, likely, strict=True)]
+
+    @property
+    def cuts(self) -> Float64[np.ndarray, " cut"]:
+        """Seconds at which new shots start, measured without learning; none where the model does
+        not name the camera's motion."""
+        told = self.table["cuts"] if "cuts" in self.table else []
+        return np.array(sorted(float(second) for row in told for second in row.split()), np.float64)
+
+    @property
+    def camera(self) -> pd.DataFrame | None:
+        """How the camera moves in each window, sides of the picture in a second: columns pan, tilt,
+        zoom, roll; None where it was not measured."""
+        if "camera" not in self.table:
+            return None
+        length = self.table["end"] - self.table["start"]
+        moved = {name: self.table[f"camera_{name}"] / length for name in COMPONENTS}
+        return pd.DataFrame(moved).where(self.table["measured"] > 0)
 
     @property
     def spans(self) -> Float64[np.ndarray, "window 2"]:
@@ -157,19 +201,54 @@ class Timeline:
         return names[index] if names else f"class {index}"
 
     def segments(self) -> list[Segment]:
-        """Join neighboring windows with the same most probable class: between two of these the
-        prediction changes."""
-        reasons = self.table["reason"].tolist()
-        names = self.table["name"].tolist()
-        likely, spans, found = self.table["probability_1"].to_numpy(np.float64), self.spans, []
-        for (name, reason), group in groupby(
-            range(len(self)), lambda row: (names[row], reasons[row])
-        ):
+        """Join neighboring windows of which the model says the same: between two of these the
+        prediction changes.
+
+        A window that it calls a cut, and in which one was measured, is divided there between its
+        neighbors.
+        """
+        spans, parts = self._divided(), []
+        reasons, names = self.table["reason"].tolist(), self.said
+        likely = self.table["probability_1"].to_numpy(np.float64)
+        measured = self.table["camera"].tolist() if "camera" in self.table else [""] * len(self)
+        kept = [row for row, (start, end) in enumerate(spans) if end > start or reasons[row]]
+        for (name, reason), group in groupby(kept, lambda row: (names[row], reasons[row])):
             rows = list(group)
-            mean = float(likely[rows].mean()) if not reason else float("nan")
-            start, end = float(spans[rows[0], 0]), float(spans[rows[-1], 1])
-            found.append(Segment(start, end, name, mean, len(rows), reason))
-        return found
+            parts.append(
+                Segment(
+                    start=float(spans[rows[0], 0]), end=float(spans[rows[-1], 1]), name=name,
+                    probability=float(likely[rows].mean()) if not reason else float("nan"),
+                    windows=len(rows), reason=reason,
+                    measured=Counter(measured[row] for row in rows).most_common(1)[0][0],
+                )
+            )  # fmt: skip
+        return parts
+
+    def _divided(self) -> Float64[np.ndarray, "window 2"]:
+        """`spans`, with the boundaries at which the prediction changes moved to measured cuts.
+
+        A window that the model calls a cut keeps what lies between its first cut and its last one.
+        """
+        spans, cuts, said = self.spans, self.cuts, self.said
+        if not len(cuts):
+            return spans
+        divided = spans.copy()
+        for row, (start, end) in enumerate(spans):
+            inside = cuts[(start < cuts) & (cuts < end)]
+            if said[row] != CUT or not len(inside):
+                continue
+            if row and spans[row - 1, 1] == start and said[row - 1]:
+                divided[row - 1, 1] = divided[row, 0] = inside[0]
+            if row + 1 < len(spans) and spans[row + 1, 0] == end and said[row + 1]:
+                divided[row, 1] = divided[row + 1, 0] = inside[-1]
+        for row in range(1, len(spans)):
+            pair, boundary = {said[row - 1], said[row]}, spans[row, 0]
+            if len(pair) == 1 or CUT in pair or "" in pair or spans[row - 1, 1] != boundary:
+                continue
+            near = cuts[np.abs(cuts - boundary).argmin()]
+            if spans[row - 1].mean() < near < spans[row].mean():
+                divided[row - 1, 1] = divided[row, 0] = near
+        return divided
 
     def window_at(self, seconds: float | int) -> int:
         """The number of the window that stands for a moment.

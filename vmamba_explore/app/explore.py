@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Edit, Question
 from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.clips.clip import Generated, shown_by
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.hooks import plain
+from vmamba_explore.model.bundled import SHAPE, model_for
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Explorer
 
-AnyClip = str | os.PathLike[str] | Clip | MotionClip
+AnyClip = str | os.PathLike[str] | Clip | Generated
 REVERSED = "reversed"
 
 
 def explore(
     clip: AnyClip,
-    model: str | VideoMamba = "motion-nano",
+    model: str | VideoMamba | None = None,
     *,
     compare: AnyClip | Edit | None = None,
     target: int | str | None = None,
@@ -38,8 +41,10 @@ def explore(
     """Run a model on a clip and look into it: one linked view of everything.
 
     Args:
-        clip: A video file, a `Clip`, or a `MotionClip`, whose deciding frames are then marked.
-        model: A model, or a name for `load_model`.
+        clip: A video file, a `Clip`, or a generated clip such as a `MotionClip`, whose deciding
+            frames are then marked.
+        model: A model, or a name for `load_model`. None takes the bundled model that fits the clip:
+            camera-nano, except for clips made for another one.
         compare: What to show beside it, in step, with the difference: another clip, "reversed" for
             the clip played backwards, or a function of the model that returns a `with` block in
             which the model is edited.
@@ -62,8 +67,8 @@ def explore(
             logits that are not finite.
         TraceBudgetError: the inputs of all blocks are over budget.
     """
-    name = model if isinstance(model, str) else type(model).__name__
-    model = load_model(model) if isinstance(model, str) else plain(model)
+    reading = {"stride": stride, "start": start}
+    first, model, name = opened(clip, model, **reading)
     question = Question(
         target=target,
         minus=minus,
@@ -73,16 +78,15 @@ def explore(
         progress=progress,
         model_name=name,
     )
-    first = as_clip(clip, model, stride, start)
     if compare is not None and compare != REVERSED and not callable(compare):
-        compare = as_clip(compare, model, stride, start)
+        compare = as_clip(compare, shape_of(model), **reading)
     return side_by_side(model, first, compare, question)
 
 
 def side_by_side(
     model: VideoMamba,
-    clip: Clip | MotionClip,
-    compare: Clip | MotionClip | Edit | str | None,
+    clip: Clip | Generated,
+    compare: Clip | Generated | Edit | str | None,
     question: Question,
     name: str = "edited model",
 ) -> Explorer:
@@ -103,7 +107,7 @@ def side_by_side(
     question = replace(_part(question, 1, count), target=target, minus=minus)
     if isinstance(compare, str):
         other = gather(model, backwards(clip), question)
-    elif isinstance(compare, Clip | MotionClip):
+    elif isinstance(compare, Clip | Generated):
         other = gather(model, compare, question)
     else:
         other = gather(model, clip, question, edit=compare, name=name)
@@ -118,25 +122,53 @@ def _part(question: Question, index: int, count: int) -> Question:
     return replace(question, report=lambda words, done: report(words, (index + done) / count))
 
 
-def as_clip(
-    clip: AnyClip, model: VideoMamba, stride: int | None = 2, start: int | None = None
-) -> Clip | MotionClip:
-    """Return a clip as the model wants it, read from a file where it is the name of one."""
-    if isinstance(clip, Clip | MotionClip):
+def opened(
+    clip: AnyClip, model: str | VideoMamba | None, **reading: Any
+) -> tuple[Clip | Generated, VideoMamba, str]:
+    """Return a clip as a model wants it, the model, and what the model is called.
+
+    Args:
+        clip: A file, a clip or a generated clip.
+        model: A model, a name for `load_model`, or None for the bundled one that fits the clip.
+        reading: Which frames of a file: stride, start and damaged of `load_clip`.
+    """
+    if model is None:
+        read = as_clip(clip, SHAPE, **reading)
+        name = model_for(read)
+        return read, load_model(name), name
+    name = model if isinstance(model, str) else type(model).__name__
+    loaded = load_model(model) if isinstance(model, str) else plain(model)
+    return as_clip(clip, shape_of(loaded), **reading), loaded, name
+
+
+def shape_of(model: VideoMamba) -> tuple[int, int]:
+    """How many frames a model reads, and their side in pixels."""
+    return model.config.num_frames, model.config.img_size
+
+
+def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | Generated:
+    """Return a clip, read from a file in the given shape where it is the name of one.
+
+    Args:
+        clip: A file, a clip or a generated clip.
+        shape: Frames, and their side in pixels.
+        reading: As for `opened`.
+    """
+    if isinstance(clip, Clip | Generated):
         return clip
     if not isinstance(clip, str | os.PathLike):
         raise TypeError(
-            f"explore: a clip is {type(clip).__name__}, expected a file, a Clip or a MotionClip; "
-            "Clip(frames, seconds, source, indices) holds frames from elsewhere."
+            f"explore: a clip is {type(clip).__name__}, expected a file, a Clip or a generated "
+            "clip; Clip(frames, seconds, source, indices) holds frames from elsewhere."
         )
-    config = model.config
-    return load_clip(clip, config.num_frames, stride, start, config.img_size)
+    num_frames, img_size = shape
+    return load_clip(clip, num_frames, img_size=img_size, **reading)
 
 
-def backwards(clip: Clip | MotionClip) -> Clip | MotionClip:
+def backwards(clip: Clip | Generated) -> Clip | Generated:
     """Return the clip with its frames in the opposite order, at the same times.
 
-    A motion clip then bears the label of the opposite motion.
+    A motion clip then bears the label of the opposite motion; the truth about any other is dropped.
     """
     if isinstance(clip, MotionClip):
         first, last = clip.window
@@ -149,7 +181,7 @@ def backwards(clip: Clip | MotionClip) -> Clip | MotionClip:
             window=(end - last, end - first),
             **masks,
         )
-    return _reversed(clip)
+    return _reversed(shown_by(clip))
 
 
 def _reversed(clip: Clip) -> Clip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vmamba_explore.analysis.camera_stream import COLUMNS as CAMERA_COLUMNS
+from vmamba_explore.analysis.camera_stream import WORDS as CAMERA_WORDS
+from vmamba_explore.analysis.camera_stream import CameraStream
 from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.analysis.timeline import FIXED, Timeline
 from vmamba_explore.app.explore import explore
@@ -26,6 +29,7 @@ from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.errors import first_line
 from vmamba_explore.files import output_path, output_paths
 from vmamba_explore.hooks import HookPoint, attached, plain
+from vmamba_explore.model.bundled import ON_ANY_CLIP, identify, names_the_camera
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.predict import top_predictions
@@ -40,7 +44,7 @@ DELTA = "*.ssm_*.hook_delta"
 @renamed_arguments(output="csv")
 def watch(
     path: str | os.PathLike[str],
-    model: str | VideoMamba = "motion-nano",
+    model: str | VideoMamba | None = None,
     *,
     stride: int = 2,
     hop: int | None = None,
@@ -60,7 +64,8 @@ def watch(
 
     Args:
         path: A video file.
-        model: A model, or what `load_model` takes.
+        model: A model, or what `load_model` takes; None for "camera-nano", which says what the
+            camera does. Beside a model with its classes the camera is measured without learning.
         stride: Source frames from one clip frame to the next.
         hop: Clip frames from the start of a window to the start of the next; less than the
             model's num_frames overlaps. None puts windows side by side.
@@ -87,6 +92,7 @@ def watch(
     if csv is not None:
         csv = output_path(csv, "watch", [path])
         output_paths((csv, csv.with_suffix(".json")), "watch", [path])
+    model = ON_ANY_CLIP if model is None else model
     model = load_model(model) if isinstance(model, str) else plain(model)
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
@@ -100,8 +106,10 @@ def watch(
         **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
         "by_frame": by_frame,
     }
+    if (known := identify(model)) is not None and known.undecided_below:
+        settings["undecided_below"] = known.undecided_below
     with TemporaryDirectory() if csv is None else nullcontext() as folder:
-        rows = RowFile(Path(csv or f"{folder}/rows.csv"), looker.columns, ("name", "reason"))
+        rows = RowFile(Path(csv or f"{folder}/rows.csv"), looker.columns, looker.words)
         before = rows.start(settings)
         count, last, until = len(before), -1, 0.0
         if count:
@@ -109,7 +117,9 @@ def watch(
         watched, started, finished = 0.0, time.perf_counter(), rows.finished
         if not finished:
             config = model.config
-            parts = stream_clips(path, config.num_frames, stride, hop, config.img_size, last)
+            again = last - 1 if looker.camera else last  # the camera's next step starts there
+            parts = stream_clips(path, config.num_frames, stride, hop, config.img_size, again)
+            parts = looker.past(parts, last)
             with rows, _bar(seconds, until, progress) as bar:
                 try:
                     for part, row in looker.look(parts, batch_size):
@@ -126,7 +136,7 @@ def watch(
             if finished:
                 rows.finish(settings, {"windows": count})
         worked = time.perf_counter() - started if watched else 0.0
-        table = _typed(rows.read())
+        table = _typed(rows.read(), looker.words)
     return Timeline(table, os.fspath(path), seconds, settings, watched, worked, finished)
 
 
@@ -152,11 +162,11 @@ def explorer_at(
         )
     if fingerprint(model) != timeline.settings["model"]:
         raise ValueError("explorer_at: another model watched; give the same one as to watch().")
-    clip = _clip_of(timeline, int(row["frame"]), float(row["start"]), model)
+    clip = window_clip(timeline, int(row["frame"]), float(row["start"]), model)
     return explore(clip, model, **choices)
 
 
-def _clip_of(timeline: Timeline, frame: int, start: float, model: VideoMamba) -> Clip:
+def window_clip(timeline: Timeline, frame: int, start: float, model: VideoMamba) -> Clip:
     """A window's frames, read again."""
     config, stride = model.config, timeline.settings["stride"]
     try:
@@ -201,9 +211,9 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {n: float(f"{v:.6g}") if isinstance(v, float) else v for n, v in row.items()}
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _typed(table: pd.DataFrame, text: Sequence[str]) -> pd.DataFrame:
     """The rows with the types that `Timeline` states: text, whole numbers and float64."""
-    words = {name: table[name].astype(object).fillna("").astype(str) for name in ("reason", "name")}
+    words = {name: table[name].astype(object).fillna("").astype(str) for name in text}
     kinds = dict.fromkeys(("window", "frame", "repeated"), "int64")
     numbers = table.columns.difference(list(words))
     return table.astype({name: kinds.get(name, "float64") for name in numbers}).assign(**words)
@@ -214,6 +224,8 @@ class Looker:
 
     Attributes:
         columns: Names of all the values of a row.
+        words: Those that hold text.
+        camera: Measures the camera beside a model that names its motion; None for others.
     """
 
     def __init__(
@@ -233,12 +245,24 @@ class Looker:
         Contrast.of(model, 1, known, minus, "watch", distinct=target is not None)
         self._deltas = matching_names(model, DELTA)
         frames = range(config.grid.frames if by_frame else 0)
+        self.camera = CameraStream() if names_the_camera(model) else None
+        self.words = ("name", "reason", *(CAMERA_WORDS if self.camera else ()))
         self.columns = [
             *FIXED,
+            *(CAMERA_COLUMNS if self.camera else ()),
             *(f"{what}_{rank + 1}" for rank in range(self.k) for what in ("class", "probability")),
             *(_delta_column(name) for name in self._deltas),
             *(f"evidence_{frame}" for frame in frames),
         ]
+
+    def past(self, parts: Iterator[Clip | Damage], frame: int) -> Iterator[Clip | Damage]:
+        """Leave out the parts up to a frame, of which the camera's measurement takes notice."""
+        for part in parts:
+            start = part.index if isinstance(part, Damage) else int(part.indices[0])
+            if start > frame:
+                yield part
+            elif self.camera and isinstance(part, Clip):
+                self.camera.add(part)
 
     def look(
         self, parts: Iterator[Clip | Damage], batch_size: int
@@ -248,6 +272,8 @@ class Looker:
         for part in parts:
             if isinstance(part, Damage):
                 yield from self._rows(waiting)
+                if self.camera:
+                    self.camera.reset()
                 yield part, {}
                 waiting = []
                 continue
@@ -272,7 +298,8 @@ class Looker:
                     yield from self._rows([clip])
                 return
             rows = [{"reason": f"the model failed: {first_line(error)}"}]
-        yield from zip(clips, rows, strict=True)
+        for clip, row in zip(clips, rows, strict=True):
+            yield clip, (self.camera.row(clip) if self.camera else {}) | row
 
     def _run(self, clips: list[Clip]) -> list[dict[str, Any]]:
         deltas: dict[str, Tensor] = {}

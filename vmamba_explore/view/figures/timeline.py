@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.view.colors import Scale, scale_of
 from vmamba_explore.view.figures import layout as draw
+from vmamba_explore.view.figures.camera import SIGNS
 
 MAX_COLUMNS = 400
 """More windows than this are drawn as means over equally many neighbors."""
 _CLASSES = 10  # rows
+_MAX_CUTS = 500  # marked
 _PIXELS = {"class": 20, "layer": 8, "frame": 12, "line": 110, "least": 72, "between": 34}
 _CLOCK = "%H:%M:%S"
 _MIDNIGHT = 946_684_800_000.0  # of some day: numbers near 0 would be taken for years
@@ -29,23 +32,25 @@ _Numbers = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class _Panel:
-    """A strip of the figure: one row of values for each label, or a single line."""
+    """A strip of the figure: one row, or one line, of values for each label."""
 
     title: str
     labels: list[str]
     values: _Numbers  # (label, window)
     pixels: int
-    scale: Scale | None  # None: a line
+    scale: Scale | None  # None: lines
     rows: str
     bar: str  # "": the panel above has the same colors
     hover: str
     raw: _Numbers | None = None  # what hovering tells, where it is not what is drawn
+    cuts: bool = False  # whether the camera's cuts are marked
 
 
 def timeline(found: Timeline) -> go.Figure:
     """Show a timeline: the classes' probabilities, the margin, what the frames of each window add
     to it where that was asked for, and the step sizes of both directions. Windows that failed are
-    hatched.
+    hatched. Beside a model that names the camera's motion stands what was measured of the camera
+    without learning, with its cuts as dotted lines.
 
     Args:
         found: As `watch` returns it; a part of a video will do.
@@ -57,6 +62,8 @@ def timeline(found: Timeline) -> go.Figure:
     title = f"{name}: {len(found)} windows"
     if failed := int(found.failed.sum()):
         title += f", {failed} failed (hatched)"
+    if cuts := len(found.cuts):
+        title += f", {cuts} cuts measured" + (" (dotted)" if cuts <= _MAX_CUTS else "")
     if not found.finished:
         title += ", not finished"
     if found.failed.all():
@@ -76,7 +83,7 @@ def timeline(found: Timeline) -> go.Figure:
         below -= strip.pixels
         values = _means(strip.values, groups)
         if strip.scale is None:
-            _line(figure, cell, strip, values, spans)
+            _lines(figure, cell, strip, values, spans)
         else:
             axis = _color_axis(cell["row"])
             length = max(64, min(strip.pixels, 160))
@@ -85,7 +92,10 @@ def timeline(found: Timeline) -> go.Figure:
             figure.layout[axis].showscale = bool(strip.bar)
             raw = None if strip.raw is None else _means(strip.raw, groups)
             _heatmap(figure, cell, strip, values, spans, raw)
-        _hatch(figure, cell, found, (-0.5, len(strip.labels) - 0.5) if strip.scale else None)
+        reach = (-0.5, len(strip.labels) - 0.5) if strip.scale else _reach(strip.values)
+        _hatch(figure, cell, found, reach)
+        if strip.cuts and 0 < cuts <= _MAX_CUTS:
+            _mark(figure, cell, found.cuts, reach)
         below -= _PIXELS["between"]
     stops = [
         {"dtickrange": [None, 1000], "value": "%M:%S.%L"},
@@ -106,8 +116,9 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
             title="probability of each class", rows="", bar="probability (0 to 1)", labels=names,
             values=likely.to_numpy(np.float64).T,
             pixels=max(_PIXELS["least"], _PIXELS["class"] * len(names)),
-            scale=Scale(0.0, 1.0, signed=False), hover="%{y}: %{z:.1%}",
-        )
+            scale=Scale(0.0, 1.0, signed=False), hover="%{y}: %{z:.1%}", cuts=True,
+        ),
+        *_camera(found, list(likely.columns)),
     ]  # fmt: skip
     against = _explained(found)
     strips.append(
@@ -149,6 +160,29 @@ def _panels(found: Timeline, groups: list[slice]) -> list[_Panel]:
             )
         )  # fmt: skip
     return strips
+
+
+def _camera(found: Timeline, names: list[str]) -> list[_Panel]:
+    """What was measured of the camera: its label in the rows of the classes, and its speed."""
+    if found.camera is None:
+        return []
+    measured = found.table["camera"].to_numpy(str)
+    rows = [*names, *sorted({*measured.tolist()} - {*names, ""})]
+    return [
+        _Panel(
+            title="the camera, measured without learning", rows="", bar="",
+            labels=[draw.text(name) for name in rows],
+            values=np.array([np.where(found.failed, np.nan, measured == row) for row in rows]),
+            pixels=max(_PIXELS["least"], _PIXELS["class"] * len(rows)),
+            scale=Scale(0.0, 1.0, signed=False), hover="%{y}: %{z:.0%} of these windows", cuts=True,
+        ),
+        _Panel(
+            title="speed of the camera, measured without learning", rows="sides / s",
+            labels=[f"{name} ({sign} is positive)" for name, sign in SIGNS.items()],
+            values=found.camera.to_numpy(np.float64).T, pixels=_PIXELS["line"], scale=None, bar="",
+            hover="%{y:+.3f} sides of the picture in a second", cuts=True,
+        ),
+    ]  # fmt: skip
 
 
 def _explained(found: Timeline) -> str:
@@ -218,28 +252,42 @@ def _heatmap(
     )  # fmt: skip
 
 
-def _line(
+def _lines(
     figure: go.Figure, cell: draw.Cell, panel: _Panel, values: _Numbers, spans: _Numbers
 ) -> None:
-    draw.add_line(
-        figure, [_time(at) for at in spans.mean(1)], values[0], "margin", f"%{{x|{_CLOCK}}}",
-        panel.hover, color=draw.ACCENT, width=1.5, marker={"size": 3}, legend=False, **cell,
-    )  # fmt: skip
+    several = len(panel.labels) > 1
+    for name, color, each in zip(panel.labels, draw.PALETTE, values, strict=False):
+        draw.add_line(
+            figure, [_time(at) for at in spans.mean(1)], each, name, f"%{{x|{_CLOCK}}}",
+            *([name] if several else []), panel.hover, color=color if several else draw.ACCENT,
+            width=1.5, marker={"size": 3}, legend=several, **cell,
+        )  # fmt: skip
     figure.update_yaxes(title=panel.rows, **cell, **draw.GRID, **draw.ZERO)
 
 
-def _hatch(
-    figure: go.Figure, cell: draw.Cell, found: Timeline, reach: tuple[float, float] | None
+def _reach(values: _Numbers) -> tuple[float, float]:
+    """The lowest and the highest of some values and 0."""
+    known = values[np.isfinite(values)]
+    low, high = float(known.min(initial=0)), float(known.max(initial=0))
+    return low, high if high > low else low + 1.0
+
+
+def _mark(
+    figure: go.Figure, cell: draw.Cell, cuts: Iterable[float], reach: tuple[float, float]
 ) -> None:
+    """Draw a dotted line at each cut."""
+    x = [place for cut in cuts for place in (_time(cut), _time(cut), None)]
+    draw.add_line(
+        figure, x, [*reach, None] * (len(x) // 3), "cut", "cut at %{x|%H:%M:%S.%L}",
+        color=draw.INK, dash="dot", width=1, markers=False, legend=False, **cell,
+    )  # fmt: skip
+
+
+def _hatch(figure: go.Figure, cell: draw.Cell, found: Timeline, reach: tuple[float, float]) -> None:
     """Hatch the windows that failed; neighbors with the same reason are one."""
     failed = [segment for segment in found.segments() if segment.reason][:MAX_COLUMNS]
     if not failed:
         return
-    if reach is None:
-        values = found.table["margin"].to_numpy(np.float64)
-        values = values[np.isfinite(values)]
-        low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-        reach = low, high if high > low else low + 1.0
     low, high = reach
     figure.add_bar(
         x=[_time((s.start + s.end) / 2) for s in failed],
