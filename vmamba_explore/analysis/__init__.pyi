@@ -33,6 +33,14 @@ from .similarity import (
     scale_free_states,
     state_similarity,
 )
+from .slow_states import (
+    StateEffects,
+    StateSurgery,
+    state_effects,
+    state_half_lives,
+    state_surgery,
+    top_states,
+)
 from .states import reading_strength, state_norms, token_norms
 from .timeline import Timeline
 from .token_weights import FrameContributions, TokenWeights
@@ -59,7 +67,9 @@ __all__ = [
     "ScanOperator",
     "SelectionSwap",
     "ShareInside",
+    "StateEffects",
     "StateSimilarity",
+    "StateSurgery",
     "Sweep",
     "TimeInvariant",
     "Timeline",
@@ -96,13 +106,17 @@ __all__ = [
     "scale_free_states",
     "selection_swap",
     "share_inside",
+    "state_effects",
+    "state_half_lives",
     "state_norms",
     "state_similarity",
+    "state_surgery",
     "states_by_frame",
     "suffix_curve",
     "sweep",
     "time_invariant",
     "token_norms",
+    "top_states",
     "touched",
     "touched_tokens",
     "trajectory",
