@@ -21,7 +21,7 @@ from .logits import DirectCurves, LogitParts, logit_parts
 from .memory import HalfLives, half_lives, retained_share, retention
 from .patching import Sweep, TwinPatching, logit_difference, sweep, twin_patching
 from .peak_memory import peak_bytes
-from .probes import ProbeScores, probe
+from .probes import ProbeScores, probe, read_class
 from .reach import LookBack, LookBackCourse, look_back, look_back_course
 from .rollout import Rollout, attention_rollout
 from .scan_operator import DenseBudgetError, ScanOperator
@@ -100,6 +100,7 @@ __all__ = [
     "peak_bytes",
     "prefix_curve",
     "probe",
+    "read_class",
     "reading_strength",
     "retained_share",
     "retention",

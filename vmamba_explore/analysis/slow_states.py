@@ -153,12 +153,13 @@ def state_effects(
             f"state_effects: steps is {steps} and batch_size {batch_size}, expected at least 1."
         )
     names = ("donor_labels", "labels")
+    model = plain(model)
     ours, theirs = as_batch(model, clips), as_batch(model, donors)
     if len(ours) != len(theirs):
         raise ValueError(f"state_effects: got {len(ours)} clips and {len(theirs)} donors.")
     contrast = Contrast.of(model, len(ours), donor_labels, labels, "state_effects", names=names)
     whose = {(scan.layer, scan.direction) for scan in scans(model, layers, direction)}
-    still = plain(model).with_constant_weights()
+    still = model.with_constant_weights()
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     line = list(zip((nodes + 1) / 2, weights / 2, strict=True))
     effects: dict[Place, Tensor] = {}
@@ -255,6 +256,7 @@ def state_surgery(
     Raises:
         ValueError: no order or share, or donors without labels or of another number.
     """
+    model = plain(model)
     batch = as_batch(model, clips)
     given = None if donors is None else as_batch(model, donors)
     swaps = 0 if given is None else len(given)
