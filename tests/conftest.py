@@ -32,6 +32,7 @@ CHROMIUM_OPTIONS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",  # a webcam; a page still has to be allowed to use it
 ]
 HANG = 600
 """Seconds after which a test gives up on another process. No test asserts how long one takes."""

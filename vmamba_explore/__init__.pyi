@@ -1,4 +1,5 @@
 from . import analysis, attribution, figures, interventions, kernels, resources
+from .analysis.controls import Controls, controls
 from .analysis.scan_operator import ScanOperator
 from .app.explore import explore
 from .app.explorer_app import ExplorerApp
@@ -14,6 +15,7 @@ from .clips.recall import RecallClip, RecallClips
 from .clips.sampling import frame_order
 from .hooks import hook_names
 from .intervals import Interval, mean_interval, proportion
+from .model.bundled import BUNDLED, BundledModel
 from .model.checkpoints import load_model
 from .model.config import VideoMambaConfig
 from .model.inflate import from_image_checkpoint
@@ -39,12 +41,15 @@ from .view.explorer import ClipPlayer, Explorer
 __version__: str
 
 __all__ = [
+    "BUNDLED",
     "CLASS_NAMES",
     "Attribution",
+    "BundledModel",
     "CheckpointError",
     "Clip",
     "ClipError",
     "ClipPlayer",
+    "Controls",
     "Explorer",
     "ExplorerApp",
     "Interval",
@@ -61,6 +66,7 @@ __all__ = [
     "analysis",
     "attribute",
     "attribution",
+    "controls",
     "evaluate_videos",
     "explore",
     "explorer_at",

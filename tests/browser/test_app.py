@@ -9,6 +9,7 @@ from served import ROOT, kernel_comes_to, kernel_does, kernel_value, served, wat
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 CLIPS = ROOT / "data" / "clips"
+UPLOAD = "a file from this computer, or the webcam …"
 SLOW = """
 import threading, time
 from vmamba_explore import ExplorerApp
@@ -99,7 +100,7 @@ def test_a_bundled_clip_is_explored_and_plays(voila, screenshot):
 
 
 def test_an_uploaded_clip_takes_the_place_of_the_one_before(voila):
-    voila.get_by_label("clip", exact=True).select_option(label="a file from this computer …")
+    voila.get_by_label("clip", exact=True).select_option(label=UPLOAD)
     voila.get_by_label("upload clip", exact=True).set_input_files(CLIPS / "up_with_distractor.mp4")
     expect(voila.locator(".vmx-field[data-slot='clip']")).to_have_attribute("data-upload", "here")
     run(voila)
@@ -149,6 +150,35 @@ def test_a_second_file_chosen_while_the_first_is_sent_takes_its_place_in_silence
     assert "failed" not in voila.evaluate("window.seen")
     run(voila)
     said(voila, "up_with_distractor.mp4: up")
+
+
+def test_a_camera_that_is_not_allowed_is_a_sentence_and_the_file_before_stays(voila):
+    voila.get_by_label("record clip", exact=True).click()
+    said(voila, "The browser did not allow the camera.")
+    expect(voila.locator(".vmx-message")).to_have_attribute("role", "alert")
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("is here")
+    expect(voila.get_by_label("record clip", exact=True)).to_be_enabled()
+
+
+def test_a_clip_of_the_webcam_is_recorded_sent_and_explored(voila, screenshot):
+    voila.context.grant_permissions(["camera"])
+    voila.get_by_label("record clip", exact=True).click()
+    preview = voila.get_by_label("camera for clip", exact=True)
+    expect(preview).to_be_visible()
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("s left")
+    run(voila)
+    said(voila, "Wait until the file is here.")
+    screenshot(voila, "webcam.png")
+    expect(voila.locator(".vmx-upload-state").first).to_contain_text("webcam.webm is here")
+    expect(preview).to_be_hidden()
+    assert preview.evaluate("video => video.srcObject") is None, "the camera's light stays on"
+    voila.get_by_label("model", exact=True).select_option("motion-nano")
+    run(voila)
+    said(voila, "webcam.webm: ")
+    said(voila, "But motion-nano names the motion of an object in a magenta and yellow ring")
+    expect(voila.locator(".vmx-source")).to_contain_text("webcam.webm")
+    screenshot(voila, "webcam_explored.png")
+    voila.context.clear_permissions()
 
 
 def test_paths_are_not_read_under_voila(voila):

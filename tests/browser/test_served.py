@@ -17,6 +17,8 @@ import pytest
 import websocket
 from served import ROOT, served
 
+from vmamba_explore.model.bundled import BUNDLED
+
 HANG = 600
 pytestmark = pytest.mark.browser  # not that they need one: they take as long
 GIB = 2**30
@@ -296,7 +298,7 @@ def test_a_visitor_who_sets_what_the_page_shows_reads_no_path(connect, tmp_path)
 
     states = {comm: told(comm, method="request_state") for comm in comms}
     (chooser,) = [comm for comm, state in states.items() if "allow_paths" in state]
-    hostile = {"allow_paths": True, "models": [str(tmp_path)]}
+    hostile = {"allow_paths": True, "models": [[str(tmp_path), ""]]}
     true = {name: states[chooser][name] for name in hostile}
     answered = told(chooser, method="update", state=hostile, buffer_paths=[])
     assert true["allow_paths"] is False and true.items() <= answered.items()
@@ -306,7 +308,7 @@ def test_a_visitor_who_sets_what_the_page_shows_reads_no_path(connect, tmp_path)
     assert said == "Clip: paths are not read here; upload the file instead."
     run = {"run": {**choice, "model": str(tmp_path)}}
     said = told(chooser, method="custom", content=run)["message"]
-    assert "is none of motion-nano, motion-watermark." in said and "hunter2" not in said
+    assert f"is none of auto, {', '.join(BUNDLED)}." in said and "hunter2" not in said
 
 
 def test_what_a_kernel_prints_is_for_the_log_and_not_for_the_visitor(connect, app):

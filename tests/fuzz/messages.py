@@ -24,12 +24,12 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.studies.teaching.detector import DetectorPanel
 from vmamba_explore.studies.teaching.stepper import StateStepper
 from vmamba_explore.view.explorer import ClipPlayer, Explorer
-from vmamba_explore.view.widgets.chooser import Choice, ClipChooser
+from vmamba_explore.view.widgets.chooser import AUTO, Choice, ClipChooser
 from vmamba_explore.view.widgets.upload import MIB
 
 SECRET = "/secret/model"
 """A path that a visitor may not name."""
-MODELS = ("motion-nano", "motion-watermark")
+MODELS = {AUTO: "", "motion-nano": "", "motion-watermark": ""}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ OURS = (
     "terms", "tables", "value", "index", "children", "selected_index", "options", "delta", "min",
     "max", "outputs", "titles", "token_frames", "colors", "cls_steps", "heading", "compact",
 )  # fmt: skip
-SWITCHES = {"allow_paths": True, "models": [SECRET, *MODELS], "samples": [SECRET], "piece": 1}
+SWITCHES = {"allow_paths": True, "models": [[SECRET, ""]], "samples": [SECRET], "piece": 1}
 
 
 def messages() -> st.SearchStrategy[list[Message]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from vmamba_explore.app.question import Edit, Question
 from vmamba_explore.clips import Clip, load_clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.hooks import plain
+from vmamba_explore.model.bundled import SHAPE, model_for
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Explorer
@@ -23,7 +25,7 @@ REVERSED = "reversed"
 
 def explore(
     clip: AnyClip,
-    model: str | VideoMamba = "motion-nano",
+    model: str | VideoMamba | None = None,
     *,
     compare: AnyClip | Edit | None = None,
     target: int | str | None = None,
@@ -39,7 +41,8 @@ def explore(
 
     Args:
         clip: A video file, a `Clip`, or a `MotionClip`, whose deciding frames are then marked.
-        model: A model, or a name for `load_model`.
+        model: A model, or a name for `load_model`. None takes the bundled model that fits the clip:
+            camera-nano, except for clips made for another one.
         compare: What to show beside it, in step, with the difference: another clip, "reversed" for
             the clip played backwards, or a function of the model that returns a `with` block in
             which the model is edited.
@@ -62,8 +65,8 @@ def explore(
             logits that are not finite.
         TraceBudgetError: the inputs of all blocks are over budget.
     """
-    name = model if isinstance(model, str) else type(model).__name__
-    model = load_model(model) if isinstance(model, str) else plain(model)
+    reading = {"stride": stride, "start": start}
+    first, model, name = opened(clip, model, **reading)
     question = Question(
         target=target,
         minus=minus,
@@ -73,9 +76,8 @@ def explore(
         progress=progress,
         model_name=name,
     )
-    first = as_clip(clip, model, stride, start)
     if compare is not None and compare != REVERSED and not callable(compare):
-        compare = as_clip(compare, model, stride, start)
+        compare = as_clip(compare, shape_of(model), **reading)
     return side_by_side(model, first, compare, question)
 
 
@@ -118,10 +120,38 @@ def _part(question: Question, index: int, count: int) -> Question:
     return replace(question, report=lambda words, done: report(words, (index + done) / count))
 
 
-def as_clip(
-    clip: AnyClip, model: VideoMamba, stride: int | None = 2, start: int | None = None
-) -> Clip | MotionClip:
-    """Return a clip as the model wants it, read from a file where it is the name of one."""
+def opened(
+    clip: AnyClip, model: str | VideoMamba | None, **reading: Any
+) -> tuple[Clip | MotionClip, VideoMamba, str]:
+    """Return a clip as a model wants it, the model, and what the model is called.
+
+    Args:
+        clip: A file, a clip or a motion clip.
+        model: A model, a name for `load_model`, or None for the bundled one that fits the clip.
+        reading: Which frames of a file: stride, start and damaged of `load_clip`.
+    """
+    if model is None:
+        read = as_clip(clip, SHAPE, **reading)
+        name = model_for(read)
+        return read, load_model(name), name
+    name = model if isinstance(model, str) else type(model).__name__
+    loaded = load_model(model) if isinstance(model, str) else plain(model)
+    return as_clip(clip, shape_of(loaded), **reading), loaded, name
+
+
+def shape_of(model: VideoMamba) -> tuple[int, int]:
+    """How many frames a model reads, and their side in pixels."""
+    return model.config.num_frames, model.config.img_size
+
+
+def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | MotionClip:
+    """Return a clip, read from a file in the given shape where it is the name of one.
+
+    Args:
+        clip: A file, a clip or a motion clip.
+        shape: Frames, and their side in pixels.
+        reading: As for `opened`.
+    """
     if isinstance(clip, Clip | MotionClip):
         return clip
     if not isinstance(clip, str | os.PathLike):
@@ -129,8 +159,8 @@ def as_clip(
             f"explore: a clip is {type(clip).__name__}, expected a file, a Clip or a MotionClip; "
             "Clip(frames, seconds, source, indices) holds frames from elsewhere."
         )
-    config = model.config
-    return load_clip(clip, config.num_frames, stride, start, config.img_size)
+    num_frames, img_size = shape
+    return load_clip(clip, num_frames, img_size=img_size, **reading)
 
 
 def backwards(clip: Clip | MotionClip) -> Clip | MotionClip:

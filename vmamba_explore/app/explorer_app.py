@@ -9,17 +9,17 @@ from dataclasses import replace
 from functools import partial
 
 from vmamba_explore import resources
-from vmamba_explore.app.explore import REVERSED, as_clip, side_by_side
+from vmamba_explore.app.explore import REVERSED, as_clip, shape_of, side_by_side
 from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
 from vmamba_explore.clips.container import check_uploaded
-from vmamba_explore.model.checkpoints import BUNDLED, load_model
-from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.model.bundled import BUNDLED, SHAPE, model_for
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.page import ExplorerPage
 from vmamba_explore.view.visitors import for_visitors, meant_for_readers, told
-from vmamba_explore.view.widgets.chooser import Choice, ClipChooser
+from vmamba_explore.view.widgets.chooser import AUTO, Choice, ClipChooser
 from vmamba_explore.view.widgets.upload import ChosenFile
 
 BEFORE = 0.05
@@ -51,7 +51,9 @@ class ExplorerApp(ExplorerPage):
         samples = {name: resources.path(f"clips/{name}.mp4") for name in resources.CLIPS}
         allowed = not for_visitors() if allow_paths is None else allow_paths
         self._visitors = not allowed
-        chooser = ClipChooser(samples, BUNDLED, allow_paths=allowed, limit_mib=limit_mib)
+        models = {AUTO: "what fits the clip"}
+        models |= {known.name: known.question for known in BUNDLED.values()}
+        chooser = ClipChooser(samples, models, allow_paths=allowed, limit_mib=limit_mib)
         self._budget_gib = budget_gib
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,9 +88,12 @@ class ExplorerApp(ExplorerPage):
             self._report("drawing", 1.0)
             self.show(explorer)
             side = explorer.explorations[0]
-            name, share = side.classes[0]
-            seconds = time.monotonic() - start
+            seconds, (name, share) = time.monotonic() - start, side.classes[0]
+            if side.controls is not None:
+                name = side.controls.original.says
             message = f"{side.title}: {name}, {share:.0%} ({seconds:.1f} s)."
+            if side.controls is not None and side.controls.note:
+                message += f" But {side.controls.note}"
         except Cancelled:
             message = "Cancelled."
         except Exception as error:
@@ -106,30 +111,32 @@ class ExplorerApp(ExplorerPage):
         return told(error, words, self._visitors)
 
     def _explorer(self, choice: Choice) -> Explorer:
-        self._report("loading the model", 0.0)
-        model = load_model(choice.model)  # each run its own: the explorer before still asks its one
+        name = choice.model
+        if name == AUTO:
+            self._report("choosing the model", 0.0)
+            name = model_for(read_clip(choice.clip, SHAPE, choice))
+        self._report("loading the model", 0.01)
+        model = load_model(name)  # each run its own: the explorer before still asks its one
         self._report("reading the clip", 0.02)
-        clip = read_clip(choice.clip, model, choice)
+        clip = read_clip(choice.clip, shape_of(model), choice)
         compare: Clip | Edit | str | None = None
-        name = ""
+        edited = ""
         if choice.compare == REVERSED:
             compare = REVERSED
         elif choice.second is not None:
-            compare = read_clip(choice.second, model, choice)
+            compare = read_clip(choice.second, shape_of(model), choice)
         elif choice.compare:
             direction = choice.compare.removeprefix("mute ")
             if direction not in model.config.directions:
-                raise ValueError(
-                    f"Compare: {choice.model} has no {direction} scans that could be muted."
-                )
-            compare, name = partial(mute, direction=direction), f"{direction} scans muted"
+                raise ValueError(f"Compare: {name} has no {direction} scans that could be muted.")
+            compare, edited = partial(mute, direction=direction), f"{direction} scans muted"
         question = Question(
             budget_gib=self._budget_gib,
             progress=False,
-            model_name=choice.model,
+            model_name=name,
             report=lambda words, done: self._report(words, BEFORE + (1 - BEFORE) * done),
         )
-        return side_by_side(model, clip, compare, question, name)
+        return side_by_side(model, clip, compare, question, edited)
 
     def _report(self, words: str, done: float) -> None:
         if self._cancelled.is_set():
@@ -137,8 +144,13 @@ class ExplorerApp(ExplorerPage):
         self.chooser.tell(words, done)
 
 
-def read_clip(file: ChosenFile, model: VideoMamba, choice: Choice) -> Clip:
-    """Read a chosen file as the model wants it, under the name that its owner gave it.
+def read_clip(file: ChosenFile, shape: tuple[int, int], choice: Choice) -> Clip:
+    """Read a chosen file under the name that its owner gave it.
+
+    Args:
+        file: The file.
+        shape: How many frames, and their side in pixels.
+        choice: Which frames.
 
     Raises:
         ClipError: it cannot be read; the message has that name.
@@ -146,7 +158,7 @@ def read_clip(file: ChosenFile, model: VideoMamba, choice: Choice) -> Clip:
     if file.uploaded:
         check_uploaded(file.path, file.name)
     try:
-        clip = as_clip(file.path, model, choice.stride, choice.start)
+        clip = as_clip(file.path, shape, stride=choice.stride, start=choice.start)
     except ClipError as error:
         if not file.uploaded:
             raise

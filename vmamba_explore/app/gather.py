@@ -10,6 +10,8 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.attention import logit_attention
+from vmamba_explore.analysis.camera_motion import measure_camera
+from vmamba_explore.analysis.controls import controls
 from vmamba_explore.analysis.evidence import LogitReadout, prefix_curve, suffix_curve
 from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.reach import look_back
@@ -19,6 +21,7 @@ from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question,
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.model.bundled import names_the_camera
 from vmamba_explore.model.contrast import Contrast, class_name
 from vmamba_explore.model.predict import top_predictions
 from vmamba_explore.model.videomamba import VideoMamba
@@ -66,7 +69,7 @@ def gather(
             "model; add another quantity."
         )
     edited = nullcontext if edit is None else lambda: _block(edit, model)
-    steps = Steps(question, len(layers) + 4)
+    steps = Steps(question, len(layers) + 5)
     with torch.inference_mode(False), torch.no_grad(), steps:
         steps("running the model")
         with edited():
@@ -108,6 +111,12 @@ def gather(
         steps("evidence")
         with edited():
             curves = _evidence(model, clip, contrast)
+        steps("controls")
+        with edited():
+            controlled = controls(model, clip)
+        camera = None
+        if names_the_camera(model) and clip.num_frames - clip.repeated > 1:
+            camera = measure_camera(clip)
     explained = int(contrast.target), None if contrast.minus is None else int(contrast.minus)
     shown = {name: _described(maps[name], name) for name in names if name in maps}
     seqlen = trace.grid.seqlen
@@ -127,6 +136,8 @@ def gather(
         name=name,
         live=live,
         numbers=numbers,
+        controls=controlled,
+        camera=camera,
     )
 
 

@@ -152,11 +152,11 @@ def explorer_at(
         )
     if fingerprint(model) != timeline.settings["model"]:
         raise ValueError("explorer_at: another model watched; give the same one as to watch().")
-    clip = _clip_of(timeline, int(row["frame"]), float(row["start"]), model)
+    clip = window_clip(timeline, int(row["frame"]), float(row["start"]), model)
     return explore(clip, model, **choices)
 
 
-def _clip_of(timeline: Timeline, frame: int, start: float, model: VideoMamba) -> Clip:
+def window_clip(timeline: Timeline, frame: int, start: float, model: VideoMamba) -> Clip:
     """A window's frames, read again."""
     config, stride = model.config, timeline.settings["stride"]
     try:

@@ -10,13 +10,12 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.states import state_norms
+from vmamba_explore.app.explore import opened
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
-from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.clips import Clip
 from vmamba_explore.deprecation import renamed_arguments
 from vmamba_explore.files import atomic_write, output_path
-from vmamba_explore.hooks import plain
-from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import run_with_trace, trace_size
 from vmamba_explore.trace.trace import Trace
@@ -24,6 +23,7 @@ from vmamba_explore.view import figures
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
+from vmamba_explore.view.trust import camera_section, section_of
 
 MAX_LAYERS = 6
 """A report shows at most this many layers, evenly chosen from the first to the last."""
@@ -34,7 +34,7 @@ def report(
     clip: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    model: str | VideoMamba = "motion-nano",
+    model: str | VideoMamba | None = None,
     stride: int | None = 2,
     start: int | None = None,
     budget_gib: float = 1.0,
@@ -44,7 +44,8 @@ def report(
     Args:
         clip: A video file.
         output: The HTML file to write.
-        model: A model, or a name for `load_model`.
+        model: A model, or a name for `load_model`. None takes the bundled model that fits the clip:
+            camera-nano, except for clips made for another one.
         stride: Source frames from one clip frame to the next; None spreads the clip evenly over
             the whole file.
         start: First source frame, counted from 0; None takes the middle of the file.
@@ -59,10 +60,9 @@ def report(
         IsADirectoryError: `output` is a folder.
     """
     output = output_path(output, "report", [clip])
-    name = model if isinstance(model, str) else type(model).__name__
-    model = load_model(model) if isinstance(model, str) else plain(model)
+    shown, model, name = opened(clip, model, stride=stride, start=start)
+    assert isinstance(shown, Clip)
     config = model.config
-    shown = load_clip(clip, config.num_frames, stride, start, config.img_size)
     layers = _affordable_layers(model, shown, budget_gib)
     with torch.no_grad():
         logits, trace = run_with_trace(model, shown, _hooks(layers), budget_gib)
@@ -97,6 +97,7 @@ def _sections(
     class_names: tuple[str, ...] | None,
     explorer: Explorer,
 ) -> list[Section]:
+    side = explorer.explorations[0]
     delta = trace.sel(quantity="delta").mean("channel", keep_attrs=True).rename("mean delta")
     norms = state_norms(trace)
     layer = int(norms["layer"].values[-1])
@@ -118,6 +119,8 @@ def _sections(
             ],
             [figures.class_scores(logits, class_names)],
         ),
+        *([] if side.camera is None else [camera_section(side.camera)]),
+        *([] if side.controls is None else [section_of(side.controls)]),
         Section(
             "Where it takes something in: the step size delta",
             [

@@ -187,18 +187,34 @@ def explore(
         "app.explore:explore": "model",
     }
 )
-def predict(clip: str, /, *, model: str, k: K, **options: Any) -> None:
-    """Print the most probable classes of a clip.
+def predict(
+    clip: str, /, *, model: str | None, k: K, controls: bool = True, **options: Any
+) -> None:
+    """Print the most probable classes of a clip, and what they rest on.
 
     Args:
         clip: A video file.
+        controls: Ask about the clip frozen, reversed and shuffled, too: does the answer rest on
+            motion?
     """
-    from vmamba_explore import load_clip, load_model
+    from vmamba_explore.analysis.camera_motion import measure_camera
+    from vmamba_explore.analysis.controls import controls as controls_of
+    from vmamba_explore.app.explore import opened
+    from vmamba_explore.clips import Clip
+    from vmamba_explore.model.bundled import BUNDLED, names_the_camera
+    from vmamba_explore.view.trust import camera_words
 
-    loaded = load_model(model)
-    size = {"num_frames": loaded.config.num_frames, "img_size": loaded.config.img_size}
-    for one in loaded.predict(load_clip(clip, **{**size, **options}), k):
+    shown, loaded, name = opened(clip, model, **options)
+    assert isinstance(shown, Clip)
+    for one in loaded.predict(shown, k):
         print(f"{one.probability:7.2%}  {one.index:4}  {one_line(one.name)}")
+    if model is None:
+        print(f"model: {name}: {BUNDLED[name].question}")
+    if names_the_camera(loaded) and shown.num_frames > 1 + shown.repeated:
+        print(camera_words(measure_camera(shown)))
+    if controls:
+        found = controls_of(loaded, shown)
+        print(*filter(None, (found.note, found.sentence)), sep="\n")
 
 
 @_command(
@@ -386,10 +402,11 @@ def experiment(
 
 @_command({})
 def info() -> None:
-    """Print versions and the backends of the scan."""
+    """Print versions, the bundled models and the backends of the scan."""
     import torch
 
     import vmamba_kernels
+    from vmamba_explore.model.bundled import BUNDLED
 
     print(f"{PROGRAM} {__version__}")
     print(f"Python {platform.python_version()} on {platform.platform()}")
@@ -397,6 +414,8 @@ def info() -> None:
         print(f"{package} {importlib.metadata.version(package)}")
     gpu = "yes" if torch.cuda.is_available() else "no"
     print(f"threads: {torch.get_num_threads()}, GPU: {gpu}")
+    for known in BUNDLED.values():
+        print(f"model {known.name}: {known.question} True on {known.true_on}.")
     for backend in vmamba_kernels.backends():
         state = "available" if backend.available else f"not available: {backend.reason}"
         print(f"scan backend {backend.name}: {state}")

@@ -79,6 +79,7 @@ KINDS: dict[str, Any] = {
     "str | os.PathLike[str] | None": str | None,
     "str | Path": str,
     "str | VideoMamba": str,
+    "str | VideoMamba | None": str | None,
     "stride: int | None": Stride,
     "workers: int": CountFromZero,
 }

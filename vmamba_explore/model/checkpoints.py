@@ -9,6 +9,7 @@ from typing import Any
 
 from vmamba_explore import resources
 from vmamba_explore.errors import one_line, shown
+from vmamba_explore.model.bundled import BUNDLED
 from vmamba_explore.model.hub import from_hub, hub_reference
 from vmamba_explore.model.labels import names_of_published
 from vmamba_explore.model.own_format import (
@@ -31,7 +32,6 @@ from vmamba_explore.model.tensor_files import CheckpointError, limit_of, read_te
 from vmamba_explore.model.videomamba import VideoMamba
 
 __all__ = [
-    "BUNDLED",
     "CheckpointError",
     "Layout",
     "fingerprint",
@@ -41,14 +41,6 @@ __all__ = [
     "published_name",
     "save_model",
 ]
-
-BUNDLED = (
-    "motion-nano",
-    "motion-watermark",
-    "recall-nano",
-    "recall-nano-forward",
-    "recall-nano-class-token",
-)
 
 
 def load_model(
@@ -62,7 +54,7 @@ def load_model(
     """Load a model with its weights.
 
     Args:
-        what: "motion-nano" or "motion-watermark" (bundled); a folder with config.json and
+        what: A bundled model, one of `BUNDLED` ("motion-nano", …); a folder with config.json and
             model.safetensors, as `model.save_pretrained(folder)` writes it; a checkpoint file of
             OpenGVLab's VideoMamba or of Vim, safetensors or what torch.save wrote; or a place on
             the Hugging Face Hub, "owner/repo" for such a folder and "owner/repo:file.pth" for

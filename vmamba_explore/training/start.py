@@ -11,7 +11,8 @@ import torch
 
 from vmamba_explore.datasets.lists import places_of
 from vmamba_explore.errors import shown
-from vmamba_explore.model.checkpoints import BUNDLED, Layout, load_model
+from vmamba_explore.model.bundled import BUNDLED
+from vmamba_explore.model.checkpoints import Layout, load_model
 from vmamba_explore.model.config import PRESETS, VideoMambaConfig
 from vmamba_explore.model.inflate import from_image_checkpoint
 from vmamba_explore.model.videomamba import VideoMamba

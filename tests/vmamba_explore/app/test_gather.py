@@ -239,8 +239,9 @@ def test_the_report_hears_every_step_and_no_bar_is_drawn(small_model, noise_clip
     gather(model, noise_clip(model), question)
     assert [words for words, _ in heard] == [
         "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence",
+        "controls",
     ]  # fmt: skip
-    assert [done for _, done in heard] == pytest.approx([n / 6 for n in range(6)])
+    assert [done for _, done in heard] == pytest.approx([n / 7 for n in range(7)])
     assert capsys.readouterr() == ("", "")
 
 

@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from vmamba_explore import resources
 from vmamba_explore.cli import main
+from vmamba_explore.clips.encode import write_clip
+from vmamba_explore.model.bundled import BUNDLED
 from vmamba_explore.model.checkpoints import save_model
 
 TOY = (
@@ -174,11 +177,38 @@ def test_train_evaluate_predict(trained, video_folders, tmp_path, capsys):
     assert said[0].startswith("top-1") and f"{result['top1']['value']:.2%}" in said[0]
     assert said[1].startswith("top-5") and "n = 8" in said[1]
     video = str(video_folders / "test" / "dark" / "0.mp4")
-    assert main(["predict", video, "--model", model, "-k", "2", "--stride", "1"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    predict = ["predict", video, "--model", model, "-k", "2", "--stride", "1"]
+    assert main(predict) == 0
+    *listed, sentence = capsys.readouterr().out.splitlines()
+    assert main([*predict, "--no-controls"]) == 0
+    assert capsys.readouterr().out.splitlines() == listed
+    rows = [line.split() for line in listed]
+    assert sentence.startswith(f'The model says "{rows[0][2]}" (') and sentence.count(": ") == 1
     assert {row[2] for row in rows} == {"dark", "bright"}
     shares = [float(row[0].rstrip("%")) for row in rows]
     assert shares[0] >= shares[1] and sum(shares) == pytest.approx(100, abs=0.02)
+
+
+def test_predict_says_which_model_it_took_and_contradicts_a_model_on_foreign_clips(
+    tmp_path, capsys
+):
+    assert main(["predict", str(resources.path("clips/right.mp4")), "-k", "1"]) == 0
+    first, model, sentence = capsys.readouterr().out.splitlines()
+    assert first.split()[2] == "right" and model.startswith("model: motion-nano: How does the")
+    assert sentence.endswith("this answer rests on motion and its direction.")
+    still = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
+    write_clip(tmp_path / "a.mp4", still.repeat(20, 0).repeat(12, 1).repeat(12, 2), fps=8)
+    assert main(["predict", str(tmp_path / "a.mp4"), "--model", "motion-nano", "-k", "1"]) == 0
+    _, note, sentence = capsys.readouterr().out.splitlines()
+    assert note.startswith("motion-nano names the motion of an object in a magenta and yellow ring")
+    assert sentence.endswith("this answer does not rest on motion.")
+
+
+def test_info_names_the_bundled_models_and_what_they_answer(capsys):
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    for known in BUNDLED.values():
+        assert f"model {known.name}: {known.question} True on {known.true_on}." in said
 
 
 def test_clips_are_augmented_unless_told_not_to_and_mirrored_where_sides_do_not_matter(

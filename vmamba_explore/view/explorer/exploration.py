@@ -16,7 +16,9 @@ from vmamba_explore.errors import one_line, shown
 from vmamba_explore.view.pictures import first_clip_frames, token_frames
 
 if TYPE_CHECKING:
+    from vmamba_explore.analysis.camera_motion import CameraMotion
     from vmamba_explore.analysis.channels import Channels
+    from vmamba_explore.analysis.controls import Controls
     from vmamba_explore.attribution.clip_scores import ClipScore
 
 DIMS = ("layer", "direction", "frame", "row", "col")
@@ -104,6 +106,8 @@ class Exploration:
         name: What this side of a comparison is called; by default the clip's source.
         live: Live backend for hidden attention, or None.
         numbers: Live backend for the panel of numbers, or None.
+        controls: What the model says of the clip frozen, reversed and shuffled, or None.
+        camera: What the camera does, measured without learning, where the model names it, or None.
     """
 
     clip: Clip
@@ -119,6 +123,8 @@ class Exploration:
     name: str = ""
     live: Live | None = None
     numbers: Numbers | None = None
+    controls: Controls | None = None
+    camera: CameraMotion | None = None
 
     def __post_init__(self) -> None:
         if self.steps and not self.maps:

@@ -11,6 +11,7 @@ import { createStage } from "./stage.js";
 import { createStrip } from "./strip.js";
 import { learn, terms } from "./terms.js";
 import { createTimeline } from "./timeline.js";
+import { createTrust } from "./trust.js";
 import { View } from "./view.js";
 
 async function render({ model, el }) {
@@ -33,7 +34,7 @@ async function render({ model, el }) {
   const view = new View(model, data, root, status);
   const [controls, stage, legend] = [createControls(view), createStage(view), createLegend(view)];
   const aside = compact ? [] : [createClasses(view)];
-  const below = compact ? [] : [createTimeline(view), createStrip(view), createQuery(view)];
+  const below = compact ? [] : [createTrust(view), createTimeline(view), createStrip(view), createQuery(view)];
   view.parts = [controls, stage, legend, ...aside, ...below];
   const nodes = (parts) => parts.flatMap((part) => part.nodes);
   root.replaceChildren(

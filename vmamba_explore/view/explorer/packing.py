@@ -16,6 +16,7 @@ from vmamba_explore.view.explorer.drawn import DrawnMap
 from vmamba_explore.view.explorer.exploration import Exploration
 from vmamba_explore.view.explorer.vocabulary import evidence_label
 from vmamba_explore.view.pictures import encode
+from vmamba_explore.view.trust import packed, packed_camera
 
 
 def pack_side(side: Exploration) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def pack_side(side: Exploration) -> dict[str, Any]:
         "repeated": side.clip.repeated,
         "fps": side.clip.fps,
         "classes": [{"name": one_line(name), "probability": float(p)} for name, p in side.classes],
+        "controls": packed(side.controls),
+        "camera": packed_camera(side.camera),
         "target": one_line(side.target),
         "evidence": evidence_label(side),
         "deciding": None if deciding is None else [int(frame) for frame in deciding],

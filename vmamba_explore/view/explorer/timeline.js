@@ -4,14 +4,13 @@ import { Board, element, FONT, short } from "../widgets/drawing.js";
 import { ends } from "./data.js";
 import { sideName, terms } from "./terms.js";
 
-const ROW = { evidence: 84, norm: 60, line: 14, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
+const ROW = { evidence: 84, camera: 84, norm: 60, line: 14, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
 
 export function createTimeline(view) {
   const { data } = view;
   const board = new Board({ role: "img" });
   const node = element("div", { class: "vmx-timeline" }, board.canvas);
   const clipFrames = data.tokenFrames.length;
-  const hasCurves = data.sides.some((side) => side.curves.length);
 
   const plotWidth = () => view.width - ROW.left - ROW.right;
   const narrow = () => view.width < 640; // the key then has a line of its own
@@ -24,13 +23,26 @@ export function createTimeline(view) {
     return xOf((first + data.tokenFrames.lastIndexOf(frame) + 1) / 2);
   }
 
+  const inFrame = (clipFrame) => xOf(clipFrame + 0.5);
+
   function evidence() {
+    const first = data.sides.find((side) => side.curves.length);
+    if (!first) return null;
     const lines = data.sides.flatMap((side, i) =>
       side.curves.map(({ name, values, direction }) => ({
         name: i ? "" : name, values, color: data.colors[direction], dashed: i > 0,
       })),
     );
-    return { heading: data.sides.find((side) => side.curves.length).evidence, lines, log: false };
+    return { heading: first.evidence, lines, log: false, height: ROW.evidence, place: middle };
+  }
+
+  // What the camera does, measured without learning: a value for each clip frame.
+  function camera() {
+    const first = data.sides.find((side) => side.camera);
+    if (!first) return null;
+    const lines = data.sides.flatMap((side, i) =>
+      (side.camera?.lines ?? []).map((line) => ({ ...line, name: i ? "" : line.name, dashed: i > 0 })));
+    return { heading: first.camera.heading, lines, log: false, height: ROW.camera, place: inFrame };
   }
 
   function norms() {
@@ -46,10 +58,11 @@ export function createTimeline(view) {
       });
     });
     const where = quantity.shape[0] === 1 ? "" : `, layer ${view.get("layer")}`;
-    return { heading: `mean ${quantity.label}${where}`, lines, log: quantity.log };
+    const heading = `mean ${quantity.label}${where}`;
+    return { heading, lines, log: quantity.log, height: ROW.norm, place: middle };
   }
 
-  function drawRow(context, { heading, lines, log }, top, height) {
+  function drawRow(context, { heading, lines, log, height, place }, top) {
     const [low, high] = ends(lines.map((line) => line.values));
     const yOf = (value) => top + height - ((value - low) / (high - low)) * height;
     const ink = view.ink();
@@ -79,8 +92,8 @@ export function createTimeline(view) {
       let before = false; // whether there is a point to come from
       values.forEach((value, frame) => {
         const present = value !== null && Number.isFinite(value);
-        if (present) context[before ? "lineTo" : "moveTo"](middle(frame), yOf(value));
-        if (present && values.length <= 32) context.fillRect(middle(frame) - 2, yOf(value) - 2, 4, 4);
+        if (present) context[before ? "lineTo" : "moveTo"](place(frame), yOf(value));
+        if (present && values.length <= 32) context.fillRect(place(frame) - 2, yOf(value) - 2, 4, 4);
         before = present;
       });
       context.stroke();
@@ -140,19 +153,20 @@ export function createTimeline(view) {
   }
 
   function draw() {
-    const row2 = norms();
-    const height1 = hasCurves ? headingHeight() + ROW.evidence : 0;
-    const between = hasCurves && row2 ? ROW.between : 0;
-    const height2 = row2 ? headingHeight() + ROW.norm + 6 : 0;
-    const height = height1 + between + height2 + ROW.axis;
+    const rows = [camera(), evidence(), norms()].filter(Boolean);
+    let height = ROW.axis - ROW.between + 6;
+    const tops = rows.map((row) => {
+      const top = height - ROW.axis + ROW.between - 6 + headingHeight();
+      height += headingHeight() + row.height + ROW.between;
+      return top;
+    });
     board.draw(view.width, height, (context) => {
       context.font = FONT;
       shadeDeciding(context, headingHeight(), height - headingHeight() - ROW.axis);
-      if (hasCurves) drawRow(context, evidence(), headingHeight(), ROW.evidence);
-      if (row2) drawRow(context, row2, height1 + between + headingHeight(), ROW.norm);
+      rows.forEach((row, i) => drawRow(context, row, tops[i]));
       drawAxis(context, height - ROW.axis + 2);
     });
-    const shown = [hasCurves && evidence().heading, row2?.heading].filter(Boolean).join("; ");
+    const shown = rows.map(({ heading }) => heading).join("; ");
     board.canvas.setAttribute("aria-label", `timeline: ${shown}. Click or drag to seek.`);
   }
 

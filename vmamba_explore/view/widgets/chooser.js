@@ -2,10 +2,12 @@
 
 import { element, labeled, menu } from "./drawing.js";
 import { Sender } from "./upload.js";
+import { SECONDS, Webcam } from "./webcam.js";
 
 const ANSWER_SECONDS = 10;
 const PATH = ":path"; // of a menu; no bundled clip or model is called so
 const UPLOAD = ":upload";
+const RECORD = `record ${SECONDS} s with the webcam`;
 
 const size = (bytes) =>
   bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
@@ -14,19 +16,24 @@ const size = (bytes) =>
 function clipField(model, slot, words) {
   const pairs = model.get("samples").map((name) => [name, name]);
   if (model.get("allow_paths")) pairs.push([PATH, "a file, by its path …"]);
-  pairs.push([UPLOAD, "a file from this computer …"]);
+  pairs.push([UPLOAD, "a file from this computer, or the webcam …"]);
   const field = {
     slot,
     menu: menu(pairs),
     path: element("input", { type: "text", placeholder: "/home/me/film.mp4", spellcheck: "false" }),
     file: element("input", { type: "file", accept: "video/*,.mkv", "aria-label": `upload ${words}` }),
     state: element("span", { class: "vmx-upload-state", "aria-live": "polite" }),
+    preview: element("video", { class: "vmx-preview", "aria-label": `camera for ${words}` }),
+    record: element("button", { type: "button", "aria-label": `record ${words}` }, RECORD),
     sender: new Sender(model),
+    webcam: new Webcam(),
     sending: null, // the upload that is on its way
   };
   field.pathLabel = labeled(`path of ${words}`, field.path);
   const button = element("label", { class: "vmx-file" }, "choose a file", field.file);
-  field.drop = element("div", { class: "vmx-drop" }, button, field.state);
+  field.preview.muted = field.preview.playsInline = true;
+  field.preview.hidden = true;
+  field.drop = element("div", { class: "vmx-drop" }, button, field.record, field.preview, field.state);
   field.root = element("div", { class: "vmx-field", "data-slot": slot },
     labeled(words, field.menu), field.pathLabel, field.drop);
   return field;
@@ -38,7 +45,7 @@ function build(model) {
     second: clipField(model, "second", "second clip"),
     compare: menu(Object.entries(model.get("comparisons"))),
     model: menu([
-      ...model.get("models").map((name) => [name, name]),
+      ...model.get("models").map(([name, question]) => [name, `${name}: ${question}`]),
       ...(model.get("allow_paths") ? [[PATH, "a folder or file …"]] : []),
     ]),
     folder: element("input", { type: "text", placeholder: "/home/me/my-model", spellcheck: "false" }),
@@ -97,7 +104,7 @@ function showChoice(ui, model) {
   showClip(ui.clip, choice.clip);
   showClip(ui.second, choice.second);
   ui.compare.value = choice.compare;
-  const bundled = model.get("models").includes(choice.model);
+  const bundled = model.get("models").some(([name]) => name === choice.model);
   ui.model.value = bundled ? choice.model : PATH;
   if (!bundled && document.activeElement !== ui.folder) ui.folder.value = choice.model;
   ui.spread.value = choice.stride === null ? "whole" : "every";
@@ -111,7 +118,7 @@ function showFields(ui, model) {
   for (const field of [ui.clip, ui.second]) {
     field.pathLabel.hidden = field.menu.value !== PATH;
     field.drop.hidden = field.menu.value !== UPLOAD;
-    if (field.sending) continue;
+    if (field.sending || field.record.disabled) continue;
     const here = model.get("uploads")[field.slot];
     field.state.textContent = here ? `${here} is here` : "or drop it here";
   }
@@ -170,11 +177,35 @@ function render({ model, el }) {
     }
   }
 
+  async function record(field) {
+    field.record.disabled = true;
+    field.state.textContent = "waiting for the camera …";
+    say(ui, "", false);
+    const watch = (left, stream) => {
+      field.state.textContent = `recording: ${left} s left`;
+      if (!field.preview.hidden) return;
+      field.preview.srcObject = stream;
+      field.preview.hidden = false;
+      field.preview.play();
+    };
+    let film = null;
+    try {
+      film = await field.webcam.record(watch);
+    } catch (error) {
+      if (!field.webcam.closed) say(ui, error.message, true);
+    }
+    field.preview.srcObject = null;
+    field.preview.hidden = true;
+    field.record.disabled = false;
+    if (film) await upload(field, film);
+    else showFields(ui, model);
+  }
+
   function run() {
     const choice = chosen(ui);
     remember();
-    const sending = [ui.clip, ui.second].some((field) => field.sending);
-    if (sending) return say(ui, "Wait until the file is here.", true);
+    const coming = [ui.clip, ui.second].some((field) => field.sending || field.record.disabled);
+    if (coming) return say(ui, "Wait until the file is here.", true);
     say(ui, "", false);
     patience = setTimeout(
       () => say(ui, "No kernel answers: run the cell again.", true), 1000 * ANSWER_SECONDS);
@@ -188,6 +219,7 @@ function render({ model, el }) {
 
   for (const field of [ui.clip, ui.second]) {
     field.file.addEventListener("change", () => field.file.files.length && upload(field, field.file.files[0]));
+    field.record.addEventListener("click", () => record(field));
   }
   ui.run.addEventListener("click", run);
   ui.cancel.addEventListener("click", () => model.send({ cancel: true }));
@@ -222,7 +254,10 @@ function render({ model, el }) {
 
   return () => {
     clearTimeout(patience);
-    for (const field of [ui.clip, ui.second]) field.sender.close();
+    for (const field of [ui.clip, ui.second]) {
+      field.sender.close();
+      field.webcam.close();
+    }
     for (const [name, show] of Object.entries(changes)) model.off(`change:${name}`, show);
     ui.root.remove();
   };

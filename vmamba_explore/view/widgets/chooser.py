@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ COMPARISONS = {
     "mute backward": "the clip, backward scans muted",
 }
 """What a clip can be compared with, and how the menu names it."""
+AUTO = "auto"
+"""The model that stands for the one that fits the clip."""
 CLIP_FIELDS = ("kind", "name", "path")
 MOST, MOST_LETTERS = 10**9, 5000
 """The largest frame number, and the longest text, that can be chosen."""
@@ -42,7 +44,7 @@ class Choice:
         clip: The clip's file.
         compare: "" for nothing, "reversed", "second", "mute forward" or "mute backward".
         second: The file to compare with, for "second".
-        model: A bundled model's name, a folder or a checkpoint file.
+        model: A bundled model's name, `AUTO`, a folder or a checkpoint file.
         stride, start: As for `load_clip`.
     """
 
@@ -62,7 +64,7 @@ class ClipChooser(Guarded, anywidget.AnyWidget):
 
     Args:
         samples: Clips to choose from, by name.
-        models: Names of models.
+        models: What models answer, by name; `AUTO` among them, if the runner knows how to choose.
         allow_paths: Whether paths may be typed. They are read with the rights of whoever started
             the kernel, so a page that others can open should not allow it.
         limit_mib: The largest upload, MiB.
@@ -83,7 +85,7 @@ class ClipChooser(Guarded, anywidget.AnyWidget):
     _esm = read_code(_HERE / "chooser.js")
 
     samples = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    models = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    models = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)  # name, question
     comparisons = traitlets.Dict(COMPARISONS).tag(sync=True)
     allow_paths = traitlets.Bool(True).tag(sync=True)
     piece = traitlets.Int(PIECE).tag(sync=True)  # bytes, of an upload
@@ -99,7 +101,7 @@ class ClipChooser(Guarded, anywidget.AnyWidget):
     def __init__(
         self,
         samples: Mapping[str, Path],
-        models: Sequence[str],
+        models: Mapping[str, str],
         *,
         allow_paths: bool = True,
         limit_mib: int = 512,
@@ -113,13 +115,13 @@ class ClipChooser(Guarded, anywidget.AnyWidget):
         names = list(self._samples)
         super().__init__(
             samples=names,
-            models=list(models),
+            models=[list(pair) for pair in models.items()],
             allow_paths=allow_paths,
             choice={
                 "clip": _first_of(names),
                 "second": _first_of(names[1:] or names),
                 "compare": "",
-                "model": models[0] if models else "",
+                "model": next(iter(models), ""),
                 "stride": 2,
                 "start": None,
             },

@@ -12,7 +12,7 @@ ALIVE = ipywidgets.widgets.widget._instances
 
 @pytest.fixture
 def page():
-    page = ExplorerPage(ClipChooser({}, ["small"]))
+    page = ExplorerPage(ClipChooser({}, {"small": ""}))
     yield page
     page.close()
 
@@ -61,7 +61,7 @@ def test_numbers_are_made_when_they_are_looked_at_and_once(page, panels, make_ex
 
 def test_closing_a_page_closes_everything(panels, make_exploration):
     before = len(ALIVE)
-    page = ExplorerPage(ClipChooser({}, ["small"]))
+    page = ExplorerPage(ClipChooser({}, {"small": ""}))
     page.show(Explorer(make_exploration()))
     page.children[-1].selected_index = 0
     page.close()

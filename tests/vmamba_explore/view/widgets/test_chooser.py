@@ -15,7 +15,7 @@ def make_chooser():
     made = []
 
     def make(**options):
-        made.append(ClipChooser(SAMPLES, ["small", "large"], **options))
+        made.append(ClipChooser(SAMPLES, {"small": "What?", "large": "How?"}, **options))
         made[-1].sent = []
         made[-1].send = lambda content, buffers=None: made[-1].sent.append(content)
         return made[-1]

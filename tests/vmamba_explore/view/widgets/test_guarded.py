@@ -71,7 +71,7 @@ def stepper():
 
 
 def page():
-    page = ExplorerPage(ClipChooser({}, ["small"]))
+    page = ExplorerPage(ClipChooser({}, {"small": ""}))
     page.show(explored())
     page.children[-1].selected_index = 0
     return page
@@ -85,7 +85,7 @@ def score_panel():
 MAKERS = {
     Explorer: explored,
     ClipPlayer: lambda: ClipPlayer(load_clip(CLIP)),
-    ClipChooser: lambda: ClipChooser({"right": CLIP}, ["motion-nano"], allow_paths=False),
+    ClipChooser: lambda: ClipChooser({"right": CLIP}, {"motion-nano": ""}, allow_paths=False),
     ExplorerApp: lambda: ExplorerApp(allow_paths=False),
     ExplorerPage: page,
     NumbersPanel: lambda: NumbersPanel(explored(compare="reversed")),
@@ -217,10 +217,11 @@ def test_a_closed_widget_leaves_none_behind(kind):
 
 
 def test_what_a_widget_refuses_is_shown_as_it_is(monkeypatch):
-    chooser, sent = ClipChooser({}, ["small"], allow_paths=False), []
+    chooser, sent = ClipChooser({}, {"small": ""}, allow_paths=False), []
     monkeypatch.setattr(chooser, "_send", lambda message, buffers=None: sent.append(message))
-    sets(chooser, allow_paths=True, models=["/etc"])
-    assert [message["state"] for message in sent] == [{"models": ["small"], "allow_paths": False}]
+    sets(chooser, allow_paths=True, models=[["/etc", ""]])
+    (message,) = sent
+    assert message["state"] == {"models": [["small", ""]], "allow_paths": False}
 
 
 def test_of_a_message_with_a_wrong_value_nothing_is_set(widgets):

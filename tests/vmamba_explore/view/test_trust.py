@@ -1,0 +1,51 @@
+"""What the controls say, as sections of pages and as data for the browser."""
+
+import pytest
+
+from vmamba_explore.analysis.controls import Answer, Controls
+from vmamba_explore.view.report import report_page
+from vmamba_explore.view.trust import packed, section_of, windows_section
+
+
+@pytest.fixture
+def found():
+    kinds = {"original": "<up>", "frozen": "<up>", "reversed": "down", "shuffled": "<up>"}
+    answers = {
+        kind: Answer(kind, name, 0.8, 0.8 if name == "<up>" else 0.1)
+        for kind, name in kinds.items()
+    }
+    return Controls(model="motion-nano", clip="a.mp4", **answers, note="no ring & no object")
+
+
+def test_a_section_has_the_note_the_sentence_and_a_row_for_each_clip(found):
+    section = section_of(found)
+    assert section.words[:2] == ["no ring & no object", found.sentence]
+    (table,) = section.views
+    assert [row[0].words for row in table.rows] == [
+        "the clip", "its first frame held still", "played backwards", "frames in random order",
+    ]  # fmt: skip
+    assert [row[1].words for row in table.rows] == ["<up>", "<up>", "down", "<up>"]
+    assert [row[1].bold for row in table.rows] == [False, True, False, True]
+    assert [row[3].words for row in table.rows] == ["80 %", "80 %", "10 %", "80 %"]
+    page = report_page("title", {}, [section])
+    assert "no ring &amp; no object" in page and "<up>" not in page
+
+
+def test_windows_stand_under_each_other_with_what_follows_from_each(found):
+    section = windows_section([("0:00:01.0 to 0:00:03.0", found), ("0:01:00.0 to …", found)])
+    (table,) = section.views
+    assert [row[0].words for row in table.rows] == ["0:00:01.0 to 0:00:03.0", "0:01:00.0 to …"]
+    assert table.rows[0][1].words == '"<up>" (80 %)'
+    assert [cell.bold for cell in table.rows[0][2:5]] == [True, False, True]
+    assert table.rows[0][5].words.startswith("one frame is enough for this answer")
+    assert section.words[0] == "no ring & no object", "once, whatever the number of windows"
+    assert sum(words == "no ring & no object" for words in section.words) == 1
+
+
+def test_the_browser_gets_the_four_answers_in_order(found):
+    sent = packed(found)
+    assert sent["note"] == "no ring & no object" and sent["sentence"] == found.sentence
+    assert [row["says"] for row in sent["rows"]] == ["<up>", "<up>", "down", "<up>"]
+    assert [row["survives"] for row in sent["rows"]] == [False, True, False, True]
+    assert {row["probability"] for row in sent["rows"]} == {"80 %"}
+    assert packed(None) is None
