@@ -210,7 +210,9 @@ def read_class(
         )
     answers = np.eye(int(max(train_labels.max(), test_labels.max())) + 1)
     job = Job(answers[train_labels], answers[test_labels], True)
-    (guess,) = predicted(*inner_products(train.flatten(1), test.flatten(1)), [job])
+    (guess,) = predicted(
+        *inner_products(train.detach().flatten(1), test.detach().flatten(1)), [job]
+    )
     return proportion(guess.argmax(axis=1) == test_labels)
 
 

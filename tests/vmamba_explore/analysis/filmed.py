@@ -32,9 +32,13 @@ def photograph(name):
 def look(name, pose, side):
     """What a camera at (x, y, log zoom, clockwise roll) sees, floats (side, side, 3)."""
     line = (torch.arange(2 * side) + 0.5) / (2 * side) - 0.5
-    place = torch.complex(line.expand(2 * side, -1), line[:, None].expand(-1, 2 * side).contiguous())
+    place = torch.complex(
+        line.expand(2 * side, -1), line[:, None].expand(-1, 2 * side).contiguous()
+    )
     x, y, zoom, roll = pose
-    there = _WIDTH * (place * math.exp(-zoom) * complex(math.cos(roll), math.sin(roll)) + complex(x, y))
+    there = _WIDTH * (
+        place * math.exp(-zoom) * complex(math.cos(roll), math.sin(roll)) + complex(x, y)
+    )
     seen = grid_sample(
         photograph(name)[None], 2 * torch.view_as_real(there)[None], align_corners=False,
         padding_mode="reflection",

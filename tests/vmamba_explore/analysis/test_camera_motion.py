@@ -124,7 +124,9 @@ def test_light_that_changes_is_not_taken_for_motion():
     np.testing.assert_allclose(found.total, [0.14, 0, 0, 0], atol=0.005)
 
 
-@pytest.mark.parametrize("between", [("coffee.png", "rocket.jpg"), ("astronaut.png", "chelsea.png")])
+@pytest.mark.parametrize(
+    "between", [("coffee.png", "rocket.jpg"), ("astronaut.png", "chelsea.png")]
+)
 def test_a_cut_is_found_at_its_frame_and_its_step_has_no_motion(between):
     names = [between[0]] * 5 + [between[1]] * 4
     found = measure_camera(filmed(names, poses(9, pan=0.02), noise=3))
@@ -157,7 +159,9 @@ def test_a_flat_picture_is_not_measured_with_or_without_noise(noise):
 
 def test_stripes_that_hide_motion_along_them_are_not_measured():
     stripes = np.indices((64, 64))[0] // 4 % 2 * 120.0 + 60
-    clip = filmed("coffee.png", poses(), side=64, change=lambda *_: stripes[..., None] + np.zeros(3))
+    clip = filmed(
+        "coffee.png", poses(), side=64, change=lambda *_: stripes[..., None] + np.zeros(3)
+    )
     assert not measure_camera(clip).applies.any()
 
 

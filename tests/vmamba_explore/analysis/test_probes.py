@@ -148,6 +148,9 @@ def test_a_class_is_read_from_the_states_that_hold_it_and_guessed_from_others(un
         found = read_class(states[:200], labels[:200], states[200:], labels[200:])
         assert found.n == 100 and low <= found.value <= high
         assert found.low <= found.value <= found.high
+    learning = holding.clone().requires_grad_()
+    again = read_class(learning[:200], labels[:200], learning[200:], labels[200:])
+    assert again == read_class(holding[:200], labels[:200], holding[200:], labels[200:])
     moved = read_class(holding[:200], (labels[:200] + 1) % 4, holding[200:], labels[200:])
     assert moved.value < 0.1
     with pytest.raises(ValueError, match="15 clips with 15 labels to fit to and of 100 with 100"):

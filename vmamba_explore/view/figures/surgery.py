@@ -146,9 +146,11 @@ def by_boundary(
     figure = draw.new_figure(title, 220, above=16)
     frames = values["frame"].values
     named = values["direction"].values.tolist() if "direction" in values.dims else [""]
-    for name in named:
+    for number, name in enumerate(named):
         line = values.sel(direction=name) if name else values
-        look = draw.directed(name) if name in DIRECTION_COLORS else {"color": draw.INK}
+        look = {"color": draw.PALETTE[number - 1] if number else draw.INK}
+        if name in DIRECTION_COLORS:
+            look = draw.directed(name)
         if "low" in line.coords:
             color = str(look["color"])
             draw.add_band(figure, frames, line["low"].values, line["high"].values, color)

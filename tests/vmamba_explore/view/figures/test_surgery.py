@@ -95,6 +95,10 @@ def test_boundaries_are_drawn_at_the_edges_of_what_the_frames_show(by_frame_boun
     for line in lines:
         assert list(line.x) == list(range(1, 16))
         assert np.allclose(line.y, by_frame_boundary.sel(direction=line.name))
+    assert [line.line.color for line in lines[1:]] == list(DIRECTION_COLORS.values())[:2]
+    others = by_frame_boundary.assign_coords(direction=["both", "one way", "another"])
+    colors = {line.line.color for line in of_type(by_boundary(others, "", ""), "scatter")}
+    assert len(colors - {None}) == 3
     boxes = [(box.x0, box.x1) for box in figure.layout.shapes if box.type == "rect"]
     assert boxes == [(2, 3), (11, 13)]
     assert [note.text for note in figure.layout.annotations] == ["sample", "test"]
