@@ -119,7 +119,10 @@ def measure_camera(clip: Clip) -> CameraMotion:
 
     Consecutive frames are registered by the one shift, zoom and rotation that most of the picture's
     structure follows, on squares of 64 pixels; things that move by themselves are left out by
-    robust weights. Signs are the camera's: it pans right where the picture moves left.
+    robust weights. Signs are the camera's: it pans right where the picture moves left. Two things
+    mislead it: a large object with more structure than what is behind it is followed in place of
+    the camera, and a drive along a road is measured as a smaller zoom than it looks, since what is
+    far hardly moves.
 
     The units of all components compare: pan and tilt in sides of the picture's middle square, zoom
     (logarithm) and roll (radians) times 0.383, the mean distance from the middle of a square of

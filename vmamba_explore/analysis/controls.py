@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.clip import Clip, Generated, shown_by
 from vmamba_explore.errors import one_line
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.bundled import UNDECIDED, identify
 from vmamba_explore.model.contrast import class_name
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.record import as_batch
-
-if TYPE_CHECKING:
-    from vmamba_explore.clips.motion import MotionClip
 
 Kind = Literal["original", "frozen", "reversed", "shuffled"]
 DESCRIPTIONS: dict[Kind, str] = {
@@ -37,7 +34,7 @@ _BATCH_BYTES = 256 * MIB  # a run holds about nine values for each of d_inner x 
 _OPPOSITE_WORDS = (
     ("left", "right"), ("up", "down"), ("in", "out"), ("forward", "backward"),
     ("clockwise", "counterclockwise"), ("approach", "recede"), ("appear", "vanish"),
-    ("opening", "closing"),
+    ("opening", "closing"), ("next", "previous"),
 )  # fmt: skip
 _SWAP = {a: b for pair in _OPPOSITE_WORDS for a, b in (pair, pair[::-1])}
 
@@ -74,9 +71,10 @@ class Controls:
     """A model's answer for a clip, and for three clips in which something is taken away.
 
     A label that survives freezing and reversal does not rest on motion; one that survives reversal
-    does not rest on its direction; one that survives shuffling does not rest on the order of the
-    frames. Freezing alone proves little where the model names a still clip, too, one class in ten
-    by chance: only where reversal changes nothing either is the answer called one without motion.
+    does not rest on the direction of time; one that survives shuffling, too, does not rest on the
+    order of the frames. Freezing alone proves little, since a model that must choose names a still
+    clip, too, and by chance the same: only where reversal changes nothing either is an answer
+    called one without motion.
 
     Args:
         model: What the model is called.
@@ -128,16 +126,18 @@ class Controls:
             said += f", but of the clip reversed {self.reversed}"
             return f"{said}: one frame is enough for this answer, but another order overturns it."
         said += f"; of its first frame held still it says {self.frozen}"
-        if self.reversed.says == opposite(self.original.says):
-            said += f", and of the clip reversed the opposite, {self.reversed}"
-            return f"{said}: this answer rests on motion and its direction."
-        if "shuffled" in self.survives:
-            said += f", but of its frames shuffled the same ({likely[3]})"
-            return f"{said}: this answer does not rest on the order of the frames."
         if "reversed" in self.survives:
             said += f", and of the clip reversed the same ({likely[2]})"
+            if "shuffled" in self.survives:
+                return f"{said}: this answer rests on several frames, not on their order."
             return f"{said}: this answer rests on motion, not on its direction."
+        if self.reversed.says == opposite(self.original.says):
+            said += f", and of the clip reversed the opposite, {self.reversed}"
+            return f"{said}: this answer rests on the direction of time."
         said += f", and of the clip reversed {self.reversed}"
+        if "shuffled" in self.survives:
+            said += f", but of its frames shuffled the same ({likely[3]})"
+            return f"{said}: this answer rests on several frames, and only some orders change it."
         return f"{said}: this answer rests on the order of the frames."
 
     @property
@@ -179,13 +179,13 @@ def _turned(word: re.Match[str]) -> str:
 
 
 def controls(
-    model: VideoMamba, clip: Clip | MotionClip | Tensor, *, shuffles: int = 8, seed: int = 0
+    model: VideoMamba, clip: Clip | Generated | Tensor, *, shuffles: int = 8, seed: int = 0
 ) -> Controls:
     """Ask a model about a clip, and about the clip frozen, reversed and shuffled.
 
     Args:
         model: Any model; in a `with` block that edits it, the edited model is asked.
-        clip: A clip, a motion clip, or its tensor (channels, num_frames, height, width), float,
+        clip: A clip, a generated one, or its tensor (channels, num_frames, height, width), float,
             normalized as `Clip.tensor()` does.
         shuffles: Random orders whose probabilities are averaged, at least 1. One order is a matter
             of luck: on real clips `motion-nano`'s label survives some orders and not others.
@@ -199,8 +199,7 @@ def controls(
     model = plain(model)
     if shuffles < 1:
         raise ValueError(f"controls: shuffles is {shuffles}, expected at least 1.")
-    if not isinstance(clip, Tensor | Clip):
-        clip = clip.clip
+    clip = clip if isinstance(clip, Tensor) else shown_by(clip)
     frames = as_batch(model, clip.unsqueeze(0) if isinstance(clip, Tensor) else clip)[0]
     generator, count = np.random.default_rng(seed), frames.shape[1]
     orders = [

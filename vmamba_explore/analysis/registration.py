@@ -25,7 +25,9 @@ _BLURS = (4.0, 2.0, 1.0)  # standard deviations, pixels
 _STEPS = 3  # of Gauss-Newton with each blur
 _MARGIN = 2  # pixels at the border that are not compared
 _ALIKE = 0.5  # slopes that differ by this share of the larger one belong together
-_DAMPING = 20.0  # of Gauss-Newton
+_CLEAR = 4.0  # gray levels per pixel from which on a slope counts as one
+_NEAR = 0.05  # pixels that are never told apart
+_DAMPING = 1.0  # of Gauss-Newton
 _DOUBTFUL = 0.75  # where less is explained, a second start is tried
 _LARGEST = 0.6  # shift in sides, zoom in log units, rotation in radians
 
@@ -40,7 +42,7 @@ class Registration:
         moves: Of the content: shift right and down in sides of the square, logarithm of the zoom,
             clockwise rotation in radians, zoom and rotation about the middle.
         explained: The share of the structure that both pictures show, 0 to 1, that lies where the
-            move says; structure is counted by the square of its slope.
+            move says; structure is the area with a slope, faint slopes count less.
         overlap: The share of the square that both pictures show, 0 to 1.
         structure: Gray levels (of 255) by which the picture changes for a move of one pixel, root
             mean square, for the shift, zoom or rotation that it shows least.
@@ -167,9 +169,12 @@ def _slopes(pictures: Pictures) -> Float[Tensor, "pair 2 side side"]:
 
 
 def _improved(moves: Float[Tensor, "pair 4"], now: _Comparison) -> Float[Tensor, "pair 4"]:
-    """One step of Gauss-Newton, pixels weighted by 1 / (1 + (difference / usual)^2)."""
-    usual = 1.5 * now.median(now.left.abs()) + 0.5
-    weight = now.seen / (1 + (now.left / usual) ** 2)
+    """One step of Gauss-Newton in which every pixel with structure counts alike, strong or faint,
+    and less the more it is off, in pixels, against what is usual."""
+    slope = now.changes[:, :2].square().sum(1) / SIDE**2 + _CLEAR**2
+    off = now.left / slope.sqrt()
+    usual = 1.5 * now.median(off.abs()) + _NEAR
+    weight = now.seen / (1 + (off / usual) ** 2) / slope
     weighted = now.changes * weight[:, None]
     system = weighted @ now.changes.mT + _DAMPING * torch.eye(4).to(moves)
     step = -torch.linalg.solve(system, weighted @ now.left[..., None])[..., 0]
@@ -184,7 +189,7 @@ def _judged(moves: Float[Tensor, "pair 4"], now: _Comparison) -> Registration:
     """Say how far moves can be believed."""
     ours, theirs = now.slopes.flatten(3)
     steep = torch.maximum(*(slopes.square().sum(1) for slopes in (ours, theirs)))
-    weight = steep * now.seen
+    weight = steep / (steep + (_CLEAR * SIDE) ** 2) * now.seen
     alike = (ours - theirs).square().sum(1) <= _ALIKE**2 * steep
     explained = (weight * alike).sum(1) / weight.sum(1).clamp_min(1e-6)
     pixel = torch.tensor([1, 1, 1 / MEAN_REACH, 1 / MEAN_REACH]).to(moves) / SIDE

@@ -12,6 +12,7 @@ import numpy as np
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Edit, Question
 from vmamba_explore.clips import Clip, load_clip
+from vmamba_explore.clips.clip import Generated, shown_by
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.bundled import SHAPE, model_for
@@ -19,7 +20,7 @@ from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.view.explorer import Explorer
 
-AnyClip = str | os.PathLike[str] | Clip | MotionClip
+AnyClip = str | os.PathLike[str] | Clip | Generated
 REVERSED = "reversed"
 
 
@@ -40,7 +41,8 @@ def explore(
     """Run a model on a clip and look into it: one linked view of everything.
 
     Args:
-        clip: A video file, a `Clip`, or a `MotionClip`, whose deciding frames are then marked.
+        clip: A video file, a `Clip`, or a generated clip such as a `MotionClip`, whose deciding
+            frames are then marked.
         model: A model, or a name for `load_model`. None takes the bundled model that fits the clip:
             camera-nano, except for clips made for another one.
         compare: What to show beside it, in step, with the difference: another clip, "reversed" for
@@ -83,8 +85,8 @@ def explore(
 
 def side_by_side(
     model: VideoMamba,
-    clip: Clip | MotionClip,
-    compare: Clip | MotionClip | Edit | str | None,
+    clip: Clip | Generated,
+    compare: Clip | Generated | Edit | str | None,
     question: Question,
     name: str = "edited model",
 ) -> Explorer:
@@ -105,7 +107,7 @@ def side_by_side(
     question = replace(_part(question, 1, count), target=target, minus=minus)
     if isinstance(compare, str):
         other = gather(model, backwards(clip), question)
-    elif isinstance(compare, Clip | MotionClip):
+    elif isinstance(compare, Clip | Generated):
         other = gather(model, compare, question)
     else:
         other = gather(model, clip, question, edit=compare, name=name)
@@ -122,11 +124,11 @@ def _part(question: Question, index: int, count: int) -> Question:
 
 def opened(
     clip: AnyClip, model: str | VideoMamba | None, **reading: Any
-) -> tuple[Clip | MotionClip, VideoMamba, str]:
+) -> tuple[Clip | Generated, VideoMamba, str]:
     """Return a clip as a model wants it, the model, and what the model is called.
 
     Args:
-        clip: A file, a clip or a motion clip.
+        clip: A file, a clip or a generated clip.
         model: A model, a name for `load_model`, or None for the bundled one that fits the clip.
         reading: Which frames of a file: stride, start and damaged of `load_clip`.
     """
@@ -144,29 +146,29 @@ def shape_of(model: VideoMamba) -> tuple[int, int]:
     return model.config.num_frames, model.config.img_size
 
 
-def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | MotionClip:
+def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | Generated:
     """Return a clip, read from a file in the given shape where it is the name of one.
 
     Args:
-        clip: A file, a clip or a motion clip.
+        clip: A file, a clip or a generated clip.
         shape: Frames, and their side in pixels.
         reading: As for `opened`.
     """
-    if isinstance(clip, Clip | MotionClip):
+    if isinstance(clip, Clip | Generated):
         return clip
     if not isinstance(clip, str | os.PathLike):
         raise TypeError(
-            f"explore: a clip is {type(clip).__name__}, expected a file, a Clip or a MotionClip; "
-            "Clip(frames, seconds, source, indices) holds frames from elsewhere."
+            f"explore: a clip is {type(clip).__name__}, expected a file, a Clip or a generated "
+            "clip; Clip(frames, seconds, source, indices) holds frames from elsewhere."
         )
     num_frames, img_size = shape
     return load_clip(clip, num_frames, img_size=img_size, **reading)
 
 
-def backwards(clip: Clip | MotionClip) -> Clip | MotionClip:
+def backwards(clip: Clip | Generated) -> Clip | Generated:
     """Return the clip with its frames in the opposite order, at the same times.
 
-    A motion clip then bears the label of the opposite motion.
+    A motion clip then bears the label of the opposite motion; the truth about any other is dropped.
     """
     if isinstance(clip, MotionClip):
         first, last = clip.window
@@ -179,7 +181,7 @@ def backwards(clip: Clip | MotionClip) -> Clip | MotionClip:
             window=(end - last, end - first),
             **masks,
         )
-    return _reversed(clip)
+    return _reversed(shown_by(clip))
 
 
 def _reversed(clip: Clip) -> Clip:

@@ -20,6 +20,7 @@ from vmamba_explore.app.live import LiveNumbers, LiveRun
 from vmamba_explore.app.question import LOGARITHMIC, QUANTITIES, Edit, Question, Steps
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips import Clip
+from vmamba_explore.clips.clip import Generated, shown_by
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.bundled import names_the_camera
 from vmamba_explore.model.contrast import Contrast, class_name
@@ -36,7 +37,7 @@ EVIDENCE_FRAMES = 16
 
 def gather(
     model: VideoMamba,
-    clip: Clip | MotionClip,
+    clip: Clip | Generated,
     question: Question,
     *,
     edit: Edit | None = None,
@@ -61,7 +62,7 @@ def gather(
         Cancelled: `question.report` raised it.
     """
     given, deciding = clip, clip.window if isinstance(clip, MotionClip) else None
-    clip = clip.clip if isinstance(clip, MotionClip) else clip
+    clip = shown_by(clip)
     names, layers = question.chosen(model)
     if edit is not None and names == ["relevance"]:
         raise ValueError(

@@ -24,6 +24,7 @@ from vmamba_explore.analysis.trajectories import states_by_frame
 from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_methods, score_on_clip
 from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.clips import Clip
+from vmamba_explore.clips.clip import Generated, shown_by
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.trace.record import replay_layer
@@ -88,7 +89,7 @@ class LiveNumbers:
 
     trace: Trace
     edited: Callable[[], AbstractContextManager[object]]
-    clip: Clip | MotionClip
+    clip: Clip | Generated
     contrast: Contrast
     is_edited: bool = False
     budget_gib: float | int = 1.0
@@ -129,7 +130,8 @@ class LiveNumbers:
                 "score card: attributions explain a model as it is, and this side ran edited. "
                 "Choose the other side."
             )
+        clip = self.clip if isinstance(self.clip, MotionClip) else shown_by(self.clip)
         yield from score_on_clip(
-            self.trace.model, self.clip, methods, self.contrast,
+            self.trace.model, clip, methods, self.contrast,
             report=report, budget_gib=self.budget_gib,
         )  # fmt: skip

@@ -53,7 +53,7 @@ class Path:
         return self.led + self.jitter
 
 
-def travel(pose: Pose) -> Float64[np.ndarray, "8"]:
+def travel(pose: Pose) -> Float64[np.ndarray, 8]:
     """How far a camera moves in each of the eight directions, in shares of the side."""
     steps = np.diff(pose, axis=0) * UNITS
     return np.array([np.maximum(sign * steps[:, axis], 0).sum() for axis, sign in AXIS_AND_SIGN])

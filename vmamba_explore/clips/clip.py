@@ -1,6 +1,7 @@
 """Clip: the very frames a model sees, with their times and where they come from."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -84,6 +85,20 @@ class Clip:
             f"Clip({self.source!r}, {num_frames} frames of {width}x{height}, "
             f"{self.seconds[0]:.2f} to {self.seconds[-1]:.2f} s{note})"
         )
+
+
+@runtime_checkable
+class Generated(Protocol):
+    """A clip that was generated, with the truth about it: a motion, recall or camera clip."""
+
+    @property
+    def clip(self) -> Clip:
+        """Its frames."""
+
+
+def shown_by(clip: Clip | Generated) -> Clip:
+    """Return the frames of a clip, without the truth about it."""
+    return clip if isinstance(clip, Clip) else clip.clip
 
 
 def normalize(

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from vmamba_explore import resources
 from vmamba_explore.clips.camera_path import CLASS_NAMES as CAMERA_CLASSES
-from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.clip import Clip, Generated, shown_by
 from vmamba_explore.clips.subjects import (
     Frames,
     has_ring,
@@ -19,9 +18,6 @@ from vmamba_explore.clips.subjects import (
 )
 from vmamba_explore.model.own_format import fingerprint, load_folder
 from vmamba_explore.model.videomamba import VideoMamba
-
-if TYPE_CHECKING:
-    from vmamba_explore.clips.motion import MotionClip
 
 SHAPE = (16, 64)
 """Frames of a clip, and their side in pixels, that every bundled model reads."""
@@ -53,10 +49,10 @@ class BundledModel:
     still: str = ""
     undecided_below: float = 0.0
 
-    def note(self, clip: Clip | MotionClip) -> str:
+    def note(self, clip: Clip | Generated) -> str:
         """Say in a sentence why a clip is not one that the model can answer about; "" if it is."""
-        frames = clip.frames if isinstance(clip, Clip) else clip.clip.frames
-        return "" if self.has_subject(frames) else f"{self.name} {self.otherwise}"
+        fits = self.has_subject(shown_by(clip).frames)
+        return "" if fits else f"{self.name} {self.otherwise}"
 
 
 _NO_RING = (
@@ -141,7 +137,7 @@ def _shipped(name: str) -> tuple[object, str]:
     return model.config, fingerprint(model)
 
 
-def model_for(clip: Clip | MotionClip) -> str:
+def model_for(clip: Clip | Generated) -> str:
     """Return the name of the bundled model whose question fits a clip.
 
     The first one whose subject is there, the one for any clip last.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.clip import Clip, Generated, shown_by
 from vmamba_explore.edits import Slot, editing, pinned
 from vmamba_explore.hooks import name_hooks
 from vmamba_explore.model.config import VideoMambaConfig
@@ -23,10 +23,6 @@ from vmamba_explore.model.mixer import BidirectionalMixer, Block
 from vmamba_explore.model.position import initial_pos_embed, sinusoidal_table, without_class_row
 from vmamba_explore.model.predict import Prediction, top_predictions
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
-
-if TYPE_CHECKING:
-    from vmamba_explore.clips.motion import MotionClip
-    from vmamba_explore.clips.recall import RecallClip
 
 
 class PatchEmbed(nn.Module):
@@ -113,9 +109,7 @@ class VideoMamba(nn.Module, OnTheHub):
         """Map clips to logits."""
         return self.read_out(self.encode(clips))
 
-    def predict(
-        self, clip: Clip | MotionClip | RecallClip | Tensor, k: int = 5
-    ) -> list[Prediction]:
+    def predict(self, clip: Clip | Generated | Tensor, k: int = 5) -> list[Prediction]:
         """Say what one clip shows.
 
         Args:
@@ -129,7 +123,7 @@ class VideoMamba(nn.Module, OnTheHub):
                 finite, logits that are not finite, or k less than 1.
         """
         if not isinstance(clip, Tensor):
-            clip = (clip if isinstance(clip, Clip) else clip.clip).tensor()
+            clip = shown_by(clip).tensor()
         if not bool(clip.isfinite().all()):
             raise ValueError(
                 "predict: the clip has pixels that are not finite; expected what Clip.tensor() "

@@ -15,7 +15,7 @@ from vmamba_explore.view.figures.layout import PALETTE
 from vmamba_explore.view.report import Section
 from vmamba_explore.view.tables import Cell, Table
 
-TITLE = "Does this answer rest on motion?"
+TITLE = "What does this answer rest on?"
 WHY = (
     "Three clips in which something is taken away: a label that survives them does not rest on "
     "what was taken. Shuffled frames are averaged over several random orders."

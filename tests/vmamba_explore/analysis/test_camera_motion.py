@@ -29,11 +29,11 @@ WAYS = {
 
 @pytest.mark.parametrize(("axis", "sign"), WAYS)
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_each_motion_is_measured_to_a_fifteenth_of_a_pixel_and_named(name, axis, sign):
+def test_each_motion_is_measured_to_a_sixth_of_a_pixel_and_named(name, axis, sign):
     found = measure_camera(filmed(name, poses(**{axis: sign * 0.02})))
     wanted = [sign * 0.02 * (axis == each) for each in COMPONENTS]
     assert found.applies.all() and not len(found.cuts)
-    np.testing.assert_allclose(found.moves, np.tile(wanted, (7, 1)), atol=1 / 64 / 15)
+    np.testing.assert_allclose(found.moves, np.tile(wanted, (7, 1)), atol=1 / 64 / 6)
     assert found.label == WAYS[axis, sign]
     assert found.inliers.min() > 0.8
 
@@ -104,15 +104,15 @@ def test_a_fast_camera_is_followed_over_many_pixels(step):
 
 def cover(picture, number):
     """Another photograph on a quarter of the picture, which moves the other way."""
-    other = look("astronaut.png", (0, 0, 0, 0), len(picture) // 2)
+    other = look("coffee.png", (0, 0, 0, 0), len(picture) // 2)
     side, left = len(other), 8 + 3 * number
     picture[side // 2 : side // 2 + side, left : left + side] = other
     return picture
 
 
 def test_a_moving_object_is_left_out_and_counted_as_not_following():
-    alone = measure_camera(filmed("chelsea.png", poses(pan=0.02)))
-    found = measure_camera(filmed("chelsea.png", poses(pan=0.02), change=cover))
+    alone = measure_camera(filmed("astronaut.png", poses(pan=0.02)))
+    found = measure_camera(filmed("astronaut.png", poses(pan=0.02), change=cover))
     np.testing.assert_allclose(found.moves, alone.moves, atol=0.004)
     assert found.inliers.max() < 0.8 < alone.inliers.min()
 
@@ -207,3 +207,79 @@ def test_a_single_frame_is_refused_in_a_sentence():
 def test_what_is_not_a_clip_is_refused_in_a_sentence(unchecked):
     with pytest.raises(TypeError, match="measure_camera: clip is 'film.mp4', expected a Clip"):
         measure_camera("film.mp4")
+
+
+def transforms(frames, label):
+    """Exact transforms of a clip and what the camera then does: mirrored, reversed, turned."""
+    names = {
+        "roll cw": "roll clockwise", "roll ccw": "roll counterclockwise",
+    }  # fmt: skip
+    label = names.get(label, label)
+    moves = {name: (axis, sign) for (axis, sign), name in WAYS.items()}
+    yield frames, label
+    changes = {
+        "mirrored": (lambda f: f[:, :, ::-1], lambda a, s: (a, -s if a in ("pan", "roll") else s)),
+        "reversed": (lambda f: f[::-1], lambda a, s: (a, -s)),
+        "both": (
+            lambda f: f[::-1, :, ::-1],
+            lambda a, s: (a, s if a in ("pan", "roll") else -s),
+        ),
+        "turned left": (
+            lambda f: np.rot90(f, 1, (1, 2)),
+            lambda a, s: {"pan": ("tilt", -s), "tilt": ("pan", s)}.get(a, (a, s)),
+        ),
+        "turned right": (
+            lambda f: np.rot90(f, 3, (1, 2)),
+            lambda a, s: {"pan": ("tilt", s), "tilt": ("pan", -s)}.get(a, (a, s)),
+        ),
+    }
+    for change, way in changes.values():
+        known = WAYS[way(*moves[label])] if label in moves else label
+        yield np.ascontiguousarray(change(frames)), known
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Return (film, truth, what was measured, what phase correlation says) of each real window and
+    of its exact transforms."""
+    if not REAL.is_dir():
+        pytest.skip("there is no ../shared/real_windows")
+    found = []
+    for window in json.loads((REAL / "truth.json").read_text("utf-8")):
+        clip = load_clip(REAL / window["file"], 16, 1, 0, 128)
+        for frames, label in transforms(clip.frames, window["label"]):
+            changed = replace(clip, frames=frames)
+            found.append((window["video"], label, measure_camera(changed), by_phase(changed)))
+    return found
+
+
+def by_phase(clip):
+    """The class by scikit-image's phase correlation alone: shifts, no zoom and no roll."""
+    gray = clip.frames.mean(-1)
+    steps = [
+        phase_cross_correlation(second, first, upsample_factor=10)[0]
+        for first, second in zip(gray, gray[1:], strict=False)
+    ]
+    down, right = np.sum(steps, 0) / clip.frames.shape[1]
+    sizes = {"pan": -right, "tilt": -down}
+    axis = max(sizes, key=lambda name: abs(sizes[name]))
+    if abs(sizes[axis]) < THRESHOLD:
+        return "static"
+    return WAYS[axis, int(np.sign(sizes[axis]))]
+
+
+def test_it_is_right_on_most_real_windows_and_by_far_better_than_phase_correlation(real):
+    ours = np.array([label == motion.label for _, label, motion, _ in real])
+    theirs = np.array([label == phase for _, label, _, phase in real])
+    print(f"measured {ours.mean():.3f}, phase correlation {theirs.mean():.3f}, n {len(ours)}")
+    films = defaultdict(list)
+    for (film, *_), right in zip(real, ours, strict=True):
+        films[film].append(right)
+    for film, right in films.items():
+        print(f"{film}: {np.mean(right):.2f} of {len(right)}")
+    assert ours.mean() >= 0.84 and ours.mean() - theirs.mean() >= 0.1
+
+
+def test_pan_and_tilt_of_a_real_window_are_never_the_opposite_of_what_was_filmed(real):
+    opposite = {name: WAYS[axis, -sign] for (axis, sign), name in WAYS.items()}
+    assert not [film for film, label, motion, _ in real if motion.label == opposite.get(label)]

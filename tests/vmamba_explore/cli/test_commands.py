@@ -195,7 +195,7 @@ def test_predict_says_which_model_it_took_and_contradicts_a_model_on_foreign_cli
     assert main(["predict", str(resources.path("clips/right.mp4")), "-k", "1"]) == 0
     first, model, sentence = capsys.readouterr().out.splitlines()
     assert first.split()[2] == "right" and model.startswith("model: motion-nano: How does the")
-    assert sentence.endswith("this answer rests on motion and its direction.")
+    assert sentence.endswith("this answer rests on the direction of time.")
     still = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
     write_clip(tmp_path / "a.mp4", still.repeat(20, 0).repeat(12, 1).repeat(12, 2), fps=8)
     assert main(["predict", str(tmp_path / "a.mp4"), "--model", "motion-nano", "-k", "1"]) == 0

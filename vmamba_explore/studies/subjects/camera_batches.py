@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
-from vmamba_explore.clips import (
-    camera,
-    camera_film,
-    camera_path,
-    camera_scene,
-    photographs,
-)
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, LEVELS, Level, Pose, flow, label_of
 
-GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
 EASY_CLIPS, EASY_STEPS = 1320, 400
 """The first clips are easy ones, and the first steps have no others."""
 FIRST = 660
@@ -33,6 +24,8 @@ NEW = 3
 WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
 """How often each kind is drawn."""
 FLOW_UNIT = 0.05
+Clips = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]
+"""Frames, labels and targets of clips."""
 
 
 def clips_until(step: int) -> int:
@@ -47,8 +40,8 @@ class Store:
     The first `EASY_CLIPS` are easy; of the others, those of every third round of kinds are hard.
 
     Args:
-        folder: Where the files are; a folder in it is named after the generator's code and the
-            photographs.
+        folder: Where the files are; a folder in it is named after what some of the clips look
+            like, so that another generator's clips are not mixed with these.
         seed: Of the clips.
         photographs: Files of photographs.
         size: How many clips there can be.
@@ -73,14 +66,19 @@ class Store:
     @property
     def place(self) -> Path:
         """The folder of this generator's clips over these photographs."""
-        code = hashlib.sha256("".join(inspect.getsource(m) for m in GENERATOR).encode())
-        code.update(repr((self.seed, [path.name for path in self.photographs])).encode())
-        return self.folder / code.hexdigest()[:12]
+        names = [path.name for path in self.photographs]
+        digest = hashlib.sha256(repr((self.seed, names)).encode())
+        for level in LEVELS:
+            series = CameraClips(self.seed, photographs=self.photographs, level=level)
+            for clip in (series[2], series[5], series[9]):
+                digest.update(clip.clip.frames.tobytes() + clip.pose.tobytes())
+        return self.folder / digest.hexdigest()[:12]
 
 
 @cache
 def _files(store: Store) -> tuple[np.ndarray, ...]:
-    store.place.mkdir(parents=True, exist_ok=True)
+    place = store.place
+    place.mkdir(parents=True, exist_ok=True)
     shapes = {
         "frames": (np.uint8, (16, 64, 64, 3)),
         "poses": (np.float64, (16, 4)),
@@ -89,7 +87,7 @@ def _files(store: Store) -> tuple[np.ndarray, ...]:
     }
     opened = []
     for name, (kind, shape) in shapes.items():
-        path = store.place / name
+        path = place / name
         if not path.exists():
             path.touch()
         with path.open("r+b") as file:
@@ -169,11 +167,10 @@ def token_flow(pose: Pose, tubelet_size: int, grid: int) -> NDArray[np.float64]:
     return np.arcsinh(flow(speed, x, y) / FLOW_UNIT).reshape(-1, 2)
 
 
-def clips_of(
-    clips: CameraClips, indices: Sequence[int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
-    """Render clips: frames, labels and targets."""
-    made = [clips[i] for i in indices]
+def clips_of(photographs: Sequence[Path], seed: int, level: Level, count: int) -> Clips:
+    """Render the first clips of a series: frames, labels and targets."""
+    series = CameraClips(seed, photographs=photographs, level=level)
+    made = [series[i] for i in tqdm(range(count), desc=f"{level} clips", unit="clip")]
     return (
         np.stack([clip.clip.frames for clip in made]),
         np.array([clip.label for clip in made]),

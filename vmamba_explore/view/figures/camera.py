@@ -54,7 +54,9 @@ def camera_motion(motion: CameraMotion) -> go.Figure:
         for cell in cells:
             figure.add_vline(x=between[frame - 1], line=draw.DOTTED, **cell)
     for edge in (-THRESHOLD, THRESHOLD):
-        figure.add_hline(y=edge, line={**draw.DOTTED, "dash": "dash", "color": draw.GRAY}, **cells[0])
+        figure.add_hline(
+            y=edge, line={**draw.DOTTED, "dash": "dash", "color": draw.GRAY}, **cells[0]
+        )
     low = min(motion.path.min(), -2 * THRESHOLD)
     high = max(motion.path.max(), 2 * THRESHOLD)
     margin = 0.05 * (high - low)
