@@ -44,10 +44,12 @@ from vmamba_explore.view.figures.states import (
 )
 from vmamba_explore.view.figures.surgery import (
     boundary_map,
+    by_boundary,
     restored_in_window,
     restored_share,
     scan_bars,
     selection_shares,
+    state_surgery,
 )
 from vmamba_explore.view.figures.timeline import timeline
 
@@ -57,6 +59,7 @@ __all__ = [
     "attention_maps",
     "attribution_maps",
     "boundary_map",
+    "by_boundary",
     "by_frame",
     "by_layer",
     "camera_motion",
@@ -90,6 +93,7 @@ __all__ = [
     "shares_inside",
     "state_norms",
     "state_similarity",
+    "state_surgery",
     "state_trajectories",
     "styled",
     "timeline",

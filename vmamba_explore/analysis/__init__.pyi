@@ -22,7 +22,7 @@ from .logits import DirectCurves, LogitParts, logit_parts
 from .memory import HalfLives, half_lives, retained_share, retention
 from .patching import Sweep, TwinPatching, logit_difference, sweep, twin_patching
 from .peak_memory import peak_bytes
-from .probes import ProbeScores, probe
+from .probes import ProbeScores, probe, read_class
 from .reach import LookBack, LookBackCourse, look_back, look_back_course
 from .rollout import Rollout, attention_rollout
 from .scan_operator import DenseBudgetError, ScanOperator
@@ -33,6 +33,14 @@ from .similarity import (
     participation_ratio,
     scale_free_states,
     state_similarity,
+)
+from .slow_states import (
+    StateEffects,
+    StateSurgery,
+    state_effects,
+    state_half_lives,
+    state_surgery,
+    top_states,
 )
 from .states import reading_strength, state_norms, token_norms
 from .timeline import Timeline
@@ -61,7 +69,9 @@ __all__ = [
     "ScanOperator",
     "SelectionSwap",
     "ShareInside",
+    "StateEffects",
     "StateSimilarity",
+    "StateSurgery",
     "Sweep",
     "TimeInvariant",
     "Timeline",
@@ -93,19 +103,24 @@ __all__ = [
     "peak_bytes",
     "prefix_curve",
     "probe",
+    "read_class",
     "reading_strength",
     "retained_share",
     "retention",
     "scale_free_states",
     "selection_swap",
     "share_inside",
+    "state_effects",
+    "state_half_lives",
     "state_norms",
     "state_similarity",
+    "state_surgery",
     "states_by_frame",
     "suffix_curve",
     "sweep",
     "time_invariant",
     "token_norms",
+    "top_states",
     "touched",
     "touched_tokens",
     "trajectory",

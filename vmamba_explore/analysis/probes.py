@@ -182,6 +182,40 @@ def probe(
     return ProbeScores(names, layers, directions, scores.values, scores.low, scores.high, *counts)
 
 
+def read_class(
+    train: Float[Tensor, "train ..."],
+    train_labels: Int64[np.ndarray, " train"],
+    test: Float[Tensor, "test ..."],
+    test_labels: Int64[np.ndarray, " test"],
+) -> Interval:
+    """Measure how often a held-out linear probe reads a class from states of any kind.
+
+    Args:
+        train: States of the clips that the probe is fitted to; the axes after the first are its
+            features.
+        train_labels: Their classes, from 0.
+        test: States of the clips that judge it.
+        test_labels: Their classes.
+    Returns:
+        The share of right answers.
+    Raises:
+        ValueError: fewer than 20 clips to fit to, or a label too few or too many.
+    """
+    sizes = (len(train), len(train_labels), len(test), len(test_labels))
+    if sizes[0] != sizes[1] or sizes[2] != sizes[3] or sizes[0] < FEWEST or not sizes[2]:
+        raise ValueError(
+            f"read_class: got states of {sizes[0]} clips with {sizes[1]} labels to fit to and of "
+            f"{sizes[2]} with {sizes[3]} to judge by, expected a label for each, and at least "
+            f"{FEWEST} clips to fit to."
+        )
+    answers = np.eye(int(max(train_labels.max(), test_labels.max())) + 1)
+    job = Job(answers[train_labels], answers[test_labels], True)
+    (guess,) = predicted(
+        *inner_products(train.detach().flatten(1), test.detach().flatten(1)), [job]
+    )
+    return proportion(guess.argmax(axis=1) == test_labels)
+
+
 def check_pair(train: FrameStates, test: FrameStates) -> None:
     """Raise ValueError unless both hold states of the same layers, directions and stops."""
     if train.states.keys() != test.states.keys() or train.stops != test.stops:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+import xarray as xr
 from torch import Tensor
 
 from vmamba_explore.edits import Addition, editing
@@ -118,6 +119,7 @@ def reset_state(
     direction: str | None = None,
     layers: Layers = None,
     tail: bool = False,
+    states: xr.DataArray | None = None,
 ) -> AbstractContextManager[None]:
     """Make scans hand over zeros at a frame boundary, for the duration of the block.
 
@@ -134,11 +136,13 @@ def reset_state(
         tail: Whether the convolution, too, sees zeros in place of the tokens before the boundary.
             False leaves it alone: the state is what is asked about then, and small answers may
             cross beside it.
+        states: Which states of these scans to reset, bool: dims layer, direction, channel, state;
+            None: all. `~states` resets the others.
     Raises:
-        ValueError: there is no such boundary, direction or layer.
+        ValueError: there is no such boundary, direction or layer, or `states` lacks a scan.
     """
     chosen = scans(model, layers, direction)
-    edits = _states(model, frame, None, chosen)
+    edits = _states(model, frame, None, chosen, states)
     return editing(*edits, *(_tails(model, frame, None, chosen) if tail else ()))
 
 
@@ -149,6 +153,7 @@ def swap_state(
     *,
     direction: str | None = None,
     layers: Layers = None,
+    states: xr.DataArray | None = None,
 ) -> AbstractContextManager[None]:
     """Replace the states that scans hand over at a boundary, for the duration of the block.
 
@@ -156,7 +161,7 @@ def swap_state(
 
     Args:
         model: The model.
-        frame, direction, layers: As for `reset_state`.
+        frame, direction, layers, states: As for `reset_state`.
         donor: The `Past` of other clips, or one state for all scans chosen,
             (batch, d_inner, d_state). A batch of 1 serves every clip.
     Raises:
@@ -167,7 +172,7 @@ def swap_state(
             f"swap_state: donor is {type(donor).__name__}, expected what record_past gives, or a "
             "tensor (batch, d_inner, d_state); reset_state puts zeros."
         )
-    return editing(*_states(model, frame, donor, scans(model, layers, direction)))
+    return editing(*_states(model, frame, donor, scans(model, layers, direction), states))
 
 
 def transplant(
@@ -198,18 +203,25 @@ def transplant(
 
 
 def _states(
-    model: VideoMamba, frame: Frames, donor: Past | Tensor | None, chosen: list[Scan]
+    model: VideoMamba,
+    frame: Frames,
+    donor: Past | Tensor | None,
+    chosen: list[Scan],
+    states: xr.DataArray | None = None,
 ) -> list[Addition]:
     """The edits that replace the states handed over by those of `donor`, None: by zeros."""
     edits: list[Addition] = []
     for scan in chosen:
+        replaced = None if states is None else _replaced(states, scan)
         for at in _distinct(frame):
             find = partial(_handover, model, scan.ssm, at)
             find()  # raises where there is no such boundary
             state = (
                 donor.state(scan.layer, scan.direction, at) if isinstance(donor, Past) else donor
             )
-            edits.append((scan.ssm.handovers, (find, partial(_put_state, state, frame, at))))
+            edits.append(
+                (scan.ssm.handovers, (find, partial(_put_state, state, replaced, frame, at)))
+            )
     return edits
 
 
@@ -251,12 +263,44 @@ def _where_mine(frame: Frames, at: int, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(mine[:, None, None], new, old)
 
 
-def _put_state(donor: Tensor | None, frame: Frames, at: int, state: Tensor) -> Tensor:
+def _replaced(states: xr.DataArray, scan: Scan) -> Tensor:
+    """Which states of a scan to replace, bool, (d_inner, d_state)."""
+    sizes = {"channel": scan.ssm.A_log.shape[0], "state": scan.ssm.A_log.shape[1]}
+    dims = {"layer", "direction", *sizes}
+    if not isinstance(states, xr.DataArray) or {*states.dims} != dims or states.dtype != bool:
+        got = (
+            f"{dict(states.sizes)} of {states.dtype}"
+            if isinstance(states, xr.DataArray)
+            else type(states).__name__
+        )
+        raise ValueError(
+            f"states are {got}, expected a bool DataArray with dims layer, direction, channel and "
+            "state."
+        )
+    known = {name: states[name].values.tolist() for name in ("layer", "direction")}
+    if scan.layer not in known["layer"] or scan.direction not in known["direction"]:
+        raise ValueError(
+            f"states hold layers {known['layer']} and directions {known['direction']}, not layer "
+            f"{scan.layer}, {scan.direction}. Choose with layers= and direction= what they hold."
+        )
+    mine = states.sel(layer=scan.layer, direction=scan.direction).transpose(*sizes)
+    if dict(mine.sizes) != sizes:
+        raise ValueError(
+            f"states have {dict(mine.sizes)}, expected {sizes}, as layer {scan.layer} has them."
+        )
+    return torch.tensor(mine.values)
+
+
+def _put_state(
+    donor: Tensor | None, replaced: Tensor | None, frame: Frames, at: int, state: Tensor
+) -> Tensor:
     if donor is None:
         new = torch.zeros_like(state)
     else:
         _check_donor("state", ("d_inner", "d_state"), donor, state)
         new = usable(donor).to(state).expand_as(state)
+    if replaced is not None:
+        new = torch.where(replaced.to(state.device), new, state)
     return _where_mine(frame, at, new, state)
 
 

@@ -16,6 +16,7 @@ from vmamba_explore.analysis.probes import (
     held_out_r2,
     inner_products,
     probe,
+    read_class,
 )
 from vmamba_explore.clips.motion import MotionClips
 
@@ -135,6 +136,27 @@ def test_r2_of_perfect_and_of_mean_predictions():
     assert held_out_r2(job, np.full_like(answers, 4.5), 50, 0)[0] == 0
     same = np.zeros_like(answers)
     assert np.isnan(held_out_r2(Job(same, same, False), same, 50, 0)).all()
+
+
+def test_a_class_is_read_from_the_states_that_hold_it_and_guessed_from_others(unchecked):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 300)
+    mean = generator.normal(size=(4, 3, 5))  # of each class
+    holding = torch.tensor(mean[labels] + generator.normal(size=(300, 3, 5)))
+    empty = torch.tensor(generator.normal(size=(300, 3, 5)))
+    for states, low, high in ((holding, 0.85, 1.0), (empty, 0.1, 0.4)):
+        found = read_class(states[:200], labels[:200], states[200:], labels[200:])
+        assert found.n == 100 and low <= found.value <= high
+        assert found.low <= found.value <= found.high
+    learning = holding.clone().requires_grad_()
+    again = read_class(learning[:200], labels[:200], learning[200:], labels[200:])
+    assert again == read_class(holding[:200], labels[:200], holding[200:], labels[200:])
+    moved = read_class(holding[:200], (labels[:200] + 1) % 4, holding[200:], labels[200:])
+    assert moved.value < 0.1
+    with pytest.raises(ValueError, match="15 clips with 15 labels to fit to and of 100 with 100"):
+        read_class(holding[:15], labels[:15], holding[200:], labels[200:])
+    with pytest.raises(ValueError, match="200 clips with 199 labels"):
+        read_class(holding[:200], labels[:199], holding[200:], labels[200:])
 
 
 # ---------------------------------------------------------------- the regression

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import xarray as xr
 
 from tests.vmamba_explore.trace.toys import clips, each_kind, toy
 from vmamba_explore.trace.past import record_past, reset_state, swap_state, transplant
@@ -148,6 +149,105 @@ def test_each_clip_of_a_batch_loses_its_tail_at_a_boundary_of_its_own():
         with reset_state(model, frame, tail=True, direction="backward", layers=0):
             alone = model(clips()[clip : clip + 1])
         assert torch.allclose(together[clip : clip + 1], alone, atol=1e-6)
+
+
+def some_states(model, seed=0, **coords):
+    """Mark about a third of the states of all scans, other ones in each."""
+    coords = {"layer": [0, 1], "direction": list(model.config.directions)} | coords
+    shape = (*map(len, coords.values()), model.config.d_inner, model.config.d_state)
+    marked = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    return xr.DataArray(marked.numpy(), coords, ("layer", "direction", "channel", "state"))
+
+
+def scanned(trace, direction, frame, replaced, donor):
+    """y of layer 0 by the recurrence, token by token, some states replaced at a boundary."""
+    ssm, at = trace.ssm(0, direction), f"layers.0.mixer.ssm_{direction}.hook_"
+    u, delta, B, C = (trace[at + name] for name in ("u", "delta", "B", "C"))
+    h, y, side = torch.zeros_like(donor), torch.empty_like(u), None
+    for token in ssm.steps(trace.grid.seqlen).tolist():
+        place = trace.grid.position(token)
+        if place is not None and side not in (None, place[0] >= frame):
+            h = torch.where(replaced, donor, h)
+        side = side if place is None else place[0] >= frame
+        step = delta[..., token, None]
+        h = torch.exp(step * ssm.A) * h + step * u[..., token, None] * B[:, None, :, token]
+        y[..., token] = (h * C[:, None, :, token]).sum(-1) + ssm.D * u[..., token]
+    return y
+
+
+@pytest.mark.parametrize("cls_position", ["front", None])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("surgery", ["reset", "swap"])
+def test_some_states_are_replaced_and_the_others_go_on(surgery, direction, cls_position):
+    model = toy(cls_position=cls_position).double()
+    x, marked = clips().double(), some_states(model)
+    past = record_past(model, clips(seed=2).double())
+    if surgery == "reset":
+        donor, block = torch.zeros(2, 64, 4).double(), reset_state(model, 2, states=marked)
+    else:
+        donor = past.state(0, direction, 2)
+        block = swap_state(model, 2, past, states=marked)
+    with block:
+        _, trace = run_with_trace(model, x, ["layers.0.mixer.ssm_*"])
+    replaced = torch.tensor(marked.sel(layer=0, direction=direction).values)
+    found = trace[f"layers.0.mixer.ssm_{direction}.hook_y"]
+    wanted = scanned(trace, direction, 2, replaced, donor)
+    assert torch.allclose(found, wanted, atol=1e-12, rtol=0)
+    untouched = scanned(trace, direction, 2, torch.zeros_like(replaced), donor)
+    assert not torch.allclose(found, untouched, atol=1e-6)
+
+
+def test_all_states_are_the_whole_state_and_none_are_nothing():
+    model = toy()
+    plain = model(clips())
+    everything = xr.ones_like(some_states(model))
+    for frame in (2, [3, 1]):
+        for tail in (True, False):
+            with reset_state(model, frame, tail=tail):
+                wanted = model(clips())
+            with reset_state(model, frame, tail=tail, states=everything):
+                assert torch.equal(model(clips()), wanted)
+        with reset_state(model, frame, states=~everything):
+            assert torch.equal(model(clips()), plain)
+
+
+def test_states_of_some_scans_belong_to_surgery_on_these():
+    model = toy()
+    marked = some_states(model)
+    both = marked.copy()
+    both.loc[{"layer": 0}] = both.loc[{"direction": "forward"}] = False
+    with reset_state(model, 2, states=both):
+        wanted = model(clips())
+    alone = {"direction": "backward", "layers": 1}
+    few = marked.sel(layer=[1], direction=["backward"]).transpose("state", ...)
+    for states in (marked, few):
+        with reset_state(model, 2, states=states, **alone):
+            assert torch.equal(model(clips()), wanted)
+    assert not torch.equal(model(clips()), wanted)
+    message = r"hold layers \[1\] and directions \['backward'\], not layer 0, forward. Choose with"
+    with pytest.raises(ValueError, match=message):
+        reset_state(model, 2, states=few)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda marked: marked.astype(float),
+            r"'state': 4\} of float64, expected a bool DataArray",
+        ),
+        (lambda marked: marked.isel(layer=0), "expected a bool DataArray with dims layer,"),
+        (lambda marked: marked.values, "states are ndarray, expected a bool DataArray"),
+        (
+            lambda marked: marked.isel(channel=slice(9)),
+            r"\{'channel': 9, 'state': 4\}, expected \{'channel': 64, 'state': 4\}",
+        ),
+    ],
+)
+def test_states_of_another_kind_get_their_sentence(change, message, unchecked):
+    model = toy()
+    with pytest.raises(ValueError, match=message):
+        reset_state(model, 2, states=change(some_states(model)))
 
 
 @each_kind

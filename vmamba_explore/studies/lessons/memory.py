@@ -7,7 +7,6 @@ import math
 import xarray as xr
 
 from vmamba_explore.analysis.delta import DeltaContrast
-from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
@@ -74,7 +73,7 @@ def left_later(
 
 def dimensions(answer: Answer, found: StateSimilarity) -> Verdict:
     """Judge how many dimensions the states use: the mean over layers and directions."""
-    hint = "Neighbouring tokens have nearly the same state, and channels that fade slowly dominate."
+    hint = "Neighboring tokens have nearly the same state, and channels that fade slowly dominate."
     return judge(answer, float(found.participation.mean()), hint=hint, within=2.0)
 
 
@@ -87,25 +86,23 @@ def alike(answer: Answer, found: StateSimilarity) -> Verdict:
     return judge(answer, truth, hint=hint)
 
 
-def readable_after_a_frame(answer: Answer, left: AfterCut, layer: int) -> Verdict:
-    """Judge which share of the forward R^2 of the old position is left a frame later, 0 to 1."""
-    share = left.array("share").sel(layer=layer, direction="forward", lag=left.per_frame)
-    hint = "Take the predicted retention, then think of a frame of new tokens on top of it."
-    return judge(answer, float(share), hint=hint, tolerance=0.1)
+def readable_at(answer: Answer, read: xr.DataArray, layer: int, frame: int) -> Verdict:
+    """Judge on which share of the clips a probe of a state is right at a boundary, 0 to 1."""
+    share = float(read.sel(layer=layer, frame=frame))
+    hint = "A few states of long half-lives are enough, and the probe finds them."
+    return judge(answer, share, hint=hint, tolerance=0.1)
 
 
-def half_unreadable(answer: Answer, left: AfterCut, layer: int) -> Verdict:
-    """Judge after how many tokens half of the forward R^2 of the old position is gone.
+def brought(answer: Answer, share: float) -> Verdict:
+    """Judge whether the tokens given to a layer hold one color of four, yes or no.
 
-    Raises:
-        ValueError: more than half is left at every lag.
+    They do where a probe of them is right on most clips.
     """
-    share = left.array("share").sel(layer=layer, direction="forward")
-    below = int((share.values < 0.5).argmax())  # the first lag with less than half
-    if not below:
-        raise ValueError("half_unreadable: more than half is left at every lag; take longer lags.")
-    (x0, x1), (y0, y1) = (
-        part[below - 1 : below + 1] for part in (share["lag"].values, share.values)
-    )
-    hint = "Far sooner than half of the state is gone: what new tokens write lies on top of it."
-    return judge(answer, float(x0 + (x1 - x0) * (y0 - 0.5) / (y0 - y1)), hint=hint, within=2.0)
+    hint = "What have the scans of the layers before written into every token that they passed?"
+    return judge(answer, share > 0.5, hint=hint)
+
+
+def still_answers(answer: Answer, share: float) -> Verdict:
+    """Judge whether most clips are still answered rightly, yes or no."""
+    hint = "By then, have the two colors met?"
+    return judge(answer, share > 0.5, hint=hint)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
 from vmamba_explore.analysis.patching import TwinPatching
 from vmamba_explore.analysis.selection import ALL, SelectionSwap
+from vmamba_explore.analysis.slow_states import OPERATIONS, StateSurgery
 from vmamba_explore.view.colors import DIRECTION_COLORS, scale_of
 from vmamba_explore.view.figures import layout as draw
 from vmamba_explore.view.figures.attention import by_layer
@@ -115,6 +118,99 @@ def restored_in_window(patching: TwinPatching, layer: int, direction: str) -> go
     )
     figure.update_xaxes(title="place of the boundary: 0 the motion begins, 1 it has ended")
     figure.update_yaxes(title="restored share (no unit)", **draw.GRID, **draw.ZERO)
+    return figure
+
+
+def by_boundary(
+    values: xr.DataArray,
+    title: str,
+    label: str,
+    spans: Mapping[str, tuple[int, int]] | None = None,
+    level: float | None = None,
+) -> go.Figure:
+    """Show one number for surgery at each frame boundary, over what the frames show.
+
+    Args:
+        values: Dims frame (the boundary before it) and, for a line each, direction; the
+            coordinates low and high draw an interval.
+        title: Of the figure.
+        label: Name and unit of the number.
+        spans: By name, first and last token frame of something shown, to be shaded.
+        level: A number to compare with, dotted, such as that of guessing.
+    """
+    if "frame" not in values.dims or not {*values.dims} <= {"frame", "direction"}:
+        raise ValueError(
+            f"by_boundary: got dims {dict(values.sizes)}, expected frame, and perhaps direction. "
+            "Choose a clip, or average over clips, first."
+        )
+    figure = draw.new_figure(title, 220, above=16)
+    frames = values["frame"].values
+    named = values["direction"].values.tolist() if "direction" in values.dims else [""]
+    for number, name in enumerate(named):
+        line = values.sel(direction=name) if name else values
+        look = {"color": draw.PALETTE[number - 1] if number else draw.INK}
+        if name in DIRECTION_COLORS:
+            look = draw.directed(name)
+        if "low" in line.coords:
+            color = str(look["color"])
+            draw.add_band(figure, frames, line["low"].values, line["high"].values, color)
+        draw.add_line(
+            figure, frames, line.values, name or label, f"boundary before frame %{{x}} {name}",
+            f"{draw.text(label)} %{{y:.2f}}", legend=bool(name), **look,
+        )  # fmt: skip
+    for name, (first, last) in (spans or {}).items():
+        draw.shade(figure, first, last + 1)
+        figure.add_annotation(
+            text=draw.text(name), x=(first + last + 1) / 2, y=1, yref="paper", yanchor="bottom",
+            showarrow=False,
+        )  # fmt: skip
+    if level is not None:
+        figure.add_hline(y=level, line=draw.DOTTED)
+    figure.update_xaxes(title="boundary before token frame (number)", dtick=1)
+    figure.update_yaxes(title=label, rangemode="tozero", **draw.GRID)
+    return figure
+
+
+def state_surgery(found: StateSurgery, chance: float) -> go.Figure:
+    """Show how many clips are still right with some states kept, without these, or with a donor's.
+
+    Args:
+        found: What `analysis.state_surgery` measured.
+        chance: The share of right answers of a guess, 0 to 1, dotted.
+
+    Returns:
+        A panel for each operation, a line with its 95 % interval for each order of states.
+    """
+    accuracy = 100 * found.accuracy
+    ends = [100 * found.accuracy[name] for name in ("low", "high")]
+    operations = accuracy["operation"].values.tolist()
+    shares = accuracy["share"].values
+    title = "What is right with some of the states"
+    titles = [
+        f"{name}: donor's answer" if name == OPERATIONS[2] else f"{name}: own answer"
+        for name in operations
+    ]
+    figure, cells = draw.panels(title, titles, 220, shared_yaxes=True)
+    x = np.arange(len(shares))
+    for cell, operation in zip(cells, operations, strict=True):
+        for color, order in zip(draw.PALETTE, accuracy["order"].values.tolist(), strict=False):
+            here = {"operation": operation, "order": order}
+            line, low, high = (each.sel(here).values for each in (accuracy, *ends))
+            draw.add_band(figure, x, low, high, color, **cell)
+            draw.add_line(
+                figure, x, line, order, f"{draw.text(order)}, {operation}",
+                "%{customdata[0]:.3g} % of the states: %{y:.1f} % right "
+                "(%{customdata[1]:.1f} to %{customdata[2]:.1f})",
+                customdata=np.stack([100 * shares, low, high], -1), color=color,
+                legend=cell == cells[0], **cell,
+            )  # fmt: skip
+        figure.add_hline(y=100 * chance, line=draw.DOTTED, **cell)
+    figure.update_xaxes(
+        title="states (%)", tickvals=x, ticktext=[f"{100 * share:.3g}" for share in shares],
+        tickangle=0,
+    )  # fmt: skip
+    figure.update_yaxes(range=[-2, 103], **draw.GRID)
+    figure.update_yaxes(title="right (%)", col=1)
     return figure
 
 

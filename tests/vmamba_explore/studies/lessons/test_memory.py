@@ -6,7 +6,6 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.delta import DeltaContrast
-from vmamba_explore.analysis.erasure import AfterCut
 from vmamba_explore.analysis.memory import HalfLives
 from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.similarity import StateSimilarity
@@ -102,24 +101,19 @@ def test_dimensions_and_likeness_follow_the_numbers():
         check.alike("no", alone)
 
 
-def after_a_jump(*shares):
-    """Shares left forward at 0, 4, 8 and 64 tokens, in frames of 64; backward nothing."""
-    values = np.zeros((1, 2, 4))
-    values[0, 0] = shares
-    names = [name + end for name in ("r2", "share", "inputs", "retention")
-             for end in ("", "_low", "_high")]  # fmt: skip
-    numbers = dict.fromkeys(names, values)
-    return AfterCut((2,), ("forward", "backward"), (0, 4, 8, 64), 64, **numbers, train=9, test=9)
+READ = xr.DataArray([[0.9, 0.3]], {"layer": [1], "frame": [7, 11]}, ("layer", "frame"))
 
 
-def test_what_can_be_read_is_judged_forward_between_the_lags_around_one_half():
-    left = after_a_jump(1.0, 0.75, 0.25, 0.3)
-    assert check.half_unreadable(6, left, 2).right and check.half_unreadable(11, left, 2).right
-    assert not check.half_unreadable(20, left, 2).right
-    assert check.readable_after_a_frame(0.35, left, 2).right
-    assert not check.readable_after_a_frame(0.1, left, 2).right
-    with pytest.raises(ValueError, match="more than half is left at every lag"):
-        check.half_unreadable(6, after_a_jump(1.0, 0.9, 0.8, 0.7), 2)
+def test_what_a_probe_reads_is_judged_at_its_layer_and_boundary():
+    assert check.readable_at(0.35, READ, 1, 11).right and check.readable_at(0.85, READ, 1, 7).right
+    assert check.readable_at(0.9, READ, 1, 11).right is False
+    assert check.readable_at(..., READ, 1, 11).right is None
+
+
+@pytest.mark.parametrize("question", [check.brought, check.still_answers])
+def test_most_clips_are_more_than_half(question):
+    assert question("yes", 0.51).right and question("no", 0.5).right
+    assert question("no", 0.97).right is False
 
 
 def test_no_verdict_names_the_answer():

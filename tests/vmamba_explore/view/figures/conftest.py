@@ -17,6 +17,7 @@ from vmamba_explore.analysis.probes import SOURCES, ProbeScores
 from vmamba_explore.analysis.reach import LookBackCourse
 from vmamba_explore.analysis.selection import SelectionSwap
 from vmamba_explore.analysis.similarity import StateSimilarity
+from vmamba_explore.analysis.slow_states import OPERATIONS, StateSurgery
 from vmamba_explore.analysis.trajectories import Trajectory
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for figure_examples
@@ -154,3 +155,23 @@ def paths():
     step = ("direction", "frame"), np.array([[9, 19, 29, 39], [39, 29, 19, 9]])
     points = points.assign_coords(seconds=points["frame"] / 4, step=step)
     return Trajectory(points, labeled([[0.7, 0.2], [0.5, 0.25]], direction=BOTH, component=None))
+
+
+@pytest.fixture
+def by_frame_boundary():
+    """Return the shares right at 15 boundaries, with intervals, for three sets of directions."""
+    values = np.tile(np.where(np.isin(np.arange(1, 16), range(3, 12)), 0.25, 0.97), (3, 1))
+    array = labeled(values, direction=["both", *BOTH], frame=range(1, 16))
+    ends = {"low": (array.dims, values - 0.05), "high": (array.dims, values + 0.02)}
+    return array.assign_coords(ends)
+
+
+@pytest.fixture
+def operated():
+    """Return surgery on some of the states of 40 clips: three operations, two orders."""
+    generator = np.random.default_rng(0)
+    orders, shares = ["slowest first", "at random"], [0, 0.01, 0.03, 0.1, 0.3, 1]
+    coords = {"operation": list(OPERATIONS), "order": orders, "share": shares, "clip": range(40)}
+    likely = np.linspace(0.2, 0.95, 6)[:, None]
+    right = generator.random([len(values) for values in coords.values()]) < likely
+    return StateSurgery(labeled(right, **coords), labeled(np.ones(40, bool), clip=None))

@@ -175,6 +175,14 @@ FIGURES = {
     "boundary_map": lambda get: figures.boundary_map(
         get("patching").restored_overall, "A title", "share (no unit)", (1, 6)
     ),
+    "by_boundary": lambda get: figures.by_boundary(
+        get("by_frame_boundary"),
+        "A title",
+        "right (share)",
+        {"sample": (2, 2), "test": (11, 12)},
+        0.25,
+    ),
+    "state_surgery": lambda get: figures.state_surgery(get("operated"), 0.25),
     "restored_in_window": lambda get: figures.restored_in_window(get("patching"), 2, "backward"),
     "scan_bars": lambda get: figures.scan_bars(
         get("patching").restored_overall.isel(frame=0, drop=True), "A title", "share (no unit)"

@@ -86,6 +86,10 @@ REFUSED = [
     (lambda get: draw.state_norms(get("grid_map")().mean("frame")), "state_norms: got dims"),
     (lambda get: draw.state_trajectories(get("paths"), names=["one"]), "1 names for 2 clips"),
     (lambda get: draw.boundary_map(get("patching").restored, "", ""), "'clip'.* expected layer"),
+    (
+        lambda get: draw.by_boundary(get("patching").restored_overall, "", ""),
+        "by_boundary: got dims .*'layer': 3",
+    ),
     (lambda get: draw.scan_bars(get("patching").restored, "", ""), "scan_bars: got dims"),
     (lambda get: draw.restored_share(get("patching"), 2), "there is no pair 2; there are 2"),
     (without_clip_frames, "needs the coordinate clip_frame"),

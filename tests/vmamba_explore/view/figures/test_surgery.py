@@ -1,14 +1,17 @@
 """The figures of surgery show the numbers they are given, the window and the residual."""
 
 import numpy as np
+import pytest
 from figure_examples import of_type
 
 from vmamba_explore.view.colors import DIRECTION_COLORS
 from vmamba_explore.view.figures.surgery import (
+    by_boundary,
     restored_in_window,
     restored_share,
     scan_bars,
     selection_shares,
+    state_surgery,
 )
 
 
@@ -82,3 +85,38 @@ def test_every_axis_names_what_it_shows_and_its_unit(patching, swap):
     )
     assert "(no unit)" in selection_shares(swap).layout.yaxis.title.text
     assert "(no unit)" in restored_in_window(patching, 0, "forward").layout.yaxis.title.text
+
+
+def test_boundaries_are_drawn_at_the_edges_of_what_the_frames_show(by_frame_boundary):
+    spans = {"sample": (2, 2), "test": (11, 12)}
+    figure = by_boundary(by_frame_boundary, "title", "right (share)", spans, 0.25)
+    lines = [line for line in of_type(figure, "scatter") if line.name]
+    assert [line.name for line in lines] == ["both", "forward", "backward"]
+    for line in lines:
+        assert list(line.x) == list(range(1, 16))
+        assert np.allclose(line.y, by_frame_boundary.sel(direction=line.name))
+    assert [line.line.color for line in lines[1:]] == list(DIRECTION_COLORS.values())[:2]
+    others = by_frame_boundary.assign_coords(direction=["both", "one way", "another"])
+    colors = {line.line.color for line in of_type(by_boundary(others, "", ""), "scatter")}
+    assert len(colors - {None}) == 3
+    boxes = [(box.x0, box.x1) for box in figure.layout.shapes if box.type == "rect"]
+    assert boxes == [(2, 3), (11, 13)]
+    assert [note.text for note in figure.layout.annotations] == ["sample", "test"]
+    (dotted,) = (box for box in figure.layout.shapes if box.type == "line")
+    assert dotted.y0 == dotted.y1 == 0.25
+    one = by_boundary(by_frame_boundary.sel(direction="both", drop=True), "title", "right (share)")
+    assert sum(bool(line.name) for line in of_type(one, "scatter")) == 1
+
+
+def test_surgery_on_some_states_is_a_panel_for_each_operation_in_percent(operated):
+    figure = state_surgery(operated, 0.25)
+    accuracy = operated.accuracy
+    lines = [line for line in of_type(figure, "scatter") if line.name]
+    assert len(lines) == 6
+    for line, operation in zip(lines, np.repeat(accuracy["operation"].values, 2), strict=True):
+        wanted = accuracy.sel(operation=operation, order=line.name)
+        assert np.allclose(line.y, 100 * wanted)
+        assert np.allclose(line.customdata[:, 0], [0, 1, 3, 10, 30, 100])
+        assert np.allclose(line.customdata[:, 1:], 100 * np.stack([wanted.low, wanted.high], -1))
+    assert list(figure.layout.xaxis.ticktext) == ["0", "1", "3", "10", "30", "100"]
+    assert [line.y0 for line in figure.layout.shapes] == pytest.approx([25] * 3)
