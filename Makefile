@@ -124,14 +124,18 @@ bench: $(BENCH_STAMP)
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/training.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
+SUBJECT ?= motion-nano recall-nano camera-nano
+
 .PHONY: truth
 truth: $(TEST_STAMP)
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py
+	@set -e; for subject in $(SUBJECT); do \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py --subject $$subject; \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py --subject $$subject; done
 
 .PHONY: scorecard
 scorecard: $(TEST_STAMP)
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/scorecard.py
+	@set -e; for subject in $(SUBJECT); do \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/scorecard.py --subject $$subject; done
 
 .PHONY: clips
 clips: $(USER_STAMP)

@@ -208,3 +208,16 @@ def test_scores_explain_the_classes_that_the_explorer_explains(model, motion):
     (found,) = gather(model, motion, question).numbers.score(["delta"])
     logits = model(motion.clip.tensor()[None])[0].detach()
     assert float(found.attribution.output) == pytest.approx(float(logits[3] - logits[4]), abs=1e-5)
+
+
+def test_a_score_card_is_that_of_the_very_weights(motion_nano, motion):
+    clip, _ = motion
+    question = Question(progress=False)
+    found = gather(motion_nano, clip, question).numbers.card()
+    assert found == resources.path("scorecard_figure.json")
+    edited = gather(motion_nano, clip, question, edit=lambda m: mute(m, "forward")).numbers
+    assert edited.card() is None
+    trained_on = copy.deepcopy(motion_nano)
+    with torch.no_grad():
+        trained_on.head.bias += 0.01
+    assert gather(trained_on, clip, question).numbers.card() is None
