@@ -1,0 +1,172 @@
+"""Batches for `camera-nano`: a growing store of camera clips, each changed exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmamba_explore.clips import (
+    camera,
+    camera_film,
+    camera_path,
+    camera_scene,
+    photographs,
+)
+from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
+from vmamba_explore.clips.camera_path import KINDS, Pose, flow, label_of
+
+GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
+FIRST = 660
+"""Clips that are there at the first step."""
+NEW = 3
+"""Further clips that every step brings."""
+WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
+"""How often each kind is drawn."""
+FLOW_UNIT = 0.05
+
+
+@dataclass(frozen=True)
+class Store:
+    """Clips that are rendered once and read many times, in files that grow as they are filled.
+
+    Clips of every third round of kinds are hard ones.
+
+    Args:
+        folder: Where the files are; a folder in it is named after the generator's code and the
+            photographs.
+        seed: Of the clips.
+        photographs: Files of photographs.
+        size: How many clips there can be.
+    """
+
+    folder: Path
+    seed: int
+    photographs: tuple[Path, ...]
+    size: int
+
+    def __call__(self, index: int) -> tuple[NDArray[np.uint8], Pose, NDArray[np.float64]]:
+        """Frames, pose and target of a clip, rendered now if they have not been."""
+        frames, poses, targets, done = _files(self)
+        if not done[index]:
+            hard = index // len(KINDS) % 3 == 0
+            clip = CameraClips(self.seed, photographs=self.photographs, hard=hard)[index]
+            frames[index], poses[index], targets[index] = clip.clip.frames, clip.pose, clip.target
+            done[index] = 1
+        return frames[index], poses[index], targets[index]
+
+    @property
+    def place(self) -> Path:
+        """The folder of this generator's clips over these photographs."""
+        code = hashlib.sha256("".join(inspect.getsource(m) for m in GENERATOR).encode())
+        code.update(repr((self.seed, [path.name for path in self.photographs])).encode())
+        return self.folder / code.hexdigest()[:12]
+
+
+@cache
+def _files(store: Store) -> tuple[np.ndarray, ...]:
+    store.place.mkdir(parents=True, exist_ok=True)
+    shapes = {
+        "frames": (np.uint8, (16, 64, 64, 3)),
+        "poses": (np.float64, (16, 4)),
+        "targets": (np.float64, (len(CLASS_NAMES),)),
+        "done": (np.uint8, ()),
+    }
+    opened = []
+    for name, (kind, shape) in shapes.items():
+        path = store.place / name
+        if not path.exists():
+            path.touch()
+        with path.open("r+b") as file:
+            file.truncate(store.size * int(np.prod(shape)) * np.dtype(kind).itemsize)
+        opened.append(np.memmap(path, kind, "r+", shape=(store.size, *shape)))
+    return tuple(opened)
+
+
+@dataclass(frozen=True)
+class CameraBatches:
+    """The batch of each step: some clips for the first time, others changed in other ways.
+
+    Args:
+        store: Where the clips come from.
+        batch_size: Clips of a batch.
+        tubelet_size: Frames that a token sees.
+        grid: Tokens across the picture.
+        seed: Of what is drawn.
+
+    `batches(step)` gives frames, labels (-1 for mixed), targets (batch, 10), and the flow of each
+    token (batch, tokens, 2), see `token_flow`.
+    """
+
+    store: Store
+    batch_size: int = 32
+    tubelet_size: int = 4
+    grid: int = 8
+    seed: int = 7
+
+    def __call__(self, step: int) -> tuple[NDArray[np.generic], ...]:
+        rng = np.random.default_rng([self.seed, step])
+        there = FIRST + NEW * step
+        kinds = rng.choice(len(KINDS), self.batch_size - NEW, p=WEIGHTS / WEIGHTS.sum())
+        old = kinds + len(KINDS) * rng.integers(there // len(KINDS), size=len(kinds))
+        rows = []
+        for index in (*range(there, there + NEW), *old.tolist()):
+            frames, pose, target = self.store(index)
+            change = draw_change(rng)
+            target = change.target(np.asarray(target))
+            moved = token_flow(change.pose(np.asarray(pose)), self.tubelet_size, self.grid)
+            rows.append((change.frames(frames), label_of(target), target, moved))
+        frames, labels, targets, flows = zip(*rows, strict=True)
+        return (
+            np.stack(frames),
+            np.array(labels),
+            np.stack(targets).astype(np.float32),
+            np.stack(flows).astype(np.float32),
+        )
+
+
+def draw_change(rng: np.random.Generator) -> Change:
+    """Draw one of the exact changes; colors are exchanged in three clips of ten."""
+    order = rng.permutation(3).tolist() if rng.uniform() < 0.3 else (0, 1, 2)
+    return Change(
+        mirror=rng.uniform() < 0.5,
+        backward=rng.uniform() < 0.5,
+        quarters=int(rng.integers(4)) if rng.uniform() < 0.6 else 0,
+        channels=tuple(order),
+        negative=rng.uniform() < 0.1,
+    )
+
+
+def token_flow(pose: Pose, tubelet_size: int, grid: int) -> NDArray[np.float64]:
+    """How the camera moves the content under each token, (tokens, 2).
+
+    Movement at the speed between the frames around the tubelet, for the whole clip, in shares of
+    the side; as the inverse hyperbolic sine of multiples of `FLOW_UNIT`, so that slow movements
+    count as much as fast ones.
+    """
+    last = len(pose) - 1
+    first = np.arange(0, len(pose), tubelet_size)
+    before, after = np.maximum(first - 1, 0), np.minimum(first + tubelet_size, last)
+    speed = (pose[after] - pose[before]) * (last / (after - before))[:, None]
+    place = (np.arange(grid) + 0.5) / grid - 0.5
+    x, y = (axis.ravel() for axis in np.meshgrid(place, place))
+    return np.arcsinh(flow(speed, x, y) / FLOW_UNIT).reshape(-1, 2)
+
+
+def clips_of(
+    clips: CameraClips, indices: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
+    """Render clips: frames, labels and targets."""
+    made = [clips[i] for i in indices]
+    return (
+        np.stack([clip.clip.frames for clip in made]),
+        np.array([clip.label for clip in made]),
+        np.stack([clip.target for clip in made]),
+    )
