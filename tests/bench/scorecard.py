@@ -53,7 +53,11 @@ def main(arguments=None):
     from vmamba_explore.studies.scorecard.page import scorecard_page
 
     figure = parts(summary) if "measures" in summary else score_card(summary)
-    meta = {"model": summary["model"], "weights": summary["weights"], "clips": summary["plan"]["clips"]}
+    meta = {
+        "model": summary["model"],
+        "weights": summary["weights"],
+        "clips": summary["plan"]["clips"],
+    }
     figure.update_layout(meta=meta)  # by which the explorer knows whose card it is
     (data / named("scorecard_figure.json", subject)).write_text(figure.to_json() + "\n")
     scorecard_page(page, card)
@@ -215,11 +219,12 @@ def checks(summary):
         "## Does it depend on what was learned, and on what is looked at?",
         "",
         "Size of the rank correlation of the signed map with that of the same model with random "
-        f"weights ({plan['sane']} clips, passes up to 0.2). {mark if planted else ''}Largest move "
-        "of the map when pixels change by up to 0.02, and its distance from moving along when the "
-        f"clip begins one token frame later ({plan['still']} clips). Completeness: by what part the "
-        "sum misses, median and worst; relevance keeps a ledger of the rest. Controls never see the "
-        f"model, so that theirs are 1 and equal by construction.{hidden if planted else ''}",
+        f"weights ({plan['sane']} clips, passes up to 0.2). {mark if planted else ''}Largest "
+        "move of the map when pixels change by up to 0.02, and its distance from moving along when "
+        f"the clip begins one token frame later ({plan['still']} clips). Completeness: by what "
+        "part the sum misses, median and worst; relevance keeps a ledger of the rest. Controls "
+        "never see the model, so that theirs are 1 and equal by construction."
+        f"{hidden if planted else ''}",
         "",
         row("method", "random weights", "passes", *titles, "sensitivity", "shift",
             "completeness gap"),

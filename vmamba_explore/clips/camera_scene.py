@@ -463,7 +463,7 @@ def film(
     pose: Pose,
     side: int,
     hard: bool = False,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Film a scene along a path.
 
     Args:
@@ -474,7 +474,8 @@ def film(
         side: Of the pictures, pixels.
         hard: More roads, and large objects that move.
     Returns:
-        RGB, 0 to 255, (num_frames, 3, side, side).
+        RGB, 0 to 255, (num_frames, 3, side, side), and where objects move of their own,
+        (num_frames, side, side).
     """
     is_zoom = kind in (5, 6)
     moves_forward = is_zoom and rng.uniform() < 0.6
@@ -496,10 +497,13 @@ def film(
         canvas = way.draw(when, places, canvas)
     if front is not None:
         canvas = over(canvas, front.draw(when, places))
+    without = canvas.clone()
     for thing in things:
         thing.draw(when, canvas)
+    objects_seen = (canvas - without).abs().amax(1) > 0.5
     if road and rng.uniform() < 0.35:  # the hood of the car
         bulge = places**2 * rng.uniform(-0.1, 0.4)
         hood = ((places[:, None] - rng.uniform(0.28, 0.42) - bulge) * side).clamp(0, 1)
         canvas = canvas * (1 - hood) + hood * rng.uniform(5, 120)
-    return canvas.view(len(pose), substeps, 3, side, side).mean(1)
+    pictures = canvas.view(len(pose), substeps, 3, side, side).mean(1)
+    return pictures, objects_seen.view(len(pose), substeps, side, side).any(1)

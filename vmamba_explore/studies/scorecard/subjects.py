@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from vmamba_explore.attribution.clip_scores import card_methods
 from vmamba_explore.attribution.ground_truth import Truth, scores
-from vmamba_explore.clips import motion, recall
+from vmamba_explore.clips import camera, camera_path, motion, recall
 from vmamba_explore.clips.labeled import LabeledClip
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.tokens import TokenGrid
@@ -217,6 +218,118 @@ RECALL = Subject(
 )
 
 
+# ---------------------------------------------------------------- camera-nano
+
+
+class MovingCameras:
+    """Camera clips without the mixed ones and without cameras that stand: nothing happens there.
+
+    Clips are kept once they are filmed, which takes much longer than anything done with them.
+
+    Args:
+        seed: Of the series.
+        photographs: Which, see `CameraClips`.
+    """
+
+    def __init__(self, seed: int, photographs: Literal["train", "test"] = "test") -> None:
+        self._clips = camera.CameraClips(seed, photographs=photographs)
+        self._found: list[camera.CameraClip] = []
+        self._next = 0
+
+    def __getitem__(self, index: int | np.integer) -> camera.CameraClip:
+        while len(self._found) <= index:
+            kind, number = self._next % len(camera_path.KINDS), self._next
+            self._next += 1
+            if kind not in (camera_path.STATIC, len(camera_path.CLASS_NAMES)):
+                clip = self._clips[number]
+                if clip.label == kind:  # the path drawn for a kind is not always clearly of it
+                    self._found.append(clip)
+        return self._found[index]
+
+    def batch(self, indices: Sequence[int] | Labels) -> tuple[NDArray[np.uint8], Labels]:
+        """Frames and labels of several clips."""
+        clips = [self[int(index)] for index in indices]
+        return np.stack([c.clip.frames for c in clips]), np.array([c.label for c in clips])
+
+
+def _camera_minus(labels: Labels) -> Labels:
+    """The opposite direction; a cut is compared with a camera that stands."""
+    opposite = np.arange(len(camera_path.CLASS_NAMES))
+    opposite[1:-1] = (opposite[1:-1] - 1 ^ 1) + 1
+    opposite[[camera_path.STATIC, camera_path.CUT]] = camera_path.CUT, camera_path.STATIC
+    return opposite[labels]
+
+
+def _camera_times(clip: camera.CameraClip) -> Times:
+    """A part of a clip is decided once the camera's path in it is of the clip's class.
+
+    A cut needs the frame before it and the frame after it.
+    """
+    group, spans = clip.class_name, {"movement": clip.window}
+    if clip.cut is not None:
+        return Times(spans, clip.cut, clip.cut - 1, group)
+    count = len(clip.pose)
+
+    def wrong(path: NDArray[np.float64]) -> bool:
+        return camera_path.label_of(camera_path.shares(path)) != clip.label
+
+    undecided = [frame for frame in range(count) if wrong(clip.pose[: frame + 1])]
+    prefix = min(max(undecided, default=-1) + 1, count - 1)
+    undecided = [frame for frame in range(count) if wrong(clip.pose[frame:])]
+    return Times(spans, prefix, max(min(undecided, default=count) - 1, 0), group)
+
+
+def _camera_measures(clips: Sequence[camera.CameraClip], grid: TokenGrid) -> list[Measure]:
+    """How much is on objects that move of their own, and whether it grows with the flow."""
+    objects = Truth.inside([clip.objects for clip in clips], grid)
+    flow = torch.stack([_flow_size(clip, grid) for clip in clips])
+    flow[[clip.cut is not None for clip in clips]] = torch.nan
+
+    def agreement(maps: Tensor) -> Tensor:
+        rows = zip(maps, flow, objects.evidence, strict=True)
+        return torch.tensor(
+            [
+                stats.spearmanr(values[~out], size[~out]).statistic if values.any() else np.nan
+                for values, size, out in rows
+            ],
+            dtype=torch.float64,
+        )
+
+    on_objects, area = _place(objects, "share")
+    area[objects.area == 0] = torch.nan
+
+    def share(maps: Tensor) -> Tensor:
+        return torch.where(area.isnan(), area, on_objects(maps))
+
+    zero = torch.zeros(len(clips), dtype=torch.float64)
+    return [
+        Measure("share of the map", "moving objects", share, area, low_is_good=True),
+        Measure("rank correlation with its size", "flow", agreement, zero),
+    ]
+
+
+def _flow_size(clip: camera.CameraClip, grid: TokenGrid) -> Tensor:
+    """Mean length of the camera's flow over each token, in shares of the picture's side a frame."""
+    size = torch.from_numpy(np.linalg.norm(clip.flow(grid.rows), axis=-1))
+    frames = torch.cat([size, size[-1:]])  # the last frame moves on like the one before
+    return frames.unflatten(0, (grid.frames, -1)).mean(1)
+
+
+CAMERA = Subject(
+    model="camera-nano",
+    clips="camera clips of moving cameras and cuts, unseen photographs",
+    explained="the label's logit less that of the opposite direction; of a cut, less that of a "
+    "camera that stands",
+    minus=_camera_minus,
+    series=lambda seed, which: MovingCameras(seed),
+    conditions={"moving cameras and cuts": "all"},
+    times=_camera_times,
+    grouped="class",
+    class_names=camera_path.CLASS_NAMES,
+    measures=_camera_measures,
+)
+
+
 # ---------------------------------------------------------------- all
 
 
@@ -229,5 +342,5 @@ def _place(truth: Truth, score: str) -> tuple[Callable[[Tensor], Tensor], Tensor
     return of, of(torch.ones(truth.evidence.shape))
 
 
-SUBJECTS: dict[str, Subject] = {each.model: each for each in (MOTION, RECALL)}
+SUBJECTS: dict[str, Subject] = {each.model: each for each in (MOTION, RECALL, CAMERA)}
 """By the name of the model."""
