@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 CLASS_NAMES = (
     "static", "pan left", "pan right", "tilt up", "tilt down", "zoom in", "zoom out",
@@ -48,6 +48,21 @@ class Path:
     def pose(self) -> Pose:
         """Where the camera is, jitter included."""
         return self.led + self.jitter
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPlan:
+    """What the cameras of n clips do.
+
+    Args:
+        labels: Index into `CLASS_NAMES`, (n,).
+        poses: The cameras at each frame, (n, num_frames, 4), jitter included.
+        cuts: The first frame after the cut, (n,); 0 without one.
+    """
+
+    labels: Int64[np.ndarray, " n"]
+    poses: Float64[np.ndarray, "n num_frames 4"]
+    cuts: Int64[np.ndarray, " n"]
 
 
 def travel(pose: Pose) -> Float64[np.ndarray, "8"]:

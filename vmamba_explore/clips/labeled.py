@@ -1,11 +1,12 @@
-"""LabeledClip: what is known of a generated clip, whichever generator made it."""
+"""What is known of generated clips, whichever generator made them."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64, UInt8
 
 from vmamba_explore.clips.clip import Clip
 
@@ -33,3 +34,16 @@ class LabeledClip(Protocol):
     @property
     def deciding(self) -> Bool[np.ndarray, " num_frames"]:
         """The frames that hold the cause of the label."""
+
+
+@runtime_checkable
+class PlannedClips(Protocol):
+    """A series of clips that says what is true in them, by number."""
+
+    def plan(self, indices: Sequence[int] | Int64[np.ndarray, " n"]) -> Any:
+        """Everything random about several clips; `labels` are the right answers."""
+
+    def batch(
+        self, indices: Sequence[int] | Int64[np.ndarray, " n"]
+    ) -> tuple[UInt8[np.ndarray, "n num_frames height width 3"], Int64[np.ndarray, " n"]]:
+        """The frames of several clips, and their labels."""

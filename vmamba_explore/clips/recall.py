@@ -92,7 +92,7 @@ class RecallClip:
     @property
     def deciding(self) -> Bool[np.ndarray, " num_frames"]:
         """The frames in which the sample or the test is shown."""
-        return self.evidence.any(axis=(1, 2))
+        return np.array([frame.any() for frame in self.evidence])
 
 
 @dataclass(eq=False)

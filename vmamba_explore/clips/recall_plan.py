@@ -44,6 +44,7 @@ class RecallPlan:
     distractors: tuple[Discs, ...]
     has_distractors: NDArray[np.bool_]  # (n,)
     scene: Ints  # (n, 40): random words from which the background is made
+    num_frames: int  # of each clip
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def make_plan(
         distractors=tuple(distractors),
         has_distractors=draws.below(2) == 0,
         scene=words[:, -SCENE_WORDS:],
+        num_frames=num_frames,
     )
 
 

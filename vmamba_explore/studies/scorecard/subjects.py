@@ -251,6 +251,15 @@ class MovingCameras:
         clips = [self[int(index)] for index in indices]
         return np.stack([c.clip.frames for c in clips]), np.array([c.label for c in clips])
 
+    def plan(self, indices: Sequence[int] | Labels) -> camera_path.CameraPlan:
+        """Labels, poses and cuts of several clips."""
+        clips = [self[int(index)] for index in indices]
+        return camera_path.CameraPlan(
+            np.array([clip.label for clip in clips]),
+            np.stack([clip.pose for clip in clips]),
+            np.array([clip.cut or 0 for clip in clips]),
+        )
+
 
 def _camera_minus(labels: Labels) -> Labels:
     """The opposite direction; a cut is compared with a camera that stands."""

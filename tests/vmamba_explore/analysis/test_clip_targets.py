@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vmamba_explore.analysis.motion_targets import cut_clips, targets
+from vmamba_explore.analysis.clip_targets import cut_clips, targets
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 
