@@ -26,8 +26,8 @@ BENCH_STAMP := .venv/.installed-bench
 .PHONY: help
 help:
 	@sed -n 's/^# make /make /p' Makefile
-	@echo "also: make notebooks, demo-model, shortcut-model, report CLIP=..., bench, truth,"
-	@echo "      scorecard, clips, clean"
+	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, report CLIP=...,"
+	@echo "      bench, truth, scorecard, clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -106,6 +106,10 @@ demo-model: $(USER_STAMP)
 .PHONY: shortcut-model
 shortcut-model: $(USER_STAMP)
 	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.motion_watermark
+
+.PHONY: recall-model
+recall-model: $(USER_STAMP)
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.recall_nano
 
 .PHONY: report
 report: $(USER_STAMP)

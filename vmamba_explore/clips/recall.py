@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion import FPS, Indices
-from vmamba_explore.clips.motion_plan import TURN, Ints
+from vmamba_explore.clips.motion_plan import Ints
 from vmamba_explore.clips.motion_render import PHOTOGRAPHS, draw_background
 from vmamba_explore.clips.recall_plan import (
     CLASS_NAMES,
@@ -27,11 +27,12 @@ from vmamba_explore.clips.recall_plan import (
     Discs,
     RecallPlan,
     Timing,
+    fits,
     make_plan,
 )
 from vmamba_explore.errors import check_fields
 
-__all__ = ["CLASS_NAMES", "COLOR_NAMES", "RecallClip", "RecallClips", "Timing"]
+__all__ = ["CLASS_NAMES", "COLOR_NAMES", "RecallClip", "RecallClips"]
 
 Steps = int | np.integer | Sequence[int] | NDArray[np.integer]
 
@@ -101,8 +102,10 @@ class RecallClips:
 
     Sample and test are shown for 1 or 2 frames each, never in the first or the last frame. Of each
     16 clips from a multiple of 16 on, every pair of colors has one. So each color is as frequent
-    as a sample and as a test with every label: neither a frame, its index, a bag of frames nor a
-    sum of what single frames say tells the label. Both must meet, across time.
+    as a sample and as a test with every label: no frame and no index of a frame leans to a label,
+    and sums of votes of single frames have nothing better to say than 1/4 for each. Who sees all
+    frames in any order knows both colors, but not "next" from "previous". Sample and test must
+    meet, across time.
 
     `other_sample(i, step)` is clip i with the sample's color `step` further round the circle and
     nothing else changed, except the label.
@@ -117,7 +120,8 @@ class RecallClips:
         backgrounds: "train" or "test": which photographs stand behind (no photograph is in both);
             a quarter of the backgrounds are plain patterns.
         delay: Fewest and most frames between sample and test.
-        timing: One timing for all clips, in place of a drawn one for each.
+        timing: The first frame of the sample, and the frames of sample, delay and test: the same
+            for all clips, such as (2, 1, 8, 1). None draws them for each clip.
         length: How many clips `len()` reports and indexing allows.
     """
 
@@ -145,8 +149,8 @@ class RecallClips:
                 f"a shortest and a longest delay of 1 to {most}",
             ),
             timing=(
-                self.timing is None or self.timing.fits(self.num_frames),
-                f"a timing that fits into {self.num_frames} frames",
+                self.timing is None or fits(self.timing, self.num_frames),
+                f"four numbers that fit into {self.num_frames} frames",
             ),
             length=(0 < self.length <= 2**63, "at least 1"),
         )
@@ -248,9 +252,7 @@ def _shown(frames: NDArray[np.uint8], disc: Discs, row: int) -> NDArray[np.uint8
     return frames[first : last + 1]
 
 
-def _paint(
-    frames: NDArray[np.uint8], place: Ints, radius: int, color: tuple[int, ...]
-) -> None:
+def _paint(frames: NDArray[np.uint8], place: Ints, radius: int, color: tuple[int, ...]) -> None:
     """Paint a disc into all `frames`, in integers; its edge covers pixels in 16ths.
 
     Args:

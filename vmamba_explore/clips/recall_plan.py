@@ -17,7 +17,8 @@ BLOCK = NUM_COLORS**2
 """Clips that together show each color as a sample with each color as a test once."""
 LONGEST = 2
 """Frames for which a disc is shown at most."""
-NUM_DISTRACTORS = 2
+Timing = tuple[int, int, int, int]
+"""First frame of the sample; frames of the sample, of the delay, of the test."""
 _CLIPS, _ORDERS = 16, 18  # streams of random words; those of the other generated clips are below
 
 
@@ -47,27 +48,11 @@ class RecallPlan:
     num_frames: int  # of each clip
 
 
-@dataclass(frozen=True)
-class Timing:
-    """When the discs of a recall clip are shown.
-
-    Args:
-        first: First frame of the sample, at least 1.
-        sample: Frames for which the sample is shown, 1 or 2.
-        delay: Frames between sample and test, at least 1.
-        test: Frames for which the test is shown, 1 or 2; at least one frame follows.
-    """
-
-    first: int
-    sample: int
-    delay: int
-    test: int
-
-    def fits(self, num_frames: int) -> bool:
-        """Whether a clip of so many frames has room for it."""
-        shown = all(1 <= length <= LONGEST for length in (self.sample, self.test))
-        end = self.first + self.sample + self.delay + self.test
-        return shown and self.first >= 1 and self.delay >= 1 and end < num_frames
+def fits(timing: Timing, num_frames: int) -> bool:
+    """Whether a clip of so many frames, the first and the last left out, has room for a timing."""
+    first, sample, delay, test = timing
+    shown = all(1 <= length <= LONGEST for length in (sample, test))
+    return shown and first >= 1 and delay >= 1 and first + sample + delay + test < num_frames
 
 
 def make_plan(
@@ -95,8 +80,7 @@ def make_plan(
     gap = delay[0] + draws.below(delay[1] - delay[0] + 1)
     first = 1 + draws.below(num_frames - 1 - shown[0] - gap - shown[1])
     if timing is not None:
-        given = (timing.first, timing.sample, timing.delay, timing.test)
-        first, shown[0], gap, shown[1] = (np.full_like(first, value) for value in given)
+        first, shown[0], gap, shown[1] = (np.full_like(first, number) for number in timing)
     sample, test = _pairs((seed, _ORDERS + split), indices)
     sample = (sample + steps) % NUM_COLORS
     second = first + shown[0] + gap

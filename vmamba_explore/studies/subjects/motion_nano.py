@@ -256,7 +256,8 @@ def write_subject(
         "torch": torch.__version__,
         "history": history,
     }
-    described = {"parameters": CONFIG.num_parameters(), "config": CONFIG.to_dict()}
+    config = model.config
+    described = {"parameters": config.num_parameters(), "config": config.to_dict()}
     save_model(model.cpu(), folder)
     write_json(folder / "metrics.json", {"model": described, "training": training, **tests})
     logger.info("wrote %s", folder)
