@@ -49,17 +49,11 @@ def main(arguments=None):
     card.write_text(json.dumps(summary, indent=1) + "\n")
     (text / named("scorecard.md", subject)).write_text(tables(summary))
 
-    from vmamba_explore.studies.scorecard.figures import parts, score_card
+    from vmamba_explore.studies.scorecard.figures import for_explorer
     from vmamba_explore.studies.scorecard.page import scorecard_page
 
-    figure = parts(summary) if "measures" in summary else score_card(summary)
-    meta = {
-        "model": summary["model"],
-        "weights": summary["weights"],
-        "clips": summary["plan"]["clips"],
-    }
-    figure.update_layout(meta=meta)  # by which the explorer knows whose card it is
-    (data / named("scorecard_figure.json", subject)).write_text(figure.to_json() + "\n")
+    figure = for_explorer(summary).to_json()
+    (data / named("scorecard_figure.json", subject)).write_text(figure + "\n")
     scorecard_page(page, card)
     print(tables(summary))
 

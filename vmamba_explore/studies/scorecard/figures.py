@@ -61,6 +61,21 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     return figure
 
 
+def for_explorer(summary: Mapping[str, Any]) -> go.Figure:
+    """The figure that the explorer shows of a model's card; it says of which weights it is.
+
+    Args:
+        summary: What `make scorecard` measured.
+
+    Returns:
+        `parts` where the subject has measures of its own, else `score_card`; `layout.meta` holds
+        the name of the model, the fingerprint of its weights and the number of clips.
+    """
+    figure = parts(summary) if "measures" in summary else score_card(summary)
+    whose = {name: summary[name] for name in ("model", "weights")}
+    return figure.update_layout(meta={**whose, "clips": summary["plan"]["clips"]})
+
+
 def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
     """Show every method's areas under curves of removals, against ten random orders.
 
