@@ -21,9 +21,9 @@ from common import chosen_subject, named, subject_options
 
 HERE = pathlib.Path(__file__).parent
 DATA = HERE.parent.parent / "data"
-PLANS = {  # ten minutes of one core, but for motion-nano: half an hour of two
+PLANS = {  # half an hour of two cores for motion-nano; the others at most ten minutes of one
     "motion-nano": {},
-    "recall-nano": {"clips": 48, "faithful": 8, "sane": 6, "still": 2, "batch": 8},
+    "recall-nano": {"clips": 32, "faithful": 6, "sane": 4, "still": 2, "batch": 8},
     "camera-nano": {"clips": 54, "faithful": 18, "sane": 9, "still": 3, "batch": 9},
 }
 

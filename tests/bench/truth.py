@@ -313,7 +313,7 @@ def shares(rows):
     layers = np.array([row["layers"] for row in rows])[..., :count]
     size = np.abs(layers).sum((2, 3))  # (clip, layer)
     found = {"uniform": interval(inside.mean(1)), "all layers": share_scores(total, inside)}
-    found["all layers"]["signed"] = interval((total * inside).sum(1) / total.sum(1))
+    found["all layers"]["signed"] = signed_share(total, inside)
     for layer in range(layers.shape[1]):
         found[f"layer {layer}"] = share_scores(layers[:, layer].sum(1), inside) | {
             "of the size of all layers": interval(size[:, layer] / size.sum(1))
@@ -329,11 +329,16 @@ def shares(rows):
             name: share_scores(total, frames)
             | {
                 "uniform": interval(frames.mean(1)),
-                "signed": interval((total * frames).sum(1) / total.sum(1)),
+                "signed": signed_share(total, frames),
             }
             for name, frames in (parts | {"between": hull & ~inside}).items()
         }
     return found
+
+
+def signed_share(total, inside):
+    """What lies inside of the sum over all clips; of single clips the sum may be next to zero."""
+    return interval((total * inside).sum(1) / total.sum(1).mean())
 
 
 def between(first, last, count):

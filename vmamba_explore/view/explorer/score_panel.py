@@ -84,7 +84,7 @@ class ScorePanel(controls.VBox):
             self._say(
                 "Choose methods (Ctrl or ⌘ for several) and run them on this clip. Each map is "
                 "scored " + (
-                    "against the tokens that show the motion."
+                    "against the tokens that show the cause of the label."
                     if numbers.truth() is not None
                     else "by what its highest tokens do to the answer when they go or come."
                 )
