@@ -20,6 +20,7 @@ from vmamba_explore.clips.motion import FPS, Indices
 from vmamba_explore.clips.motion_plan import Ints
 from vmamba_explore.clips.motion_render import PHOTOGRAPHS, draw_background
 from vmamba_explore.clips.recall_plan import (
+    CHANNELS,
     CLASS_NAMES,
     COLOR_NAMES,
     LONGEST,
@@ -118,7 +119,8 @@ class RecallClips:
             delay and one at any time: "half", "none" or "all". The rest of the clip does not depend
             on it.
         backgrounds: "train" or "test": which photographs stand behind (no photograph is in both);
-            a quarter of the backgrounds are plain patterns.
+            a quarter of the backgrounds are plain patterns. Those of "train" have their red, green
+            and blue in any order, so that a few photographs show many colors.
         delay: Fewest and most frames between sample and test.
         timing: The first frame of the sample, and the frames of sample, delay and test: the same
             for all clips, such as (2, 1, 8, 1). None draws them for each clip.
@@ -197,14 +199,18 @@ class RecallClips:
 
     def background(self, index: int | np.integer) -> UInt8[np.ndarray, "height width 3"]:
         """The picture behind clip `index`, without any disc."""
-        return draw_background(self.plan(index).scene[0], self.backgrounds, self.img_size)
+        return self._background(self.plan(index), 0)
+
+    def _background(self, plan: RecallPlan, row: int) -> NDArray[np.uint8]:
+        still = draw_background(plan.scene[row], self.backgrounds, self.img_size)
+        return still[..., CHANNELS[plan.channels[row]]]
 
     def _distractors(self, plan: RecallPlan, row: int) -> tuple[Discs, ...]:
         shown = {"none": False, "all": True}.get(self.distractors, plan.has_distractors[row])
         return plan.distractors if shown else ()
 
     def _draw(self, frames: NDArray[np.uint8], plan: RecallPlan, row: int) -> None:
-        frames[:] = draw_background(plan.scene[row], self.backgrounds, self.img_size)
+        frames[:] = self._background(plan, row)
         for disc in self._distractors(plan, row):
             _paint(_shown(frames, disc, row), disc.place[row], DISC, COLORS[disc.colors[row]])
         for disc in (plan.sample, plan.test):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ CLASS_NAMES: tuple[str, ...] = ("same color", "next color", "opposite color", "p
 NUM_COLORS = len(COLOR_NAMES)
 BLOCK = NUM_COLORS**2
 """Clips that together show each color as a sample with each color as a test once."""
+CHANNELS: tuple[tuple[int, ...], ...] = tuple(permutations(range(3)))
+"""Orders of the color channels of a background; the first leaves them."""
 LONGEST = 2
 """Frames for which a disc is shown at most."""
 Timing = tuple[int, int, int, int]
@@ -44,6 +47,7 @@ class RecallPlan:
     test: Discs
     distractors: tuple[Discs, ...]
     has_distractors: NDArray[np.bool_]  # (n,)
+    channels: Ints  # (n,): which of the orders of red, green and blue the background has
     scene: Ints  # (n, 40): random words from which the background is made
     num_frames: int  # of each clip
 
@@ -100,6 +104,7 @@ def make_plan(
         test=discs[1],
         distractors=tuple(distractors),
         has_distractors=draws.below(2) == 0,
+        channels=draws.below(len(CHANNELS)) if split == 0 else np.zeros_like(first),
         scene=words[:, -SCENE_WORDS:],
         num_frames=num_frames,
     )

@@ -6,11 +6,14 @@ import pickle
 import numpy as np
 import pytest
 
+from vmamba_explore.clips.motion_render import draw_background
 from vmamba_explore.clips.recall import CLASS_NAMES, COLOR_NAMES, COLORS, RecallClip, RecallClips
+from vmamba_explore.clips.recall_plan import CHANNELS
 
-# Pixels, labels, times and masks of clips 0 to 19 of seed 0. If it changes, so does the task: the
-# bundled models and their metrics have to be made again.
-THE_FIRST_TWENTY = "94943f3154d22a4c6286c64db555ad3c82ef296149ecfd1db3f31b56f97b04fc"
+# Labels, times and masks of clips 0 to 19 of seed 0, and the pixels of those without a photograph,
+# which each machine decodes for itself. If it changes, so does the task: the bundled models and
+# their metrics have to be made again.
+THE_FIRST_TWENTY = "74ac04ea729e64fa907c709f42e82ac7c136a39ceaf4e8d853dae8d0bf9d71ca"
 MASKS = ("sample_mask", "test_mask", "distractor")
 
 
@@ -31,11 +34,13 @@ def shown_color(clip: RecallClip, which: str) -> int:
     return int(np.bincount(distance.argmin(1), minlength=5)[:4].argmax())
 
 
-def test_pixels_labels_times_and_masks_are_the_same_on_every_machine(first):
+def test_pixels_labels_times_and_masks_are_the_same_on_every_machine(clips, first):
     digest = hashlib.sha256()
-    for clip in first:
+    is_pattern = clips.plan(np.arange(20)).scene[:, 0] < 2**30
+    assert is_pattern.sum() >= 3
+    for clip, pattern in zip(first, is_pattern, strict=True):
         digest.update(np.array([clip.label, *clip.sample, *clip.test], "<i8").tobytes())
-        digest.update(clip.clip.frames.tobytes())
+        digest.update(clip.clip.frames.tobytes() if pattern else b"")
         for name in MASKS:
             digest.update(np.packbits(getattr(clip, name)).tobytes())
     assert digest.hexdigest() == THE_FIRST_TWENTY
@@ -181,6 +186,19 @@ def test_the_scene_does_not_depend_on_the_size_of_the_picture():
         assert (clip.label, clip.sample, clip.test) == (big.label, big.sample, big.test)
         halved = big.evidence.reshape(16, 64, 2, 64, 2).mean(axis=(2, 4)) > 0.5
         assert (clip.evidence & halved).sum() > 0.9 * (clip.evidence | halved).sum()
+
+
+def test_photographs_to_train_on_have_their_colors_in_any_order_and_those_to_test_on_do_not():
+    train, test = RecallClips(0), RecallClips(0, backgrounds="test")
+    assert np.bincount(train.plan(np.arange(600)).channels).min() > 60  # 100 of each expected
+    assert not test.plan(np.arange(600)).channels.any()
+    scene = test.plan(5).scene[0]
+    np.testing.assert_array_equal(test.background(5), draw_background(scene, "test", 64))
+    plan = train.plan(np.arange(20))
+    for index in range(20):
+        plain = draw_background(plan.scene[index], "train", 64)
+        order = CHANNELS[plan.channels[index]]
+        np.testing.assert_array_equal(train.background(index), plain[..., order])
 
 
 def test_train_and_test_streams_share_no_scene():

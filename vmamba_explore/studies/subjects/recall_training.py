@@ -2,16 +2,19 @@
 
 The label alone teaches nothing: after 900 steps such a model answers at random. So throw-away
 heads read a block in the middle: the color that a target's tokens show, and at every token from the
-sample on, the sample's color. The model's own head names the label at the test's tokens. All of
-this fades out before the end.
+sample on, the sample's color. The model's own head names the label at the tokens of the test and
+after it. All of this fades out before the end. What stays is that nothing to compare tells nothing:
+of a clip that stands still every answer is as likely as the others.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +25,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.training.fit import motion_weights
 
 EASY_SHARE = 0.3  # of the steps, at the start, without distractors
+STILLS = 2  # clips of each batch that come a second time, their first frame frozen
 
 
 @dataclass(frozen=True)
@@ -88,32 +92,37 @@ class RecallLoss(nn.Module):
         self, clips: Tensor, target: Tensor, progress: float, colors: Tensor, times: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Give the loss and the logits."""
-        model = self.model
+        model, batch = self.model, len(clips)
         share = self.share * min(1.0, max(0.0, (self.until - progress) / (self.until - self.hold)))
-        middle = residual = model.embed(clips)
+        stills = clips[:STILLS, :, :1].expand_as(clips[:STILLS])
+        middle = residual = model.embed(torch.cat([clips, stills]))
         for number, block in enumerate(model.layers, 1):
             residual = block(residual)
             if number == self.after:
                 middle = residual
-        logits = model.read_out(residual)
-        answer = F.cross_entropy(logits, target)
+        own = nn.Sequential(model.norm_f, model.head)
+        every = model.read_out(residual)
+        logits, unsure = every[:batch], every[batch:]
+        nothing = _excess(unsure).mean() + _excess(own(self._video(residual[batch:]))).mean()
+        answer = F.cross_entropy(logits, target) + nothing * (STILLS / batch)
         if share == 0:
             return answer, logits
-        since, sample, test = self.asked(clips, times)
-        own = nn.Sequential(model.norm_f, model.head)
+        since, sample, test, later = self.asked(clips, times)
+        middle, residual = middle[:batch], residual[:batch]
         tokens = (
             self._misses(self.sample, middle, colors[:, 0], since)
             + self._misses(self.shown, middle, colors[:, 0], sample) / 4
             + self._misses(self.shown, middle, colors[:, 1], test) / 4
-            + self._misses(own, residual, target, test) / 2
+            + self._misses(own, residual, target, test) / 4
+            + self._misses(own, residual, target, later) / 4
         )
         return (1 - share) * answer + share * tokens, logits
 
-    def asked(self, clips: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def asked(self, clips: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """Which video tokens are asked, (batch, tokens) each: weights.
 
-        Those from the sample on; those at which the picture changes while the sample is shown,
-        and while the test is.
+        Those from the sample on; those at which the picture changes while the sample is shown, and
+        while the test is; those after the test.
         """
         frame = self.model.grid.frame_of_tokens().to(clips.device)
         frame = frame[frame >= 0]
@@ -123,12 +132,20 @@ class RecallLoss(nn.Module):
             (frame >= first).float(),
             changing * ((frame >= first) & (frame <= last)),
             changing * ((frame >= begin) & (frame <= end)),
+            (frame > end).float(),
         )
 
     def _misses(self, head: nn.Module, residual: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
         """How far video tokens are from naming what is wanted, averaged over them by `weights`."""
-        video, _ = self.model.grid.split(residual, dim=1)
-        scores = head(video.flatten(1, 3)).movedim(-1, 1)
+        scores = head(self._video(residual)).movedim(-1, 1)
         every = wanted[:, None].expand(-1, scores.shape[2])
         misses = F.cross_entropy(scores, every, reduction="none")
         return ((weights * misses).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-6)).mean()
+
+    def _video(self, residual: Tensor) -> Tensor:
+        return self.model.grid.split(residual, dim=1)[0].flatten(1, 3)
+
+
+def _excess(logits: Tensor) -> Tensor:
+    """How far answers are from "each is as likely": cross-entropy with it, less its entropy."""
+    return logits.logsumexp(-1) - logits.mean(-1) - math.log(logits.shape[-1])

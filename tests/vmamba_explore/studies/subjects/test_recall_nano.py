@@ -1,0 +1,107 @@
+"""The models that must remember: what their command writes, and the proof on a few clips."""
+
+import json
+
+import pytest
+import torch
+
+from vmamba_explore.clips.recall import CLASS_NAMES, RecallClips
+from vmamba_explore.model.checkpoints import load_model
+from vmamba_explore.studies.subjects import recall_nano as subject
+from vmamba_explore.studies.subjects import recall_proof as proof
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_model("recall-nano")
+
+
+@pytest.fixture(scope="module")
+def timed():
+    """32 clips of one timing that no training and no published measurement has seen."""
+    clips = RecallClips(99, distractors="all", backgrounds="test", timing=proof.TIMING)
+    return clips, *clips.batch(range(32))
+
+
+def right(model, frames, labels) -> float:
+    return float((proof.answers(model, frames) == labels).mean())
+
+
+def test_the_models_differ_in_how_they_read_and_answer_only():
+    nano, forward, token = (subject.SUBJECTS[name].to_dict() for name in subject.SUBJECTS)
+    assert {k for k in nano if nano[k] != forward[k]} == {"backward_order"}
+    assert {k for k in nano if nano[k] != token[k]} == {"cls_position"}
+    config = subject.CONFIG
+    assert (config.tubelet_size, config.num_frames, config.img_size) == (1, 16, 64)
+    assert (config.depth, config.d_model, config.cls_position) == (6, 64, None)
+
+
+def test_the_whole_command_trains_measures_and_writes_models_that_load(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "controls", lambda *_: {"best_sum_of_votes": 0.5})
+    arguments = ["--models", "recall-nano", "--output", str(tmp_path), "--checkpoints"]
+    arguments += [str(tmp_path / "runs"), "--steps", "1", "--clips", "20", "--workers", "0"]
+    monkeypatch.setattr(subject, "measure", lambda model, count: {"asked": count})
+    subject.main(arguments)
+    model = load_model(tmp_path / "recall-nano")
+    assert model.class_names == CLASS_NAMES and model.config == subject.CONFIG
+    metrics = json.loads((tmp_path / "recall-nano" / "metrics.json").read_text())
+    assert metrics["model"]["config"] == subject.CONFIG.to_dict()
+    assert metrics["training"]["recipe"]["steps"] == 1
+    assert metrics["training"]["objective"]["after"] == 3
+    assert metrics["test"] == {"asked": 20}
+    assert metrics["controls"]["best_sum_of_votes"] == 0.5
+    kept = torch.load(tmp_path / "runs" / "recall-nano.pt", weights_only=False)
+    assert kept["step"] == 1 and any("shown" in name for name in kept["objective"])
+    assert not any("shown" in name for name in model.state_dict())
+
+
+def columns(*values):
+    return {"value": list(values), "n": 1}
+
+
+def test_verdicts_hold_every_limit_that_was_asked_for():
+    """15 boundaries: 1 and 2 outside, 3 to 11 inside, 12 to 15 outside the delay."""
+    metrics = {
+        "with_distractors": {"top1": {"value": 0.97}},
+        "surgery": {
+            "boundaries": list(range(1, 16)),
+            "reset": {
+                "clean": {"value": 0.98},
+                "both": columns(*[0.96] * 2, *[0.3] * 9, *[0.96] * 4),
+            },
+            "swap": {
+                "forward": {"donor": columns(*[0.0] * 6, 0.85, *[0.0] * 8)},
+                "backward": {"donor": columns(*[0.0] * 2, 0.9, *[0.0] * 12)},
+            },
+            "decoded": {
+                "forward": {"sample": columns(*[0.2] * 2, *[0.95] * 9, *[0.2] * 4)},
+                "backward": {"test": columns(*[0.2] * 2, *[0.95] * 9, *[0.2] * 4)},
+            },
+        },
+    }
+    found = subject.verdicts(metrics)
+    assert len(found) == 7 and all(verdict["met"] for verdict in found.values())
+    swapped = [v["boundary"] for name, v in found.items() if "swapped" in name]
+    assert swapped == [7, 3]
+    surgery = metrics["surgery"]
+    metrics["with_distractors"]["top1"]["value"] = 0.96
+    surgery["reset"]["both"]["value"][2] = 0.34
+    surgery["reset"]["both"]["value"][11] = 0.94
+    surgery["swap"]["forward"]["donor"] = columns(*[0.9] * 2, *[0.7] * 9, *[0.9] * 4)
+    surgery["decoded"]["backward"]["test"]["value"][10] = 0.89
+    missed = [name for name, verdict in subject.verdicts(metrics).items() if not verdict["met"]]
+    assert len(missed) == 5
+
+
+def test_a_control_that_finds_a_leak_fails_the_clips():
+    leak = {"one_frame_and_index": {"top1": {"value": 0.29}},
+            "sum_of_votes": {"top1": {"value": 0.25}}, "best_sum_of_votes": 0.6}  # fmt: skip
+    met = {name: verdict["met"] for name, verdict in subject.verdicts({"controls": leak}).items()}
+    assert met == {"one_frame_and_index: top1": False, "sum_of_votes: top1": True}
+
+
+def test_controls_are_trained_and_judged_on_recall_clips():
+    found = subject.controls(num_clips=8, steps=1)
+    assert set(found) == {"one_frame_and_index", "sum_of_votes", "bag_of_features",
+                          "best_sum_of_votes"}  # fmt: skip
+    assert found["sum_of_votes"]["top1"]["n"] == 8
