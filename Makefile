@@ -26,8 +26,9 @@ BENCH_STAMP := .venv/.installed-bench
 .PHONY: help
 help:
 	@sed -n 's/^# make /make /p' Makefile
-	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, report CLIP=...,"
-	@echo "      bench, truth, scorecard, clips, clean"
+	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, camera-model,"
+	@echo "      photographs, report CLIP=..., bench, truth and scorecard (SUBJECT=recall-nano),"
+	@echo "      clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -110,6 +111,14 @@ shortcut-model: $(USER_STAMP)
 .PHONY: recall-model
 recall-model: $(USER_STAMP)
 	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.recall_nano
+
+.PHONY: camera-model
+camera-model: $(USER_STAMP)
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.camera_nano
+
+.PHONY: photographs
+photographs: $(USER_STAMP)
+	$(BIN)/python -m vmamba_explore.studies.subjects.photographs
 
 .PHONY: report
 report: $(USER_STAMP)

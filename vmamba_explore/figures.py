@@ -15,6 +15,7 @@ from vmamba_explore.view.figures.attribution import (
     faithfulness_curves,
     sanity,
 )
+from vmamba_explore.view.figures.camera import camera_motion
 from vmamba_explore.view.figures.clip import class_scores, frames
 from vmamba_explore.view.figures.delta import delta_maps
 from vmamba_explore.view.figures.evidence import (
@@ -58,6 +59,7 @@ __all__ = [
     "boundary_map",
     "by_frame",
     "by_layer",
+    "camera_motion",
     "channel_browser",
     "channel_states",
     "class_scores",

@@ -5,6 +5,7 @@ from .attention import (
     hidden_attention,
     logit_attention,
 )
+from .camera_motion import CameraMotion, measure_camera
 from .channels import Channels, channel_statistics, clip_half_lives
 from .delta import DeltaContrast, delta_contrast
 from .erasure import AfterCut, after_cut, collect_after_cut
@@ -42,6 +43,7 @@ from .truth import ShareInside, in_window, share_inside, touched, touched_tokens
 __all__ = [
     "AfterCut",
     "AttentionMatrix",
+    "CameraMotion",
     "Channels",
     "DeltaContrast",
     "DenseBudgetError",
@@ -86,6 +88,7 @@ __all__ = [
     "logit_readout",
     "look_back",
     "look_back_course",
+    "measure_camera",
     "participation_ratio",
     "peak_bytes",
     "prefix_curve",

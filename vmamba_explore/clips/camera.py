@@ -26,7 +26,9 @@ from vmamba_explore.clips.camera_path import (
     CLASS_NAMES,
     CUT,
     KINDS,
+    LEVELS,
     STATIC,
+    Level,
     Pose,
     Shares,
     draw_path,
@@ -129,7 +131,8 @@ class CameraClips:
         photographs: Files of photographs, or "train" or "test": scikit-image's own.
         num_frames: Frames of a clip, >= 8.
         img_size: Side of the picture, 16 to 512 pixels; filmed at twice that.
-        hard: Film what is hard only: slow movements, shaking hands, large objects, roads.
+        level: "usual"; "easy": one photograph, without objects or noise, moved at a good speed;
+            "hard": slow movements, large objects, more roads.
         length: How many clips `len()` reports and indexing allows.
     """
 
@@ -138,7 +141,7 @@ class CameraClips:
     photographs: Sequence[Path] | Literal["train", "test"] = "train"
     num_frames: int = 16
     img_size: int = 64
-    hard: bool = False
+    level: Level = "usual"
     length: int = 1_000_000
 
     def __post_init__(self) -> None:
@@ -152,6 +155,7 @@ class CameraClips:
             ),
             num_frames=(self.num_frames >= 8, "at least 8"),
             img_size=(16 <= self.img_size <= 512, "16 to 512"),
+            level=(self.level in LEVELS, "easy, usual, hard"),
             length=(0 < self.length <= 2**63, "at least 1"),
         )
 
@@ -163,20 +167,20 @@ class CameraClips:
             raise IndexError(
                 f"CameraClips: no clip {index}; there are clips 0 to {self.length - 1}."
             )
-        rng = np.random.default_rng([self.seed, int(index), int(self.hard)])
+        rng = np.random.default_rng([self.seed, int(index), LEVELS.index(self.level)])
         kind = int(index) % len(KINDS)
         cut = None
         if kind == CUT:
             pictures, moving, path, cut = self._cut(rng)
             target = np.eye(len(CLASS_NAMES))[CUT]
         else:
-            path = draw_path(rng, kind, self.num_frames, slow=self.hard)
+            path = draw_path(rng, kind, self.num_frames, self.level)
             pictures, moving = self._film(rng, kind, path)
             target = shares(path.led)
         number = np.arange(self.num_frames)
         return CameraClip(
             clip=Clip(
-                frames=develop(rng, pictures, self.img_size),
+                frames=develop(rng, pictures, self.img_size, self.level),
                 seconds=number / FPS,
                 source=f"camera clip {index}",
                 indices=number,
@@ -191,7 +195,7 @@ class CameraClips:
     def _film(self, rng: np.random.Generator, kind: int, path: CameraPath) -> tuple[Tensor, Tensor]:
         files = self.photographs
         files = bundled(files) if isinstance(files, str) else files
-        return film(rng, files, kind, path.pose, 2 * self.img_size, hard=self.hard)
+        return film(rng, files, kind, path.pose, 2 * self.img_size, self.level)
 
     def _cut(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, CameraPath, int]:
         """Two shots of calm cameras, or one of them filmed from two places."""
@@ -199,7 +203,7 @@ class CameraClips:
         shots, paths = [], []
         for _ in range(2):
             kind = int(rng.integers(1, CUT)) if rng.uniform() < 0.5 else STATIC
-            path = draw_path(rng, kind, self.num_frames, calm=0.5)
+            path = draw_path(rng, kind, self.num_frames, self.level, calm=0.5)
             paths.append(path)
             shots.append(self._film(rng, CUT, path))
         joined = []

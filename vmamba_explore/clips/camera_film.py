@@ -11,13 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmamba_explore.clips.camera_path import profile
+from vmamba_explore.clips.camera_path import Level, profile
 
 
 def develop(
-    rng: np.random.Generator, frames: Tensor, side: int
+    rng: np.random.Generator, frames: Tensor, side: int, level: Level
 ) -> UInt8[np.ndarray, "num_frames height width 3"]:
     """Turn what a lens sees, (num_frames, 3, side, side) of 0 to 255, into a clip's frames."""
+    if level == "easy":
+        return _pixels(F.interpolate(frames, (side, side), mode="area"))
     num_frames = len(frames)
     light = rng.uniform(0.6, 1.35) * np.ones(num_frames)
     if rng.uniform() < 0.4:
@@ -41,8 +43,11 @@ def develop(
         small = small + torch.from_numpy(
             rng.standard_normal(tuple(small.shape), dtype=np.float32) * deviation
         )
-    result = small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
-    return _overlay(rng, result)
+    return _overlay(rng, _pixels(small))
+
+
+def _pixels(frames: Tensor) -> np.ndarray:
+    return frames.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _blur(frames: Tensor, deviation: float) -> Tensor:
@@ -60,9 +65,8 @@ def _blur(frames: Tensor, deviation: float) -> Tensor:
 
 
 def _compress(frames: Tensor, quality: int) -> Tensor:
-    pictures = frames.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
     results = []
-    for picture in pictures:
+    for picture in _pixels(frames):
         file = BytesIO()
         Image.fromarray(picture).save(file, "JPEG", quality=quality)
         results.append(np.asarray(Image.open(file)))

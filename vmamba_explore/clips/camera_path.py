@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -33,6 +34,8 @@ CLEAR = 0.6
 LARGEST = (1.1, 1.1, 0.42, 0.4)  # travel along each axis, comparable
 SMALLEST = 0.03
 
+Level = Literal["easy", "usual", "hard"]
+LEVELS: tuple[Level, ...] = ("easy", "usual", "hard")
 Pose = Float64[np.ndarray, "num_frames 4"]
 Shares = Float64[np.ndarray, "10"]
 
@@ -131,7 +134,7 @@ def shake(rng: np.random.Generator, num_frames: int, amplitude: float) -> Pose:
 
 
 def draw_path(
-    rng: np.random.Generator, kind: int, num_frames: int, calm: float = 1.0, slow: bool = False
+    rng: np.random.Generator, kind: int, num_frames: int, level: Level, calm: float = 1.0
 ) -> Path:
     """Draw the path of a clip of a kind, an index into `KINDS`; `CUT` draws a nearly still shot.
 
@@ -139,8 +142,8 @@ def draw_path(
         rng: Where the randomness comes from.
         kind: Index into `KINDS`.
         num_frames: Frames of the clip.
+        level: "hard" draws from the slowest quarter of the speeds, "easy" from the middle.
         calm: Factor on everything that moves.
-        slow: Draw from the slowest quarter of the speeds.
     """
     led = np.zeros((num_frames, 4))
     size = SMALLEST
@@ -150,7 +153,7 @@ def draw_path(
         largest_jitter = 0.016
     elif kind < CUT:
         axis, sign = AXIS_AND_SIGN[kind - 1]
-        size = _size(rng, axis, slow)
+        size = _size(rng, axis, level)
         led[:, axis] = sign * profile(rng, num_frames) * size / UNITS[axis]
         for other in range(4):
             if other != axis and rng.uniform() < 0.55:
@@ -158,33 +161,35 @@ def draw_path(
                 led[:, other] = part / UNITS[other]
         largest_jitter = 0.014
     else:
-        led, size = _mixed(rng, num_frames, slow)
+        led, size = _mixed(rng, num_frames, level)
         largest_jitter = 0.012
     amplitude = 0.0
-    if rng.uniform() > 0.2:
+    if level != "easy" and rng.uniform() > 0.2:
         amplitude = math.exp(rng.uniform(math.log(0.0005), math.log(largest_jitter)))
     if kind not in (STATIC, CUT):
         amplitude = min(amplitude, 0.25 * size)
     return Path(led * calm, shake(rng, num_frames, amplitude * calm))
 
 
-def _size(rng: np.random.Generator, axis: int, slow: bool) -> float:
-    power = rng.uniform() ** 1.3 * (0.25 if slow else 1)
+def _size(rng: np.random.Generator, axis: int, level: Level) -> float:
+    if level == "easy":
+        return rng.uniform(0.1, 0.35)
+    power = rng.uniform() ** 1.3 * (0.25 if level == "hard" else 1)
     return SMALLEST * (LARGEST[axis] / SMALLEST) ** power
 
 
-def _mixed(rng: np.random.Generator, num_frames: int, slow: bool) -> tuple[Pose, float]:
+def _mixed(rng: np.random.Generator, num_frames: int, level: Level) -> tuple[Pose, float]:
     """Two movements at once, one there and back, or one too slow to call."""
     led = np.zeros((num_frames, 4))
     axis, other = rng.permutation(4)[:2]
     sign, other_sign = rng.choice([-1, 1], 2)
     manner = rng.integers(3)
     if manner == 0:
-        size = _size(rng, max(axis, other), slow)
+        size = _size(rng, max(axis, other), level)
         led[:, axis] = sign * profile(rng, num_frames) * size
         led[:, other] = other_sign * profile(rng, num_frames) * size * rng.uniform(0.92, 1)
     elif manner == 1:
-        size = _size(rng, axis, slow)
+        size = _size(rng, axis, level)
         turn = rng.integers(num_frames // 3, num_frames - num_frames // 3)
         there = profile(rng, turn + 1)
         back = 1 - profile(rng, num_frames - turn) * rng.uniform(0.92, 1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vmamba_explore.clips.camera_path import UNITS, Pose, profile
+from vmamba_explore.clips.camera_path import UNITS, Level, Pose, profile
 from vmamba_explore.clips.photographs import pick
 
 SPRITE = 48  # side of an object's picture
@@ -462,7 +462,7 @@ def film(
     kind: int,
     pose: Pose,
     side: int,
-    hard: bool = False,
+    level: Level = "usual",
 ) -> tuple[Tensor, Tensor]:
     """Film a scene along a path.
 
@@ -472,12 +472,16 @@ def film(
         kind: Index into `KINDS`; zooms may be drives along a road.
         pose: The camera, (num_frames, 4).
         side: Of the pictures, pixels.
-        hard: More roads, and large objects that move.
+        level: "hard" has more roads and larger objects, "easy" a photograph only.
     Returns:
         RGB, 0 to 255, (num_frames, 3, side, side), and where objects move of their own,
         (num_frames, side, side).
     """
-    is_zoom = kind in (5, 6)
+    if level == "easy":
+        still = far_plane(rng, photographs, side)
+        pictures = still.draw(moments(pose, 1, 0.0), screen(side)).contiguous()
+        return pictures, torch.zeros(len(pose), side, side, dtype=torch.bool)
+    is_zoom, hard = kind in (5, 6), level == "hard"
     moves_forward = is_zoom and rng.uniform() < 0.6
     road = rng.uniform() < (0.6 if moves_forward else 0.0 if is_zoom else 0.25 if hard else 0.08)
     far_zoom = rng.uniform(0.03, 0.5) if road else 1.0

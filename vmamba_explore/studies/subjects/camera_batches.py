@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from vmamba_explore.clips import (
     camera,
@@ -21,23 +22,32 @@ from vmamba_explore.clips import (
     photographs,
 )
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, Level, Pose, flow, label_of
 
 GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
+EASY_CLIPS, EASY_STEPS = 1320, 400
+"""The first clips are easy ones, and the first steps have no others."""
 FIRST = 660
-"""Clips that are there at the first step."""
+"""Further clips that are there after the easy steps."""
 NEW = 3
-"""Further clips that every step brings."""
+"""Further clips that every step brings from then on."""
 WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
 """How often each kind is drawn."""
 FLOW_UNIT = 0.05
+Clips = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]
+"""Frames, labels and targets of clips."""
+
+
+def clips_until(step: int) -> int:
+    """How many clips there are at a step."""
+    return EASY_CLIPS if step < EASY_STEPS else EASY_CLIPS + FIRST + NEW * (step - EASY_STEPS)
 
 
 @dataclass(frozen=True)
 class Store:
     """Clips that are rendered once and read many times, in files that grow as they are filled.
 
-    Clips of every third round of kinds are hard ones.
+    The first `EASY_CLIPS` are easy; of the others, those of every third round of kinds are hard.
 
     Args:
         folder: Where the files are; a folder in it is named after the generator's code and the
@@ -57,7 +67,8 @@ class Store:
         frames, poses, targets, done = _files(self)
         if not done[index]:
             hard = index // len(KINDS) % 3 == 0
-            clip = CameraClips(self.seed, photographs=self.photographs, hard=hard)[index]
+            level = "easy" if index < EASY_CLIPS else "hard" if hard else "usual"
+            clip = CameraClips(self.seed, photographs=self.photographs, level=level)[index]
             frames[index], poses[index], targets[index] = clip.clip.frames, clip.pose, clip.target
             done[index] = 1
         return frames[index], poses[index], targets[index]
@@ -113,11 +124,12 @@ class CameraBatches:
 
     def __call__(self, step: int) -> tuple[NDArray[np.generic], ...]:
         rng = np.random.default_rng([self.seed, step])
-        there = FIRST + NEW * step
-        kinds = rng.choice(len(KINDS), self.batch_size - NEW, p=WEIGHTS / WEIGHTS.sum())
+        there = clips_until(step)
+        new = range(there, clips_until(step + 1)) if step >= EASY_STEPS else range(0)
+        kinds = rng.choice(len(KINDS), self.batch_size - len(new), p=WEIGHTS / WEIGHTS.sum())
         old = kinds + len(KINDS) * rng.integers(there // len(KINDS), size=len(kinds))
         rows = []
-        for index in (*range(there, there + NEW), *old.tolist()):
+        for index in (*new, *old.tolist()):
             frames, pose, target = self.store(index)
             change = draw_change(rng)
             target = change.target(np.asarray(target))
@@ -160,11 +172,10 @@ def token_flow(pose: Pose, tubelet_size: int, grid: int) -> NDArray[np.float64]:
     return np.arcsinh(flow(speed, x, y) / FLOW_UNIT).reshape(-1, 2)
 
 
-def clips_of(
-    clips: CameraClips, indices: Sequence[int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
-    """Render clips: frames, labels and targets."""
-    made = [clips[i] for i in indices]
+def clips_of(photographs: Sequence[Path], seed: int, level: Level, count: int) -> Clips:
+    """Render the first clips of a series: frames, labels and targets."""
+    series = CameraClips(seed, photographs=photographs, level=level)
+    made = [series[i] for i in tqdm(range(count), desc=f"{level} clips", unit="clip")]
     return (
         np.stack([clip.clip.frames for clip in made]),
         np.array([clip.label for clip in made]),

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,38 @@ from torch.nn import functional as F
 
 from vmamba_explore import resources
 from vmamba_explore.clips.camera import CLASS_NAMES
+from vmamba_explore.clips.camera_path import MIXED, Level
 from vmamba_explore.clips.clip import normalize
 from vmamba_explore.files import output_path
-from vmamba_explore.model.checkpoints import save_model
+from vmamba_explore.intervals import proportion
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.camera_batches import FIRST, NEW, CameraBatches, Store
-from vmamba_explore.studies.subjects.photographs import FOLDER, fetched
+from vmamba_explore.studies.subjects.camera_batches import (
+    EASY_CLIPS,
+    EASY_STEPS,
+    CameraBatches,
+    Clips,
+    Store,
+    clips_of,
+    clips_until,
+)
+from vmamba_explore.studies.subjects.camera_scores import (
+    Answers,
+    best_temperature,
+    best_threshold,
+    fold_temperature,
+    judge,
+)
+from vmamba_explore.studies.subjects.motion_nano import write_subject
+from vmamba_explore.studies.subjects.photographs import FOLDER, fetch, fetched
+from vmamba_explore.studies.subjects.real_windows import (
+    ask,
+    judge_windows,
+    phase_correlation,
+    read_windows,
+    reference,
+)
+from vmamba_explore.training.evaluate_videos import predict_logits
 from vmamba_explore.training.fit import fit
 from vmamba_explore.training.recipe import Recipe
 
@@ -43,8 +69,9 @@ CONFIG = VideoMambaConfig(
     depth=6,
     cls_position=None,
 )
-RECIPE = Recipe(steps=6500, warmup=0.03)
-TRAIN_SEED = 0
+RECIPE = Recipe(steps=5500, warmup=0.03)
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 1, 2
+TESTED: tuple[Level, ...] = ("usual", "hard")
 FLOW_WEIGHT = 1.0
 
 
@@ -77,19 +104,35 @@ class CameraLoss(nn.Module):
 
 
 def set_filters(model: VideoMamba, frames: NDArray[np.uint8]) -> None:
-    """Let half of the patch filters start with seeing change only, the others structure only.
+    """Start the patch filters as random mixtures of five that movement can be read from.
 
-    Each is scaled to the same size of response on real frames. Filters drawn at random see mean
-    colors above all, and learn for hundreds of steps to look at what moves.
+    They see, in gray, the slope of the brightness to the right and down, its change with time, and
+    the changes of both slopes: a patch's shift is the ratio of a change and a slope. Half of the
+    filters see mainly slopes, half mainly changes, each with a response of about 1 on real frames,
+    and a tenth of what was drawn before. From filters drawn at random, or from an even choice of
+    spatial frequencies, products of two responses hardly ever tell a direction, and training stays
+    at chance for hundreds of steps.
     """
     with torch.no_grad():
         weight = model.patch_embed.proj.weight  # (filters, colors, frames, height, width)
-        change, structure = weight[: len(weight) // 2], weight[len(weight) // 2 :]
-        change -= change.mean(2, keepdim=True)
-        structure[:] = structure.mean(2, keepdim=True)
-        structure -= structure.mean((3, 4), keepdim=True)
-        gray = weight.mean(1, keepdim=True)
-        weight[:] = gray + 0.3 * (weight - gray)
+        length, side = weight.shape[2], weight.shape[3]
+        time = torch.arange(length) - (length - 1) / 2
+        place = torch.arange(side) - (side - 1) / 2
+        hill = torch.exp(-((place / (0.35 * side)) ** 2) / 2)
+        slope = place * hill
+        shapes = [hill[:, None] * slope, slope[:, None] * hill, hill[:, None] * hill]
+        kept, change = torch.ones(length)[:, None, None], time[:, None, None]
+        pairs = ((kept, 0), (kept, 1), (change, 2), (change, 0), (change, 1))
+        basis = torch.stack([when * shapes[i] for when, i in pairs])[:, None].expand(-1, 3, -1, -1, -1)
+        drawn = weight.clone()
+        weight[: len(basis)] = basis
+        basis = basis / model.patch_embed(normalize(frames)).std((0, 1))[:5, None, None, None, None]
+        half = len(weight) // 2
+        mixture = torch.randn(len(weight), 5) * torch.tensor([1, 1, 1, 0.5, 0.5])
+        mixture[:half, 2:] *= 0.3
+        mixture[half:, :2] *= 0.3
+        weight[:] = torch.einsum("fb,bcthw->fcthw", mixture, basis)
+        weight += 0.1 * drawn * weight.std() / drawn.std()
         size = model.patch_embed(normalize(frames)).std((0, 1))
         weight /= 2 * size[:, None, None, None, None]
 
@@ -99,31 +142,106 @@ def new_model(batches: CameraBatches, config: VideoMambaConfig = CONFIG) -> Vide
     torch.manual_seed(TRAIN_SEED)
     model = VideoMamba(config)
     model.class_names = CLASS_NAMES
-    set_filters(model, np.stack([batches.store(i)[0] for i in range(0, FIRST, 16)]))
+    set_filters(model, np.stack([batches.store(i)[0] for i in range(0, EASY_CLIPS, 33)]))
     return model
 
 
+def calibrate(model: VideoMamba, clips: Sequence[Clips]) -> dict[str, Any]:
+    """Fold the best temperature into a model's head, and choose the threshold for "mixed".
+
+    Args:
+        model: The model, changed in place.
+        clips: Camera clips over unseen photographs.
+    Returns:
+        `temperature` and `undecided_below`.
+    """
+    frames, labels, targets = (np.concatenate(parts) for parts in zip(*clips, strict=True))
+    logits = predict_logits(model, frames, desc="calibration").double().numpy()
+    temperature = best_temperature(logits, targets)
+    fold_temperature(model, temperature)
+    answers = Answers(_softmax(logits / temperature), labels, labels.astype(str))
+    return {"temperature": round(temperature, 4), "undecided_below": best_threshold(answers)}
+
+
+def measure_clips(model: VideoMamba, clips: Clips, threshold: float) -> dict[str, Any]:
+    """Scores on camera clips; what is said about mixed ones apart, see `judge`."""
+    frames, labels, _ = clips
+    probabilities = _softmax(predict_logits(model, frames, desc="camera clips").double().numpy())
+    mixed = labels == MIXED
+    answers = Answers(probabilities, labels, np.arange(len(labels)).astype(str))
+    sure = probabilities.max(1) >= threshold
+    return {
+        **judge(answers[~mixed], threshold),
+        "mixed": {
+            "undecided": proportion(~sure[mixed]).to_dict(),
+            "undecided_of_clear_ones": proportion(~sure[~mixed]).to_dict(),
+        },
+    }
+
+
+def measure_films(model: VideoMamba, folder: Path, threshold: float) -> dict[str, Any]:
+    """Scores on windows of real films, beside those of two methods without learning."""
+    windows = read_windows(folder)
+    frames = np.stack([window.frames for window in windows])
+    probabilities = _softmax(predict_logits(model, frames, desc="real windows").double().numpy())
+    others = {"reference": reference, "phase_correlation": phase_correlation}
+    judged = {"model": judge_windows(windows, probabilities, threshold)}
+    for name, method in others.items():
+        answers = judge_windows(windows, ask(windows, method, name), 0.5)
+        judged[name] = {key: value for key, value in answers.items() if key != "reliability"}
+    return judged
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return torch.from_numpy(logits).softmax(-1).numpy()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, measure, and write config.json, model.safetensors and metrics.json."""
+    """Train, calibrate, measure, and write config.json, model.safetensors and metrics.json."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=resources.data_dir() / "camera-nano")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/camera-nano.pt"))
     parser.add_argument("--clips", type=Path, default=Path("runs/camera-clips"))
     parser.add_argument("--photographs", type=Path, default=FOLDER)
+    parser.add_argument("--films", type=Path, help="folder of windows of real films, truth.json")
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
+    parser.add_argument("--tests", type=int, default=1100, help="clips of a measurement")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     options = parser.parse_args(arguments)
     output_path(options.output, "camera_nano", folder=True, parents=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
+    fetch(options.photographs)
     recipe = replace(RECIPE, steps=options.steps)
     photographs = fetched("train", options.photographs)
-    size = FIRST + NEW * (RECIPE.steps + 1)
+    size = clips_until(max(RECIPE.steps, options.steps) + 1)
     batches = CameraBatches(Store(options.clips, TRAIN_SEED, photographs, size))
     model = new_model(batches)
     objective = CameraLoss(model)
-    fit(model, batches, recipe, options.checkpoint, options.workers, objective=objective)
-    save_model(model, options.output)
+    history = fit(
+        model, batches, recipe, options.checkpoint, options.workers, objective=objective
+    )
+
+    unseen = fetched("test", options.photographs)
+    chosen = [clips_of(unseen, VALIDATION_SEED, level, options.tests // 2) for level in TESTED]
+    calibration = calibrate(model, chosen)
+    threshold = calibration["undecided_below"]
+    tests: dict[str, Any] = {"calibration": calibration}
+    for level in TESTED:
+        clips = clips_of(unseen, TEST_SEED, level, options.tests)
+        tests[f"{level}_clips"] = measure_clips(model, clips, threshold)
+    if options.films is not None:
+        tests["real_windows"] = measure_films(model, options.films, threshold)
+    command = f"python -m vmamba_explore.studies.subjects.camera_nano --steps {options.steps}"
+    how = {
+        "clips_per_step": batches.batch_size,
+        "clips": clips_until(options.steps),
+        "steps_with_easy_clips": EASY_STEPS,
+        "photographs": len(photographs),
+        "unseen_photographs": len(unseen),
+        "flow_weight": FLOW_WEIGHT,
+    }
+    write_subject(model, options.output, command, recipe, history, how, tests)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 
 from vmamba_explore.analysis.attention import AttentionMatrix
+from vmamba_explore.analysis.camera_motion import CameraMotion
 from vmamba_explore.analysis.evidence import EvidenceCurve
 from vmamba_explore.analysis.logits import LogitParts
 from vmamba_explore.analysis.timeline import Timeline
@@ -19,6 +20,21 @@ from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels
 
 TOKENS = TokenLabels(TokenGrid(2, 2, 3, "middle"), 2)
+
+
+def made_camera_motion(steps=15, applies=None, cut=None):
+    """A camera that pans and zooms in; 8 frames a second. All of the steps apply but steps 3, 4 and
+    the cut, or those named."""
+    generator = np.random.default_rng(0)
+    moves = generator.normal(0, 0.002, (steps, 4)) + [0.01, 0, 0.004, 0]
+    fine = np.isin(np.arange(steps), applies) if applies is not None else np.ones(steps, bool)
+    if applies is None:
+        fine[[3, 4]] = False
+    cuts = np.array([] if cut is None else [cut], np.int64)
+    fine[cuts - 1] = False
+    moves[~fine] = np.nan
+    inliers = np.where(fine, generator.uniform(0.7, 1, steps), 0.1)
+    return CameraMotion(moves, inliers, fine, cuts, np.arange(steps + 1) / 8, "<i>film.mp4")
 
 
 def make_shares(residual=0.0):

@@ -13,6 +13,7 @@ import torch
 from figure_examples import (
     FRAMES,
     curve,
+    made_camera_motion,
     made_lives,
     made_timeline,
     make_attribution,
@@ -145,6 +146,8 @@ FIGURES = {
     "matrix": lambda get: figures.matrix(make_matrix(residual=0.1)),
     "attribution_maps": lambda get: maps_of_nine(get("clip")),
     "agreement_matrix": lambda get: nine_agree(),
+    "camera_motion": lambda get: figures.camera_motion(made_camera_motion(cut=6)),
+    "camera_motion_of_nothing": lambda get: figures.camera_motion(made_camera_motion(applies=[])),
     "channel_browser": lambda get: figures.channel_browser(get("channels"), "delta", frame=1),
     "channel_browser_log": lambda get: figures.channel_browser(get("channels"), "half-life"),
     "evidence_curves": lambda get: figures.evidence_curves(
