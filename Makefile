@@ -27,7 +27,8 @@ BENCH_STAMP := .venv/.installed-bench
 help:
 	@sed -n 's/^# make /make /p' Makefile
 	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, camera-model,"
-	@echo "      photographs, report CLIP=..., bench, truth, scorecard, clips, clean"
+	@echo "      photographs, report CLIP=..., bench, truth and scorecard (SUBJECT=recall-nano),"
+	@echo "      clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -136,14 +137,18 @@ bench: $(BENCH_STAMP)
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/training.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
+SUBJECT ?= motion-nano recall-nano camera-nano
+
 .PHONY: truth
 truth: $(TEST_STAMP)
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py
+	@set -e; for subject in $(SUBJECT); do \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/truth.py --subject $$subject; \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/probes.py --subject $$subject; done
 
 .PHONY: scorecard
 scorecard: $(TEST_STAMP)
-	$(KEEP_MEMORY) $(BIN)/python tests/bench/scorecard.py
+	@set -e; for subject in $(SUBJECT); do \
+	    $(KEEP_MEMORY) $(BIN)/python tests/bench/scorecard.py --subject $$subject; done
 
 .PHONY: clips
 clips: $(USER_STAMP)

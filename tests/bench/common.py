@@ -24,6 +24,32 @@ def options_for(doc, rows=None):
     return parser
 
 
+def subject_options(doc, rows=None):
+    """As `options_for`, for a measurement that there is of several models."""
+    parser = options_for(doc, rows)
+    parser.add_argument(
+        "--subject",
+        default="motion-nano",
+        help="which bundled model, with clips of its own: motion-nano, recall-nano or camera-nano",
+    )
+    return parser
+
+
+def chosen_subject(options):
+    """The subject that was asked for."""
+    from vmamba_explore.studies.scorecard.subjects import SUBJECTS
+
+    if options.subject not in SUBJECTS:
+        sys.exit(f"--subject is {options.subject}, expected {', '.join(SUBJECTS)}.")
+    return SUBJECTS[options.subject]
+
+
+def named(name, subject):
+    """A file's name for a subject; those of motion-nano have the plain name."""
+    stem, _, end = name.rpartition(".")
+    return name if subject.model == "motion-nano" else f"{stem}_{subject.model}.{end}"
+
+
 def give_back_freed_memory():
     """Let the allocator keep nothing for later, which would hide what a run takes."""
     gc.collect()

@@ -1,13 +1,15 @@
-"""What the states of `motion-nano` hold, decoded: `python tests/bench/probes.py`.
+"""What the states of a bundled model hold, decoded: `python tests/bench/probes.py`.
 
 Linear probes are fitted to clips over training photographs and judged on clips over photographs
-that neither the model nor a probe has seen; neither lot was trained on. Writes probes.json and,
-from it, probes.md. `--train 1000 --test 300` takes about ten minutes on two cores and 2 GiB.
+that neither the model nor a probe has seen; neither lot was trained on. `--subject` chooses the
+model and its clips. Writes probes.json (with the model's name for others than motion-nano) and,
+from it, probes.md. `--train 1000 --test 300` of motion-nano takes about ten minutes on two cores
+and 2 GiB.
 
 * Probes of every layer, direction and token frame, against input tokens, shuffled answers and a
   model of the same size that was never trained.
-* After a jump of the object in the middle of the clip: what can still be read of its old position,
-  beside what delta and A alone let one expect.
+* For motion-nano: after a jump of the object in the middle of the clip, what can still be read of
+  its old position, beside what delta and A alone let one expect.
 """
 
 import json
@@ -18,34 +20,49 @@ import time
 
 import numpy as np
 import torch
-from common import options_for
+from common import chosen_subject, named, subject_options
 
 import vmamba_explore
 from vmamba_explore.analysis.erasure import after_cut, collect_after_cut
 from vmamba_explore.analysis.frame_states import collect
 from vmamba_explore.analysis.probes import SOURCES, probe
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.clips.recall import RecallClips
+from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.studies.scorecard.subjects import MovingCameras
 
 HERE = pathlib.Path(__file__)
 SEEDS = {"train": 4001, "test": 4002}
+COUNTS = {"motion-nano": (1000, 300), "recall-nano": (320, 160), "camera-nano": (400, 200)}
+TIMING = (2, 1, 8, 1)  # first frame of the sample; frames of sample, delay and test
 BOUNDARY = 4
 QUANTITIES = ("r2", "share", "inputs", "retention")
+WORDS = {
+    "motion-nano": "for the label the share of right answers (chance 0.10)",
+    "recall-nano": "but all targets are classes: the share of right answers (chance 0.25). In all "
+    f"clips the sample is shown in frame {TIMING[0]}, the test in frame {sum(TIMING[:3])}. Before "
+    "a color is shown it can be read from nothing, so that a mean over all frames stays low",
+    "camera-nano": "for the label the share of right answers (chance 0.11: nine classes, cameras "
+    "that stand left out). Pan, tilt, zoom and roll are speeds in a token frame, none across a cut",
+}
 
 
 def main():
     options = parsed()
     torch.set_num_threads(options.threads)
-    model = vmamba_explore.load_model("motion-nano").eval()
-    series = {
-        "train": MotionClips(SEEDS["train"], backgrounds="train"),
-        "test": MotionClips(SEEDS["test"], backgrounds="test"),
-    }
-    counts = {"train": options.train, "test": options.test}
-    path = HERE.with_suffix(".json")
+    subject = chosen_subject(options)
+    model = vmamba_explore.load_model(subject.model).eval()
+    series = {lot: clips_of(subject.model, lot) for lot in SEEDS}
+    usual = dict(zip(SEEDS, COUNTS[subject.model], strict=True))
+    counts = {lot: getattr(options, lot) or usual[lot] for lot in SEEDS}
+    path = HERE.with_name(named("probes.json", subject))
     results = json.loads(path.read_text()) if path.exists() and not options.fresh else {}
-    if results.get("counts") != counts:
-        results = {"counts": counts, "seeds": SEEDS, "machine": machine()}
+    header = {"counts": counts, "seeds": SEEDS}
+    if subject.model != "motion-nano":
+        header |= {"model": subject.model, "weights": fingerprint(model)}
+    if any(results.get(name) != value for name, value in header.items() if name != "seeds"):
+        results = {**header, "machine": machine()}
 
     def step(name, work):
         if name in results:
@@ -81,11 +98,21 @@ def main():
         return found
 
     step("probes", lambda: grid(model))
-    step("after the object stops", lambda: cut("end"))
-    step("after the object starts", lambda: cut("start"))
+    if subject.model == "motion-nano":
+        step("after the object stops", lambda: cut("end"))
+        step("after the object starts", lambda: cut("start"))
     torch.manual_seed(0)
     untrained = VideoMamba(model.config).eval()
     step("untrained", lambda: grid(untrained, (0, model.config.depth - 1)))
+
+
+def clips_of(model, lot):
+    """The clips that probes are fitted to ("train") or judged on ("test")."""
+    if model == "recall-nano":
+        return RecallClips(SEEDS[lot], backgrounds=lot, timing=TIMING)
+    if model == "camera-nano":
+        return MovingCameras(SEEDS[lot], lot)
+    return MotionClips(SEEDS[lot], backgrounds=lot)
 
 
 def scores(found):
@@ -105,14 +132,17 @@ def rounded(values):
 
 def tables(results):
     """The page: what was measured, in words and tables."""
+    model = results.get("model", "motion-nano")
+    option = "" if model == "motion-nano" else f" --subject {model}"
+    file = "probes.json" if model == "motion-nano" else f"probes_{model}.json"
     lines = [
         "# What the states hold, decoded", "",
-        f"Written by `python tests/bench/{HERE.name}`; all numbers, with their intervals, are in "
-        f"probes.json. {results['counts']['train']} training clips, {results['counts']['test']} "
+        f"Written by `python tests/bench/{HERE.name}{option}`; all numbers, with their intervals, "
+        f"are in {file}. {results['counts']['train']} training clips, {results['counts']['test']} "
         "test clips over photographs that neither the model nor a probe has seen.", "",
     ]  # fmt: skip
     if "probes" in results:
-        lines += grid_tables(results)
+        lines += grid_tables(results, WORDS[model])
     for name, heading in (
         ("after the object stops", "After the object stops moving and jumps"),
         ("after the object starts", "After the object jumps and starts moving"),
@@ -123,14 +153,14 @@ def tables(results):
     return re.sub(r"-(0(\.00| %))", r"\1", "\n".join(lines))  # no negative zeros
 
 
-def grid_tables(results):
+def grid_tables(results, words):
     """R^2 at the best frame and layer, then every layer, with all controls."""
     held = results["probes"]
     values, low, high = (numbers(held[name]) for name in ("values", "low", "high"))
     lines = [
         "## Best layer, mean over the token frames in which the target is defined", "",
-        "R^2 on test clips (0: no better than the mean), for the label the share of right answers "
-        "(chance 0.10). Controls: the same probe of the model's input tokens of that frame and of "
+        f"R^2 on test clips (0: no better than the mean), {words}. Controls: "
+        "the same probe of the model's input tokens of that frame and of "
         "all frames read by then, of the state with the training answers shuffled (the largest "
         "of all places, frame by frame), of an untrained model's states (the better of its first "
         "and last layer). The layer shown is the one with the largest mean on the test clips.", "",
@@ -210,9 +240,9 @@ def machine():
 
 
 def parsed():
-    parser = options_for(__doc__)
-    parser.add_argument("--train", type=int, default=1000, help="training clips")
-    parser.add_argument("--test", type=int, default=300, help="test clips")
+    parser = subject_options(__doc__)
+    parser.add_argument("--train", type=int, help="training clips")
+    parser.add_argument("--test", type=int, help="test clips")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
 

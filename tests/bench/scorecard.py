@@ -1,14 +1,15 @@
 """Score every attribution method: `make scorecard`, or `python tests/bench/scorecard.py`
 
-On motion clips with distractors over photographs that the model was not trained on, what is
-explained is the label's logit less its twin's. A map is compared with the tokens and the frames
-that are known to show the motion; beside it stand maps that never saw the model. Units are taken
-away in the order of a map, the weights are drawn anew, and a second model, trained to read a
-watermark, is asked whether the map moves there.
+On clips over photographs that the model was not trained on, what is explained is the label's logit
+less that of another class: for motion-nano its twin's, for recall-nano the label of the same clip
+with another sample. A map is compared with the tokens and the frames that are known to show the
+cause, and for recall-nano with each disc on its own; beside it stand maps that never saw the model.
+Units are taken away in the order of a map, the weights are drawn anew, and for motion-nano a second
+model, trained to read a watermark, is asked whether the map moves there.
 
-The run can be stopped and started again; what was measured is kept in `--folder`. Writes
-data/scorecard.json and its figure for the explorer, scorecard.md beside this file, and an offline
-page.
+`--subject recall-nano` chooses the model. The run can be stopped and started again; what was
+measured is kept in `--folder`. Writes the score card and its figure for the explorer into data/,
+tables beside this file, and an offline page.
 """
 
 import json
@@ -16,40 +17,48 @@ import pathlib
 import platform
 import shutil
 
-from common import options_for
+from common import chosen_subject, named, subject_options
 
 HERE = pathlib.Path(__file__).parent
 DATA = HERE.parent.parent / "data"
+PLANS = {  # half an hour of two cores for motion-nano; the others at most ten minutes of one
+    "motion-nano": {},
+    "recall-nano": {"clips": 32, "faithful": 6, "sane": 4, "still": 2, "batch": 8},
+    "camera-nano": {"clips": 54, "faithful": 18, "sane": 9, "still": 3, "batch": 9},
+}
 
 
 def main(arguments=None):
-    parser = options_for(__doc__)
-    parser.add_argument("--clips", type=int, default=300, help="motion clips; fewer: a trial")
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/scorecard"))
-    parser.add_argument("--output", type=pathlib.Path, help="folder for all three files")
-    parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("scorecard.html"))
+    parser = subject_options(__doc__)
+    parser.add_argument("--clips", type=int, help="clips; fewer than usual: a trial")
+    parser.add_argument("--folder", type=pathlib.Path, help="default: runs/scorecard…")
+    parser.add_argument("--output", type=pathlib.Path, help="folder for all files")
+    parser.add_argument("--page", type=pathlib.Path, help="default: scorecard….html")
     options = parser.parse_args(arguments)
+    subject = chosen_subject(options)
+    folder = options.folder or pathlib.Path("runs") / named("scorecard.", subject).rstrip(".")
     if options.fresh:
-        shutil.rmtree(options.folder, ignore_errors=True)
-    summary = json.loads(json.dumps(measured(options)))  # as it will be read
-    data, page, text = DATA, options.page, HERE
+        shutil.rmtree(folder, ignore_errors=True)
+    summary = json.loads(json.dumps(measured(subject, options.clips, folder)))  # as it will be read
+    data, text, page = DATA, HERE, options.page or pathlib.Path(named("scorecard.html", subject))
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         data = text = options.output
-        page = options.output / "scorecard.html"
-    (data / "scorecard.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (text / "scorecard.md").write_text(tables(summary))
+        page = options.output / page.name
+    card = data / named("scorecard.json", subject)
+    card.write_text(json.dumps(summary, indent=1) + "\n")
+    (text / named("scorecard.md", subject)).write_text(tables(summary))
 
-    from vmamba_explore.studies.scorecard.figures import score_card
+    from vmamba_explore.studies.scorecard.figures import for_explorer
     from vmamba_explore.studies.scorecard.page import scorecard_page
 
-    (data / "scorecard_figure.json").write_text(score_card(summary).to_json() + "\n")
-
-    scorecard_page(page, data / "scorecard.json")
+    figure = for_explorer(summary).to_json()
+    (data / named("scorecard_figure.json", subject)).write_text(figure + "\n")
+    scorecard_page(page, card)
     print(tables(summary))
 
 
-def measured(options):
+def measured(subject, clips, folder):
     """The summary, with what made it."""
     import warnings
 
@@ -60,23 +69,26 @@ def measured(options):
     from vmamba_explore.studies.scorecard.summary import summarise
 
     warnings.filterwarnings("ignore", message="deep_lift: the values miss")
-    whole = Plan()
-    share = min(1.0, options.clips / whole.clips)
-    parts = {
+    whole = Plan(**PLANS[subject.model])
+    clips = whole.clips if clips is None else clips
+    share = min(1.0, clips / whole.clips)
+    sizes = {
         name: max(2, round(share * getattr(whole, name)))
         for name in ("faithful", "sane", "still", "planted")
     }
+    planted = None if subject.planted is None else load_model(subject.planted)
     card = ScoreCard(
-        load_model("motion-nano"),
-        load_model("motion-watermark"),
-        options.folder,
-        Plan(clips=options.clips, **parts),
+        load_model(subject.model),
+        planted,
+        folder,
+        Plan(clips=clips, batch=whole.batch, **sizes),
+        subject=subject,
     )
     card.measure()
     machine = (
         f"{torch.get_num_threads()} threads of {platform.machine()}, torch {torch.__version__}"
     )
-    return {"model": "motion-nano", "planted": "motion-watermark", "machine": machine} | summarise(
+    return {"model": subject.model, "planted": subject.planted, "machine": machine} | summarise(
         card
     )
 
@@ -86,15 +98,18 @@ def measured(options):
 
 def tables(summary):
     """Everything that was measured, and the sentences that say how."""
-    plan, methods = summary["plan"], summary["methods"]
+    from vmamba_explore.studies.scorecard.subjects import SUBJECTS
+
+    plan, methods, subject = summary["plan"], summary["methods"], SUBJECTS[summary["model"]]
+    option = "" if subject.model == "motion-nano" else f" SUBJECT={subject.model}"
     head = [
         "# The score card",
         "",
-        f"{summary['model']}, {plan['clips']} motion clips with distractors, unseen photographs, "
-        f"seed {plan['seed']}; {summary['machine']}. Explained: the label's logit less its twin's. "
+        f"{summary['model']}, {plan['clips']} {subject.clips}, "
+        f"seed {plan['seed']}; {summary['machine']}. Explained: {subject.explained}. "
         "Means over clips, 95 % bootstrap intervals. **Bold**: the lower bound of the paired "
         "difference is above zero against every control (random, frame difference, edge energy, "
-        "center prior). `make scorecard` measures it again.",
+        f"center prior). `make scorecard{option}` measures it again.",
         "",
     ]
     return "\n".join(
@@ -102,6 +117,7 @@ def tables(summary):
             *head,
             *places(summary, "positive", "## Where and when: the positive part of each map"),
             *places(summary, "abs", "## The same for sizes (no bold: not compared)"),
+            *(parts_of_the_cause(summary) if "measures" in summary else []),
             *removals(summary),
             *checks(summary),
             *costs(methods),
@@ -133,6 +149,30 @@ def places(summary, part, title):
     return [*lines, "", note, ""]
 
 
+def parts_of_the_cause(summary):
+    clips, measures = summary["plan"]["clips"], summary["measures"]
+    lines = [
+        "## Each part of the cause on its own",
+        "",
+        "The positive part of each map. **+**: better than a map that is the same everywhere (last "
+        "line), by the lower bound of the paired difference, clip by clip. **Bold**: better than "
+        "every control.",
+        "",
+        row("method", *(f"{key} (low)" if each["low_is_good"] else key
+                        for key, each in measures.items())),
+        rule(1 + len(measures)),
+    ]  # fmt: skip
+    for name, entry in summary["methods"].items():
+        cells = []
+        for key in measures:
+            found = entry["measures"][key]
+            words = bold(interval(found, clips), found.get("all"))
+            cells.append(f"{words} +" if found["beats_chance"] else words)
+        lines.append(row(shown(summary, name), *cells))
+    nothing = (interval(each["chance"], clips) for each in measures.values())
+    return [*lines, row("*the same everywhere*", *nothing), ""]
+
+
 def removals(summary):
     names = ("deletion", "insertion", "lerf_minus_morf", "temporal_deletion", "infidelity")
     lines = [
@@ -158,41 +198,55 @@ def removals(summary):
 
 def checks(summary):
     plan = summary["plan"]
+    planted = summary["planted"] is not None
+    mark = (
+        f"Share of the map on the watermark ({plan['planted']} clips) in the model trained to read "
+        f"it and in {summary['model']}, which ignores it: **bold** where the difference is above "
+        "zero and the share above the mark's part of the clip (0.016). "
+    )
+    hidden = (
+        " A baseline that shows the mark, as the mean of a clip's frames does, hides it from every "
+        "method that compares with it."
+    )
+    titles = ("watermark, planted", "watermark, clean") if planted else ()
     lines = [
         "## Does it depend on what was learned, and on what is looked at?",
         "",
         "Size of the rank correlation of the signed map with that of the same model with random "
-        f"weights ({plan['sane']} clips, passes up to 0.2). Share of the map on the watermark "
-        f"({plan['planted']} clips) in the model trained to read it and in {summary['model']}, "
-        "which ignores it: **bold** where the difference is above zero and the share above the "
-        "mark's part of the clip (0.016). Largest move of the map "
-        "when pixels change by up to 0.02, and its distance from moving along when the clip "
-        f"begins one token frame later ({plan['still']} clips). Completeness: by what part the sum "
-        "misses, median and worst; relevance keeps a ledger of the rest. Controls never see the "
-        "model, so that theirs are 1 and equal by construction. A baseline that shows the mark, as "
-        "the mean of a clip's frames does, hides it from every method that compares with it.",
+        f"weights ({plan['sane']} clips, passes up to 0.2). {mark if planted else ''}Largest "
+        "move of the map when pixels change by up to 0.02, and its distance from moving along when "
+        f"the clip begins one token frame later ({plan['still']} clips). Completeness: by what "
+        "part the sum misses, median and worst; relevance keeps a ledger of the rest. Controls "
+        "never see the model, so that theirs are 1 and equal by construction."
+        f"{hidden if planted else ''}",
         "",
-        row("method", "random weights", "passes", "watermark, planted", "watermark, clean",
-            "sensitivity", "shift", "completeness gap"),
-        rule(8),
+        row("method", "random weights", "passes", *titles, "sensitivity", "shift",
+            "completeness gap"),
+        rule(6 + len(titles)),
     ]  # fmt: skip
     for name, entry in summary["methods"].items():
-        sanity, shortcut = entry["sanity"], entry["shortcut"]
+        sanity = entry["sanity"]
         still, gap = entry.get("stillness", {}), entry.get("completeness_gap")
+        marked = []
+        if planted:
+            shortcut = entry["shortcut"]
+            marked = [
+                bold(interval(shortcut["planted"]["share"]), shortcut["moves"]),
+                interval(shortcut["clean"]["share"]),
+            ]
         lines.append(
             row(
                 shown(summary, name),
                 interval(sanity["twin_spearman"]),
                 "yes" if sanity["passes"] else "no",
-                bold(interval(shortcut["planted"]["share"]), shortcut["moves"]),
-                interval(shortcut["clean"]["share"]),
+                *marked,
                 *(
                     interval(still[n]) if n in still else ""
                     for n in ("sensitivity_max", "shift_sensitivity")
                 ),
                 f"{gap['median']:.2g}, {gap['worst']:.2g}" if gap else "",
             )
-        )  # fmt: skip
+        )
     return [*lines, ""]
 
 

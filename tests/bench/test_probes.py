@@ -1,10 +1,14 @@
 """The page on decoded states: what is measured again, and what the tables say."""
 
 import json
+import pathlib
 import sys
 
 import numpy as np
 import pytest
+
+from vmamba_explore import VideoMamba, VideoMambaConfig
+from vmamba_explore.studies.scorecard.subjects import SUBJECTS
 
 
 @pytest.fixture
@@ -53,6 +57,37 @@ def test_the_tables_show_the_best_layer_the_controls_and_what_is_left(bench):
     )
     assert "| 0.03 |" in page and "32 tokens (0.50 frames)" in page
     assert "nan" not in page and "| – |" in page
+
+
+def test_the_committed_tables_are_those_of_the_committed_numbers(bench):
+    found = sorted(pathlib.Path(__file__).parent.glob("probes*.json"))
+    assert "probes.json" in [file.name for file in found]
+    for file in found:
+        assert file.with_suffix(".md").read_text() == bench.tables(json.loads(file.read_text()))
+
+
+@pytest.mark.parametrize("name", ["recall-nano", "camera-nano"])
+def test_other_subjects_have_their_own_clips_targets_and_files(bench, monkeypatch, name):
+    subject = SUBJECTS[name]
+    config = VideoMambaConfig(
+        num_frames=16, img_size=64, patch_size=32, tubelet_size=4, d_model=8, depth=1,
+        num_classes=len(subject.class_names),
+    )  # fmt: skip
+    monkeypatch.setattr(bench.vmamba_explore, "load_model", lambda name: VideoMamba(config).eval())
+    arguments = ["--subject", name, "--train", "24", "--test", "22"]
+    monkeypatch.setattr(sys, "argv", ["probes.py", *arguments])
+    bench.main()
+    page = bench.HERE.with_name(f"probes_{name}.md").read_text()
+    assert f"`python tests/bench/probes.py --subject {name}`" in page and "jump" not in page
+    found = json.loads(bench.HERE.with_name(f"probes_{name}.json").read_text())
+    targets = {
+        "recall-nano": ["sample color", "test color", "label"],
+        "camera-nano": ["pan", "tilt", "zoom", "roll", "label"],
+    }[name]
+    assert found["probes"]["targets"] == targets
+    done = (bench.HERE.with_name(f"probes_{name}.json")).stat().st_mtime_ns
+    bench.main()  # other weights: measured anew
+    assert (bench.HERE.with_name(f"probes_{name}.json")).stat().st_mtime_ns > done
 
 
 def test_what_was_measured_is_kept_unless_other_clips_are_asked_for(bench, monkeypatch):

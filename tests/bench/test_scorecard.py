@@ -2,11 +2,15 @@
 
 import json
 import pathlib
+from dataclasses import replace
 
 import pytest
 
 import vmamba_explore
-from vmamba_explore import VideoMamba, VideoMambaConfig
+from vmamba_explore import VideoMamba, VideoMambaConfig, load_model
+from vmamba_explore.attribution.clip_scores import CONTROLS
+from vmamba_explore.model.checkpoints import fingerprint
+from vmamba_explore.studies.scorecard.subjects import SUBJECTS
 
 HERE = pathlib.Path(__file__).parent
 
@@ -16,29 +20,61 @@ def scorecard(script):
     return script("scorecard")
 
 
-def test_the_command_writes_json_tables_and_a_page(scorecard, tmp_path, monkeypatch):
-    from vmamba_explore.studies.scorecard import making as library
+@pytest.fixture
+def few_methods(monkeypatch):
+    """Return the names of a few methods, the only ones that subjects know."""
+    few = {"saliency": {}, "mamba_lrp": {}, **{name: {} for name in CONTROLS}}
+    for name, subject in SUBJECTS.items():
+        monkeypatch.setitem(SUBJECTS, name, replace(subject, methods=lambda model: few))
+    return list(few)
 
-    few = {"saliency": {}, "mamba_lrp": {}, **{name: {} for name in library.CONTROLS}}
-    monkeypatch.setattr(library, "card_methods", lambda model: few)
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_command_writes_json_tables_and_a_page(
+    scorecard, few_methods, tmp_path, monkeypatch, name
+):
+    subject = SUBJECTS[name]
     config = VideoMambaConfig(
-        num_frames=16, img_size=64, patch_size=16, tubelet_size=4, num_classes=10, d_model=16,
-        depth=1,
+        num_frames=16, img_size=64, patch_size=16, tubelet_size=4, d_model=16, depth=1,
+        num_classes=len(subject.class_names),
     )  # fmt: skip
-    monkeypatch.setattr(vmamba_explore, "load_model", lambda name: VideoMamba(config).eval())
+    model = VideoMamba(config).eval()
+    monkeypatch.setattr(vmamba_explore, "load_model", lambda name: model)
     arguments = ["--clips", "3", "--folder", str(tmp_path / "runs"), "--output", str(tmp_path)]
-    scorecard.main(arguments)
-    summary = json.loads((tmp_path / "scorecard.json").read_text())
-    assert list(summary["methods"]) == list(few) and summary["plan"]["clips"] == 3
-    text = (tmp_path / "scorecard.md").read_text()
+    scorecard.main(["--subject", name, *arguments])
+    end = "" if name == "motion-nano" else f"_{name}"
+    summary = json.loads((tmp_path / f"scorecard{end}.json").read_text())
+    assert list(summary["methods"]) == few_methods and summary["plan"]["clips"] == 3
+    text = (tmp_path / f"scorecard{end}.md").read_text()
     share = summary["methods"]["mamba_lrp"]["truth"]["positive"]["share"]
     assert f"{share['value']:.2f} ({share['low']:.2f} to {share['high']:.2f})" in text
-    page = (tmp_path / "scorecard.html").read_text()
+    assert ("watermark, planted" in text) == (subject.planted is not None)
+    page = (tmp_path / f"scorecard{end}.html").read_text()
     assert "mamba_lrp" in page and "<script src" not in page
+    figure = json.loads((tmp_path / f"scorecard_figure{end}.json").read_text())
+    wanted = {"model": name, "weights": fingerprint(model), "clips": 3}
+    assert figure["layout"]["meta"] == wanted
 
 
-def test_the_committed_tables_are_those_of_the_committed_numbers(scorecard):
+def test_an_unknown_subject_is_refused(scorecard):
+    with pytest.raises(SystemExit, match="--subject is emotion-nano, expected motion-nano, "):
+        scorecard.main(["--subject", "emotion-nano"])
+
+
+def test_the_committed_card_of_motion_nano_is_a_whole_one():
     summary = json.loads((HERE.parent.parent / "data/scorecard.json").read_text())
-    assert (HERE / "scorecard.md").read_text() == scorecard.tables(summary)
     methods = set(summary["methods"]) - set(summary["controls"])
     assert len(methods) >= 12 and summary["plan"]["clips"] >= 300
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_committed_score_card_is_of_the_weights_that_are_shipped(scorecard, name):
+    subject = SUBJECTS[name]
+    card = HERE.parent.parent / "data" / scorecard.named("scorecard.json", subject)
+    summary = json.loads(card.read_text())
+    assert summary["weights"] == fingerprint(load_model(name))
+    assert (HERE / scorecard.named("scorecard.md", subject)).read_text() == scorecard.tables(
+        summary
+    )
+    figure = card.with_name(scorecard.named("scorecard_figure.json", subject))
+    assert json.loads(figure.read_text())["layout"]["meta"]["weights"] == summary["weights"]

@@ -1,9 +1,16 @@
 """The measurement of when evidence turns: its truth, its scores, its chance, what it keeps."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
+import torch
+
+from vmamba_explore import VideoMamba, VideoMambaConfig
+from vmamba_explore.studies.scorecard.subjects import SUBJECTS
+
+HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture
@@ -20,34 +27,27 @@ def row(bench, index, crossing=None, frames=None):
     """A row of a clip whose curves cross where they should, or where they are told to."""
     window = WINDOWS[index % len(WINDOWS)]
     names = [f"{kind}/{removal}" for kind, removal in bench.CURVES]
-    first, last = bench.window_frames(window, 2)
+    first, last = bench.token_frames(window, 2)
     inside = [float(first <= frame <= last) for frame in range(8)]
     frames = inside if frames is None else frames
+    truth = {"prefix": (window[0] + 1) // 2, "suffix": (window[1] - 1) // 2}
     return {
-        "distractors": "none",
+        "condition": "without distractors",
         "index": index,
         "label": index % 10,
         "predicted": index % 10,
-        "window": list(window),
-        "tubelet": 2,
+        "group": "right/left",
+        "spans": {"window": [first, last]},
+        **truth,
         "logit": 10.0,
         "residual": 1e-6,
         "frames": frames,
         "layers": [[[0.0] * 10, [*frames, 0.0, 0.0]]] * 2,
         "curves": {name: [1.0] * 8 for name in names},
         "crossings": {
-            name: bench.truth_frame(name.split("/")[0], window, 2) if crossing is None else crossing
-            for name in names
+            name: truth[name.split("/")[0]] if crossing is None else crossing for name in names
         },
     }
-
-
-def test_the_truth_is_the_token_frame_that_completes_the_first_pair_of_frames(bench):
-    assert bench.truth_frame("prefix", (3, 10), 2) == 2  # frame 4 is the first of token frame 2
-    assert bench.truth_frame("prefix", (4, 10), 2) == 2  # frame 5, the second of it
-    assert bench.truth_frame("suffix", (3, 10), 2) == 4  # frame 9
-    assert bench.truth_frame("suffix", (3, 9), 2) == 4  # frame 8
-    assert bench.window_frames((3, 10), 2) == (1, 5)
 
 
 def test_errors_are_positive_after_the_truth_in_the_order_of_the_curve(bench):
@@ -83,7 +83,7 @@ def test_perfect_crossings_are_exact_and_chance_is_not(bench):
     scores = found["crossings"]["prefix/dropped"]["scores"]
     assert scores["exact"]["value"] == [1, 1, 1]
     assert scores["exact"]["random frame"][0] == pytest.approx(1 / 8)
-    truths = [bench.truth_frame("prefix", WINDOWS[i % 6], 2) for i in range(12)]
+    truths = [(WINDOWS[i % 6][0] + 1) // 2 for i in range(12)]
     same = [
         np.mean([truths[j] == truths[i] for j in range(12) if j != i]) for i in range(12)
     ]  # fmt: skip
@@ -110,21 +110,51 @@ def test_shares_of_a_flat_and_of_a_perfect_map(bench):
     assert perfect["of the size by direction"][1][0] == 1
 
 
+def test_a_curve_is_nothing_before_its_truth_and_everything_from_it_on(bench):
+    rows = [row(bench, index) for index in range(6)]
+    for each in rows:
+        for name in each["curves"]:
+            kind = name.split("/")[0]
+            order = range(8) if kind == "prefix" else range(7, -1, -1)
+            steps = {frame: step for step, frame in enumerate(order)}
+            known = [steps[frame] >= steps[each[kind]] for frame in range(8)]
+            each["curves"][name] = [10.0 * value for value in known]
+    for found in bench.summarise(rows)["crossings"].values():
+        assert found["level"] == {"before": [0, 0, 0], "at": [1, 1, 1]}
+
+
+def test_parts_of_the_cause_are_counted_apart_and_what_lies_between_them_too(bench):
+    frames = [0.0, 0.5, 0.0, 0.1, 0.1, 0.3, 0.0, 0.0]
+    rows = [row(bench, index, frames=frames) for index in range(4)]
+    for each in rows:
+        each["spans"] = {"sample": [1, 2], "test": [5, 6]}
+    found = bench.summarise(rows)["shares"]
+    signed = {name: part["signed"][0] for name, part in found["parts"].items()}
+    assert signed == pytest.approx({"sample": 0.5, "test": 0.3, "between": 0.2})
+    assert found["all layers"]["signed"][0] == pytest.approx(0.8)
+    assert found["uniform"][0] == 4 / 8 and found["parts"]["between"]["uniform"][0] == 2 / 8
+
+
+def test_the_committed_tables_are_those_of_the_committed_numbers(bench):
+    found = sorted(HERE.glob("truth*.json"))
+    assert HERE / "truth.json" in found
+    for file in found:
+        assert file.with_suffix(".md").read_text() == bench.tables(json.loads(file.read_text()))
+
+
 @pytest.fixture
 def measured(bench, monkeypatch):
     """Stand-in for the measuring of clips; returns the list of clips it was asked for."""
     asked = []
 
-    def measure(model, clips, indices):
+    def measure(model, subject, clips, indices):
         asked.append((clips.distractors, *indices))
-        return [{**row(bench, index), "distractors": None} | {"index": index} for index in indices]
-
-    def honest(model, clips, indices):
-        for found in measure(model, clips, indices):
-            del found["distractors"]
+        for index in indices:
+            found = row(bench, index)
+            del found["condition"]
             yield found
 
-    monkeypatch.setattr(bench, "measure", honest)
+    monkeypatch.setattr(bench, "measure", measure)
     return asked
 
 
@@ -147,18 +177,29 @@ def test_rows_of_other_weights_are_refused(bench, measured, tmp_path):
         bench.main(["--clips", "1", "--rows", str(rows), "--output", str(tmp_path)])
 
 
-def test_a_clip_is_measured_on_the_model_itself(bench):
-    from vmamba_explore import load_model
-    from vmamba_explore.clips.motion import MotionClips
-
-    model, clips = load_model(bench.MODEL), MotionClips(bench.SEED, backgrounds="test")
-    (found,) = bench.measure(model, clips, [2])
-    clip = clips[2]
-    assert (found["label"], tuple(found["window"])) == (clip.label, clip.window)
-    assert found["residual"] <= 1e-5
-    for name, values in found["curves"].items():
-        full = values[-1] if name.startswith("prefix") else values[0]
-        assert full == pytest.approx(found["logit"], abs=1e-3)
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_clip_is_measured_on_the_model_itself(bench, name):
+    subject = SUBJECTS[name]
+    tubelet = {"motion-nano": 2, "recall-nano": 1, "camera-nano": 4}[name]
+    config = VideoMambaConfig(
+        num_frames=16, img_size=64, patch_size=16, tubelet_size=tubelet, d_model=16, depth=2,
+        num_classes=len(subject.class_names),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = VideoMamba(config).eval()
+    condition = next(iter(subject.conditions.values()))
+    series = subject.series(bench.SEED, condition)
+    (found,) = bench.measure(model, subject, series, [2])
+    times = subject.times(series[2])
+    assert found["label"] == series[2].label and found["group"] == times.group
+    for part, (first, last) in times.spans.items():
+        assert found["spans"][part] == [first // tubelet, last // tubelet]
+    assert found["prefix"] == times.prefix // tubelet
+    assert found["residual"] <= 1e-4
+    for curve, values in found["curves"].items():
+        full = values[-1] if curve.startswith("prefix") else values[0]
+        assert full == pytest.approx(found["logit"], abs=1e-4)
     layers = np.array(found["layers"])
-    assert layers.shape == (6, 2, 10)
-    assert layers[..., :8].sum() == pytest.approx(sum(found["frames"]), abs=1e-2)
+    frames = 16 // tubelet
+    assert layers.shape == (2, 2, frames + 2)
+    assert layers[..., :frames].sum() == pytest.approx(sum(found["frames"]), abs=1e-4)

@@ -125,6 +125,33 @@ def score_summary():
     }
 
 
+@pytest.fixture
+def parts_summary(score_summary):
+    """Return a small score card with measures of two parts, and without a planted model."""
+
+    def around(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 4}
+
+    kinds = {"share of the map on it": False, "share of what moves": True}
+    keys = [(f"{part}: {kind}", part, kind) for kind in kinds for part in ("sample", "test")]
+    score_summary["model"] = "recall-nano"
+    score_summary["planted"] = None
+    score_summary["measures"] = {
+        key: {"kind": kind, "part": part, "chance": around(0.1), "low_is_good": kinds[kind]}
+        for key, part, kind in keys
+    }
+    values = {"high": 0.7, "low<b>": 0.2, "random": 0.1, "frame_difference": 0.4}
+    for name, entry in score_summary["methods"].items():
+        del entry["shortcut"]
+        entry["measures"] = {
+            key: around(values[name] / (2 if part == "test" else 1))
+            | {"beats_chance": values[name] > 0.3}
+            | ({} if name in score_summary["controls"] else {"all": name == "high"})
+            for key, part, _ in keys
+        }
+    return score_summary
+
+
 @pytest.fixture(scope="session")
 def video_folders(tmp_path_factory):
     """Return a folder with train/ and test/, each with bright and dark clips in class folders.

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vmamba_explore.analysis.clip_targets import circle, cut_clips
 from vmamba_explore.analysis.frame_states import FrameStates, collect, cut_stops
-from vmamba_explore.analysis.motion_targets import circle, cut_clips
 from vmamba_explore.analysis.probes import (
     IntervalArray,
     Job,

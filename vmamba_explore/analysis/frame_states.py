@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.clip import normalize
-from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.clips.motion_plan import Plan
+from vmamba_explore.clips.labeled import PlannedClips
 from vmamba_explore.edits import Addition, editing
 from vmamba_explore.errors import shown
 from vmamba_explore.hooks import plain
@@ -35,7 +34,7 @@ class FrameStates:
     """States handed on at certain stops of the scans, and what the clips showed.
 
     Args:
-        plan: Poses, windows and labels of the clips.
+        plan: What is true in the clips, as the series' `plan` gives it.
         tubelet_size: Clip frames in a token frame.
         grid: Where the tokens stand.
         stops: By direction, the natural indices of the tokens after which the states were taken;
@@ -50,7 +49,7 @@ class FrameStates:
             layer 0 are the tokens with their positions, as the model cut them from the clip.
     """
 
-    plan: Plan
+    plan: Any
     tubelet_size: int
     grid: TokenGrid
     stops: Mapping[str, tuple[int, ...]]
@@ -96,7 +95,7 @@ class FrameStates:
 
 def collect(
     model: VideoMamba,
-    clips: MotionClips,
+    clips: PlannedClips,
     indices: Sequence[int] | Int64[np.ndarray, " clips"],
     layers: Sequence[int] | None = None,
     inputs: Sequence[int] = (0,),
@@ -110,7 +109,7 @@ def collect(
 
     Args:
         model: The model.
-        clips: The series to take them from.
+        clips: The series to take them from, such as `MotionClips` or `RecallClips`.
         indices: Which clips.
         layers: Whose states to keep; None: all.
         inputs: Layers whose inputs to keep, too.
@@ -164,7 +163,7 @@ def collect(
         orders={name: tuple(ends[name][0].argsort().tolist()) for name in tokens},
         inputs={layer: torch.empty(n, frames, width) for layer in inputs},
     )
-    starts = tqdm(range(0, n, batch_size), desc="states of motion clips", unit="batch", leave=False)
+    starts = tqdm(range(0, n, batch_size), desc="states of clips", unit="batch", leave=False)
     with torch.inference_mode():
         for start in starts:
             rows = slice(start, start + batch_size)

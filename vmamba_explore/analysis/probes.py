@@ -20,8 +20,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from vmamba_explore.analysis.clip_targets import Target, targets
 from vmamba_explore.analysis.frame_states import FrameStates
-from vmamba_explore.analysis.motion_targets import Target, targets
 from vmamba_explore.errors import check_choice
 from vmamba_explore.intervals import NOTHING, Interval, drawn_counts, proportion
 
@@ -41,12 +41,12 @@ class ProbeScores:
     """How well held-out probes read each target, by source, layer, direction and token frame.
 
     Scores are R^2, 0 for always answering the training clips' mean, but the share of right answers
-    for "label". The 95 % intervals (bootstrap; Wilson for the label) are over test clips: they
-    do not say what other training clips would have given. NaN where a target is not defined, such
-    as a velocity in a frame in which no window lies.
+    for classes, such as "label". The 95 % intervals (bootstrap; Wilson for classes) are over test
+    clips: they do not say what other training clips would have given. NaN where a target is not
+    defined, such as a velocity in a frame in which no window lies.
 
     Args:
-        targets: Names, as in `motion_targets.targets`.
+        targets: Names, as in `clip_targets.targets`.
         layers: Layer numbers.
         directions: "forward", "backward".
         values: Scores; input tokens are no different in another layer.
@@ -54,6 +54,7 @@ class ProbeScores:
         high: Upper ends.
         train: Training clips of each target and frame.
         test: Test clips.
+        classes: Those of the targets that are classes.
     """
 
     targets: tuple[str, ...]
@@ -64,6 +65,7 @@ class ProbeScores:
     high: Float[np.ndarray, "target source layer direction frame"]
     train: Int64[np.ndarray, "target frame"]
     test: Int64[np.ndarray, "target frame"]
+    classes: tuple[str, ...] = ("label",)
 
     def array(self, target: str) -> xr.DataArray:
         """Return one target's scores: dims source, layer, direction, frame, coords low and high.
@@ -80,7 +82,7 @@ class ProbeScores:
             "frame": range(self.values.shape[-1]),
         }
         array = labeled(target, dims, self.values[at], self.low[at], self.high[at])
-        score = "share of right answers" if target == "label" else "R^2"
+        score = "share of right answers" if target in self.classes else "R^2"
         return array.assign_coords(test_clips=("frame", self.test[at])).assign_attrs(score=score)
 
 
@@ -126,7 +128,7 @@ def probe(
 
     Args:
         train, test: What `frame_states.collect` gives for two different lots of clips.
-        names: Targets to read, as in `motion_targets.targets`; None: all.
+        names: Targets to read, as in `clip_targets.targets`; None: all.
         resamples: Bootstrap draws behind the intervals of R^2.
         seed: Of these draws and of the shuffled answers.
     Raises:
@@ -179,7 +181,11 @@ def probe(
     counts = [
         np.array([each[side].valid.sum(axis=0) for each in answers], np.int64) for side in (0, 1)
     ]
-    return ProbeScores(names, layers, directions, scores.values, scores.low, scores.high, *counts)
+    classes = tuple(name for name in names if known[name].is_class)
+    return ProbeScores(
+        names, layers, directions, scores.values, scores.low, scores.high, counts[0], counts[1],
+        classes,
+    )  # fmt: skip
 
 
 def read_class(

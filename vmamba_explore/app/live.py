@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from vmamba_explore import resources
 from vmamba_explore.analysis.attention import hidden_attention
 from vmamba_explore.analysis.channels import (
     Channels,
@@ -25,7 +27,9 @@ from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_metho
 from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.clips import Clip
 from vmamba_explore.clips.clip import Generated, shown_by
-from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.clips.labeled import LabeledClip
+from vmamba_explore.files import read_json
+from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import Trace
@@ -100,9 +104,20 @@ class LiveNumbers:
 
     def truth(self) -> NDArray[np.bool_] | None:
         """The tokens that show what decides, (frame, row, col); None where that is unknown."""
-        if not isinstance(self.clip, MotionClip):
+        if not isinstance(self.clip, LabeledClip):
             return None
         return Truth.of([self.clip], self.trace.grid).evidence[0].numpy()
+
+    def card(self) -> Path | None:
+        """The bundled figure of the score card that was measured with exactly these weights."""
+        if self.is_edited:
+            return None
+        own = fingerprint(self.trace.model)
+        for file in sorted(resources.data_dir().glob("scorecard_figure*.json")):
+            meta = read_json(file, dict, "score card")["layout"].get("meta") or {}
+            if meta.get("weights") == own:
+                return file
+        return None
 
     def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
         """Return the state in every token frame; see `states_by_frame`."""
@@ -130,7 +145,7 @@ class LiveNumbers:
                 "score card: attributions explain a model as it is, and this side ran edited. "
                 "Choose the other side."
             )
-        clip = self.clip if isinstance(self.clip, MotionClip) else shown_by(self.clip)
+        clip = self.clip if isinstance(self.clip, LabeledClip) else shown_by(self.clip)
         yield from score_on_clip(
             self.trace.model, clip, methods, self.contrast,
             report=report, budget_gib=self.budget_gib,

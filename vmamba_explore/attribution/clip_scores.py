@@ -16,7 +16,7 @@ from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.removal_scores import faithfulness, problem_of
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.clips.clip import Clip
-from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.clips.labeled import LabeledClip
 from vmamba_explore.edits import editing, pinned
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.contrast import Classes
@@ -103,7 +103,7 @@ class ClipScore:
 
 def score_on_clip(
     model: VideoMamba,
-    clip: Clip | MotionClip,
+    clip: Clip | LabeledClip,
     methods: Sequence[str],
     target: Classes | None = None,
     minus: Classes | None = None,
@@ -115,7 +115,7 @@ def score_on_clip(
 
     Args:
         model: The model.
-        clip: The clip; a `MotionClip` knows where the truth is.
+        clip: The clip; a `LabeledClip` knows where the truth is.
         methods: Names of `card_methods(model)`, whose options are taken.
         target, minus: As for `attribute`.
         report: Called with the method and the share done, 0 to 1, before each method and each
@@ -131,8 +131,8 @@ def score_on_clip(
         raise ValueError(
             f"score_on_clip: methods is {list(methods)}, expected some of {', '.join(known)}."
         )
-    frames = clip.clip if isinstance(clip, MotionClip) else clip
-    truth = Truth.of([clip], model.grid) if isinstance(clip, MotionClip) else None
+    frames = clip.clip if isinstance(clip, LabeledClip) else clip
+    truth = Truth.of([clip], model.grid) if isinstance(clip, LabeledClip) else None
     for number, name in enumerate(methods):
         with _heard(model, report, name, number / len(methods)):
             options = dict(known[name])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vmamba_explore.analysis.truth import touched_tokens
-from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.clips.labeled import LabeledClip
 from vmamba_explore.tokens import TokenGrid
 
 SCORES = {
@@ -40,29 +40,50 @@ class Truth:
     window: Bool[Tensor, "batch frame"]
 
     @classmethod
-    def of(cls, clips: Sequence[MotionClip], grid: TokenGrid) -> Truth:
-        """What is true in motion clips.
+    def of(cls, clips: Sequence[LabeledClip], grid: TokenGrid) -> Truth:
+        """What is true in generated clips.
 
-        A token is evidence if a pixel of its tubelet is; it is ignored if it shows the target, but
-        no evidence. A token frame is in the window if one of its clip frames is.
+        A token is evidence if a pixel of its tubelet is; it is ignored if it shows pixels to be
+        ignored, but no evidence. A token frame is in the window if one of its clip frames decides.
 
         Raises:
             ValueError: the clips cannot be cut into that grid.
         """
-        evidence = _tokens([clip.evidence for clip in clips], grid)
-        target = _tokens([clip.ignore for clip in clips], grid)
-        frames = []
-        for clip in clips:
-            inside = np.zeros(len(clip.evidence), bool)
-            inside[clip.window[0] : clip.window[1] + 1] = True
-            frames.append(inside.reshape(grid.frames, -1).any(1))
-        return cls(evidence, target & ~evidence, torch.from_numpy(np.stack(frames)))
+        return cls.inside(
+            [clip.evidence for clip in clips],
+            grid,
+            [clip.ignore for clip in clips],
+            [clip.deciding for clip in clips],
+        )
 
     @classmethod
-    def inside(cls, masks: Sequence[NDArray[np.bool_]], grid: TokenGrid) -> Truth:
-        """A cause with a place of its own: masks (num_frames, height, width), one for each clip."""
+    def inside(
+        cls,
+        masks: Sequence[NDArray[np.bool_]],
+        grid: TokenGrid,
+        ignored: Sequence[NDArray[np.bool_]] | None = None,
+        frames: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> Truth:
+        """A cause with a place of its own.
+
+        Args:
+            masks: Pixels of the cause, (num_frames, height, width), one for each clip.
+            grid: Of the tokens.
+            ignored: Pixels that are neither right nor wrong, likewise; None: none.
+            frames: Clip frames that hold the cause, (num_frames,) each; None: those of the masks.
+        """
         evidence = _tokens(masks, grid)
-        return cls(evidence, torch.zeros_like(evidence), evidence.flatten(2).any(2))
+        neither = torch.zeros_like(evidence) if ignored is None else _tokens(ignored, grid)
+        window = evidence.flatten(2).any(2)
+        if frames is not None:
+            deciding = torch.from_numpy(np.stack(list(frames)))
+            window = deciding.unflatten(1, (grid.frames, -1)).any(2)
+        return cls(evidence, neither & ~evidence, window)
+
+    def without(self, frames: Bool[Tensor, "batch frame"]) -> Truth:
+        """Leave whole token frames out: what is in them is neither right nor wrong."""
+        out = frames[..., None, None]
+        return Truth(self.evidence & ~out, self.ignored | out, self.window & ~frames)
 
     @property
     def area(self) -> Float[Tensor, " batch"]:
@@ -82,7 +103,7 @@ def scores(
         truth: Of the same clips.
     Returns:
         By the names in `SCORES`, each 0 to 1; NaN for a map that is zero everywhere. Ignored
-        tokens are left out, except from `time_share`.
+        tokens are left out; `time_share` leaves out whole frames of them only.
 
         * "pointing": whether the highest value is on evidence; where several are highest, how
           many of them are;
@@ -112,12 +133,14 @@ def _scored(values: Tensor, known: tuple[Tensor, Tensor, Tensor]) -> list[float]
     total = counted.sum()
     if not total > 0:
         return [np.nan] * len(SCORES)
+    in_time = values.sum((1, 2))[~ignored.flatten(1).all(1)]
+    deciding = window[~ignored.flatten(1).all(1)]
     return [
         right[counted == counted.max()].mean(),
         average_precision(counted, right),
         _overlap(counted, right),
         counted[right].sum() / total,
-        float(values[window].sum()) / float(values.sum()),
+        float(in_time[deciding].sum() / in_time.sum()),
     ]
 
 

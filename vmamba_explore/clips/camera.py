@@ -15,8 +15,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from vmamba_explore.clips.camera_film import develop
 from vmamba_explore.clips.camera_path import (
@@ -56,6 +58,7 @@ class CameraClip:
         pose: The camera at each frame, jitter included, (num_frames, 4): right and down in shares
             of the picture's side, logarithm of the zoom, radians clockwise.
         cut: The first frame after the cut; None without one.
+        objects: Pixels of objects that move of their own, (num_frames, height, width).
     """
 
     clip: Clip
@@ -63,11 +66,44 @@ class CameraClip:
     target: Shares
     pose: Pose
     cut: int | None
+    objects: Bool[np.ndarray, "num_frames height width"]
 
     @property
     def class_name(self) -> str:
         """The label as words; "mixed" where no class is clear."""
         return KINDS[self.label]
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First and last frame of the middle 90 % of the camera's way, or those around the cut.
+
+        The way is that along the axis of the label; of a camera that stands or does several things
+        at once, the whole clip.
+        """
+        if self.cut is not None:
+            return self.cut - 1, self.cut
+        if not STATIC < self.label < CUT:
+            return 0, len(self.pose) - 1
+        axis = AXIS_AND_SIGN[self.label - 1][0]
+        way = self.pose[:, axis] - self.pose[0, axis]
+        done = way / way[-1]
+        return int((done <= 0.05).nonzero()[0][-1]), int((done >= 0.95).nonzero()[0][0])
+
+    @property
+    def deciding(self) -> Bool[np.ndarray, " num_frames"]:
+        """The frames of the window."""
+        number = np.arange(len(self.pose))
+        return (self.window[0] <= number) & (number <= self.window[1])
+
+    @property
+    def evidence(self) -> Bool[np.ndarray, "num_frames height width"]:
+        """What shows the camera's movement: the pixels of the window, but those of objects."""
+        return self.deciding[:, None, None] & ~self.objects
+
+    @property
+    def ignore(self) -> Bool[np.ndarray, "num_frames height width"]:
+        """No pixel."""
+        return np.zeros_like(self.objects)
 
     def flow(self, side: int) -> Float64[np.ndarray, "steps side side 2"]:
         """Movement that the camera alone gives to the content from each frame to the next.
@@ -135,11 +171,11 @@ class CameraClips:
         kind = int(index) % len(KINDS)
         cut = None
         if kind == CUT:
-            pictures, path, cut = self._cut(rng)
+            pictures, moving, path, cut = self._cut(rng)
             target = np.eye(len(CLASS_NAMES))[CUT]
         else:
             path = draw_path(rng, kind, self.num_frames, self.level)
-            pictures = self._film(rng, kind, path)
+            pictures, moving = self._film(rng, kind, path)
             target = shares(path.led)
         number = np.arange(self.num_frames)
         return CameraClip(
@@ -153,14 +189,15 @@ class CameraClips:
             target=target,
             pose=path.pose,
             cut=cut,
+            objects=F.max_pool2d(moving.float(), 2).bool().numpy(),
         )
 
-    def _film(self, rng: np.random.Generator, kind: int, path: CameraPath) -> torch.Tensor:
+    def _film(self, rng: np.random.Generator, kind: int, path: CameraPath) -> tuple[Tensor, Tensor]:
         files = self.photographs
         files = bundled(files) if isinstance(files, str) else files
         return film(rng, files, kind, path.pose, 2 * self.img_size, self.level)
 
-    def _cut(self, rng: np.random.Generator) -> tuple[torch.Tensor, CameraPath, int]:
+    def _cut(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, CameraPath, int]:
         """Two shots of calm cameras, or one of them filmed from two places."""
         first = int(rng.integers(3, self.num_frames - 2))
         shots, paths = [], []
@@ -172,7 +209,10 @@ class CameraClips:
         joined = []
         for a, b in ((paths[0].led, paths[1].led), (paths[0].jitter, paths[1].jitter)):
             joined.append(np.concatenate([a[:first], b[first:] - b[first] + a[first - 1]]))
-        return torch.cat([shots[0][:first], shots[1][first:]]), CameraPath(*joined), first
+        pictures, moving = (
+            torch.cat([one[:first], other[first:]]) for one, other in zip(*shots, strict=True)
+        )
+        return pictures, moving, CameraPath(*joined), first
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 CLASS_NAMES = (
     "static", "pan left", "pan right", "tilt up", "tilt down", "zoom in", "zoom out",
@@ -53,7 +53,22 @@ class Path:
         return self.led + self.jitter
 
 
-def travel(pose: Pose) -> Float64[np.ndarray, 8]:
+@dataclass(frozen=True, eq=False)
+class CameraPlan:
+    """What the cameras of n clips do.
+
+    Args:
+        labels: Index into `CLASS_NAMES`, (n,).
+        poses: The cameras at each frame, (n, num_frames, 4), jitter included.
+        cuts: The first frame after the cut, (n,); 0 without one.
+    """
+
+    labels: Int64[np.ndarray, " n"]
+    poses: Float64[np.ndarray, "n num_frames 4"]
+    cuts: Int64[np.ndarray, " n"]
+
+
+def travel(pose: Pose) -> Float64[np.ndarray, "8"]:
     """How far a camera moves in each of the eight directions, in shares of the side."""
     steps = np.diff(pose, axis=0) * UNITS
     return np.array([np.maximum(sign * steps[:, axis], 0).sum() for axis, sign in AXIS_AND_SIGN])

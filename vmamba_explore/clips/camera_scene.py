@@ -140,7 +140,7 @@ def far_plane(
     """A photograph that fills the picture; now and then its upper part is an even sky."""
     view = math.exp(rng.uniform(math.log(0.22), math.log(0.8)))
     picture = surface(rng, photographs, side / view)
-    span = min(side * rng.uniform(0.75, 1.3), *picture.shape[:2])
+    span = float(min(side * rng.uniform(0.75, 1.3), *picture.shape[:2]))
     height, width = picture.shape[:2]
     center = np.array([width * rng.uniform(0.3, 0.7), height * rng.uniform(0.3, 0.7)])
     if rng.uniform() < 0.15:
@@ -414,7 +414,7 @@ def draw_road(
     """Draw a road along which a zoom of the pose is a drive: as much, measured over the picture."""
 
     def texture(contrast: float) -> Tensor:
-        picture = tensor(pick(rng, photographs, 280))
+        picture = tensor(pick(rng, photographs, 280.0))
         tone = torch.from_numpy(rng.uniform(50, 190) * rng.uniform(0.85, 1.15, (3, 1, 1))).float()
         return picture * contrast + tone * (1 - contrast)
 
@@ -464,7 +464,7 @@ def film(
     pose: Pose,
     side: int,
     level: Level = "usual",
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Film a scene along a path.
 
     Args:
@@ -475,11 +475,13 @@ def film(
         side: Of the pictures, pixels.
         level: "hard" has more roads and larger objects, "easy" a photograph only.
     Returns:
-        RGB, 0 to 255, (num_frames, 3, side, side).
+        RGB, 0 to 255, (num_frames, 3, side, side), and where objects move of their own,
+        (num_frames, side, side).
     """
     if level == "easy":
         still = far_plane(rng, photographs, side)
-        return still.draw(moments(pose, 1, 0.0), screen(side)).contiguous()
+        pictures = still.draw(moments(pose, 1, 0.0), screen(side)).contiguous()
+        return pictures, torch.zeros(len(pose), side, side, dtype=torch.bool)
     is_zoom, hard = kind in (5, 6), level == "hard"
     moves_forward = is_zoom and rng.uniform() < 0.6
     road = rng.uniform() < (0.6 if moves_forward else 0.0 if is_zoom else 0.25 if hard else 0.08)
@@ -500,10 +502,13 @@ def film(
         canvas = way.draw(when, places, canvas)
     if front is not None:
         canvas = over(canvas, front.draw(when, places))
+    without = canvas.clone()
     for thing in things:
         thing.draw(when, canvas)
+    objects_seen = (canvas - without).abs().amax(1) > 0.5
     if road and rng.uniform() < 0.35:  # the hood of the car
         bulge = places**2 * rng.uniform(-0.1, 0.4)
         hood = ((places[:, None] - rng.uniform(0.28, 0.42) - bulge) * side).clamp(0, 1)
         canvas = canvas * (1 - hood) + hood * rng.uniform(5, 120)
-    return canvas.view(len(pose), substeps, 3, side, side).mean(1)
+    pictures = canvas.view(len(pose), substeps, 3, side, side).mean(1)
+    return pictures, objects_seen.view(len(pose), substeps, side, side).any(1)

@@ -63,6 +63,12 @@ class MotionClip:
         """The label as a word."""
         return CLASS_NAMES[self.label]
 
+    @property
+    def deciding(self) -> Bool[np.ndarray, " num_frames"]:
+        """The frames of the window."""
+        number = np.arange(len(self.evidence))
+        return (self.window[0] <= number) & (number <= self.window[1])
+
 
 @dataclass(eq=False)
 class MotionClips:

@@ -86,6 +86,16 @@ class RecallClip:
         """What shows the label: the pixels of sample and test."""
         return self.sample_mask | self.test_mask
 
+    @property
+    def ignore(self) -> Bool[np.ndarray, "num_frames height width"]:
+        """No pixel: those of sample and test are evidence, all others are not."""
+        return np.zeros_like(self.sample_mask)
+
+    @property
+    def deciding(self) -> Bool[np.ndarray, " num_frames"]:
+        """The frames in which the sample or the test is shown."""
+        return np.array([frame.any() for frame in self.evidence])
+
 
 @dataclass(eq=False)
 class RecallClips:

@@ -49,6 +49,7 @@ class RecallPlan:
     has_distractors: NDArray[np.bool_]  # (n,)
     channels: Ints  # (n,): which of the orders of red, green and blue the background has
     scene: Ints  # (n, 40): random words from which the background is made
+    num_frames: int  # of each clip
 
 
 def fits(timing: Timing, num_frames: int) -> bool:
@@ -105,6 +106,7 @@ def make_plan(
         has_distractors=draws.below(2) == 0,
         channels=draws.below(len(CHANNELS)) if split == 0 else np.zeros_like(first),
         scene=words[:, -SCENE_WORDS:],
+        num_frames=num_frames,
     )
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from tests.vmamba_explore.toys import toy
+from vmamba_explore.analysis.clip_targets import targets
 from vmamba_explore.analysis.frame_states import FrameStates
-from vmamba_explore.analysis.motion_targets import targets
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.tokens import TokenGrid
 

@@ -13,8 +13,8 @@ from tests.vmamba_explore.analysis.planted_states import (
     frame_states,
     reader,
 )
+from vmamba_explore.analysis.clip_targets import circle, cut_clips
 from vmamba_explore.analysis.erasure import after_cut, collect_after_cut, fading
-from vmamba_explore.analysis.motion_targets import circle, cut_clips
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import TURN
 

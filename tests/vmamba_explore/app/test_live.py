@@ -1,9 +1,12 @@
 """What a running kernel answers about an explored clip, against the analyses called directly."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
+from vmamba_explore import load_model, resources
 from vmamba_explore.analysis.channels import channel_names, channel_statistics
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.analysis.trajectories import states_by_frame
@@ -208,3 +211,15 @@ def test_scores_explain_the_classes_that_the_explorer_explains(model, motion):
     (found,) = gather(model, motion, question).numbers.score(["delta"])
     logits = model(motion.clip.tensor()[None])[0].detach()
     assert float(found.attribution.output) == pytest.approx(float(logits[3] - logits[4]), abs=1e-5)
+
+
+def test_a_score_card_is_that_of_the_very_weights():
+    motion_nano, clip = load_model("motion-nano"), MotionClips(3)[0]
+    found = gather(motion_nano, clip, DELTA).numbers.card()
+    assert found == resources.path("scorecard_figure.json")
+    edited = gather(motion_nano, clip, DELTA, edit=lambda m: mute(m, "forward")).numbers
+    assert edited.card() is None
+    trained_on = copy.deepcopy(motion_nano)
+    with torch.no_grad():
+        trained_on.head.bias += 0.01
+    assert gather(trained_on, clip, DELTA).numbers.card() is None

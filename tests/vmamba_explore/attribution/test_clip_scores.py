@@ -19,6 +19,7 @@ from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.removal_scores import deletion, make_problem
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.edits import current
 
 
@@ -41,6 +42,16 @@ def test_a_clip_with_a_truth_is_scored_against_it(model, motion):
         assert found.scores[name] == pytest.approx(float(value))
     assert found.chance["share"] == pytest.approx(float(truth.area))
     assert found.chance["time_share"] == pytest.approx(float(truth.window.double().mean()))
+
+
+def test_a_recall_clip_is_scored_against_both_its_discs():
+    clip = RecallClips(3, num_frames=8, img_size=32, delay=(1, 2))[0]
+    model = toy(num_frames=8, patch_size=8, tubelet_size=1, num_classes=4)
+    (found,) = score_on_clip(model, clip, ["frame_difference"], 1)
+    map_ = attribute(model, clip.clip, 1, "frame_difference").tokens("positive")[0]
+    discs = clip.evidence.reshape(8, 4, 8, 4, 8).any((2, 4))
+    assert found.scores["share"] == pytest.approx(float(map_[discs].sum() / map_.sum()))
+    assert found.chance["share"] == pytest.approx(discs.mean())
 
 
 def test_a_clip_without_one_is_scored_by_removals(model, motion):

@@ -6,6 +6,7 @@ import torch
 
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, average_precision, scores
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.tokens import TokenGrid
 
 GRID = TokenGrid(8, 8, 8)
@@ -89,6 +90,41 @@ def test_a_cause_of_its_own_place():
     assert truth.evidence.sum() == 8 and bool(truth.evidence[0, :, 1, 3].all())
     assert bool(truth.window.all())
     torch.testing.assert_close(truth.area, torch.tensor([1 / 64]))
+
+
+def test_the_truth_of_a_recall_clip_is_both_discs_and_the_frames_that_show_them():
+    clip = RecallClips(2, distractors="all")[1]
+    grid = TokenGrid(16, 8, 8)
+    truth = Truth.of([clip], grid)
+    shown = [*range(clip.sample[0], clip.sample[1] + 1), *range(clip.test[0], clip.test[1] + 1)]
+    assert truth.window[0].nonzero()[:, 0].tolist() == shown
+    assert not truth.ignored.any()
+    cut = clip.evidence.reshape(16, 8, 8, 8, 8).any((2, 4))
+    np.testing.assert_array_equal(truth.evidence[0].numpy(), cut)
+
+
+def test_frames_that_are_left_out_count_neither_in_space_nor_in_time(truth):
+    first = truth.window.double().argmax(1)
+    out = torch.zeros_like(truth.window)
+    out[torch.arange(6), first] = True
+    left = truth.without(out)
+    maps = torch.rand(6, 8, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    changed = maps + 9 * out[..., None, None]  # whatever is in the frame left out
+    before, after = scores(maps, left), scores(changed, left)
+    for name in SCORES:
+        torch.testing.assert_close(before[name], after[name])
+    kept = maps[0][~out[0]]
+    wanted = kept[left.window[0][~out[0]]].sum() / kept.sum()
+    torch.testing.assert_close(before["time_share"][0], wanted)
+
+
+def test_a_cause_may_have_more_frames_than_it_has_a_place_in():
+    mask = np.zeros((16, 64, 64), bool)
+    mask[4, :8, :8] = True
+    frames = np.arange(16) < 8
+    truth = Truth.inside([mask], GRID, frames=[frames])
+    assert truth.window[0].tolist() == [True] * 4 + [False] * 4
+    assert truth.evidence.sum() == 1
 
 
 def test_maps_that_do_not_fit_are_refused(truth, unchecked):

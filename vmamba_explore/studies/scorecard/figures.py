@@ -19,6 +19,7 @@ _REMOVALS = {
     "lerf_minus_morf": "LeRF − MoRF\n(high is good)",
     "temporal_deletion": "temporal deletion\n(low is good)",
 }
+_PARTS = (draw.PALETTE[0], draw.PALETTE[1], draw.PALETTE[2])
 _Entries = Mapping[str, Mapping[str, Any]]
 
 
@@ -26,7 +27,7 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     """Show every method's scores against the truth, and what it costs.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
         sort_by: The score that orders the methods, best first.
 
     Returns:
@@ -45,7 +46,7 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
         values = {name: methods[name]["truth"]["positive"][score] for name in names}
         good = [n for n in names if methods[n].get("beats", {}).get(score, {}).get("all", False)]
         shown.append((values, good, [values[name] for name in summary["controls"]]))
-    title = f"The score card: {summary['plan']['clips']} clips"
+    title = f"The score card{_of(summary)}: {summary['plan']['clips']} clips"
     titles = [*scores.values(), "cost"]
     figure, cells = _dots(title, titles, shown, summary["controls"], "better than every control")
     seconds = [methods[name]["cost"]["seconds"] for name in names]
@@ -60,11 +61,26 @@ def score_card(summary: Mapping[str, Any], sort_by: str = "average_precision") -
     return figure
 
 
+def for_explorer(summary: Mapping[str, Any]) -> go.Figure:
+    """The figure that the explorer shows of a model's card; it says of which weights it is.
+
+    Args:
+        summary: What `make scorecard` measured.
+
+    Returns:
+        `parts` where the subject has measures of its own, else `score_card`; `layout.meta` holds
+        the name of the model, the fingerprint of its weights and the number of clips.
+    """
+    figure = parts(summary) if "measures" in summary else score_card(summary)
+    whose = {name: summary[name] for name in ("model", "weights")}
+    return figure.update_layout(meta={**whose, "clips": summary["plan"]["clips"]})
+
+
 def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
     """Show every method's areas under curves of removals, against ten random orders.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
 
     Returns:
         A panel per score, methods in the order of LeRF − MoRF. Filled: better than random orders
@@ -81,9 +97,59 @@ def removal_scores(summary: Mapping[str, Any]) -> go.Figure:
         values = {name: methods[name]["removal"][score] for name in names}
         good = [name for name in names if values[name].get("beats_random", False)]
         shown.append((values, good, [summary["chance"][score]]))
-    title = f"Taking tokens away: {summary['plan']['faithful']} clips"
+    title = f"Taking tokens away{_of(summary)}: {summary['plan']['faithful']} clips"
     titles = list(_REMOVALS.values())
     return _dots(title, titles, shown, summary["controls"], "better than random")[0]
+
+
+def parts(summary: Mapping[str, Any]) -> go.Figure:
+    """Show how much of every map lies on each part of the cause, beside a map that knows nothing.
+
+    Args:
+        summary: What `make scorecard` measured, of a subject with measures of its own.
+
+    Returns:
+        A panel per kind of measure, a color per part, methods in the order of the first measure.
+        Filled: better than a map that is the same everywhere (dotted), clip by clip, by the lower
+        bound of the paired difference.
+
+    Raises:
+        ValueError: no method, or no such measures.
+    """
+    methods = _methods(summary, "parts")
+    measures: _Entries = summary.get("measures", {})
+    if not measures:
+        raise ValueError("parts: this score card has no measures of parts of the truth.")
+    first, words = next(iter(measures.items()))
+    sign = -1 if words["low_is_good"] else 1
+    names = _ordered(summary, lambda entry: sign * entry["measures"][first]["value"])
+    kinds = list(dict.fromkeys(each["kind"] for each in measures.values()))
+    colors = dict(zip(dict.fromkeys(e["part"] for e in measures.values()), _PARTS, strict=False))
+    titles = [
+        kind + ("\n(low is good)" if any(
+            e["low_is_good"] for e in measures.values() if e["kind"] == kind) else "")
+        for kind in kinds
+    ]  # fmt: skip
+    figure, cells = draw.panels(
+        f"What the maps show{_of(summary)}: {summary['plan']['clips']} clips", titles,
+        21 * len(names), shared_yaxes=True, horizontal_spacing=0.03,
+    )  # fmt: skip
+    figure.update_annotations(font_size=11)
+    for key, each in measures.items():
+        cell, color = cells[kinds.index(each["kind"])], colors[each["part"]]
+        found = {name: methods[name]["measures"][key] for name in names}
+        for label, symbol, better in (
+            (f"{each['part']}: better than knowing nothing", "circle", True),
+            (f"{each['part']}: not shown to be", "circle-open", False),
+        ):
+            chosen = {n: e for n, e in found.items() if e["beats_chance"] is better}
+            _intervals(figure, chosen, label, color, symbol, showlegend=cell["col"] == 1, **cell)
+        line = {"color": color, "width": 1.5, "dash": "dot"}
+        figure.add_vline(x=each["chance"]["value"], line=line, **cell)
+        figure.update_xaxes(title="score<br>(no unit)", nticks=4, **cell)
+    figure.update_xaxes(tickangle=0, **draw.GRID)
+    _method_axis(figure, names, summary["controls"])
+    return figure
 
 
 def shortcut(summary: Mapping[str, Any]) -> go.Figure:
@@ -91,33 +157,44 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     not; and how much of a map is still there without what the model learned.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured. Without a model that reads a watermark, the
+            second part alone is shown.
 
     Raises:
         ValueError: no method.
     """
     methods = _methods(summary, "shortcut")
-    names = _ordered(summary, lambda entry: entry["shortcut"]["planted"]["share"]["value"])
+    planted = all("shortcut" in entry for entry in methods.values())
+    names = _ordered(
+        summary,
+        lambda entry: (
+            entry["shortcut"]["planted"]["share"]["value"]
+            if planted
+            else -entry["sanity"]["twin_spearman"]["value"]
+        ),
+    )
+    titles = ["size of the rank correlation with the map under random weights"]
     figure, cells = draw.panels(
-        "Does the map follow the model?",
-        ["share of the map on the watermark",
-         "size of the rank correlation with the map under random weights"],
-        21 * len(names), shared_yaxes=True, column_widths=[0.6, 0.4],
+        f"Does the map follow the model{_of(summary)}?",
+        ["share of the map on the watermark", *titles] if planted else titles,
+        21 * len(names), shared_yaxes=True, column_widths=[0.6, 0.4] if planted else None,
     )  # fmt: skip
-    kinds = {
-        "planted": ("the model that reads it", draw.PALETTE[0], "diamond"),
-        "clean": ("the model that does not", draw.GRAY, "circle-open"),
-    }
-    for kind, (label, color, symbol) in kinds.items():
-        found = {name: methods[name]["shortcut"][kind]["share"] for name in names}
-        _intervals(figure, found, label, color, symbol, **cells[0])
+    if planted:
+        kinds = {
+            "planted": ("the model that reads it", draw.PALETTE[0], "diamond"),
+            "clean": ("the model that does not", draw.GRAY, "circle-open"),
+        }
+        for kind, (label, color, symbol) in kinds.items():
+            found = {name: methods[name]["shortcut"][kind]["share"] for name in names}
+            _intervals(figure, found, label, color, symbol, **cells[0])
+        figure.add_vline(x=methods[names[0]]["shortcut"]["area"], line=draw.DOTTED, **cells[0])
+        figure.update_xaxes(title="share (no unit); dotted: its area", **cells[0])
     found = {name: methods[name]["sanity"]["twin_spearman"] for name in names}
-    _intervals(figure, found, "random weights", draw.ACCENT, "circle", showlegend=False, **cells[1])
-    area = methods[names[0]]["shortcut"]["area"]
-    for x, cell in zip((area, 0.2), cells, strict=True):
-        figure.add_vline(x=x, line=draw.DOTTED, **cell)
-    figure.update_xaxes(title="share (no unit); dotted: its area", **cells[0])
-    figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", **cells[1])
+    _intervals(
+        figure, found, "random weights", draw.ACCENT, "circle", showlegend=False, **cells[-1]
+    )
+    figure.add_vline(x=0.2, line=draw.DOTTED, **cells[-1])
+    figure.update_xaxes(title="|Spearman| (no unit); dotted: 0.2", **cells[-1])
     figure.update_xaxes(**draw.GRID, **draw.ZERO)
     _method_axis(figure, names, summary["controls"])
     return figure
@@ -127,7 +204,7 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
     """Show one score of every method for each class.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
         score: Which.
 
     Raises:
@@ -138,7 +215,7 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
     names = _ordered(summary, lambda entry: entry["truth"]["positive"][score]["value"])
     classes = list(methods[names[0]]["by_class"])
     values = [[methods[n]["by_class"][c][score]["value"] for c in classes] for n in names]
-    title = f"{summary['scores'][score].capitalize()}, by class"
+    title = f"{summary['scores'][score].capitalize()}{_of(summary)}, by class"
     figure = draw.new_figure(title, 20 * len(names))
     draw.add_heat(
         figure, values, "%{y}, %{x}", "%{z:.3f}", x=[draw.text(c) for c in classes], y=_rows(names),
@@ -148,6 +225,10 @@ def scores_by_class(summary: Mapping[str, Any], score: str = "share") -> go.Figu
     _method_axis(figure, names, summary["controls"])
     draw.set_colors(figure, scale_of([0.0, float(np.nanmax(values))]), summary["scores"][score])
     return figure
+
+
+def _of(summary: Mapping[str, Any]) -> str:
+    return f" of {draw.text(summary['model'])}" if "model" in summary else ""
 
 
 def _methods(summary: Mapping[str, Any], call: str) -> _Entries:

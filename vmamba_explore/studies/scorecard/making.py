@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.attribution.clip_scores import CONTROLS, REMOVAL, card_methods
+from vmamba_explore.attribution.clip_scores import CONTROLS, REMOVAL
 from vmamba_explore.attribution.methods import attribute, make_problem, method_function
 from vmamba_explore.attribution.metrics import infidelity, sensitivity_max, shift_sensitivity
 from vmamba_explore.attribution.removal_scores import deletion, faithfulness, random_control
 from vmamba_explore.attribution.result import Attribution
 from vmamba_explore.attribution.sanity import randomized
 from vmamba_explore.clips.clip import normalize
-from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.files import atomic_write
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.studies.scorecard.subjects import MOTION, Series, Subject
 from vmamba_explore.studies.subjects.watermark import WatermarkedClips
 
 Values = dict[str, Tensor]
@@ -45,7 +45,7 @@ class Plan:
     """How much is measured.
 
     Args:
-        clips: Motion clips with distractors, over photographs unseen in training.
+        clips: Clips over photographs unseen in training.
         faithful: Of these, the first ones, for the scores that take units away.
         sane: For the maps of the model without its weights.
         still: For the scores that make a map again for changed clips.
@@ -75,30 +75,33 @@ class ScoreCard:
     What a clip took is kept with its map: a run that goes on elsewhere mixes machines.
 
     Args:
-        model: The model that names motions.
-        planted: The model that reads watermarks.
+        model: The model to explain.
+        planted: A model for the same clips that reads watermarks; None where there is none.
         folder: Where maps and scores are kept.
         plan: How much.
-        methods: Options by method. None: `card_methods(model)`.
+        methods: Options by method. None: `subject.methods(model)`.
+        subject: Whose clips, and what is explained.
     Raises:
         KeyError: a method does not exist.
         ValueError: the folder holds maps of other weights or clips.
     """
 
     model: VideoMamba
-    planted: VideoMamba
+    planted: VideoMamba | None
     folder: Path
     plan: Plan = field(default_factory=Plan)
     methods: Mapping[str, Mapping[str, Any]] | None = None
+    subject: Subject = MOTION
 
     def __post_init__(self) -> None:
-        self.methods = dict(card_methods(self.model) if self.methods is None else self.methods)
+        given = self.subject.methods(self.model) if self.methods is None else self.methods
+        self.methods = dict(given)
         for name in self.methods:
             method, options = self.method(name)
             method_function(method, options)
         self.twin = randomized(self.model, seed=self.plan.seed)
         header = {
-            "models": [fingerprint(self.model), fingerprint(self.planted)],
+            "models": [fingerprint(m) for m in (self.model, self.planted) if m is not None],
             "seed": self.plan.seed,
             "batch": self.plan.batch,
             "removal": REMOVAL,
@@ -117,15 +120,15 @@ class ScoreCard:
 
     # ---------------------------------------------------------------- clips
 
-    @property
-    def clips(self) -> MotionClips:
-        """The motion clips of the card."""
-        return MotionClips(self.plan.seed, distractors="all", backgrounds="test")
+    @cached_property
+    def clips(self) -> Series:
+        """The clips of the card."""
+        return self.subject.card_clips(self.plan.seed)
 
-    @property
+    @cached_property
     def marked(self) -> WatermarkedClips:
         """The same clips with the watermark of their label."""
-        return WatermarkedClips(self.clips)
+        return WatermarkedClips(self.clips)  # type: ignore[arg-type]  # motion clips, by the subject
 
     def method(self, name: str) -> tuple[str, dict[str, Any]]:
         """The method behind a name of the card, and its options."""
@@ -149,7 +152,7 @@ class ScoreCard:
             add(plan.clips, self.maps, "clean", method)
             add(plan.faithful, self.removals, method)
             add(plan.sane, self.maps, "twin", method)
-            for kind in ("marked", "planted"):
+            for kind in ("marked", "planted") if self.planted is not None else ():
                 add(plan.planted, self.maps, kind, method)
             if method not in CONTROLS:
                 add(plan.still, self.stillness, method)
@@ -161,8 +164,8 @@ class ScoreCard:
         """The token maps of some clips: by part, (clip, frame, row, col), and what they cost.
 
         Args:
-            kind: "clean": the model on motion clips; "twin": without what it learned; "marked": on
-                clips with watermarks; "planted": the other model on those.
+            kind: "clean": the model on the card's clips; "twin": without what it learned;
+                "marked": on clips with watermarks; "planted": the other model on those.
             method: Of the card.
             rows: Numbers of the clips, one of `plan.batches`.
         """
@@ -248,22 +251,26 @@ class ScoreCard:
         return f"{method.replace(', ', '-')}-{zlib.crc32(repr(options).encode()):08x}"
 
     def _attribution(self, kind: str, method: str, rows: NDArray[np.int64]) -> Attribution:
-        model, clips, target = self._asked(kind, rows)
+        model, clips, target, minus = self._asked(kind, rows)
         method, options = self.method(method)
         return attribute(
-            model, clips, target, method, minus=target ^ 1, seed=int(rows[0]), progress=False,
-            **options,
-        )  # fmt: skip
+            model, clips, target, method, minus=minus, seed=int(rows[0]), progress=False, **options
+        )
 
     def _problem(self, kind: str, rows: NDArray[np.int64]) -> Any:
-        model, clips, target = self._asked(kind, rows)
-        return make_problem(model, clips, target, minus=target ^ 1, seed=int(rows[0]))
+        model, clips, target, minus = self._asked(kind, rows)
+        return make_problem(model, clips, target, minus=minus, seed=int(rows[0]))
 
-    def _asked(self, kind: str, rows: NDArray[np.int64]) -> tuple[VideoMamba, Tensor, Tensor]:
-        model = {"twin": self.twin, "planted": self.planted}.get(kind, self.model)
+    def _asked(
+        self, kind: str, rows: NDArray[np.int64]
+    ) -> tuple[VideoMamba, Tensor, Tensor, Tensor]:
+        """The model, its clips, their labels, and the classes that these are compared with."""
+        model = {"twin": self.twin, "planted": self.planted}.get(kind) or self.model
         source = self.marked if kind in ("marked", "planted") else self.clips
         frames, labels = source.batch(rows)
-        return model, normalize(frames).to(model.head.weight.device), torch.from_numpy(labels)
+        clips = normalize(frames).to(model.head.weight.device)
+        minus = torch.from_numpy(self.subject.minus(labels))
+        return model, clips, torch.from_numpy(labels), minus
 
     def _kept(
         self, folder: str, name: str, rows: NDArray[np.int64], make: Callable[[], Values]

@@ -14,7 +14,13 @@ from vmamba_explore.attribution.sanity import Agreement
 from vmamba_explore.errors import one_line
 from vmamba_explore.files import atomic_write, output_path, read_json
 from vmamba_explore.studies.scorecard import figures as scores
-from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
+from vmamba_explore.studies.scorecard.subjects import MOTION, SUBJECTS
+from vmamba_explore.studies.scorecard.tables import (
+    check_table,
+    measure_table,
+    place_table,
+    removal_table,
+)
 from vmamba_explore.view.figures.attribution import agreement_matrix
 from vmamba_explore.view.page import FOOTER
 from vmamba_explore.view.report import Section, report_page
@@ -27,7 +33,8 @@ def scorecard_page(
 
     Args:
         output: The HTML file to write.
-        summary: What `make scorecard` measured, a JSON file; None takes the bundled one.
+        summary: What `make scorecard` measured, a JSON file; None takes the bundled one of
+            motion-nano.
 
     Returns:
         The path of the page.
@@ -42,10 +49,10 @@ def scorecard_page(
         raise FileNotFoundError(f"scorecard_page: there is no file {one_line(source)}.")
     card: dict[str, Any] = read_json(source, dict, "scorecard_page")
     plan, methods = card["plan"], card["methods"]
+    subject = SUBJECTS.get(card.get("model", ""), MOTION)
     facts = {
-        "Clips": f"{plan['clips']} motion clips with distractors over photographs unseen in "
-        f"training, seed {plan['seed']}",
-        "Explained": "the logit of the label less that of the same motion backwards",
+        "Clips": f"{plan['clips']} {subject.clips}, seed {plan['seed']}",
+        "Explained": subject.explained,
         "Methods": f"{len(methods) - len(card['controls'])}, and {len(card['controls'])} controls "
         f"that never ask the model: {', '.join(card['controls'])}",
         "Intervals": "95 %, bootstrap over clips",
@@ -78,19 +85,8 @@ def _score_sections(card: Mapping[str, Any]) -> list[Section]:
             ],
             [scores.score_card(card), place_table(card)],
         ),
-        Section(
-            "Does the map follow the model?",
-            [
-                "A second model was trained on clips with a small mark that gives the label away, "
-                "and reads nothing else. A faithful map lies on the mark there, and not in the "
-                "model that ignores it. A method whose baseline contains the mark cannot see it.",
-                "On the right, each map is compared with that of the same model without its "
-                "training, whatever the sign: what is left belongs to the clip or to the method. "
-                "Controls never ask the model, so theirs is 1. Bold in the table: the share is "
-                "larger where the mark is read, and above the mark's part of the clip.",
-            ],
-            [scores.shortcut(card), check_table(card)],
-        ),
+        *_parts(card),
+        _checks(card),
         Section(
             "Taking tokens away",
             [
@@ -112,3 +108,41 @@ def _score_sections(card: Mapping[str, Any]) -> list[Section]:
             [agreement_matrix(agreement)],
         ),
     ]
+
+
+def _parts(card: Mapping[str, Any]) -> list[Section]:
+    if "measures" not in card:
+        return []
+    return [
+        Section(
+            "Which part of the cause?",
+            [
+                "The same maps, asked about each part of the truth on its own. Dotted: a map that "
+                "is the same everywhere. Filled, and + in the table: better than that, clip by "
+                "clip, by the lower bound of the paired difference. Bold in the table: better "
+                "than all four controls, which may well see what they show.",
+            ],
+            [scores.parts(card), measure_table(card)],
+        )
+    ]
+
+
+def _checks(card: Mapping[str, Any]) -> Section:
+    mark = (
+        "A second model was trained on clips with a small mark that gives the label away, "
+        "and reads nothing else. A faithful map lies on the mark there, and not in the "
+        "model that ignores it. A method whose baseline contains the mark cannot see it. Bold in "
+        "the table: the share is larger where the mark is read, and above the mark's part of the "
+        "clip."
+    )
+    weights = (
+        "Each map is compared with that of the same model without its training, whatever the sign: "
+        "what is left belongs to the clip or to the method. Controls never ask the model, so "
+        "theirs is 1."
+    )
+    planted = all("shortcut" in entry for entry in card["methods"].values())
+    return Section(
+        "Does the map follow the model?",
+        [mark, weights] if planted else [weights],
+        [scores.shortcut(card), check_table(card)],
+    )

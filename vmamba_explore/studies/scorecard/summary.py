@@ -14,8 +14,8 @@ from torch import Tensor
 from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.methods import METHODS
 from vmamba_explore.attribution.sanity import rank_correlation
-from vmamba_explore.clips.motion import CLASS_NAMES
 from vmamba_explore.intervals import mean_interval, mean_intervals
+from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.studies.scorecard.making import CONTROLS, ScoreCard
 
 Numbers = dict[str, NDArray[np.float64]]
@@ -34,7 +34,8 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
     Returns:
         Plain values, ready for JSON. Intervals are means over clips with 95 % bootstrap bounds;
         "beats" holds those of the paired difference to each control, clip by clip, and whether
-        all their lower bounds are above zero.
+        all their lower bounds are above zero. "measures" holds the subject's own numbers, also
+        beside what a map that knows nothing gets; "shortcut" is there if a planted model is.
     """
     assert card.methods is not None
     plan, names = card.plan, list(card.methods)
@@ -47,8 +48,10 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
         for part in ("positive", "abs")
     }
     controls = [name for name in names if name in CONTROLS]
+    measured = _measured(card, clips, {name: found[name]["positive"] for name in names}, controls)
     chance = _chance(card)
     summary: dict[str, Any] = {
+        "weights": fingerprint(card.model),
         "plan": asdict(plan),
         "scores": SCORES,
         "controls": controls,
@@ -58,6 +61,8 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
         "agreement": _agreement(found, plan.faithful),
         "chance": _intervals(chance),
     }
+    if measured:
+        summary["measures"] = {key: each["words"] for key, each in measured.items()}
     for name in names:
         own = right["positive"][name]
         entry: dict[str, Any] = {
@@ -69,7 +74,7 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
                 word: {
                     key: mean_interval(values[label == k]).to_dict() for key, values in own.items()
                 }
-                for k, word in enumerate(CLASS_NAMES)
+                for k, word in enumerate(card.subject.class_names)
                 if (label == k).any()
             },
         }
@@ -83,7 +88,10 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
             entry["completeness_gap"] = {"median": float(np.median(gap)), "worst": float(gap.max())}
         entry["removal"] = _removals(card, name, chance)
         entry["sanity"] = _sanity(card, name, found[name]["signed"])
-        entry["shortcut"] = _shortcut(card, name)
+        if card.planted is not None:
+            entry["shortcut"] = _shortcut(card, name)
+        if measured:
+            entry["measures"] = {key: each["methods"][name] for key, each in measured.items()}
         if name not in controls:
             entry["stillness"] = _intervals(
                 card.gathered(partial(card.stillness, name), plan.still)
@@ -94,13 +102,50 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
 
 def _scores(name: str, maps: NDArray[np.float64], truth: Truth) -> Numbers:
     """The scores of a method, (clip,) each; those of chance are the means of ten draws."""
+    found = [scores(each, truth) for each in _drawn(name, maps)]
+    return {key: torch.stack([each[key] for each in found]).mean(0).numpy() for key in SCORES}
+
+
+def _drawn(name: str, maps: NDArray[np.float64]) -> list[Tensor]:
+    """A method's maps; of chance ten draws, which are averaged."""
     if name != "random":
-        return {k: v.numpy() for k, v in scores(torch.from_numpy(maps), truth).items()}
-    draws = [
-        scores(torch.rand(maps.shape, generator=torch.Generator().manual_seed(seed)), truth)
+        return [torch.from_numpy(maps)]
+    return [
+        torch.rand(maps.shape, generator=torch.Generator().manual_seed(seed))
         for seed in range(RANDOM_SEEDS)
     ]
-    return {key: torch.stack([draw[key] for draw in draws]).mean(0).numpy() for key in SCORES}
+
+
+def _measured(
+    card: ScoreCard, clips: list[Any], maps: Numbers, controls: list[str]
+) -> dict[str, dict[str, Any]]:
+    """The subject's own measures of all maps, each beside chance and every control, clip by clip.
+
+    Differences are positive where the method is better, whichever way that is.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for measure in card.subject.measures(clips, card.model.grid):
+        sign, chance = -1 if measure.low_is_good else 1, measure.chance.numpy()
+        values = {
+            name: torch.stack([measure.of(each) for each in _drawn(name, maps[name])]).mean(0)
+            for name in maps
+        }
+        better = {name: sign * own.numpy() for name, own in values.items()}
+        rows: dict[str, dict[str, Any]] = {}
+        for name, own in values.items():
+            over = mean_interval(better[name] - sign * chance)
+            rows[name] = mean_interval(own).to_dict()
+            rows[name] |= {"above_chance": over.to_dict(), "beats_chance": over.low > 0}
+            if name not in controls:
+                rows[name] |= _beats(better[name], {each: better[each] for each in controls})
+        words = {
+            "kind": measure.kind,
+            "part": measure.part,
+            "chance": mean_interval(chance).to_dict(),
+            "low_is_good": measure.low_is_good,
+        }
+        found[f"{measure.part}: {measure.kind}"] = {"words": words, "methods": rows}
+    return found
 
 
 def _beats(ours: NDArray[np.float64], theirs: Numbers) -> dict[str, Any]:

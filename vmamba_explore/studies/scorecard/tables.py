@@ -21,7 +21,7 @@ def place_table(summary: Mapping[str, Any]) -> Table:
     """List how well the positive part of every map agrees with the truth, and what it costs.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
 
     Returns:
         Bold: better than every control by the lower bound of the paired difference.
@@ -52,7 +52,7 @@ def removal_table(summary: Mapping[str, Any]) -> Table:
     """List every method's scores under removals, and last those of ten random orders.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
 
     Returns:
         Bold: better than random orders of the same clips.
@@ -78,35 +78,63 @@ def removal_table(summary: Mapping[str, Any]) -> Table:
     return Table(("method", *_REMOVALS.values()), rows)
 
 
+def measure_table(summary: Mapping[str, Any]) -> Table:
+    """List the subject's own measures of every map, and last what a map that knows nothing gets.
+
+    Args:
+        summary: What `make scorecard` measured, of a subject with measures of its own.
+
+    Returns:
+        Bold: better than every control by the lower bound of the paired difference. A mark + is at
+        those that are better than a map that is the same everywhere.
+    """
+    clips, measures = summary["plan"]["clips"], summary["measures"]
+    rows = [
+        [
+            Cell(name),
+            *(
+                Cell(
+                    _interval(entry["measures"][key], clips)
+                    + (" +" if entry["measures"][key]["beats_chance"] else ""),
+                    bool(entry["measures"][key].get("all", False)),
+                )
+                for key in measures
+            ),
+        ]
+        for name, entry in summary["methods"].items()
+    ]
+    nothing = [Cell(_interval(each["chance"], clips)) for each in measures.values()]
+    rows.append([Cell("the same everywhere"), *nothing])
+    return Table(("method", *measures), rows)
+
+
 def check_table(summary: Mapping[str, Any]) -> Table:
     """List what the shortcut and random weights do to every map.
 
     Args:
-        summary: What `data/scorecard.json` holds.
+        summary: What `make scorecard` measured, e.g. `data/scorecard.json`.
 
     Returns:
         Bold: the share is larger in the model that reads the mark, and above the mark's area.
     """
     plan, rows = summary["plan"], []
+    planted = all("shortcut" in entry for entry in summary["methods"].values())
     for name, entry in summary["methods"].items():
-        shortcut, sanity = entry["shortcut"], entry["sanity"]
-        rows.append(
-            [
-                Cell(name),
-                Cell(_interval(shortcut["planted"]["share"], plan["planted"]), shortcut["moves"]),
-                Cell(_interval(shortcut["clean"]["share"], plan["planted"])),
-                Cell(_interval(sanity["twin_spearman"], plan["sane"])),
-                Cell("yes" if sanity["passes"] else "no"),
+        cells, sanity = [Cell(name)], entry["sanity"]
+        if planted:
+            read, ignored = (entry["shortcut"][kind]["share"] for kind in ("planted", "clean"))
+            moves = entry["shortcut"]["moves"]
+            cells += [
+                Cell(_interval(read, plan["planted"]), moves),
+                Cell(_interval(ignored, plan["planted"])),
             ]
-        )
-    titles = (
-        "method",
-        "share on the mark, read",
-        "share on the mark, not read",
-        "rank correlation with random weights",
-        "at most 0.2",
-    )
-    return Table(titles, rows)
+        cells += [
+            Cell(_interval(sanity["twin_spearman"], plan["sane"])),
+            Cell("yes" if sanity["passes"] else "no"),
+        ]
+        rows.append(cells)
+    marks = ("share on the mark, read", "share on the mark, not read") if planted else ()
+    return Table(("method", *marks, "rank correlation with random weights", "at most 0.2"), rows)
 
 
 def _is(found: Mapping[str, Any]) -> bool:

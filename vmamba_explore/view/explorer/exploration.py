@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -37,6 +38,9 @@ class Numbers(Protocol):
 
     def truth(self) -> npt.NDArray[np.bool_] | None:
         """The tokens that show what decides, (frame, row, col); None where that is unknown."""
+
+    def card(self) -> Path | None:
+        """The bundled figure of this model's score card; None where there is none."""
 
     def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
         """Return the state in every token frame: dims direction, frame, channel, state.

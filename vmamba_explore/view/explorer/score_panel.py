@@ -6,11 +6,11 @@ import html
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import plotly.io as pio
 
-from vmamba_explore import resources
 from vmamba_explore.attribution.clip_scores import REMOVALS, ClipScore
 from vmamba_explore.attribution.ground_truth import SCORES
 from vmamba_explore.view.explorer.exploration import Exploration, Numbers
@@ -45,6 +45,7 @@ class ScorePanel(controls.VBox):
     def __init__(self, chosen: Callable[[], tuple[Exploration, Numbers]]) -> None:
         self._chosen = chosen
         self._stop = threading.Event()
+        self._card: Path | None = None
         self.thread: threading.Thread | None = None
         self.methods = controls.SelectMultiple(description="methods", rows=8)
         self.run = controls.Button(description="run", icon="play", button_style="primary")
@@ -54,8 +55,7 @@ class ScorePanel(controls.VBox):
         self.table = controls.HTML()
         self.maps = StaticFigure()
         self.measured = controls.ToggleButton(
-            description="motion-nano on 300 clips",
-            layout={"width": "auto", "align_self": "flex-start"},
+            layout={"width": "auto", "align_self": "flex-start", "visibility": "hidden"},
             tooltip="The bundled score card: every method against the truth of labeled clips",
         )  # fmt: skip
         self.card = StaticFigure()
@@ -75,6 +75,7 @@ class ScorePanel(controls.VBox):
             self.methods.options = known
             self.methods.value = [name for name in QUICK if name in known]
         self.run.disabled = not known or self._running
+        self._offer_card(numbers.card())
         if not known:
             self._say(
                 "Attributions explain a model as it is, and this side ran edited: choose the other."
@@ -83,7 +84,7 @@ class ScorePanel(controls.VBox):
             self._say(
                 "Choose methods (Ctrl or ⌘ for several) and run them on this clip. Each map is "
                 "scored " + (
-                    "against the tokens that show the motion."
+                    "against the tokens that show the cause of the label."
                     if numbers.truth() is not None
                     else "by what its highest tokens do to the answer when they go or come."
                 )
@@ -95,6 +96,7 @@ class ScorePanel(controls.VBox):
         self._stop = threading.Event()
         self.words.value = self.table.value = ""
         self.maps.show(None)
+        self.measured.value = False
 
     def stop(self) -> None:
         """End the work before its next step."""
@@ -147,11 +149,19 @@ class ScorePanel(controls.VBox):
         self.bar.layout.visibility = "hidden"
         self.run.disabled, self.cancel.disabled = False, True
 
-    def _show_card(self, change: dict[str, Any]) -> None:
-        if not change["new"]:
-            self.card.show(None)
+    def _offer_card(self, file: Path | None) -> None:
+        """Offer the measured score card of the model that is shown, if there is one."""
+        if file == self._card:
             return
-        self.card.show(pio.read_json(resources.path("scorecard_figure.json")))
+        self._card, self.measured.value = file, False
+        self.measured.layout.visibility = "hidden" if file is None else "visible"
+        if file is not None:
+            meta = pio.read_json(file).layout.meta
+            self.measured.description = f"{meta['model']} on {meta['clips']} clips"
+
+    def _show_card(self, change: dict[str, Any]) -> None:
+        shown = change["new"] and self._card is not None
+        self.card.show(pio.read_json(self._card) if shown else None)
 
     def _say(self, words: str) -> None:
         self.words.value = html.escape(words)

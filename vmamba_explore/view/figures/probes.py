@@ -63,9 +63,7 @@ def probe_scores(scores: ProbeScores, target: str) -> go.Figure:
     shown = array.sel(source=["state", "input tokens"])
     lowest = float(np.nanmin([0, np.nanmin(shown)]))
     figure.update_yaxes(range=[max(lowest, -0.5) - 0.04, 1.04], **draw.GRID)
-    figure.update_yaxes(
-        title="share right (no unit)" if target == "label" else "R² (no unit)", col=1
-    )
+    figure.update_yaxes(title="R² (no unit)" if score == "R^2" else "share right (no unit)", col=1)
     figure.update_xaxes(dtick=max(1, len(frames) // 8))
     figure.update_xaxes(title="token frame (number)", row=cells[-1]["row"])
     return figure

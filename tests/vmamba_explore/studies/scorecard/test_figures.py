@@ -76,7 +76,33 @@ def test_classes_have_a_cell_for_each_method(score_summary):
     assert list(figure.data[0].x) == ["right", "left"]
 
 
-def test_the_bundled_figure_is_that_of_the_bundled_card():
-    summary = json.loads(resources.path("scorecard.json").read_text("utf-8"))
-    bundled = json.loads(resources.path("scorecard_figure.json").read_text("utf-8"))
-    assert bundled == json.loads(scores.score_card(summary).to_json())
+@pytest.mark.parametrize("end", ["", "_recall-nano", "_camera-nano"])
+def test_the_bundled_figure_is_that_of_the_bundled_card(end):
+    summary = json.loads(resources.path(f"scorecard{end}.json").read_text("utf-8"))
+    bundled = json.loads(resources.path(f"scorecard_figure{end}.json").read_text("utf-8"))
+    assert bundled == json.loads(scores.for_explorer(summary).to_json())
+
+
+def test_parts_have_a_panel_for_each_kind_and_a_color_for_each_part(parts_summary):
+    figure = scores.parts(parts_summary)
+    assert figure.layout.title.text.startswith("What the maps show of recall-nano: 4 clips")
+    panels = [each.text for each in figure.layout.annotations]
+    assert panels == ["share of the map on it", "share of what moves<br>(low is good)"]
+    sample = traces(figure, "sample: better than knowing nothing")
+    assert [list(each.y) for each in sample] == [["high", "frame_difference"]] * 2
+    assert list(sample[0].x) == [0.7, 0.4] and sample[0].marker.symbol == "circle"
+    test = traces(figure, "test: not shown to be")[0]
+    assert list(test.x) == [0.1, 0.05] and test.marker.symbol == "circle-open"
+    assert test.marker.color != sample[0].marker.color
+    assert [shape.x0 for shape in figure.layout.shapes] == [0.1] * 4  # what chance gives
+
+
+def test_without_a_planted_model_the_weights_are_checked_alone(parts_summary):
+    figure = scores.shortcut(parts_summary)
+    assert figure.layout.annotations[0].text.startswith("size of the rank")
+    assert len(figure.data) == 1 and list(figure.data[0].x)[-2:] == [0.05, 0.15]
+
+
+def test_a_card_without_measures_has_no_parts(score_summary):
+    with pytest.raises(ValueError, match="no measures of parts of the truth"):
+        scores.parts(score_summary)

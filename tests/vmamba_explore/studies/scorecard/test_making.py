@@ -11,9 +11,11 @@ from tests.vmamba_explore.toys import toy
 from vmamba_explore.attribution.baselines import make_baselines
 from vmamba_explore.attribution.clip_scores import CONTROLS
 from vmamba_explore.attribution.ground_truth import Truth
+from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.studies.scorecard import making as module
 from vmamba_explore.studies.scorecard import summary as score_summary
 from vmamba_explore.studies.scorecard.making import Plan, ScoreCard
+from vmamba_explore.studies.scorecard.subjects import RECALL, Measure
 from vmamba_explore.studies.scorecard.summary import summarise
 
 PLAN = Plan(clips=4, faithful=2, sane=2, still=2, planted=2, batch=2)
@@ -164,3 +166,68 @@ def test_opposite_signs_do_not_cancel_in_the_check_of_weights(measured, monkeypa
     sanity = score_summary._sanity(measured, "saliency", np.zeros((4, 4, 4, 4)))
     assert sanity["twin_spearman"]["value"] == 0.9 and not sanity["passes"]
     assert sanity["signed"]["value"] == 0
+
+
+# ---------------------------------------------------------------- another subject
+
+
+@pytest.fixture(scope="module")
+def recalled(tmp_path_factory):
+    """A measured card of a subject without a planted model, with measures of its own."""
+    how = {"num_frames": 16, "img_size": 64, "tubelet_size": 1, "num_classes": 4}
+    model = toy(seed=0, d_model=16, depth=1, **how)
+    methods = {"saliency": {}, **{name: {} for name in CONTROLS}}
+    card = ScoreCard(model, None, tmp_path_factory.mktemp("recall"), PLAN, methods, RECALL)
+    card.measure(progress=False)
+    return card
+
+
+def test_a_subject_without_a_planted_model_has_no_shortcut_but_its_measures(recalled):
+    summary = summarise(recalled)
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["weights"] == fingerprint(recalled.model)
+    assert not list(recalled.folder.glob("marked")) and not list(recalled.folder.glob("planted"))
+    assert set(summary["methods"]["saliency"]["by_class"]) <= set(RECALL.class_names)
+    for entry in summary["methods"].values():
+        assert "shortcut" not in entry and list(entry["measures"]) == list(summary["measures"])
+
+
+def test_the_compared_class_is_the_subjects(recalled):
+    rows = next(PLAN.batches(2))
+    _, _, target, minus = recalled._asked("clean", rows)
+    assert minus.tolist() == RECALL.minus(target.numpy()).tolist()
+    problem = recalled._problem("clean", rows)
+    logits = recalled.model(problem.inputs)
+    wanted = logits.gather(1, target[:, None]) - logits.gather(1, minus[:, None])
+    torch.testing.assert_close(problem(problem.inputs), wanted[:, 0])
+
+
+def test_a_measure_is_compared_with_chance_and_with_controls_on_the_same_clips(recalled):
+    key = "sample: share of the map on it"
+    clips = [recalled.clips[number] for number in range(4)]
+    known = RECALL.measures(clips, recalled.model.grid)
+    measure = next(m for m in known if f"{m.part}: {m.kind}" == key)
+    rows = [recalled.maps("clean", "saliency", rows)["positive"] for rows in PLAN.batches(4)]
+    own = measure.of(torch.from_numpy(np.concatenate(rows)))
+    found = summarise(recalled)["methods"]["saliency"]["measures"][key]
+    assert found["value"] == pytest.approx(float(own.mean()), abs=1e-4)
+    above = float((own - measure.chance).mean())
+    assert found["above_chance"]["value"] == pytest.approx(above, abs=1e-4)
+    assert found["beats_chance"] == (found["above_chance"]["low"] > 0)
+    assert set(found["over"]) == set(CONTROLS)
+
+
+def test_where_the_least_is_best_a_smaller_value_beats(recalled, monkeypatch):
+    def measures(clips, grid):
+        chance = torch.full((len(clips),), 0.5, dtype=torch.float64)
+
+        def of(maps):
+            flat = maps.flatten(1)
+            return (flat.max(1).values > 0.999 * flat.mean(1)).double() * 0.4
+
+        return [Measure("a number", "all", of, chance, low_is_good=True)]
+
+    monkeypatch.setattr(recalled, "subject", replace(RECALL, measures=measures))
+    found = summarise(recalled)["methods"]["saliency"]["measures"]["all: a number"]
+    assert found["above_chance"]["value"] == pytest.approx(0.1) and found["beats_chance"]
+    assert not found["all"], "no better than controls that have the same"

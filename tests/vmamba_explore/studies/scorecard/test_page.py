@@ -18,6 +18,17 @@ def test_the_score_card_page_works_offline(score_summary, tmp_path, open_offline
     assert [url for url in page.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+def test_the_page_of_a_subject_with_parts_says_whose_it_is(parts_summary, tmp_path, open_offline):
+    (tmp_path / "card.json").write_text(json.dumps(parts_summary))
+    page = open_offline(scorecard_page(tmp_path / "card.html", tmp_path / "card.json"))
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    assert page.locator(".js-plotly-plot").count() == 6
+    words = page.inner_text("body")
+    assert "recall clips with distractors" in words and "Which part of the cause?" in words
+    assert "small mark" not in words and "motion backwards" not in words
+    assert page.errors == []
+
+
 def test_a_score_card_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.json"):
         scorecard_page(tmp_path / "card.html", tmp_path / "absent.json")

@@ -2,7 +2,12 @@
 
 import pytest
 
-from vmamba_explore.studies.scorecard.tables import check_table, place_table, removal_table
+from vmamba_explore.studies.scorecard.tables import (
+    check_table,
+    measure_table,
+    place_table,
+    removal_table,
+)
 
 
 def cells(table, name):
@@ -34,6 +39,21 @@ def test_checks_name_what_follows_the_mark_and_what_passes(score_summary):
     assert high["share on the mark, not read"].words == "0.02 (-0.08 to 0.12)"
     assert not low["share on the mark, read"].bold
     assert (high["at most 0.2"].words, low["at most 0.2"].words) == ("yes", "no")
+
+
+def test_measures_end_with_what_is_the_same_everywhere(parts_summary):
+    table = measure_table(parts_summary)
+    key = "sample: share of the map on it"
+    assert cells(table, "high")[key] == ("0.70 (0.60 to 0.80) +", True)
+    assert cells(table, "frame_difference")[key] == ("0.40 (0.30 to 0.50) +", False)
+    assert cells(table, "low<b>")[key] == ("0.20 (0.10 to 0.30)", False)
+    assert cells(table, "the same everywhere")[key].words == "0.10 (0.00 to 0.20)"
+
+
+def test_without_a_planted_model_nothing_is_said_of_a_mark(parts_summary):
+    table = check_table(parts_summary)
+    assert table.titles == ("method", "rank correlation with random weights", "at most 0.2")
+    assert [len(row) for row in table.rows] == [3] * 4
 
 
 @pytest.mark.parametrize(

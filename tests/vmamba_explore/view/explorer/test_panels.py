@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from vmamba_explore import resources
 from vmamba_explore.analysis.channels import STATISTICS
 from vmamba_explore.app.explore import backwards
 from vmamba_explore.trace.interventions import mute
@@ -54,6 +55,10 @@ def panel(explorer):
 def figure(tab, number=0):
     outputs = tab.figures[number].outputs
     return outputs[-1]["data"][MIMETYPE] if outputs else None  # after its style
+
+
+def figure_of(shown):
+    return shown.outputs[-1]["data"][MIMETYPE]
 
 
 def title(tab, number=0):
@@ -211,6 +216,21 @@ def test_an_edited_side_has_numbers_but_no_score_card(sides):
         assert panel.words.value == "" and figure(panel.tabs.children[index])
     panel.tabs.selected_index = SCORES
     assert "this side ran edited" in panel.scores.words.value and panel.scores.run.disabled
+
+
+def test_the_measured_card_is_offered_for_the_model_that_has_one(sides, counted):
+    bundled = resources.path("scorecard_figure.json")
+    with_card = replace(sides[0], numbers=counted(sides[0].numbers, card=lambda: bundled))
+    panel = NumbersPanel(Explorer(with_card, sides[1]))
+    panel.tabs.selected_index = SCORES
+    scores = panel.scores
+    assert scores.measured.layout.visibility == "visible"
+    assert scores.measured.description == "motion-nano on 300 clips"
+    scores.measured.value = True
+    assert figure_of(scores.card)["layout"]["title"]["text"].startswith("The score card")
+    panel.side.value = 1  # an untrained model
+    assert scores.measured.layout.visibility == "hidden" and not scores.measured.value
+    assert not scores.card.outputs
 
 
 def test_scrubbing_in_a_kernel_draws_once(sides, monkeypatch):

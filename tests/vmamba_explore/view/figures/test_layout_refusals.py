@@ -106,6 +106,7 @@ REFUSED = [
     (lambda get: card.score_card(EMPTY), f"score_card: {MADE}"),
     (lambda get: card.removal_scores(EMPTY), f"removal_scores: {MADE}"),
     (lambda get: card.shortcut(EMPTY), f"shortcut: {MADE}"),
+    (lambda get: card.parts(EMPTY), f"parts: {MADE}"),
     (lambda get: card.scores_by_class(EMPTY), f"scores_by_class: {MADE}"),
     (lambda get: space_time(torch.zeros(0, 2, 2), []), "a title for each movie"),
     (lambda get: space_time(torch.zeros(2, 2, 2), ["a"]), "a title for each movie"),

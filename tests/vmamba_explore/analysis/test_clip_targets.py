@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from vmamba_explore.analysis.motion_targets import cut_clips, targets
+from vmamba_explore.analysis.clip_targets import cut_clips, targets
+from vmamba_explore.clips.camera_path import CENTER_DISTANCE, CameraPlan
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN
+from vmamba_explore.clips.recall import RecallClips
 
 CLIPS = MotionClips(seed=3)
 
@@ -78,3 +80,52 @@ def test_clips_that_do_not_exist_get_a_sentence():
         cut_clips(MotionClips(seed=3, length=300), 500, boundary=4, tubelet_size=2)
     with pytest.raises(ValueError, match="edge is 'middle', expected 'start' or 'end' or 'either'"):
         cut_clips(CLIPS, 5, boundary=4, tubelet_size=2, edge="middle")
+
+
+def test_a_recall_clip_tells_both_colors_and_the_label_in_every_frame():
+    clips = RecallClips(4)
+    found = targets(clips.plan(range(16)), 2)
+    assert list(found) == ["sample color", "test color", "label"]
+    for index in range(16):
+        clip = clips[index]
+        known = {
+            "sample color": clip.sample_color, "test color": clip.test_color, "label": clip.label
+        }  # fmt: skip
+        for name, value in known.items():
+            target = found[name]
+            assert target.is_class and target.valid.all()
+            assert target.values.shape == (16, 8, 4)
+            assert (target.values[index].argmax(-1) == value).all()
+
+
+def camera_plan():
+    """A camera that pans right, then tilts up; and one that zooms in, with a cut at frame 6."""
+    poses = np.zeros((2, 16, 4))
+    poses[0, :8, 0] = np.arange(8) * 0.01
+    poses[0, 8:, 0] = 0.07
+    poses[0, 8:, 1] = -np.arange(8) * 0.02
+    poses[1, :, 2] = np.arange(16) * 0.1
+    return CameraPlan(np.array([2, 9]), poses, np.array([0, 6]))
+
+
+def test_a_camera_has_speeds_in_shares_of_the_picture_a_frame():
+    found = targets(camera_plan(), 4)
+    assert list(found) == ["pan", "tilt", "zoom", "roll", "label"]
+    np.testing.assert_allclose(found["pan"].values[0, :, 0], [0.01, 0.01, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(found["tilt"].values[0, :, 0], [0, 0, -0.02, -0.02], atol=1e-12)
+    zoom = 0.1 * CENTER_DISTANCE
+    np.testing.assert_allclose(found["zoom"].values[1, :, 0], [zoom] * 4)
+    assert not found["roll"].values.any()
+    assert (found["label"].values.argmax(-1) == [[2], [9]]).all()
+
+
+def test_across_a_cut_and_in_a_single_frame_there_is_no_speed():
+    valid = targets(camera_plan(), 4)["pan"].valid
+    assert valid.tolist() == [[True] * 4, [True, False, True, True]]
+    assert not targets(camera_plan(), 1)["pan"].valid.any()
+    assert targets(camera_plan(), 2)["pan"].valid[1].all()  # the cut falls between token frames
+
+
+def test_the_plan_of_something_else_is_refused():
+    with pytest.raises(TypeError, match="the plan is dict, expected that of motion, recall or"):
+        targets({}, 2)

@@ -1,14 +1,19 @@
-"""What is true in each token frame of a motion clip, and clips whose object jumps in between."""
+"""What is true in each token frame of a generated clip, and clips whose object jumps in between."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from vmamba_explore.clips import camera_path
+from vmamba_explore.clips.camera_path import UNITS, CameraPlan
 from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.clips.motion_plan import CLASS_NAMES, TURN, Plan
+from vmamba_explore.clips.recall_plan import NUM_COLORS, RecallPlan
 from vmamba_explore.errors import check_choice, shown
 
 
@@ -29,18 +34,35 @@ class Target:
     is_class: bool = False
 
 
-def targets(plan: Plan, tubelet_size: int) -> dict[str, Target]:
-    """Say what is true in each token frame: position, velocity, angle, size, opacity, label.
+@singledispatch
+def targets(plan: Any, tubelet_size: int) -> dict[str, Target]:
+    """Say what is true in each token frame.
+
+    Args:
+        plan: As `plan(indices)` of a series of motion, recall or camera clips gives it.
+        tubelet_size: Clip frames in a token frame.
+    Returns:
+        By name. Of motion clips: position, velocity, angle, size, opacity, label. Of recall clips:
+        sample color, test color, label. Of camera clips: pan, tilt, zoom, roll, label.
+    Raises:
+        TypeError: the plan is of other clips.
+    """
+    raise TypeError(
+        f"targets: the plan is {type(plan).__name__}, expected that of motion, recall or camera "
+        "clips."
+    )
+
+
+@targets.register
+def _motion_targets(plan: Plan, tubelet_size: int) -> dict[str, Target]:
+    """Position, velocity, angle, size, opacity, label.
 
     What a frame shows is the mean over its clip frames, so that no frame of a tubelet counts more
     and time has no preferred direction. Where the object jumps inside a tubelet, that is the mean
     of two unrelated poses. Position and angle are cyclic: cosine and sine of the phase.
 
-    Args:
-        plan: As `MotionClips.plan` gives it.
-        tubelet_size: Clip frames in a token frame.
     Returns:
-        By name. Position: 4 columns (x, y). Velocity: 2 columns (x, y), picture sides per clip
+        Position: 4 columns (x, y). Velocity: 2 columns (x, y), picture sides per clip
         frame, 0 where the object moves along another coordinate; defined in token frames that lie
         in the window with all their clip frames. Angle: 2. Size: octaves above the smallest.
         Opacity: from 0, the faintest, to 1. Label: 10 columns, the same in all frames.
@@ -64,13 +86,51 @@ def targets(plan: Plan, tubelet_size: int) -> dict[str, Target]:
         "angle": over_frames(circle(phases[..., 2:3])),
         "size": over_frames(phases[..., 3]),
         "opacity": over_frames(phases[..., 4]),
-        "label": np.repeat(np.eye(len(CLASS_NAMES))[plan.labels][:, None], frames, axis=1),
     }
     always = np.ones_like(moving)
-    return {
-        name: Target(name, what, moving if name == "velocity" else always, name == "label")
+    found = {
+        name: Target(name, what, moving if name == "velocity" else always)
         for name, what in values.items()
     }
+    return found | {"label": _one_of("label", plan.labels, len(CLASS_NAMES), frames)}
+
+
+@targets.register
+def _recall_targets(plan: RecallPlan, tubelet_size: int) -> dict[str, Target]:
+    """The colors of sample and test, and the label, the same in all frames, shown or not."""
+    known = {
+        "sample color": plan.sample.colors,
+        "test color": plan.test.colors,
+        "label": plan.labels,
+    }
+    frames = plan.num_frames // tubelet_size
+    return {name: _one_of(name, which, NUM_COLORS, frames) for name, which in known.items()}
+
+
+@targets.register
+def _camera_targets(plan: CameraPlan, tubelet_size: int) -> dict[str, Target]:
+    """Speed along each axis, shares of the picture's side a clip frame, and the label.
+
+    The speed of a token frame is that from its first to its last clip frame, and not defined across
+    a cut; a token frame of one clip frame has none.
+    """
+    n, num_frames, _ = plan.poses.shape
+    first = plan.poses[:, ::tubelet_size]
+    last = plan.poses[:, tubelet_size - 1 :: tubelet_size]
+    speed = (last - first) * UNITS / max(tubelet_size - 1, 1)
+    start = np.arange(0, num_frames, tubelet_size)
+    cuts = plan.cuts[:, None]
+    whole = ((cuts <= start) | (start + tubelet_size <= cuts)) & (tubelet_size > 1)
+    names = ("pan", "tilt", "zoom", "roll")
+    found = {name: Target(name, speed[..., at, None], whole) for at, name in enumerate(names)}
+    count = len(camera_path.CLASS_NAMES)
+    return found | {"label": _one_of("label", plan.labels, count, len(start))}
+
+
+def _one_of(name: str, which: Int64[np.ndarray, " clips"], count: int, frames: int) -> Target:
+    """One of so many answers, the same in all frames: a column for each, 1 at the right one."""
+    values = np.repeat(np.eye(count)[which][:, None], frames, axis=1)
+    return Target(name, values, np.ones(values.shape[:2], bool), is_class=True)
 
 
 def circle(turns: Float[np.ndarray, "*shape phase"]) -> Float[np.ndarray, "*shape column"]:
