@@ -68,7 +68,7 @@ class CameraPlan:
     cuts: Int64[np.ndarray, " n"]
 
 
-def travel(pose: Pose) -> Float64[np.ndarray, "8"]:
+def travel(pose: Pose) -> Float64[np.ndarray, " eight"]:
     """How far a camera moves in each of the eight directions, in shares of the side."""
     steps = np.diff(pose, axis=0) * UNITS
     return np.array([np.maximum(sign * steps[:, axis], 0).sum() for axis, sign in AXIS_AND_SIGN])
