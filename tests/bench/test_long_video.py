@@ -30,7 +30,7 @@ def test_it_measures_speed_memory_and_truth(bench, video):
 
 
 def test_wrong_names_are_counted_as_wrong(bench, video):
-    found = watch(video, stride=1, progress=False)
+    found = watch(video, "motion-nano", stride=1, progress=False)
     labels = bench.clips_of(64).plan(np.arange(4)).labels
     found.table["name"] = [bench.CLASS_NAMES[label] for label in labels]
     assert bench.right(found) == 1

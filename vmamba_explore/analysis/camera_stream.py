@@ -89,4 +89,4 @@ class CameraStream:
     def _follows(self, numbers: np.ndarray) -> bool:
         """Whether a window goes on where the one before ended, or overlaps it."""
         step = int(np.diff(self._numbers[-2:]).max(initial=1))
-        return self._numbers[0] <= numbers[0] <= self._numbers[-1] + step
+        return bool(self._numbers[0] <= numbers[0] <= self._numbers[-1] + step)

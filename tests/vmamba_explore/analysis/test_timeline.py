@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 
 from vmamba_explore.analysis.timeline import Timeline
+from vmamba_explore.model.bundled import UNDECIDED
 
 NAMES = ["right", "left", "up"]
 
 
-def row(start, end, classes=(0, 1), likely=(0.75, 0.25), reason="", margin=1.0):
+def row(start, end, classes=(0, 1), likely=(0.75, 0.25), reason="", margin=1.0, name=None):
     failed = bool(reason)
     return {
         "window": 0, "frame": 0, "start": start, "end": end, "repeated": 0, "reason": reason,
-        "name": "" if failed else NAMES[classes[0]], "margin": np.nan if failed else margin,
+        "name": "" if failed else name or NAMES[classes[0]], "margin": np.nan if failed else margin,
         "class_1": np.nan if failed else classes[0], "class_2": np.nan if failed else classes[1],
         "probability_1": np.nan if failed else likely[0],
         "probability_2": np.nan if failed else likely[1],
@@ -64,6 +65,80 @@ def test_windows_that_failed_are_a_segment_with_their_reason():
     assert [s.reason for s in found.segments()] == ["", "damaged", ""]
     assert np.isnan(found.segments()[1].probability)
     assert found.failed.tolist() == [False, True, False]
+
+
+def filmed(*rows, **settings):
+    """A timeline of windows of which the camera was measured: (start, end, class, measured, cuts).
+
+    Classes are static, pan left and cut.
+    """
+    names = ["static", "pan left", "cut"]
+    table = [
+        row(float(start), float(end), (which, (which + 1) % 3), (0.6, 0.2), name=names[which])
+        | {"camera": measured, "cuts": cuts, "measured": 1.0}
+        | {f"camera_{name}": 0.5 for name in ("pan", "tilt", "zoom", "roll")}
+        for start, end, which, measured, cuts in rows
+    ]
+    return made(*table, settings={"class_names": names} | settings)
+
+
+def spans_of(found):
+    return [(s.name, s.start, s.end) for s in found.segments()]
+
+
+def test_a_window_called_a_cut_is_divided_where_one_was_measured():
+    found = filmed(
+        (0, 2, 0, "static", ""), (2, 4, 2, "cut", "2.500"), (4, 6, 1, "pan left", ""),
+    )  # fmt: skip
+    assert spans_of(found) == [("static", 0, 2.5), ("pan left", 2.5, 6)]
+    assert found.cuts.tolist() == [2.5]
+
+
+def test_a_window_called_a_cut_without_a_measured_one_stays_as_it_is():
+    found = filmed((0, 2, 0, "static", ""), (2, 4, 2, "static", ""), (4, 6, 0, "static", "4.800"))
+    assert spans_of(found) == [("static", 0, 2), ("cut", 2, 4), ("static", 4, 6)]
+
+
+def test_between_two_cuts_in_a_window_nothing_is_known():
+    found = filmed((0, 2, 0, "", ""), (2, 4, 2, "cut", "2.500 3.500"), (4, 6, 1, "", ""))
+    assert spans_of(found) == [("static", 0, 2.5), ("cut", 2.5, 3.5), ("pan left", 3.5, 6)]
+
+
+def test_the_same_shot_on_both_sides_of_a_cut_is_one_segment():
+    found = filmed((0, 2, 0, "static", ""), (2, 4, 2, "cut", "3.000"), (4, 6, 0, "static", ""))
+    assert spans_of(found) == [("static", 0, 6)]
+
+
+@pytest.mark.parametrize(("cut", "boundary"), [(2.6, 2.6), (1.4, 1.4), (0.6, 2.0), (3.4, 2.0)])
+def test_a_change_of_motion_is_at_a_cut_if_one_lies_within_half_a_window(cut, boundary):
+    first, second = (f"{cut}", "") if cut < 2 else ("", f"{cut}")
+    found = filmed((0, 2, 0, "static", first), (2, 4, 1, "pan left", second))
+    assert spans_of(found) == [("static", 0, boundary), ("pan left", boundary, 4)]
+
+
+def test_a_cut_in_the_first_window_and_in_the_last_have_one_neighbor():
+    found = filmed((0, 2, 2, "cut", "0.500"), (2, 4, 0, "static", ""), (4, 6, 2, "cut", "5.000"))
+    assert spans_of(found) == [("cut", 0, 0.5), ("static", 0.5, 5.0), ("cut", 5.0, 6)]
+
+
+def test_an_answer_below_the_models_threshold_is_undecided():
+    found = filmed((0, 2, 0, "static", ""), (2, 4, 1, "pan left", ""), undecided_below=0.7)
+    assert found.said == [UNDECIDED] * 2
+    assert spans_of(found) == [(UNDECIDED, 0, 4)]
+    assert found.segments()[0].probability == pytest.approx(0.6)
+
+
+def test_a_segment_says_what_was_measured_in_most_of_its_windows():
+    found = filmed((0, 2, 0, "static", ""), (2, 4, 0, "mixed", ""), (4, 6, 0, "mixed", ""))
+    assert [s.measured for s in found.segments()] == ["mixed"]
+    assert [s.measured for s in made(row(0.0, 1.0)).segments()] == [""]
+
+
+def test_the_cameras_speed_is_in_sides_a_second_and_unknown_where_nothing_was_measured():
+    found = filmed((0, 2, 0, "static", ""), (2, 4, 0, "", ""))
+    found.table.loc[1, "measured"] = 0.0
+    assert found.camera["pan"].tolist()[0] == 0.25 and np.isnan(found.camera["roll"][1])
+    assert made(row(0.0, 1.0)).camera is None
 
 
 def test_probabilities_have_a_column_for_each_class_the_most_probable_first():

@@ -1,5 +1,6 @@
 """Watching long videos: what each window says, what fails, stopping and going on."""
 
+import dataclasses
 import json
 
 import av
@@ -9,14 +10,17 @@ import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
 
+from tests.vmamba_explore.analysis.filmed import filmed, poses
 from vmamba_explore import load_model, run_with_trace
 from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.app import explorer_at, long_video, watch
 from vmamba_explore.app.long_video import Looker
 from vmamba_explore.cli import main
 from vmamba_explore.clips import ClipError, load_clip
+from vmamba_explore.clips.camera import CLASS_NAMES
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.model.bundled import BUNDLED, UNDECIDED
 from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.trace.record import TraceBudgetError
 
@@ -256,6 +260,72 @@ def test_the_demo_model_names_known_motions_at_their_seconds(tmp_path):
     named = found.table["class_1"].to_numpy()[:16]
     assert (named == labels).mean() >= 0.9
     assert load_model("motion-nano").class_names[labels[3]] == found.table["name"][3]
+
+
+@pytest.fixture
+def camera_model(small_model):
+    """Return a small model that names the camera's motion, at random."""
+    model = small_model(num_classes=len(CLASS_NAMES))
+    model.class_names = CLASS_NAMES
+    return model
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Return a film of 6 s: a pan to the right, a cut at 2.5 s, a zoom in."""
+    names = ["coffee.png"] * 40 + ["astronaut.png"] * 56
+    there = np.concatenate([poses(40, pan=0.01), poses(56, zoom=0.008)])
+    path = tmp_path_factory.mktemp("long") / "film.mp4"
+    write_clip(path, filmed(names, there, side=64).frames, fps=16, quality=12)
+    return path
+
+
+def test_beside_a_model_of_the_camera_it_is_measured_without_learning(camera_model, film):
+    found = watched(film, camera_model)
+    assert found.cuts.tolist() == [2.5]
+    assert found.table["camera"].tolist() == ["pan right"] * 5 + ["zoom in"] * 7
+    assert found.table["camera_pan"][:5].to_numpy() == pytest.approx(0.07, abs=0.005)
+    assert found.table["camera_zoom"][6:].to_numpy() == pytest.approx(0.056, abs=0.005)
+    assert found.camera["pan"][2] == pytest.approx(0.14, abs=0.01)
+
+
+@pytest.mark.parametrize("hop", [3, 8, 11])
+def test_a_cut_is_told_once_however_windows_lie(camera_model, film, hop):
+    found = watched(film, camera_model, hop=hop)
+    expected = [] if hop == 11 else [2.5]  # 11 leaves out frames: 39 and 40
+    assert found.cuts.tolist() == expected
+
+
+def test_a_resumed_run_measures_the_camera_as_an_uninterrupted_one(
+    camera_model, film, tmp_path, stopped_after, monkeypatch
+):
+    whole = watched(film, camera_model, batch_size=1)
+    for runs in (4, 5, 6):  # the cut lies between windows 4 and 5
+        output = tmp_path / f"{runs}.csv"
+        with monkeypatch.context():
+            stopped_after(runs)
+            assert len(watched(film, camera_model, csv=output, batch_size=1)) == runs
+            monkeypatch.undo()
+        rest = watched(film, camera_model, csv=output, batch_size=1)
+        pd.testing.assert_frame_equal(rest.table, whole.table, rtol=1e-3, atol=1e-4)
+        assert rest.cuts.tolist() == [2.5]
+
+
+def test_an_other_model_is_watched_without_the_camera(model, film):
+    found = watched(film, model)
+    assert "camera" not in found.table and found.camera is None and not len(found.cuts)
+
+
+def test_a_film_is_watched_by_the_model_of_the_camera_by_default(film):
+    found = watch(film, stride=1, progress=False)
+    assert found.settings["class_names"] == list(CLASS_NAMES)
+
+
+def test_an_answer_below_the_threshold_of_a_bundled_model_is_undecided(film, monkeypatch):
+    model = load_model("camera-nano")
+    known = dataclasses.replace(BUNDLED["camera-nano"], undecided_below=1.01)
+    monkeypatch.setattr(long_video, "identify", lambda model: known)
+    assert set(watched(film, model).said) == {UNDECIDED}
 
 
 def test_the_command_writes_a_page_and_a_table_and_says_how_fast_it_was(

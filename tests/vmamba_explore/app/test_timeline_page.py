@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from vmamba_explore.analysis.controls import Answer, Controls
 from vmamba_explore.analysis.timeline import Timeline
 from vmamba_explore.app.timeline_page import MAX_ROWS, clock, timeline_page
 
@@ -37,6 +38,29 @@ def test_a_page_lists_so_many_segments_and_says_how_many_are_left_out(tmp_path):
     text = timeline_page(made(MAX_ROWS + 7), tmp_path / "t.html", "small").read_text("utf-8")
     assert text.count("</tr>") == MAX_ROWS + 1
     assert "7 more are not listed here." in text
+
+
+def test_what_was_measured_of_the_camera_is_listed_beside_the_segments_and_the_cuts(tmp_path):
+    found = made(4)
+    table = found.table.assign(
+        camera=["static", "", "mixed", "cut"], cuts=["", "", "4.500", "6.000"], measured=1.0
+    )
+    table = table.assign(**{f"camera_{name}": 0.1 for name in ("pan", "tilt", "zoom", "roll")})
+    table.loc[3, "name"] = "cut"
+    found = Timeline(table, found.path, found.seconds, found.settings)
+    text = timeline_page(found, tmp_path / "t.html", "camera").read_text("utf-8")
+    assert "measured without learning</th>" in text and "mixed" in text
+    assert '<th scope="row">0:00:04.5</th><td>no</td>' in text
+    assert '<th scope="row">0:00:06.0</th><td>yes</td>' in text
+    assert "2, measured without learning" in text
+    assert "without learning" not in timeline_page(made(4), tmp_path / "o.html", "x").read_text()
+
+
+def test_controls_of_some_windows_are_a_section(tmp_path):
+    kinds = ("original", "frozen", "reversed", "shuffled")
+    controls = Controls("small", "b.mp4", *(Answer(kind, "up", 0.9, 0.9) for kind in kinds))
+    page = timeline_page(made(4), tmp_path / "t.html", "small", [("0:00:01.0", controls)])
+    assert "this answer does not rest on motion." in page.read_text("utf-8")
 
 
 def test_a_missing_folder_is_refused_in_a_sentence(tmp_path):

@@ -149,6 +149,23 @@ def made_timeline(count, layers=2, frames=0, failed=(), classes=3, **fields):
     return Timeline(found, "/a/<i>video.mp4", float(count), {"class_names": None}, **fields)
 
 
+def made_camera_timeline(count, cuts=(2.25, 6.5), failed=()):
+    """A timeline of a model that names the camera's motion, with what was measured beside it."""
+    found = made_timeline(count, failed=failed, classes=4)
+    generator = np.random.default_rng(1)
+    names = np.array(["static", "pan right", "zoom in", "cut", "roll clockwise"])
+    known = ~found.failed
+    table = found.table
+    table["name"] = np.where(known, names[table["class_1"].fillna(0).astype(int)], "")
+    table["camera"] = np.where(known, generator.choice([*names, "mixed", ""], count), "")
+    for component in ("pan", "tilt", "zoom", "roll"):
+        table[f"camera_{component}"] = generator.normal(0, 0.1, count)
+    table["inliers"] = table["measured"] = np.where(known, 0.9, np.nan)
+    told = [[f"{cut:.3f}" for cut in cuts if row <= cut < row + 1] for row in range(count)]
+    table["cuts"] = [" ".join(each) for each in told]
+    return Timeline(table, found.path, found.seconds, {"class_names": list(names)})
+
+
 def named(figure, name):
     """Return the traces of a name."""
     return [trace for trace in figure.data if trace.name == name]

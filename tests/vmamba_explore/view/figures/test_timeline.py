@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figure_examples import made_timeline, of_type
+from figure_examples import made_camera_timeline, made_timeline, named, of_type
 
 from vmamba_explore.view.figures.timeline import MAX_COLUMNS, timeline
 
@@ -25,6 +25,46 @@ def test_every_panel_has_a_column_for_each_window_at_its_time():
         assert np.asarray(drawn.z).shape[1] == 5
     (line,) = of_type(figure, "scatter")
     assert clock(line.x).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+def test_what_was_measured_of_the_camera_stands_in_the_rows_of_the_classes():
+    found = made_camera_timeline(8)
+    figure = timeline(found)
+    classes, measured = of_type(figure, "heatmap")[:2]
+    assert "the camera, measured without learning" in titles(figure)
+    rows = [*found.probabilities.columns]
+    for row in range(8):
+        label = found.table["camera"][row]
+        drawn = np.asarray(measured.z)[: len(rows), row]
+        assert drawn.tolist() == [float(name == label) for name in rows]
+    ticks = figure.layout[f"yaxis{measured.yaxis[1:]}"].ticktext
+    assert list(ticks)[: len(rows)] == list(figure.layout.yaxis.ticktext)
+    assert set(ticks) - set(rows) == set(found.table["camera"]) - set(rows) - {""}
+
+
+def test_the_cameras_speed_is_its_move_over_the_windows_length():
+    found = made_camera_timeline(8)
+    found.table["end"] = found.table["start"] + 0.5
+    figure = timeline(found)
+    (line,) = [trace for trace in of_type(figure, "scatter") if "zoom (in" in trace.name]
+    assert list(line.y) == pytest.approx(list(2 * found.table["camera_zoom"]), rel=1e-5)
+
+
+def test_measured_cuts_are_dotted_lines_in_three_panels_and_counted_in_the_title():
+    figure = timeline(made_camera_timeline(8))
+    lines = named(figure, "cut")
+    assert len(lines) == 3
+    for line in lines:
+        x = [place for place in line.x if place is not None]
+        assert clock(x).tolist() == [2.25, 2.25, 6.5, 6.5]
+    assert "2 cuts measured (dotted)" in figure.layout.title.text
+    assert not named(timeline(made_timeline(8)), "cut")
+
+
+def test_more_cuts_than_can_be_told_apart_are_counted_only():
+    found = made_camera_timeline(600, cuts=[row + 0.5 for row in range(600)])
+    figure = timeline(found)
+    assert "600 cuts measured" in figure.layout.title.text and not named(figure, "cut")
 
 
 def test_evidence_by_frame_has_a_panel_where_it_was_asked_for():
