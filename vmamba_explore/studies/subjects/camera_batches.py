@@ -21,8 +21,12 @@ FIRST = 660
 """Further clips that are there after the easy steps."""
 NEW = 3
 """Further clips that every step brings from then on."""
+HARD_EVERY = 3
+"""Of that many rounds of kinds one is hard."""
 WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
 """How often each kind is drawn."""
+FOCUS = np.array([2.0, 0.8, 0.8, 0.8, 0.8, 2, 2, 1.2, 1.2, 0.7, 0.8])
+"""The same in batches that dwell on what is hard; half of their clips are hard ones."""
 FLOW_UNIT = 0.05
 Clips = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]
 """Frames, labels and targets of clips."""
@@ -56,7 +60,7 @@ class Store:
         """Frames, pose and target of a clip, rendered now if they have not been."""
         frames, poses, targets, done = _files(self)
         if not done[index]:
-            hard = index // len(KINDS) % 3 == 0
+            hard = index // len(KINDS) % HARD_EVERY == 0
             level = "easy" if index < EASY_CLIPS else "hard" if hard else "usual"
             clip = CameraClips(self.seed, photographs=self.photographs, level=level)[index]
             frames[index], poses[index], targets[index] = clip.clip.frames, clip.pose, clip.target
@@ -88,10 +92,11 @@ def _files(store: Store) -> tuple[np.ndarray, ...]:
     opened = []
     for name, (kind, shape) in shapes.items():
         path = place / name
-        if not path.exists():
-            path.touch()
-        with path.open("r+b") as file:
-            file.truncate(store.size * int(np.prod(shape)) * np.dtype(kind).itemsize)
+        path.touch()
+        needed = store.size * int(np.prod(shape)) * np.dtype(kind).itemsize
+        if path.stat().st_size < needed:
+            with path.open("r+b") as file:
+                file.truncate(needed)
         opened.append(np.memmap(path, kind, "r+", shape=(store.size, *shape)))
     return tuple(opened)
 
@@ -106,6 +111,8 @@ class CameraBatches:
         tubelet_size: Frames that a token sees.
         grid: Tokens across the picture.
         seed: Of what is drawn.
+        start: Steps that other batches of the same series have had before.
+        focus: Dwell on what is hard.
 
     `batches(step)` gives frames, labels (-1 for mixed), targets (batch, 10), and the flow of each
     token (batch, tokens, 2), see `token_flow`.
@@ -116,13 +123,23 @@ class CameraBatches:
     tubelet_size: int = 4
     grid: int = 8
     seed: int = 7
+    start: int = 0
+    focus: bool = False
 
     def __call__(self, step: int) -> tuple[NDArray[np.generic], ...]:
+        step += self.start
         rng = np.random.default_rng([self.seed, step])
         there = clips_until(step)
         new = range(there, clips_until(step + 1)) if step >= EASY_STEPS else range(0)
-        kinds = rng.choice(len(KINDS), self.batch_size - len(new), p=WEIGHTS / WEIGHTS.sum())
-        old = kinds + len(KINDS) * rng.integers(there // len(KINDS), size=len(kinds))
+        weights = FOCUS if self.focus else WEIGHTS
+        kinds = rng.choice(len(KINDS), self.batch_size - len(new), p=weights / weights.sum())
+        rounds = rng.integers(there // len(KINDS), size=len(kinds))
+        if self.focus:
+            first = EASY_CLIPS // len(KINDS)
+            rounds = rng.integers(first, there // len(KINDS), size=len(kinds))
+            to_hard = rng.uniform(size=len(kinds)) < 0.25
+            rounds[to_hard] -= rounds[to_hard] % HARD_EVERY
+        old = kinds + len(KINDS) * rounds
         rows = []
         for index in (*new, *old.tolist()):
             frames, pose, target = self.store(index)
