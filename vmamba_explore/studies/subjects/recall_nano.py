@@ -3,7 +3,8 @@
 Each names the relation of two colors that are never shown together, so that its state must carry
 one of them to the other. `recall-nano` reads the clip in both directions and takes the mean of all
 tokens; `recall-nano-forward` reads it forward only; `recall-nano-class-token` answers from a class
-token in front, to which everything must travel back. The run can be stopped and started again.
+token in front, to which everything must travel back. These two begin with the weights of the first.
+The run can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from vmamba_explore import resources
 from vmamba_explore.clips.recall import CLASS_NAMES, RecallClips
 from vmamba_explore.files import output_path
 from vmamba_explore.intervals import proportion
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
@@ -56,8 +58,26 @@ SUBJECTS = {
     "recall-nano-class-token": replace(CONFIG, cls_position="front"),
 }
 RECIPE = Recipe(steps=1500)
-STEPS = {"recall-nano-forward": 900, "recall-nano-class-token": 900}  # of those that are shorter
+TWIN_STEPS = 500  # of the two that begin with the weights of the first
+FIRST = "recall-nano"
 CHANCE = 1 / len(CLASS_NAMES)
+
+
+def beginning(name: str, first: Path) -> VideoMamba:
+    """The model that the training of a subject begins with.
+
+    Args:
+        name: One of `SUBJECTS`. The first of them begins with random weights, the others with those
+            of the first as far as they have the same ones: all but a class token.
+        first: Folder of the first.
+    """
+    torch.manual_seed(TRAIN_SEED)
+    model = VideoMamba(SUBJECTS[name])
+    model.class_names = CLASS_NAMES
+    if name != FIRST:
+        own, given = model.state_dict(), load_model(first).state_dict()
+        model.load_state_dict(own | {key: given[key] for key in own.keys() & given.keys()})
+    return model
 
 
 def measure(model: VideoMamba, num_clips: int = 1000) -> dict[str, Any]:
@@ -196,12 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     for name in options.models:
-        recipe = replace(RECIPE, steps=options.steps or STEPS.get(name, RECIPE.steps))
+        usual = RECIPE.steps if name == FIRST else TWIN_STEPS
+        recipe = replace(RECIPE, steps=options.steps or usual)
         folder = options.output / name
         output_path(folder, "recall_nano", folder=True, parents=True)
-        torch.manual_seed(TRAIN_SEED)
-        model = VideoMamba(SUBJECTS[name])
-        model.class_names = CLASS_NAMES
+        model = beginning(name, options.output / FIRST)
         objective = RecallLoss(model)
         batches = RecallBatches(recipe.steps, TRAIN_SEED)
         checkpoint = options.checkpoints / f"{name}.pt"
@@ -209,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = f"python -m {__spec__.name} --models {name} --steps {recipe.steps}"
         how = {"objective": objective.settings(), "steps_without_distractors": EASY_SHARE}
         tests: dict[str, Any] = {"test": measure(model, options.clips)}
-        if name == next(iter(SUBJECTS)):  # they belong to the clips
+        if name == FIRST:  # they belong to the clips
             found = controls(options.clips, options.control_steps)
             tests["controls"] = found | {"verdicts": verdicts({"controls": found})}
         write_subject(model, folder, command, recipe, history, how, tests)

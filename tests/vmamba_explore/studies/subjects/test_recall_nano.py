@@ -5,10 +5,13 @@ import json
 import pytest
 import torch
 
+from vmamba_explore.clips.clip import normalize
 from vmamba_explore.clips.recall import CLASS_NAMES, RecallClips
-from vmamba_explore.model.checkpoints import load_model
+from vmamba_explore.model.checkpoints import load_model, save_model
+from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.studies.subjects import recall_nano as subject
 from vmamba_explore.studies.subjects import recall_proof as proof
+from vmamba_explore.trace.past import record_past, reset_state, transplant
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,22 @@ def test_the_whole_command_trains_measures_and_writes_models_that_load(tmp_path,
     kept = torch.load(tmp_path / "runs" / "recall-nano.pt", weights_only=False)
     assert kept["step"] == 1 and any("shown" in name for name in kept["objective"])
     assert not any("shown" in name for name in model.state_dict())
+
+
+def test_the_other_two_begin_with_the_weights_of_the_first(tmp_path):
+    torch.manual_seed(5)
+    first = VideoMamba(subject.CONFIG)
+    save_model(first, tmp_path / "first")
+    given = first.state_dict()
+    for name, missing in (
+        ("recall-nano-forward", set()),
+        ("recall-nano-class-token", {"cls_token"}),
+    ):
+        own = subject.beginning(name, tmp_path / "first").state_dict()
+        assert own.keys() - given.keys() == missing
+        assert all(torch.equal(own[key], given[key]) for key in own.keys() & given.keys())
+    fresh = subject.beginning("recall-nano", tmp_path / "first").state_dict()
+    assert not torch.equal(fresh["head.weight"], given["head.weight"])
 
 
 def columns(*values):
@@ -105,3 +124,52 @@ def test_controls_are_trained_and_judged_on_recall_clips():
     assert set(found) == {"one_frame_and_index", "sum_of_votes", "bag_of_features",
                           "best_sum_of_votes"}  # fmt: skip
     assert found["sum_of_votes"]["top1"]["n"] == 8
+
+
+# The proof again, on clips that no training and no published measurement has seen.
+
+
+@pytest.mark.parametrize("name", subject.SUBJECTS)
+def test_a_reset_in_the_delay_destroys_the_answer_and_one_outside_does_not(name, timed):
+    model, (_, frames, labels) = load_model(name), timed
+    clean = right(model, frames, labels)
+    inside, outside = [], []
+    for boundary in (2, 3, 7, 11, 13):
+        with reset_state(model, boundary, tail=True):
+            share = right(model, frames, labels)
+        (inside if boundary in proof.INSIDE else outside).append(share)
+    assert clean >= 0.9
+    assert sum(inside) / 3 < 0.4  # chance is 0.25
+    if name != "recall-nano-class-token":  # its answer has to travel to the front
+        assert min(outside) >= clean - 0.1
+
+
+@pytest.mark.parametrize("name", ["recall-nano", "recall-nano-forward"])
+def test_with_another_clips_past_the_answer_is_the_one_to_that_clips_sample(name, timed):
+    model, (clips, frames, labels) = load_model(name), timed
+    donors, _ = clips.batch(range(32, 64), steps=0)
+    given, own = clips.plan(range(32, 64)).sample.colors, clips.plan(range(32))
+    expected = (own.test.colors - given) % 4
+    differ = expected != labels
+    boundary = proof.INSIDE[0] if name == "recall-nano" else proof.INSIDE[-1]
+    past = record_past(model, normalize(donors))
+    with transplant(model, past, boundary, direction="forward"):
+        answer = proof.answers(model, frames)
+    assert differ.sum() > 16
+    assert (answer == expected)[differ].mean() >= 0.75
+
+
+def test_the_forward_state_tells_the_sample_and_the_backward_state_the_test(bundled):
+    found = proof.decoded(bundled, 120, 40)
+    for direction, tells in (("forward", "sample"), ("backward", "test")):
+        inside = [found[direction][tells]["value"][k - 1] for k in proof.INSIDE]
+        assert min(inside) >= 0.8
+    before = found["forward"]["sample"]["value"][0]  # nothing has been shown yet
+    assert before < 0.5
+
+
+def test_a_still_has_no_answer(bundled):
+    still = RecallClips(99, backgrounds="test").batch(range(8))[0][:, :1].repeat(16, axis=1)
+    with torch.no_grad():
+        chances = bundled(normalize(still)).softmax(-1)
+    assert chances.max() < 0.5
