@@ -34,7 +34,7 @@ from vmamba_explore.studies.scorecard.subjects import MovingCameras
 
 HERE = pathlib.Path(__file__)
 SEEDS = {"train": 4001, "test": 4002}
-COUNTS = {"motion-nano": (1000, 300), "recall-nano": (320, 160), "camera-nano": (400, 200)}
+COUNTS = {"motion-nano": (1000, 300), "recall-nano": (240, 120), "camera-nano": (240, 120)}
 TIMING = (2, 1, 8, 1)  # first frame of the sample; frames of sample, delay and test
 BOUNDARY = 4
 QUANTITIES = ("r2", "share", "inputs", "retention")

@@ -23,8 +23,8 @@ HERE = pathlib.Path(__file__).parent
 DATA = HERE.parent.parent / "data"
 PLANS = {  # half an hour of two cores for motion-nano; the others at most ten minutes of one
     "motion-nano": {},
-    "recall-nano": {"clips": 32, "faithful": 6, "sane": 4, "still": 2, "batch": 8},
-    "camera-nano": {"clips": 54, "faithful": 18, "sane": 9, "still": 3, "batch": 9},
+    "recall-nano": {"clips": 16, "faithful": 3, "sane": 2, "still": 2, "batch": 8},
+    "camera-nano": {"clips": 27, "faithful": 9, "sane": 5, "still": 3, "batch": 9},
 }
 
 
@@ -77,6 +77,8 @@ def measured(subject, clips, folder):
         for name in ("faithful", "sane", "still", "planted")
     }
     planted = None if subject.planted is None else load_model(subject.planted)
+    if planted is None:
+        sizes["planted"] = 0
     card = ScoreCard(
         load_model(subject.model),
         planted,

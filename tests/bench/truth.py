@@ -31,7 +31,7 @@ from common import chosen_subject, named, subject_options
 
 HERE = pathlib.Path(__file__).parent
 SEED = 4  # no model was trained or tested on clips of this seed
-CLIPS = {"motion-nano": 300, "recall-nano": 64, "camera-nano": 90}
+CLIPS = {"motion-nano": 300, "recall-nano": 48, "camera-nano": 54}
 CURVES = [(kind, removal) for kind in ("prefix", "suffix") for removal in ("dropped", "held")]
 BATCH = 15
 RESAMPLES = 10_000
