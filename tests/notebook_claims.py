@@ -20,7 +20,14 @@ CLAIMS: dict[str, dict[str, str]] = {
         "before and after, it does not": (
             "float(probability[:2].min()) > 0.95 and float(probability[11:].min()) > 0.95"
         ),
-        "On the red disc this channel opens": "float(opened.sel(channel=channel, frame=2)) > 0.1",
+        "On the red disc this channel opens": (
+            "float(latch.sel(frame=2).values[made.sample_mask[2].reshape(8, 8, 8, 8)"
+            ".any((1, 3))].max()) > 0.5"
+        ),
+        "Tokens right behind the disc open it a little, too": (
+            "0.01 < float(latch.sel(frame=2).values[~made.sample_mask[2].reshape(8, 8, 8, 8)"
+            ".any((1, 3))].max()) < 0.2"
+        ),
         "On the background, and on the green disc, it stays shut": (
             "float(opened.drop_sel(frame=2).sel(channel=channel).max()) < 0.002"
         ),
