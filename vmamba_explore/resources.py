@@ -9,6 +9,7 @@ from vmamba_explore.errors import shown
 _PACKAGE = Path(__file__).resolve().parent
 
 CLIPS = (
+    "city",
     "right",
     "right_twin",
     "clockwise",
