@@ -175,8 +175,8 @@ class Kernel:
 
     def says(self, expression: str) -> str:
         """Return what the kernel prints of an expression."""
-        (output,) = self.run(f"print({expression})")
-        return output.text.strip()
+        outputs = self.run(f"print({expression})")  # a line may come in several messages
+        return "".join(each.text for each in outputs if each.get("name") == "stdout").strip()
 
     def send(self, comm: str, **data) -> None:
         """Send a message to a widget."""

@@ -140,10 +140,14 @@ CLAIMS: dict[str, dict[str, str]] = {
             "7 < float(held.sel(layer=0, direction='forward', source=2, frame=10)"
             " / held.sel(layer=0, direction='forward', source=5, frame=10)) < 13"
         ),
-        "layer 0 looks back four frames forward, half of what could be": (
+        "Backward, layers 1 and 2 do the same with the frame of the test": (
+            "bool((held.sel(layer=[1, 2], direction='backward', source=11, frame=6)"
+            " > 2 * held.sel(layer=[1, 2], direction='backward', source=9, frame=4)).all())"
+        ),
+        "layer 0 looks back four frames forward, of nine that could be at most": (
             "abs(float(course.distance.sel(layer=0, direction='forward', frame=15).mean()) - 4)"
             " < 0.5 and abs(float(course.ceiling.sel(layer=0, direction='forward', frame=15)"
-            ".mean()) - 8) < 1"
+            ".mean()) - 9) < 0.5"
         ),
         "all other scans one to three at the end of their way": (
             "all(1 < float(course.distance.sel(layer=n, direction=way, frame=at).mean()) < 3"
