@@ -41,8 +41,9 @@ QUANTITIES = ("r2", "share", "inputs", "retention")
 WORDS = {
     "motion-nano": "for the label the share of right answers (chance 0.10)",
     "recall-nano": "but all targets are classes: the share of right answers (chance 0.25). In all "
-    f"clips the sample is shown in frame {TIMING[0]}, the test in frame {sum(TIMING[:3])}. Before "
-    "a color is shown it can be read from nothing, so that a mean over all frames stays low",
+    f"clips the sample is shown in frame {TIMING[0]}, the test in frame {sum(TIMING[:3])}. In "
+    "layer 0 a color can be read from nothing before its frame is read; in later layers the other "
+    "direction of the layers below may have brought it",
     "camera-nano": "for the label the share of right answers (chance 0.11: nine classes, cameras "
     "that stand left out). Pan, tilt, zoom and roll are speeds in a token frame, none across a cut",
 }

@@ -48,7 +48,7 @@ class Plan:
         clips: Clips over photographs unseen in training.
         faithful: Of these, the first ones, for the scores that take units away.
         sane: For the maps of the model without its weights.
-        still: For the scores that make a map again for changed clips.
+        still: For the scores that make a map again for changed clips; 0 leaves them out.
         planted: Clips with a watermark, for both models.
         batch: Clips at a time.
         seed: Of the clips: one that no model was trained or tested on.

@@ -92,7 +92,7 @@ def summarise(card: ScoreCard) -> dict[str, Any]:
             entry["shortcut"] = _shortcut(card, name)
         if measured:
             entry["measures"] = {key: each["methods"][name] for key, each in measured.items()}
-        if name not in controls:
+        if name not in controls and plan.still:
             entry["stillness"] = _intervals(
                 card.gathered(partial(card.stillness, name), plan.still)
             )
