@@ -28,7 +28,11 @@ from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.training.evaluate_videos import predict_logits
 
 RECALL_MODELS = ("recall-nano", "recall-nano-forward", "recall-nano-class-token")
-KNOWN_TO_MISS: dict[str, set[str]] = {}  # verdicts that are not met, by model
+# Verdicts that are not met, by model. In the first layer, which alone reads backward only, the test
+# is known for five frames.
+KNOWN_TO_MISS = {
+    "recall-nano": {"test read from backward states that the other direction did not feed: fewest"},
+}
 LAYOUTS = {"opengvlab_f4_k1": None, "opengvlab_f8_k2": None, "vim_midcls_div2": "vim"}
 TOLERANCE = 1e-5  # relative, asked for
 

@@ -143,6 +143,8 @@ def decoded(model: VideoMamba, train_clips: int, test_clips: int) -> dict[str, A
     A ridge regression on the state (d_inner x d_state numbers) of one scan, fitted to some clips
     and judged by others. `layer` is, for each direction, the one whose probe of the sample
     (forward) or the test (backward) fits training clips best that were left out, within the delay.
+    In a model of two directions it need not be the scan that brought it: from the second layer on
+    a scan reads what the other direction has seen, too.
 
     Args:
         model: The model.

@@ -1,6 +1,7 @@
 """The models that must remember: what their command writes, and the proof on a few clips."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,12 +75,33 @@ def test_the_other_two_begin_with_the_weights_of_the_first(tmp_path):
     assert not torch.equal(fresh["head.weight"], given["head.weight"])
 
 
+def test_measuring_a_model_that_always_says_the_same_gives_chance_in_every_part():
+    torch.manual_seed(0)
+    model = VideoMamba(replace(subject.CONFIG, depth=1, d_model=16, patch_size=32)).eval()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.eye(4)[0])
+    metrics = subject.measure(model, 40)
+    surgery, verdicts = metrics["surgery"], metrics["verdicts"]
+    assert (surgery["sample_in_frame"], surgery["test_in_frame"]) == (2, 11)
+    assert surgery["reset"]["both"]["value"] == [surgery["reset"]["clean"]["value"]] * 15
+    assert surgery["reset"]["both"]["n"] == 8
+    assert [len(surgery["decoded"][name]["by_layer"]["test"][0]) for name in
+            ("forward", "backward")] == [15, 15]  # fmt: skip
+    outside = verdicts["reset outside the delay: fewest right"]
+    assert outside["met"] and outside["value"] == surgery["reset"]["clean"]["value"]
+    assert not verdicts["with distractors: top1"]["met"]
+    assert len(verdicts) == 8
+
+
 def columns(*values):
     return {"value": list(values), "n": 1}
 
 
 def test_verdicts_hold_every_limit_that_was_asked_for():
     """15 boundaries: 1 and 2 outside, 3 to 11 inside, 12 to 15 outside the delay."""
+    carried = [*[0.25] * 2, *[0.95] * 9, *[0.25] * 4]
+    unknown, everywhere = [0.25] * 15, [0.95] * 15
     metrics = {
         "with_distractors": {"top1": {"value": 0.97}},
         "surgery": {
@@ -88,28 +110,41 @@ def test_verdicts_hold_every_limit_that_was_asked_for():
                 "clean": {"value": 0.98},
                 "both": columns(*[0.96] * 2, *[0.3] * 9, *[0.96] * 4),
             },
-            "swap": {
-                "forward": {"donor": columns(*[0.0] * 6, 0.85, *[0.0] * 8)},
-                "backward": {"donor": columns(*[0.0] * 2, 0.9, *[0.0] * 12)},
-            },
+            "swap": {"forward": {"donor": columns(*[0.0] * 6, 0.85, *[0.0] * 8)}},
             "decoded": {
-                "forward": {"sample": columns(*[0.2] * 2, *[0.95] * 9, *[0.2] * 4)},
-                "backward": {"test": columns(*[0.2] * 2, *[0.95] * 9, *[0.2] * 4)},
+                "forward": {"layer": 1, "sample": columns(*carried),
+                            "by_layer": {"sample": [carried, everywhere],
+                                         "test": [unknown, everywhere]}},
+                "backward": {"layer": 1, "test": columns(*carried),
+                             "by_layer": {"test": [carried, everywhere],
+                                          "sample": [unknown, everywhere]}},
             },
         },
-    }
+    }  # fmt: skip
     found = subject.verdicts(metrics)
-    assert len(found) == 7 and all(verdict["met"] for verdict in found.values())
-    swapped = [v["boundary"] for name, v in found.items() if "swapped" in name]
-    assert swapped == [7, 3]
+    assert len(found) == 8 and all(verdict["met"] for verdict in found.values())
+    assert [v["boundary"] for name, v in found.items() if "swapped" in name] == [7]
     surgery = metrics["surgery"]
     metrics["with_distractors"]["top1"]["value"] = 0.96
     surgery["reset"]["both"]["value"][2] = 0.34
     surgery["reset"]["both"]["value"][11] = 0.94
     surgery["swap"]["forward"]["donor"] = columns(*[0.9] * 2, *[0.7] * 9, *[0.9] * 4)
     surgery["decoded"]["backward"]["test"]["value"][10] = 0.89
+    surgery["decoded"]["forward"]["by_layer"]["sample"][0][5] = 0.3
     missed = [name for name, verdict in subject.verdicts(metrics).items() if not verdict["met"]]
-    assert len(missed) == 5
+    assert len(missed) == 6
+
+
+def test_a_layer_is_fed_by_the_other_direction_where_it_knows_what_only_that_has_seen():
+    quiet, early = [0.25] * 15, [0.25] * 10 + [0.4] + [0.25] * 4  # at boundary 11, just before
+    late = [0.25] * 11 + [0.9] * 4  # once the test is shown, forward states may tell it
+    rows = {"forward": {"test": [quiet, early, late]}, "backward": {"sample": [quiet, early, late]}}
+    surgery = {
+        "boundaries": list(range(1, 16)),
+        "decoded": {name: {"by_layer": by_layer} for name, by_layer in rows.items()},
+    }
+    assert subject.unfed(surgery, "forward") == [0, 2]
+    assert subject.unfed(surgery, "backward") == [0]
 
 
 def test_a_control_that_finds_a_leak_fails_the_clips():
