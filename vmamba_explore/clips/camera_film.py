@@ -81,11 +81,12 @@ def _overlay(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
         frames[:, :bar] = 0
         frames[:, side - bar :] = 0
     if rng.uniform() < 0.08:
-        x, y, wide, high = (side * rng.uniform((0, 0, 0.1, 0.05), (0.6, 0.9, 0.4, 0.12))).astype(int)
+        low, high = (0, 0, 0.1, 0.05), (0.6, 0.9, 0.4, 0.12)
+        x, y, w, h = (side * rng.uniform(low, high)).astype(int)
         color = rng.integers(0, 256, (1, 1, 1, 3))
         if rng.uniform() < 0.5:
-            color = np.where(rng.uniform(size=(1, high, wide, 1)) < 0.5, color, 255 - color)
-        spot = frames[:, y : y + high, x : x + wide]
+            color = np.where(rng.uniform(size=(1, h, w, 1)) < 0.5, color, 255 - color)
+        spot = frames[:, y : y + h, x : x + w]
         spot[:] = color[:, : spot.shape[1], : spot.shape[2]]
     if rng.uniform() < 0.1:
         for frame in range(1, num_frames):

@@ -68,7 +68,7 @@ class CameraPlan:
     cuts: Int64[np.ndarray, " n"]
 
 
-def travel(pose: Pose) -> Float64[np.ndarray, "8"]:
+def travel(pose: Pose) -> Float64[np.ndarray, 8]:
     """How far a camera moves in each of the eight directions, in shares of the side."""
     steps = np.diff(pose, axis=0) * UNITS
     return np.array([np.maximum(sign * steps[:, axis], 0).sum() for axis, sign in AXIS_AND_SIGN])
@@ -181,7 +181,7 @@ def _size(rng: np.random.Generator, axis: int, level: Level) -> float:
 def _mixed(rng: np.random.Generator, num_frames: int, level: Level) -> tuple[Pose, float]:
     """Two movements at once, one there and back, or one too slow to call."""
     led = np.zeros((num_frames, 4))
-    axis, other = rng.permutation(4)[:2]
+    axis, other = rng.permutation(4)[:2].tolist()
     sign, other_sign = rng.choice([-1, 1], 2)
     manner = rng.integers(3)
     if manner == 0:
@@ -190,7 +190,7 @@ def _mixed(rng: np.random.Generator, num_frames: int, level: Level) -> tuple[Pos
         led[:, other] = other_sign * profile(rng, num_frames) * size * rng.uniform(0.92, 1)
     elif manner == 1:
         size = _size(rng, axis, level)
-        turn = rng.integers(num_frames // 3, num_frames - num_frames // 3)
+        turn = int(rng.integers(num_frames // 3, num_frames - num_frames // 3))
         there = profile(rng, turn + 1)
         back = 1 - profile(rng, num_frames - turn) * rng.uniform(0.92, 1)
         led[:, axis] = sign * size * np.concatenate([there, back[1:]])

@@ -63,7 +63,7 @@ class Moments:
 
 
 def moments(pose: Pose, substeps: int, shutter: float) -> Moments:
-    """Moments at which to draw the frames, each as `substeps` pictures while the shutter is open."""
+    """When to draw the frames, each as `substeps` pictures while the shutter is open."""
     offsets = (np.arange(substeps) + 0.5) / substeps - 0.5
     time = (np.arange(len(pose))[:, None] + shutter * offsets).ravel().clip(0, len(pose) - 1)
     result = Moments(time, np.empty(0), pose)
@@ -236,7 +236,8 @@ class Part:
             np.stack([c * kx, s * kx, -(c * x + s * y) * kx + size / 2], 1),
             np.stack([-s * ky, c * ky, (s * x - c * y) * ky + size / 2], 1),
         ]
-        where = carry(torch.from_numpy(np.stack(rows, 1)).float(), screen(side)[x0:x1], screen(side)[y0:y1])
+        matrices, places = torch.from_numpy(np.stack(rows, 1)).float(), screen(side)
+        where = carry(matrices, places[x0:x1], places[y0:y1])
         view = canvas[:, :, y0:y1, x0:x1]
         view.copy_(over(view, look_up(self.sprite, where, "zeros")))
 

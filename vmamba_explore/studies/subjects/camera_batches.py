@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from vmamba_explore.clips import (
-    camera,
-    camera_film,
-    camera_path,
-    camera_scene,
-    photographs,
-)
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, Level, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, LEVELS, Level, Pose, flow, label_of
 
-GENERATOR: tuple[ModuleType, ...] = (camera, camera_film, camera_path, camera_scene, photographs)
 EASY_CLIPS, EASY_STEPS = 1320, 400
 """The first clips are easy ones, and the first steps have no others."""
 FIRST = 660
 """Further clips that are there after the easy steps."""
 NEW = 3
 """Further clips that every step brings from then on."""
+HARD_EVERY = 3
+"""Of that many rounds of kinds one is hard."""
 WEIGHTS = np.array([2.0, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 1])
 """How often each kind is drawn."""
+FOCUS = np.array([2.0, 0.8, 0.8, 0.8, 0.8, 2, 2, 1.2, 1.2, 0.7, 0.8])
+"""The same in batches that dwell on what is hard; half of their clips are hard ones."""
 FLOW_UNIT = 0.05
 Clips = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]
 """Frames, labels and targets of clips."""
@@ -50,8 +44,8 @@ class Store:
     The first `EASY_CLIPS` are easy; of the others, those of every third round of kinds are hard.
 
     Args:
-        folder: Where the files are; a folder in it is named after the generator's code and the
-            photographs.
+        folder: Where the files are; a folder in it is named after what some of the clips look
+            like, so that another generator's clips are not mixed with these.
         seed: Of the clips.
         photographs: Files of photographs.
         size: How many clips there can be.
@@ -66,7 +60,7 @@ class Store:
         """Frames, pose and target of a clip, rendered now if they have not been."""
         frames, poses, targets, done = _files(self)
         if not done[index]:
-            hard = index // len(KINDS) % 3 == 0
+            hard = index // len(KINDS) % HARD_EVERY == 0
             level = "easy" if index < EASY_CLIPS else "hard" if hard else "usual"
             clip = CameraClips(self.seed, photographs=self.photographs, level=level)[index]
             frames[index], poses[index], targets[index] = clip.clip.frames, clip.pose, clip.target
@@ -76,14 +70,19 @@ class Store:
     @property
     def place(self) -> Path:
         """The folder of this generator's clips over these photographs."""
-        code = hashlib.sha256("".join(inspect.getsource(m) for m in GENERATOR).encode())
-        code.update(repr((self.seed, [path.name for path in self.photographs])).encode())
-        return self.folder / code.hexdigest()[:12]
+        names = [path.name for path in self.photographs]
+        digest = hashlib.sha256(repr((self.seed, names)).encode())
+        for level in LEVELS:
+            series = CameraClips(self.seed, photographs=self.photographs, level=level)
+            for clip in (series[2], series[5], series[9]):
+                digest.update(clip.clip.frames.tobytes() + clip.pose.tobytes())
+        return self.folder / digest.hexdigest()[:12]
 
 
 @cache
 def _files(store: Store) -> tuple[np.ndarray, ...]:
-    store.place.mkdir(parents=True, exist_ok=True)
+    place = store.place
+    place.mkdir(parents=True, exist_ok=True)
     shapes = {
         "frames": (np.uint8, (16, 64, 64, 3)),
         "poses": (np.float64, (16, 4)),
@@ -92,11 +91,12 @@ def _files(store: Store) -> tuple[np.ndarray, ...]:
     }
     opened = []
     for name, (kind, shape) in shapes.items():
-        path = store.place / name
-        if not path.exists():
-            path.touch()
-        with path.open("r+b") as file:
-            file.truncate(store.size * int(np.prod(shape)) * np.dtype(kind).itemsize)
+        path = place / name
+        path.touch()
+        needed = store.size * int(np.prod(shape)) * np.dtype(kind).itemsize
+        if path.stat().st_size < needed:
+            with path.open("r+b") as file:
+                file.truncate(needed)
         opened.append(np.memmap(path, kind, "r+", shape=(store.size, *shape)))
     return tuple(opened)
 
@@ -111,6 +111,8 @@ class CameraBatches:
         tubelet_size: Frames that a token sees.
         grid: Tokens across the picture.
         seed: Of what is drawn.
+        start: Steps that other batches of the same series have had before.
+        focus: Dwell on what is hard.
 
     `batches(step)` gives frames, labels (-1 for mixed), targets (batch, 10), and the flow of each
     token (batch, tokens, 2), see `token_flow`.
@@ -121,13 +123,23 @@ class CameraBatches:
     tubelet_size: int = 4
     grid: int = 8
     seed: int = 7
+    start: int = 0
+    focus: bool = False
 
     def __call__(self, step: int) -> tuple[NDArray[np.generic], ...]:
+        step += self.start
         rng = np.random.default_rng([self.seed, step])
         there = clips_until(step)
         new = range(there, clips_until(step + 1)) if step >= EASY_STEPS else range(0)
-        kinds = rng.choice(len(KINDS), self.batch_size - len(new), p=WEIGHTS / WEIGHTS.sum())
-        old = kinds + len(KINDS) * rng.integers(there // len(KINDS), size=len(kinds))
+        weights = FOCUS if self.focus else WEIGHTS
+        kinds = rng.choice(len(KINDS), self.batch_size - len(new), p=weights / weights.sum())
+        rounds = rng.integers(there // len(KINDS), size=len(kinds))
+        if self.focus:
+            first = EASY_CLIPS // len(KINDS)
+            rounds = rng.integers(first, there // len(KINDS), size=len(kinds))
+            to_hard = rng.uniform(size=len(kinds)) < 0.25
+            rounds[to_hard] -= rounds[to_hard] % HARD_EVERY
+        old = kinds + len(KINDS) * rounds
         rows = []
         for index in (*new, *old.tolist()):
             frames, pose, target = self.store(index)

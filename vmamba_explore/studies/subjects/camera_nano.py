@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ from vmamba_explore.studies.subjects.real_windows import (
     reference,
 )
 from vmamba_explore.training.evaluate_videos import predict_logits
-from vmamba_explore.training.fit import fit
+from vmamba_explore.training.fit import History, fit
 from vmamba_explore.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,28 @@ CONFIG = VideoMambaConfig(
     depth=6,
     cls_position=None,
 )
-RECIPE = Recipe(steps=5500, warmup=0.03)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A part of the training, from the weights of the part before.
+
+    Args:
+        recipe: How.
+        until: The step that ends it, which may be before the recipe does.
+        focus: Whether its batches dwell on what is hard.
+    """
+
+    recipe: Recipe
+    until: int
+    focus: bool = False
+
+
+RUNS = (
+    Run(Recipe(steps=5500, warmup=0.03), 5500),
+    Run(Recipe(steps=3600, learning_rate=1e-3, warmup=0.03), 2300),
+    Run(Recipe(steps=2200, learning_rate=7e-4, warmup=0.03), 2200, focus=True),
+)
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 1, 2
 TESTED: tuple[Level, ...] = ("usual", "hard")
 FLOW_WEIGHT = 1.0
@@ -123,7 +144,8 @@ def set_filters(model: VideoMamba, frames: NDArray[np.uint8]) -> None:
         shapes = [hill[:, None] * slope, slope[:, None] * hill, hill[:, None] * hill]
         kept, change = torch.ones(length)[:, None, None], time[:, None, None]
         pairs = ((kept, 0), (kept, 1), (change, 2), (change, 0), (change, 1))
-        basis = torch.stack([when * shapes[i] for when, i in pairs])[:, None].expand(-1, 3, -1, -1, -1)
+        basis = torch.stack([when * shapes[i] for when, i in pairs])[:, None]
+        basis = basis.expand(-1, 3, -1, -1, -1)
         drawn = weight.clone()
         weight[: len(basis)] = basis
         basis = basis / model.patch_embed(normalize(frames)).std((0, 1))[:5, None, None, None, None]
@@ -196,6 +218,12 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return torch.from_numpy(logits).softmax(-1).numpy()
 
 
+def shortened(run: Run, share: float) -> Run:
+    """The same run with a share of its steps."""
+    steps, until = (max(1, round(share * value)) for value in (run.recipe.steps, run.until))
+    return replace(run, recipe=replace(run.recipe, steps=steps), until=until)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, calibrate, measure, and write config.json, model.safetensors and metrics.json."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -204,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=Path, default=Path("runs/camera-clips"))
     parser.add_argument("--photographs", type=Path, default=FOLDER)
     parser.add_argument("--films", type=Path, help="folder of windows of real films, truth.json")
-    parser.add_argument("--steps", type=int, default=RECIPE.steps)
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps of each run")
     parser.add_argument("--tests", type=int, default=1100, help="clips of a measurement")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     options = parser.parse_args(arguments)
@@ -212,15 +240,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     fetch(options.photographs)
-    recipe = replace(RECIPE, steps=options.steps)
+    runs = [shortened(run, options.share) for run in RUNS]
     photographs = fetched("train", options.photographs)
-    size = clips_until(max(RECIPE.steps, options.steps) + 1)
+    size = clips_until(sum(run.until for run in runs) + 1)
     batches = CameraBatches(Store(options.clips, TRAIN_SEED, photographs, size))
     model = new_model(batches)
     objective = CameraLoss(model)
-    history = fit(
-        model, batches, recipe, options.checkpoint, options.workers, objective=objective
-    )
+    history: History = []
+    for number, run in enumerate(runs, 1):
+        name = options.checkpoint.with_stem(f"{options.checkpoint.stem}-{number}")
+        history += fit(
+            model, replace(batches, focus=run.focus), run.recipe, name, options.workers,
+            until=run.until, objective=objective,
+        )  # fmt: skip
+        batches = replace(batches, start=batches.start + run.until)
 
     unseen = fetched("test", options.photographs)
     chosen = [clips_of(unseen, VALIDATION_SEED, level, options.tests // 2) for level in TESTED]
@@ -232,16 +265,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tests[f"{level}_clips"] = measure_clips(model, clips, threshold)
     if options.films is not None:
         tests["real_windows"] = measure_films(model, options.films, threshold)
-    command = f"python -m vmamba_explore.studies.subjects.camera_nano --steps {options.steps}"
     how = {
+        "runs": [asdict(run) for run in runs],
         "clips_per_step": batches.batch_size,
-        "clips": clips_until(options.steps),
+        "clips": size,
         "steps_with_easy_clips": EASY_STEPS,
         "photographs": len(photographs),
         "unseen_photographs": len(unseen),
         "flow_weight": FLOW_WEIGHT,
     }
-    write_subject(model, options.output, command, recipe, history, how, tests)
+    command = "make camera-model"
+    write_subject(model, options.output, command, runs[-1].recipe, history, how, tests)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ def _unpack(name: str, packages: Path | None, folder: Path) -> None:
         found = next(folder.glob(f"{name}_*.deb"), None)
         if found is None:
             raise RuntimeError(f"fetch: there is no package {name} in {one_line(str(packages))}.")
-        subprocess.run(["dpkg-deb", "-x", found, folder], check=True, capture_output=True, text=True)
+        subprocess.run(
+            ["dpkg-deb", "-x", found, folder], check=True, capture_output=True, text=True
+        )
     except subprocess.CalledProcessError as error:
         raise RuntimeError(
             f"fetch: the package {name} cannot be had ({first_line(error.stderr or error)}). "

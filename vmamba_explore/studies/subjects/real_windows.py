@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def read_windows(folder: Path) -> list[Window]:
     if not (folder / "truth.json").is_file():
         raise FileNotFoundError(f"read_windows: there is no truth.json in {one_line(folder)}.")
     windows = []
-    for row in tqdm(read_json(folder / "truth.json", list, "read_windows"), desc="real windows", unit="window"):
+    rows = read_json(folder / "truth.json", list, "read_windows")
+    for row in tqdm(rows, desc="real windows", unit="window"):
         frames = load_clip(folder / row["file"], 16, 1, 0, 64).frames
         label = CLASS_NAMES.index(_SHORT.get(row["label"], row["label"]))
         for name, change in CHANGES.items():
@@ -152,7 +154,7 @@ def phase_correlation(frames: Frames) -> str:
     window = np.outer(np.hanning(side), np.hanning(side))
     seen = (gray - gray.mean((1, 2), keepdims=True)) * window
     moved = np.zeros(4)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         down, right = _shift(after, before)
         moved[:2] += np.array([-right, -down]) / side
     radius = side / 2
@@ -162,7 +164,7 @@ def phase_correlation(frames: Frames) -> str:
         )[:180]
         for each in seen[::5]
     ]
-    for before, after in zip(spectra, spectra[1:], strict=False):
+    for before, after in pairwise(spectra):
         turn, grow = _shift(after, before)
         scale = np.log(radius) / before.shape[1]
         moved[2:] += np.array([-grow * scale, -np.deg2rad(turn)])
