@@ -26,8 +26,8 @@ BENCH_STAMP := .venv/.installed-bench
 .PHONY: help
 help:
 	@sed -n 's/^# make /make /p' Makefile
-	@echo "also: make notebooks, demo-model, shortcut-model, camera-model, photographs,"
-	@echo "      report CLIP=..., bench, truth, scorecard, clips, clean"
+	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, camera-model,"
+	@echo "      photographs, report CLIP=..., bench, truth, scorecard, clips, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -114,6 +114,10 @@ camera-model: $(USER_STAMP)
 .PHONY: photographs
 photographs: $(USER_STAMP)
 	$(BIN)/python -m vmamba_explore.studies.subjects.photographs
+
+.PHONY: recall-model
+recall-model: $(USER_STAMP)
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.recall_nano
 
 .PHONY: report
 report: $(USER_STAMP)

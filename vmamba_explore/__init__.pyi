@@ -10,6 +10,7 @@ from .attribution.result import Attribution
 from .clips.clip import Clip, ClipError, normalize
 from .clips.decode import load_clip
 from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
+from .clips.recall import RecallClip, RecallClips
 from .clips.sampling import frame_order
 from .hooks import hook_names
 from .intervals import Interval, mean_interval, proportion
@@ -49,6 +50,8 @@ __all__ = [
     "Interval",
     "MotionClip",
     "MotionClips",
+    "RecallClip",
+    "RecallClips",
     "ScanOperator",
     "TokenGrid",
     "Trace",

@@ -15,6 +15,9 @@ CLIPS = (
     "vanish",
     "approach_with_distractor",
     "up_with_distractor",
+    "recall_red_blue",
+    "recall_yellow_blue",
+    "recall_green_blue_with_distractors",
 )
 """Names of the bundled clips, `data/clips/NAME.mp4`, in the order in which to offer them."""
 

@@ -32,7 +32,7 @@ _STEPS = np.array(
     ]
 )
 _WORDS = 96  # random words a clip; a fixed number, so that no option shifts another draw
-_SCENE_WORDS = 40
+SCENE_WORDS = 40
 
 Ints = NDArray[np.int64]
 
@@ -127,7 +127,7 @@ def make_plan(
         target=Actor(sprite, np.take_along_axis(poses, order, axis=1)),
         distractor=Actor(other_sprite, np.take_along_axis(other_poses, order, axis=1)),
         has_distractor=has_distractor,
-        scene=words[:, -_SCENE_WORDS:],
+        scene=words[:, -SCENE_WORDS:],
     )
 
 

@@ -42,7 +42,13 @@ __all__ = [
     "save_model",
 ]
 
-BUNDLED = ("motion-nano", "motion-watermark")
+BUNDLED = (
+    "motion-nano",
+    "motion-watermark",
+    "recall-nano",
+    "recall-nano-forward",
+    "recall-nano-class-token",
+)
 
 
 def load_model(

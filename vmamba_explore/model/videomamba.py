@@ -26,6 +26,7 @@ from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 
 if TYPE_CHECKING:
     from vmamba_explore.clips.motion import MotionClip
+    from vmamba_explore.clips.recall import RecallClip
 
 
 class PatchEmbed(nn.Module):
@@ -112,12 +113,14 @@ class VideoMamba(nn.Module, OnTheHub):
         """Map clips to logits."""
         return self.read_out(self.encode(clips))
 
-    def predict(self, clip: Clip | MotionClip | Tensor, k: int = 5) -> list[Prediction]:
+    def predict(
+        self, clip: Clip | MotionClip | RecallClip | Tensor, k: int = 5
+    ) -> list[Prediction]:
         """Say what one clip shows.
 
         Args:
-            clip: A clip, a motion clip, or its tensor (channels, num_frames, height, width), float,
-                normalised as `Clip.tensor()` does.
+            clip: A clip, a generated one, or its tensor (channels, num_frames, height, width),
+                float, normalised as `Clip.tensor()` does.
             k: How many classes, at least 1.
         Returns:
             The k most probable classes with name, index and probability, the most probable first.

@@ -117,20 +117,29 @@ def reset_state(
     *,
     direction: str | None = None,
     layers: Layers = None,
+    tail: bool = False,
 ) -> AbstractContextManager[None]:
     """Make scans hand over zeros at a frame boundary, for the duration of the block.
 
-    The convolution still reaches d_conv - 1 tokens back.
+    A boundary is crossed by two things: the state, and in each layer the last d_conv - 1 tokens,
+    which the convolution still sees from the other side. With `tail` neither is left: the scan goes
+    on as it begins a clip. Without class token, and with every scan reset so, the two sides are
+    two clips that know nothing of each other.
 
     Args:
         model: The model.
         frame: The boundary before this token frame; or one for each clip of the batch.
         direction: "forward", "backward", or None for both.
         layers: One layer, several, or None for all.
+        tail: Whether the convolution, too, sees zeros in place of the tokens before the boundary.
+            False leaves it alone: the state is what is asked about then, and small answers may
+            cross beside it.
     Raises:
         ValueError: there is no such boundary, direction or layer.
     """
-    return editing(*_states(model, frame, None, scans(model, layers, direction)))
+    chosen = scans(model, layers, direction)
+    edits = _states(model, frame, None, chosen)
+    return editing(*edits, *(_tails(model, frame, None, chosen) if tail else ()))
 
 
 def swap_state(
@@ -185,12 +194,7 @@ def transplant(
             or model.
     """
     chosen = scans(model, layers, direction)
-    edits = _states(model, frame, past, chosen)
-    for scan in chosen:
-        for at in _distinct(frame):
-            tail = past.tails[scan.layer, scan.direction, at]
-            edits.append((scan.ssm.convolved, partial(_put_tail, model, scan.ssm, tail, frame, at)))
-    return editing(*edits)
+    return editing(*_states(model, frame, past, chosen), *_tails(model, frame, past, chosen))
 
 
 def _states(
@@ -206,6 +210,18 @@ def _states(
                 donor.state(scan.layer, scan.direction, at) if isinstance(donor, Past) else donor
             )
             edits.append((scan.ssm.handovers, (find, partial(_put_state, state, frame, at))))
+    return edits
+
+
+def _tails(
+    model: VideoMamba, frame: Frames, donor: Past | None, chosen: list[Scan]
+) -> list[Addition]:
+    """The edits that replace what convolutions see across the boundary, None: by zeros."""
+    edits: list[Addition] = []
+    for scan in chosen:
+        for at in _distinct(frame):
+            tail = None if donor is None else donor.tails[scan.layer, scan.direction, at]
+            edits.append((scan.ssm.convolved, partial(_put_tail, model, scan.ssm, tail, frame, at)))
     return edits
 
 
@@ -247,7 +263,7 @@ def _put_state(donor: Tensor | None, frame: Frames, at: int, state: Tensor) -> T
 def _put_tail(
     model: VideoMamba,
     ssm: SelectiveSSM,
-    tail: Tensor,
+    donor: Tensor | None,
     frame: Frames,
     at: int,
     x: Tensor,
@@ -255,9 +271,13 @@ def _put_tail(
 ) -> Tensor:
     crossing = boundary(model, ssm, at)
     after = crossing.after.to(u.device)
-    own = x[..., after]
-    _check_donor("convolution tail", ("d_inner", "d_conv - 1"), tail, x[..., crossing.before])
-    piece = torch.cat([usable(tail).to(own).expand(len(own), -1, -1), own], dim=-1)
+    own, before = x[..., after], x[..., crossing.before.to(x.device)]
+    if donor is None:
+        tail = torch.zeros_like(before)
+    else:
+        _check_donor("convolution tail", ("d_inner", "d_conv - 1"), donor, before)
+        tail = usable(donor).to(own).expand_as(before)
+    piece = torch.cat([tail, own], dim=-1)
     conv = ssm.conv1d
     made = causal_conv1d(piece, conv.weight.squeeze(1), conv.bias, activation="silu")
     new = u.clone().index_copy_(-1, after, made[..., tail.shape[-1] :].to(u.dtype))

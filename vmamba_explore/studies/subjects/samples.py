@@ -1,8 +1,9 @@
 """Write the bundled clips: `python -m vmamba_explore.studies.subjects.samples`, `make clips`.
 
-Each is a motion clip over a photograph that the bundled model was not trained on, as a film of
-32 frames at 16 frames per second: every second frame is a frame of the motion clip, the others
-lie half-way. So `load_clip(path, img_size=64)` with its usual stride of 2 reads the motion clip.
+Each is a motion clip or a recall clip over a photograph that the bundled models were not trained
+on, as a film of 32 frames at 16 frames per second: every second frame is a frame of that clip; of
+a motion clip the others lie half-way, of a recall clip they are the same again. So
+`load_clip(path, img_size=64)` with its usual stride of 2 reads the generated clip.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,6 +21,8 @@ from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN, Ints
 from vmamba_explore.clips.motion_render import Layer, draw_background, draw_frames
+from vmamba_explore.clips.recall import CLASS_NAMES as RELATIONS
+from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.files import atomic_write
 
 SEED, IMG_SIZE, FPS = 7, 224, 16
@@ -27,9 +31,10 @@ _FASTEST = TURN // 4  # a phase that jumps further between two frames belongs to
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One bundled clip: a motion clip of the stream `SEED`, or its twin."""
+class MotionSample:
+    """One bundled motion clip of the stream `SEED`, or its twin; `model` is who reads it."""
 
+    model: ClassVar = "motion-nano"
     name: str
     index: int
     distractor: bool = False
@@ -46,30 +51,103 @@ class Sample:
         )
 
     @property
-    def label(self) -> int:
-        """Index into `CLASS_NAMES`."""
-        return int(self.clips.plan(self.index, self.twin).labels[0])
+    def shows(self) -> str:
+        """The class in words."""
+        return CLASS_NAMES[int(self.clips.plan(self.index, self.twin).labels[0])]
+
+    @property
+    def made_from(self) -> str:
+        """Which clip of the series it is."""
+        return f"{'twin of ' if self.twin else ''}motion clip {self.index}"
+
+    def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
+        """Render it at twice the frame rate, (32, 224, 224, 3)."""
+        plan = self.clips.plan(self.index, self.twin)
+        actors = [plan.distractor, plan.target] if self.distractor else [plan.target]
+        layers = [
+            Layer(int(a.sprites[0]), _half_steps(a.poses[0]), a is plan.target, IMG_SIZE)
+            for a in actors
+        ]
+        return draw_frames(draw_background(plan.scene[0], "test", IMG_SIZE), layers, 32)
 
 
-SAMPLES = (
-    Sample("right", 154),
-    Sample("right_twin", 154, twin=True),
-    Sample("clockwise", 71),
-    Sample("vanish", 232),
-    Sample("approach_with_distractor", 46, distractor=True),
-    Sample("up_with_distractor", 402, distractor=True),
+@dataclass(frozen=True)
+class RecallSample:
+    """One bundled recall clip of the stream `SEED`, its sample's color moved by some steps."""
+
+    model: ClassVar = "recall-nano"
+    name: str
+    index: int
+    distractor: bool = False
+    step: int = 0
+
+    @property
+    def clips(self) -> RecallClips:
+        """The series that the sample comes from."""
+        return RecallClips(
+            SEED,
+            img_size=IMG_SIZE,
+            backgrounds="test",
+            distractors="all" if self.distractor else "none",
+        )
+
+    @property
+    def shows(self) -> str:
+        """The class in words."""
+        return RELATIONS[int(self.clips.plan(self.index, self.step).labels[0])]
+
+    @property
+    def made_from(self) -> str:
+        """Which clip of the series it is."""
+        moved = f", the sample's color {self.step} further" if self.step else ""
+        return f"recall clip {self.index}{moved}"
+
+    def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
+        """Render it, each frame twice, (32, 224, 224, 3)."""
+        return self.clips.batch(self.index, self.step)[0][0].repeat(2, axis=0)
+
+
+@dataclass(frozen=True)
+class CameraSample:
+    """One bundled camera clip of the stream `SEED`."""
+
+    model: ClassVar = "camera-nano"
+    name: str
+    index: int
+
+    @property
+    def clip(self) -> CameraClip:
+        """The clip, filmed at twice the frame rate."""
+        clips = CameraClips(SEED, img_size=IMG_SIZE, num_frames=32, photographs=PHOTOGRAPHS)
+        return clips[self.index]
+
+    @property
+    def shows(self) -> str:
+        """The class in words."""
+        return CAMERA[self.clip.label]
+
+    @property
+    def made_from(self) -> str:
+        """Which clip of the series it is."""
+        return f"camera clip {self.index}"
+
+    def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
+        """Render it, (32, 224, 224, 3)."""
+        return self.clip.clip.frames
+
+
+SAMPLES: tuple[MotionSample | RecallSample | CameraSample, ...] = (
+    MotionSample("right", 154),
+    MotionSample("right_twin", 154, twin=True),
+    MotionSample("clockwise", 71),
+    MotionSample("vanish", 232),
+    MotionSample("approach_with_distractor", 46, distractor=True),
+    MotionSample("up_with_distractor", 402, distractor=True),
+    # all three with the sample in frame 2 and the test in frame 11; two differ in the sample only
+    RecallSample("recall_red_blue", 313),
+    RecallSample("recall_yellow_blue", 313, step=1),
+    RecallSample("recall_green_blue_with_distractors", 71, distractor=True),
 )
-
-
-def film(sample: Sample) -> UInt8[np.ndarray, "num_frames height width 3"]:
-    """Render a sample at twice the frame rate, (32, 224, 224, 3)."""
-    plan = sample.clips.plan(sample.index, sample.twin)
-    actors = [plan.distractor, plan.target] if sample.distractor else [plan.target]
-    layers = [
-        Layer(int(actor.sprites[0]), _half_steps(actor.poses[0]), actor is plan.target, IMG_SIZE)
-        for actor in actors
-    ]
-    return draw_frames(draw_background(plan.scene[0], "test", IMG_SIZE), layers, 32)
 
 
 def _half_steps(poses: Ints) -> Ints:
@@ -86,10 +164,9 @@ def write_samples(folder: Path) -> str:
     rows = []
     for sample in SAMPLES:
         path = folder / f"{sample.name}.mp4"
-        write_clip(path, film(sample), FPS)
+        write_clip(path, sample.film(), FPS)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        kind = f"{'twin of ' if sample.twin else ''}clip {sample.index}"
-        rows.append(f"| {path.name} | {CLASS_NAMES[sample.label]} | {kind} | `{digest}` |")
+        rows.append(f"| {path.name} | {sample.shows} | {sample.made_from} | `{digest}` |")
     return (
         f"""{HEADING}
 
@@ -99,11 +176,12 @@ command, which also rewrites this section:
 
     python -m vmamba_explore.studies.subjects.samples
 
-Each is a clip of `MotionClips({SEED}, img_size={IMG_SIZE}, backgrounds="test")`, as an H.264 film
-of 32 frames at {FPS} frames per second; frames 0, 2, 4 ... 30 are those of the motion clip.
-Another release of x264 may write other bytes.
+Each is a clip of `MotionClips({SEED}, img_size={IMG_SIZE}, backgrounds="test")`, or of
+`RecallClips` with the same arguments, as an H.264 film of 32 frames at {FPS} frames per second;
+frames 0, 2, 4 ... 30 are those of that clip. Another release of x264, or another run on several
+cores, may write other bytes.
 
-| file | what moves | motion clip | sha256 |
+| file | what it shows | made from | sha256 |
 |---|---|---|---|
 """
         + "\n".join(rows)

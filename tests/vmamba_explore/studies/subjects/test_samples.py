@@ -1,30 +1,55 @@
 """The bundled clips."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vmamba_explore import resources
 from vmamba_explore.clips import load_clip
-from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
+from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.clips.recall import COLOR_NAMES, RecallClip
 from vmamba_explore.studies.subjects import samples
-from vmamba_explore.studies.subjects.samples import SAMPLES, SEED, Sample
+from vmamba_explore.studies.subjects.samples import SAMPLES, MotionSample, RecallSample
+
+
+def truth(sample: MotionSample | RecallSample) -> MotionClip | RecallClip:
+    """The generated clip at the size that the models read."""
+    clips = replace(sample.clips, img_size=64)
+    if isinstance(sample, RecallSample):
+        return clips.other_sample(sample.index, sample.step)
+    return clips.twin(sample.index) if sample.twin else clips[sample.index]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_a_bundled_clip_reads_as_the_motion_clip_it_was_made_from(sample: Sample):
-    shown = "all" if sample.distractor else "none"
-    clips = MotionClips(SEED, backgrounds="test", distractors=shown)
-    truth = clips.twin(sample.index) if sample.twin else clips[sample.index]
+def test_a_bundled_clip_reads_as_the_generated_clip_it_was_made_from(sample):
+    generated = truth(sample)
     clip = load_clip(resources.path(f"clips/{sample.name}.mp4"), img_size=64)
     assert clip.indices.tolist() == list(range(0, 32, 2))
     assert clip.repeated == 0
-    error = np.abs(clip.frames.astype(int) - truth.clip.frames)
+    error = np.abs(clip.frames.astype(int) - generated.clip.frames)
     assert error.mean() < 12
-    assert error[truth.evidence].mean() < 30
-    word = "left" if sample.twin else sample.name.split("_")[0]
-    assert CLASS_NAMES[truth.label] == word
+    assert error[generated.evidence].mean() < 30
+    assert generated.class_name == sample.shows
+    if isinstance(sample, MotionSample):
+        assert sample.shows == ("left" if sample.twin else sample.name.split("_")[0])
+
+
+def test_recall_clips_are_named_for_their_colors_and_share_one_timing():
+    recalls = [sample for sample in SAMPLES if isinstance(sample, RecallSample)]
+    clips = [truth(sample) for sample in recalls]
+    for sample, clip in zip(recalls, clips, strict=True):
+        colors = f"{COLOR_NAMES[clip.sample_color]}_{COLOR_NAMES[clip.test_color]}"
+        assert sample.name.removesuffix("_with_distractors") == f"recall_{colors}"
+        assert clip.distractor.any() == sample.distractor
+    assert {(clip.sample, clip.test) for clip in clips} == {((2, 2), (11, 11))}
+
+
+def test_two_recall_clips_differ_in_the_sample_only():
+    films = {sample.name: sample.film() for sample in SAMPLES[-3:]}
+    differ = (films["recall_red_blue"] != films["recall_yellow_blue"]).any(axis=(1, 2, 3))
+    assert np.flatnonzero(differ).tolist() == [4, 5]
 
 
 def test_sources_gives_the_digest_of_every_bundled_clip():
@@ -37,10 +62,10 @@ def test_sources_gives_the_digest_of_every_bundled_clip():
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
 
 
-def test_the_film_shows_the_motion_clip_in_every_second_frame():
-    sample = SAMPLES[-1]
+@pytest.mark.parametrize("sample", [SAMPLES[5], SAMPLES[-1]], ids=lambda sample: sample.name)
+def test_the_film_shows_the_generated_clip_in_every_second_frame(sample):
     clip = sample.clips[sample.index].clip
-    np.testing.assert_array_equal(samples.film(sample)[::2], clip.frames)
+    np.testing.assert_array_equal(sample.film()[::2], clip.frames)
 
 
 def test_the_command_keeps_what_others_wrote_into_sources(tmp_path, monkeypatch):
