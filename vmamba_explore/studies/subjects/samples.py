@@ -107,7 +107,36 @@ class RecallSample:
         return self.clips.batch(self.index, self.step)[0][0].repeat(2, axis=0)
 
 
-SAMPLES: tuple[MotionSample | RecallSample, ...] = (
+@dataclass(frozen=True)
+class CameraSample:
+    """One bundled camera clip of the stream `SEED`."""
+
+    model: ClassVar = "camera-nano"
+    name: str
+    index: int
+
+    @property
+    def clip(self) -> CameraClip:
+        """The clip, filmed at twice the frame rate."""
+        clips = CameraClips(SEED, img_size=IMG_SIZE, num_frames=32, photographs=PHOTOGRAPHS)
+        return clips[self.index]
+
+    @property
+    def shows(self) -> str:
+        """The class in words."""
+        return CAMERA[self.clip.label]
+
+    @property
+    def made_from(self) -> str:
+        """Which clip of the series it is."""
+        return f"camera clip {self.index}"
+
+    def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
+        """Render it, (32, 224, 224, 3)."""
+        return self.clip.clip.frames
+
+
+SAMPLES: tuple[MotionSample | RecallSample | CameraSample, ...] = (
     MotionSample("right", 154),
     MotionSample("right_twin", 154, twin=True),
     MotionSample("clockwise", 71),
