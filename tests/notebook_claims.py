@@ -175,4 +175,16 @@ CLAIMS: dict[str, dict[str, str]] = {
     "solutions/03_delta_and_memory.ipynb": {
         "the mean age of 16 frames of equal weight is 7.5": "sum(range(16)) / 16 == 7.5",
     },
+    "solutions/00_start_here.ipynb": {
+        "most get one and the same answer, whatever their samples were": "same >= 12",
+    },
+    "solutions/05_state_surgery.ipynb": {
+        "the answer mostly survives": "0.7 < frozen['the delay'] <= frozen['nothing']",
+        "the states take nothing in: the model guesses": "frozen['the sample'] < 0.45",
+        "the model mostly answers rightly": "dropped['the delay'] > 0.7",
+        "Without the sample it guesses": "dropped['the sample'] < 0.45",
+        "at every boundary in between the donor's answer comes with it": (
+            "min(rows[\"donor's past: donor's\"][2:11]) > 0.8"
+        ),
+    },
 }
