@@ -130,7 +130,7 @@ def test_verdicts_hold_every_limit_that_was_asked_for():
     surgery["reset"]["both"]["value"][11] = 0.94
     surgery["swap"]["forward"]["donor"] = columns(*[0.9] * 2, *[0.7] * 9, *[0.9] * 4)
     surgery["decoded"]["backward"]["test"]["value"][10] = 0.89
-    surgery["decoded"]["forward"]["by_layer"]["sample"][0][5] = 0.3
+    surgery["decoded"]["forward"]["by_layer"]["sample"][0] = [0.3] * 15
     missed = [name for name, verdict in subject.verdicts(metrics).items() if not verdict["met"]]
     assert len(missed) == 6
 
@@ -199,8 +199,11 @@ def test_the_forward_state_tells_the_sample_and_the_backward_state_the_test(bund
     for direction, tells in (("forward", "sample"), ("backward", "test")):
         inside = [found[direction][tells]["value"][k - 1] for k in proof.INSIDE]
         assert min(inside) >= 0.8
-    before = found["forward"]["sample"]["value"][0]  # nothing has been shown yet
-    assert before < 0.5
+    # Layer 1 forward, which knows nothing of the test before it is shown, carries the sample.
+    by_layer = found["forward"]["by_layer"]
+    sample, test = by_layer["sample"][1], by_layer["test"][1]
+    assert max(sample[:2]) < 0.5 and min(sample[k - 1] for k in proof.INSIDE) >= 0.6
+    assert max(test[k - 1] for k in proof.INSIDE) < 0.5 and test[11] > 0.8
 
 
 def test_a_still_has_no_answer(bundled):
