@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vmamba_explore.analysis.camera_motion import COMPONENTS, CameraMotion
+from vmamba_explore.analysis.camera_motion import COMPONENTS, THRESHOLD, CameraMotion
 from vmamba_explore.analysis.controls import DESCRIPTIONS, Controls, percent
 from vmamba_explore.errors import one_line
 from vmamba_explore.view.figures.camera import camera_motion
@@ -109,6 +109,7 @@ def packed_camera(motion: CameraMotion | None) -> dict[str, Any] | None:
     return {
         "sentence": camera_words(motion),
         "heading": "camera, measured without learning (sides of the picture)",
+        "reach": 2 * THRESHOLD,  # a still camera's noise is not drawn as if it were motion
         "lines": [
             {
                 "name": name,

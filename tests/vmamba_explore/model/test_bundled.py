@@ -69,7 +69,7 @@ def test_a_generated_motion_clip_is_taken_as_it_is():
 
 @pytest.mark.skipif(not FILMS, reason="the films for evaluation are not here")
 def test_no_real_film_is_taken_for_a_motion_clip_and_all_have_structure():
-    clips = [load_clip(path, stride=1, img_size=64) for path in FILMS]
+    clips = [load_clip(path, stride=1, img_size=64) for path in FILMS[::5]]
     assert {model_for(clip) for clip in clips} == {ON_ANY_CLIP}
     assert all("no such ring was found" in BUNDLED["motion-nano"].note(clip) for clip in clips)
     assert all(has_structure(clip.frames) for clip in clips)

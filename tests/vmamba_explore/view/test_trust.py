@@ -1,10 +1,18 @@
 """What the controls say, as sections of pages and as data for the browser."""
 
+import numpy as np
 import pytest
 
+from vmamba_explore.analysis.camera_motion import COMPONENTS, THRESHOLD, CameraMotion
 from vmamba_explore.analysis.controls import Answer, Controls
 from vmamba_explore.view.report import report_page
-from vmamba_explore.view.trust import packed, section_of, windows_section
+from vmamba_explore.view.trust import (
+    camera_words,
+    packed,
+    packed_camera,
+    section_of,
+    windows_section,
+)
 
 
 @pytest.fixture
@@ -49,3 +57,17 @@ def test_the_browser_gets_the_four_answers_in_order(found):
     assert [row["survives"] for row in sent["rows"]] == [False, True, False, True]
     assert {row["probability"] for row in sent["rows"]} == {"80 %"}
     assert packed(None) is None
+
+
+def test_the_noise_of_a_still_camera_is_drawn_on_the_scale_of_motion():
+    moves = np.full((3, 4), 1e-5)
+    moves[1] = np.nan  # not measured
+    motion = CameraMotion(
+        moves, np.ones(3), np.array([True, False, True]), np.array([], int), np.arange(4) / 8
+    )
+    sent = packed_camera(motion)
+    assert sent["reach"] == 2 * THRESHOLD
+    assert [line["name"] for line in sent["lines"]] == list(COMPONENTS)
+    assert sent["lines"][0]["values"] == pytest.approx([0, 1e-5, 1e-5, 2e-5])
+    assert camera_words(motion) == 'Measured without learning: "static".'
+    assert packed_camera(None) is None

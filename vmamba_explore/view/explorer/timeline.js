@@ -42,7 +42,8 @@ export function createTimeline(view) {
     if (!first) return null;
     const lines = data.sides.flatMap((side, i) =>
       (side.camera?.lines ?? []).map((line) => ({ ...line, name: i ? "" : line.name, dashed: i > 0 })));
-    return { heading: first.camera.heading, lines, log: false, height: ROW.camera, place: inFrame };
+    const { heading, reach } = first.camera;
+    return { heading, lines, log: false, height: ROW.camera, place: inFrame, reach };
   }
 
   function norms() {
@@ -62,8 +63,9 @@ export function createTimeline(view) {
     return { heading, lines, log: quantity.log, height: ROW.norm, place: middle };
   }
 
-  function drawRow(context, { heading, lines, log, height, place }, top) {
-    const [low, high] = ends(lines.map((line) => line.values));
+  function drawRow(context, { heading, lines, log, height, place, reach }, top) {
+    const shown = lines.map((line) => line.values);
+    const [low, high] = ends(reach ? [...shown, [-reach, reach]] : shown);
     const yOf = (value) => top + height - ((value - low) / (high - low)) * height;
     const ink = view.ink();
     context.fillStyle = context.strokeStyle = ink;
