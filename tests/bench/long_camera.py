@@ -1,4 +1,4 @@
-"""A long film with known cuts and camera motions: `python tests/bench/long_camera.py`.
+"""A long film with known cuts and camera motions: `python tests/bench/long_camera.py [MODEL]`.
 
 Joins windows of ../shared/real_windows to one film: windows that follow each other or overlap in
 the same film and show the same motion are one shot; shots of a moving camera come forward and
@@ -9,6 +9,7 @@ what it sees. Writes long_camera.md beside this file.
 
 import json
 import pathlib
+import sys
 import tempfile
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from vmamba_explore import load_clip, proportion, watch
 from vmamba_explore.analysis.timeline import CUT, Timeline
+from vmamba_explore.model.bundled import ON_ANY_CLIP
 
 WINDOWS = pathlib.Path(__file__).parents[3] / "shared" / "real_windows"
 FPS, FRAMES, SIDE = 12, 16, 128
@@ -172,7 +174,7 @@ def shares(found: Timeline, parts: list[Shot], spans: list[tuple[float, float]])
     }
 
 
-def main() -> None:
+def main(model: str) -> None:
     """Measure and write."""
     parts = shots(json.loads((WINDOWS / "truth.json").read_text("utf-8")))
     columns = {}
@@ -180,7 +182,7 @@ def main() -> None:
         path = pathlib.Path(folder) / "film.mp4"
         spans = write_film(path, parts)
         for hop in (16, 8, 4):
-            columns[hop] = scores(watch(path, stride=1, hop=hop), parts, spans)
+            columns[hop] = scores(watch(path, model, stride=1, hop=hop), parts, spans)
     rows = [
         f"| {name} | {' | '.join(columns[hop][name] for hop in columns)} |" for name in columns[16]
     ]
@@ -198,4 +200,4 @@ windows of {FRAMES} frames. A cut is found within one frame. Intervals: 95 %, Wi
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2] or [ON_ANY_CLIP])
