@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -204,17 +204,19 @@ class Timeline:
         """Join neighboring windows of which the model says the same: between two of these the
         prediction changes.
 
-        A window that it calls a cut, and in which one was measured, is divided there between its
-        neighbors.
+        Where the camera was measured, what the model calls a cut is divided between its neighbors
+        at the cuts measured there, and any other change lies at a measured cut if there is one
+        within half a window.
         """
-        spans, parts = self._divided(), []
-        reasons, names = self.table["reason"].tolist(), self.said
+        reasons, names, spans = self.table["reason"].tolist(), self.said, self.spans
         likely = self.table["probability_1"].to_numpy(np.float64)
         measured = self.table["camera"].tolist() if "camera" in self.table else [""] * len(self)
-        kept = [row for row, (start, end) in enumerate(spans) if end > start or reasons[row]]
-        for (name, reason), group in groupby(kept, lambda row: (names[row], reasons[row])):
+        found = []
+        for (name, reason), group in groupby(
+            range(len(self)), lambda row: (names[row], reasons[row])
+        ):
             rows = list(group)
-            parts.append(
+            found.append(
                 Segment(
                     start=float(spans[rows[0], 0]), end=float(spans[rows[-1], 1]), name=name,
                     probability=float(likely[rows].mean()) if not reason else float("nan"),
@@ -222,33 +224,32 @@ class Timeline:
                     measured=Counter(measured[row] for row in rows).most_common(1)[0][0],
                 )
             )  # fmt: skip
-        return parts
+        return self._at_cuts(found) if len(self.cuts) else found
 
-    def _divided(self) -> Float64[np.ndarray, "window 2"]:
-        """`spans`, with the boundaries at which the prediction changes moved to measured cuts.
-
-        A window that the model calls a cut keeps what lies between its first cut and its last one.
-        """
-        spans, cuts, said = self.spans, self.cuts, self.said
-        if not len(cuts):
-            return spans
-        divided = spans.copy()
-        for row, (start, end) in enumerate(spans):
-            inside = cuts[(start < cuts) & (cuts < end)]
-            if said[row] != CUT or not len(inside):
-                continue
-            if row and spans[row - 1, 1] == start and said[row - 1]:
-                divided[row - 1, 1] = divided[row, 0] = inside[0]
-            if row + 1 < len(spans) and spans[row + 1, 0] == end and said[row + 1]:
-                divided[row, 1] = divided[row + 1, 0] = inside[-1]
-        for row in range(1, len(spans)):
-            pair, boundary = {said[row - 1], said[row]}, spans[row, 0]
-            if len(pair) == 1 or CUT in pair or "" in pair or spans[row - 1, 1] != boundary:
-                continue
-            near = cuts[np.abs(cuts - boundary).argmin()]
-            if spans[row - 1].mean() < near < spans[row].mean():
-                divided[row - 1, 1] = divided[row, 0] = near
-        return divided
+    def _at_cuts(self, found: list[Segment]) -> list[Segment]:
+        """Segments whose boundaries lie at measured cuts, where there are such."""
+        starts = np.array([each.start for each in found])
+        ends = np.array([each.end for each in found])
+        half = float((self.table["end"] - self.table["start"]).median()) / 2
+        for place, each in enumerate(found):
+            before = place > 0 and not found[place - 1].reason and ends[place - 1] == starts[place]
+            after = place + 1 < len(found) and not found[place + 1].reason
+            after = after and starts[place + 1] == ends[place]
+            if each.name == CUT:
+                inside = self.cuts[(each.start <= self.cuts) & (self.cuts <= each.end)]
+                if len(inside) and before:
+                    ends[place - 1] = starts[place] = inside[0]
+                if len(inside) and after:
+                    ends[place] = starts[place + 1] = inside[-1]
+            elif before and not each.reason and found[place - 1].name != CUT:
+                near = self.cuts[np.abs(self.cuts - each.start).argmin()]
+                if abs(near - each.start) <= half and starts[place - 1] < near < ends[place]:
+                    ends[place - 1] = starts[place] = near
+        moved = (
+            replace(each, start=float(start), end=float(end))
+            for each, start, end in zip(found, starts, ends, strict=True)
+        )
+        return _joined([each for each in moved if each.end > each.start])
 
     def window_at(self, seconds: float | int) -> int:
         """The number of the window that stands for a moment.
@@ -272,3 +273,18 @@ class Timeline:
             path: The file to write.
         """
         atomic_write(path, csv_text(self.table))
+
+
+def _joined(parts: list[Segment]) -> list[Segment]:
+    """Join neighbors of which the model says the same."""
+    found = parts[:1]
+    for part in parts[1:]:
+        last = found[-1]
+        if (part.name, part.reason, part.start) != (last.name, last.reason, last.end):
+            found.append(part)
+            continue
+        windows = last.windows + part.windows
+        mean = (last.windows * last.probability + part.windows * part.probability) / windows
+        most = max(last, part, key=lambda each: each.windows).measured
+        found[-1] = replace(last, end=part.end, probability=mean, windows=windows, measured=most)
+    return found

@@ -98,7 +98,7 @@ def watch(
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
     looker = Looker(model, k, target, minus, by_frame, budget_gib)
     seconds = video_seconds(path)
-    settings = {
+    settings: dict[str, Any] = {
         "video": os.path.basename(os.fspath(path)),
         "bytes": os.path.getsize(path),
         "model": fingerprint(model),

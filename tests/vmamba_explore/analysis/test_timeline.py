@@ -106,7 +106,15 @@ def test_between_two_cuts_in_a_window_nothing_is_known():
 
 def test_the_same_shot_on_both_sides_of_a_cut_is_one_segment():
     found = filmed((0, 2, 0, "static", ""), (2, 4, 2, "cut", "3.000"), (4, 6, 0, "static", ""))
-    assert spans_of(found) == [("static", 0, 6)]
+    assert spans_of(found) == [("static", 0, 6)] and found.segments()[0].windows == 2
+
+
+def test_several_windows_called_a_cut_that_overlap_are_divided_together():
+    found = filmed(
+        (0, 4, 0, "static", ""), (1, 5, 2, "static", "4.500"), (2, 6, 2, "cut", ""),
+        (3, 7, 2, "cut", ""), (4, 8, 1, "pan left", ""),
+    )  # fmt: skip
+    assert spans_of(found) == [("static", 0, 4.5), ("pan left", 4.5, 8)]
 
 
 @pytest.mark.parametrize(("cut", "boundary"), [(2.6, 2.6), (1.4, 1.4), (0.6, 2.0), (3.4, 2.0)])

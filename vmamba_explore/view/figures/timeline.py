@@ -92,10 +92,10 @@ def timeline(found: Timeline) -> go.Figure:
             figure.layout[axis].showscale = bool(strip.bar)
             raw = None if strip.raw is None else _means(strip.raw, groups)
             _heatmap(figure, cell, strip, values, spans, raw)
-        reach = (-0.5, len(strip.labels) - 0.5) if strip.scale else _reach(strip.values)
-        _hatch(figure, cell, found, reach)
+        height = (-0.5, len(strip.labels) - 0.5) if strip.scale else _reach(strip.values)
+        _hatch(figure, cell, found, height)
         if strip.cuts and 0 < cuts <= _MAX_CUTS:
-            _mark(figure, cell, found.cuts, reach)
+            _mark(figure, cell, found.cuts, height)
         below -= _PIXELS["between"]
     stops = [
         {"dtickrange": [None, 1000], "value": "%M:%S.%L"},
