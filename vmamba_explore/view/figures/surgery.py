@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -148,7 +149,7 @@ def by_boundary(
     named = values["direction"].values.tolist() if "direction" in values.dims else [""]
     for number, name in enumerate(named):
         line = values.sel(direction=name) if name else values
-        look = {"color": draw.PALETTE[number - 1] if number else draw.INK}
+        look: dict[str, Any] = {"color": draw.PALETTE[number - 1] if number else draw.INK}
         if name in DIRECTION_COLORS:
             look = draw.directed(name)
         if "low" in line.coords:
