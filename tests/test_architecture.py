@@ -33,6 +33,13 @@ WRITES = {
     "vmamba_explore/studies/scorecard/making.py": {
         "np.savez_compressed": "to the open file of atomic_write"
     },
+    "vmamba_explore/studies/subjects/camera_batches.py": {
+        "path.open": "clips that can be rendered again, in place"
+    },
+    "vmamba_explore/studies/subjects/photographs.py": {
+        "shutil.which": "asks for a program",
+        "tempfile.TemporaryDirectory": "packages that are unpacked and thrown away",
+    },
     "vmamba_explore/training/fit.py": {"run.save": "by atomic_write"},
     "vmamba_explore/training/runs.py": {"SummaryWriter": "TensorBoard's own events"},
     "vmamba_explore/view/explorer/export.py": {
