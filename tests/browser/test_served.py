@@ -306,7 +306,7 @@ def test_a_visitor_who_sets_what_the_page_shows_reads_no_path(connect, tmp_path)
     assert said == "Clip: paths are not read here; upload the file instead."
     run = {"run": {**choice, "model": str(tmp_path)}}
     said = told(chooser, method="custom", content=run)["message"]
-    assert "is none of motion-nano, motion-watermark." in said and "hunter2" not in said
+    assert "is none of motion-nano, motion-watermark, " in said and "hunter2" not in said
 
 
 def test_what_a_kernel_prints_is_for_the_log_and_not_for_the_visitor(connect, app):
