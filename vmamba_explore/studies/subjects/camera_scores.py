@@ -136,7 +136,7 @@ def fold_temperature(model: VideoMamba, temperature: float) -> None:
     """Divide a model's logits by a temperature, once and for all, in its head."""
     with torch.no_grad():
         for parameter in model.head.parameters():
-            parameter /= temperature
+            parameter.div_(temperature)
 
 
 def best_threshold(answers: Answers) -> float:
