@@ -67,14 +67,16 @@ def test_the_committed_card_of_motion_nano_is_a_whole_one():
     assert len(methods) >= 12 and summary["plan"]["clips"] >= 300
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
-def test_a_committed_score_card_is_of_the_weights_that_are_shipped(scorecard, name):
-    subject = SUBJECTS[name]
-    card = HERE.parent.parent / "data" / scorecard.named("scorecard.json", subject)
-    summary = json.loads(card.read_text())
-    assert summary["weights"] == fingerprint(load_model(name))
-    assert (HERE / scorecard.named("scorecard.md", subject)).read_text() == scorecard.tables(
-        summary
-    )
-    figure = card.with_name(scorecard.named("scorecard_figure.json", subject))
-    assert json.loads(figure.read_text())["layout"]["meta"]["weights"] == summary["weights"]
+def test_a_committed_score_card_is_of_the_weights_that_are_shipped(scorecard):
+    found = sorted((HERE.parent.parent / "data").glob("scorecard*.json"))
+    cards = [file for file in found if "figure" not in file.name]
+    assert len(cards) >= 1
+    for file in cards:
+        summary = json.loads(file.read_text())
+        subject = SUBJECTS[summary["model"]]
+        assert file.name == scorecard.named("scorecard.json", subject)
+        assert summary["weights"] == fingerprint(load_model(subject.model))
+        page = HERE / scorecard.named("scorecard.md", subject)
+        assert page.read_text() == scorecard.tables(summary)
+        figure = file.with_name(scorecard.named("scorecard_figure.json", subject))
+        assert json.loads(figure.read_text())["layout"]["meta"]["weights"] == summary["weights"]

@@ -7,8 +7,8 @@ model and its clips), and compares with what is known about each clip:
   class, passes half of the whole clip's value for good. The truth is the token frame with which a
   prefix, or a suffix, holds what decides: of a motion its second frame, or its last but one; of a
   sample and a test the first frame of the test, or the last of the sample; of a moving camera as
-  much of its path as makes it of its class. The rest of the clip is dropped (tokens) or held (the
-  last frame seen stands still).
+  much of its way as a camera that stands does not go. The rest of the clip is dropped (tokens) or
+  held (the last frame seen stands still).
 * share of the logit's frame contributions inside the frames that show the cause, in whole token
   frames; where the cause has parts, also inside each of them.
 
@@ -31,7 +31,7 @@ from common import chosen_subject, named, subject_options
 
 HERE = pathlib.Path(__file__).parent
 SEED = 4  # no model was trained or tested on clips of this seed
-CLIPS = {"motion-nano": 300, "recall-nano": 48, "camera-nano": 54}
+CLIPS = {"motion-nano": 300, "recall-nano": 48, "camera-nano": 108}
 CURVES = [(kind, removal) for kind in ("prefix", "suffix") for removal in ("dropped", "held")]
 BATCH = 15
 RESAMPLES = 10_000
@@ -40,7 +40,7 @@ WORDS = {
         "clips": "motion clips over test photographs",
         "value": "true-minus-twin logit",
         "frames": "2 clip frames",
-        "pair": "a motion from its twin",
+        "first": "in which nothing yet tells a motion from its twin",
         "inside": "the window. A window covers",
     },
     "recall-nano": {
@@ -48,7 +48,7 @@ WORDS = {
         "value": "the label's logit less that of the same clip with the sample's color moved "
         "halfway round the color circle",
         "frames": "one clip frame",
-        "pair": "one label from another",
+        "first": "in which nothing yet tells one label from another",
         "inside": "the frames of sample and test, which are",
         "embedding": " All layers: with what the tokens themselves add past all blocks.",
     },
@@ -57,7 +57,7 @@ WORDS = {
         "value": "the label's logit less that of the opposite direction; of a cut, less that of a "
         "camera that stands",
         "frames": "4 clip frames",
-        "pair": "most clips from the opposite",
+        "first": "which shows of a cut nothing yet, but how most cameras move",
         "inside": "the frames in which the camera goes the middle 90 % of its way, or around the "
         "cut, which are",
         "embedding": " All layers: with what the tokens themselves add past all blocks.",
@@ -404,8 +404,8 @@ def tables(summary):
             lines += levels(part["crossings"])
         lines += [
             "",
-            f"Exact crossings by {by}. And what a prefix of one token frame says, in which nothing"
-            f" yet tells {words_of['pair']}: how often it leans to the right side, and how far"
+            f"Exact crossings by {by}. And what a prefix of one token frame says,"
+            f" {words_of['first']}: how often it leans to the right side, and how far"
             " (mean size, logits).",
             "",
             f"| {by} | clips | {' | '.join(names)} | first frame right | mean size |",

@@ -269,22 +269,20 @@ def _camera_minus(labels: Labels) -> Labels:
 
 
 def _camera_times(clip: camera.CameraClip) -> Times:
-    """A part of a clip is decided once the camera's path in it is of the clip's class.
+    """A part of a clip tells a direction from its opposite once the camera has gone that way.
 
-    A cut needs the frame before it and the frame after it.
+    How far is what counts as standing still. A cut needs the frame before it and that after it.
     """
     group, spans = clip.class_name, {"movement": clip.window}
     if clip.cut is not None:
         return Times(spans, clip.cut, clip.cut - 1, group)
-    count = len(clip.pose)
-
-    def wrong(path: NDArray[np.float64]) -> bool:
-        return camera_path.label_of(camera_path.shares(path)) != clip.label
-
-    undecided = [frame for frame in range(count) if wrong(clip.pose[: frame + 1])]
-    prefix = min(max(undecided, default=-1) + 1, count - 1)
-    undecided = [frame for frame in range(count) if wrong(clip.pose[frame:])]
-    return Times(spans, prefix, max(min(undecided, default=count) - 1, 0), group)
+    axis, sign = camera_path.AXIS_AND_SIGN[clip.label - 1]
+    way = sign * clip.pose[:, axis] * camera_path.UNITS[axis]
+    come, left = way - way[0] >= camera_path.STILL, way[-1] - way >= camera_path.STILL
+    last = len(way) - 1
+    prefix = int(come.argmax()) if come.any() else last
+    suffix = last - int(left[::-1].argmax()) if left.any() else 0
+    return Times(spans, prefix, suffix, group)
 
 
 def _camera_measures(clips: Sequence[camera.CameraClip], grid: TokenGrid) -> list[Measure]:

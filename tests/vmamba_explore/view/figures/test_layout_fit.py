@@ -49,8 +49,8 @@ STAGES = ("head", "norm_f", *(f"layers.{n}" for n in reversed(range(6))), "patch
 CHECK = (pathlib.Path(__file__).parent / "fit.js").read_text("utf-8")
 
 
-def bundled(end=""):
-    return json.loads(resources.path(f"scorecard{end}.json").read_text("utf-8"))
+def bundled():
+    return json.loads(resources.path("scorecard.json").read_text("utf-8"))
 
 
 def arms():
@@ -199,10 +199,9 @@ FIGURES = {
     "score_card": lambda get: card.score_card(bundled()),
     "removal_scores": lambda get: card.removal_scores(bundled()),
     "shortcut": lambda get: card.shortcut(bundled()),
-    "parts": lambda get: card.parts(bundled("_recall-nano")),
-    "parts of camera clips": lambda get: card.parts(bundled("_camera-nano")),
+    "parts": lambda get: card.parts(get("parts_summary")),
     "for_explorer": lambda get: card.for_explorer(bundled()),
-    "weights alone": lambda get: card.shortcut(bundled("_recall-nano")),
+    "weights alone": lambda get: card.shortcut(get("parts_summary")),
     "scores_by_class": lambda get: card.scores_by_class(bundled()),
     "space_time": lambda get: motion.space_time(torch.rand(3, 16, 24), ["right", "left", "still"]),
     "detector_tuning": lambda get: motion.detector_tuning(
