@@ -140,7 +140,7 @@ def far_plane(
     """A photograph that fills the picture; now and then its upper part is an even sky."""
     view = math.exp(rng.uniform(math.log(0.22), math.log(0.8)))
     picture = surface(rng, photographs, side / view)
-    span = min(side * rng.uniform(0.75, 1.3), *picture.shape[:2])
+    span = float(min(side * rng.uniform(0.75, 1.3), *picture.shape[:2]))
     height, width = picture.shape[:2]
     center = np.array([width * rng.uniform(0.3, 0.7), height * rng.uniform(0.3, 0.7)])
     if rng.uniform() < 0.15:
@@ -414,7 +414,7 @@ def draw_road(
     """Draw a road along which a zoom of the pose is a drive: as much, measured over the picture."""
 
     def texture(contrast: float) -> Tensor:
-        picture = tensor(pick(rng, photographs, 280))
+        picture = tensor(pick(rng, photographs, 280.0))
         tone = torch.from_numpy(rng.uniform(50, 190) * rng.uniform(0.85, 1.15, (3, 1, 1))).float()
         return picture * contrast + tone * (1 - contrast)
 
@@ -426,7 +426,7 @@ def draw_road(
             length = ground.shape[1] if rng.uniform() < 0.5 else ground.shape[1] // 2
             ground[:, :length, column : column + 3] = rng.uniform(180, 250)
     height, density = rng.uniform(0.2, 0.6), rng.uniform(50, 130)
-    walls = tuple(texture(rng.uniform(0.2, 1)) if rng.uniform() < 0.55 else None for _ in range(2))
+    left, right = (texture(rng.uniform(0.2, 1)) if rng.uniform() < 0.55 else None for _ in range(2))
     posts = []
     for _ in range(rng.integers(0, 9)):
         high = rng.uniform(0.4, 2.2) * height * 2
@@ -436,7 +436,7 @@ def draw_road(
         posts.append((sprite(rng, photographs, shape), x, rng.uniform(0.8, 6), wide, high))
     road = Road(
         ground,
-        walls,
+        (left, right),
         horizon=rng.uniform(-0.2, 0.12),
         height=height,
         sides=(rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.2)),

@@ -35,7 +35,7 @@ def sizes(path: Path) -> tuple[Picture, ...]:
         image = Image.open(path).convert("RGB")
     except OSError as error:
         raise ValueError(f"{one_line(path)} cannot be read as a photograph: {error}.") from None
-    results = []
+    results: list[Picture] = []
     for side in SHORT_SIDES:
         ratio = side / min(image.size)
         if ratio <= 1.3 or not results:
@@ -47,6 +47,6 @@ def sizes(path: Path) -> tuple[Picture, ...]:
 
 def pick(rng: np.random.Generator, photographs: Sequence[Path], short_side: float) -> Picture:
     """Draw a photograph at the size that comes closest to a shorter side; half are mirrored."""
-    levels = sizes(photographs[rng.integers(len(photographs))])
+    levels = sizes(photographs[int(rng.integers(len(photographs)))])
     best = min(levels, key=lambda level: abs(math.log(min(level.shape[:2]) / short_side)))
     return best[:, ::-1] if rng.uniform() < 0.5 else best

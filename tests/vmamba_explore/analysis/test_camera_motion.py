@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.vmamba_explore.analysis.filmed import PHOTOGRAPHS, filmed, look, poses
 from skimage.registration import phase_cross_correlation
 
+from tests.vmamba_explore.analysis.filmed import PHOTOGRAPHS, filmed, look, poses
 from vmamba_explore.analysis.camera_motion import (
     COMPONENTS,
     RATIO,

@@ -61,7 +61,7 @@ class Store:
         frames, poses, targets, done = _files(self)
         if not done[index]:
             hard = index // len(KINDS) % HARD_EVERY == 0
-            level = "easy" if index < EASY_CLIPS else "hard" if hard else "usual"
+            level: Level = "easy" if index < EASY_CLIPS else "hard" if hard else "usual"
             clip = CameraClips(self.seed, photographs=self.photographs, level=level)[index]
             frames[index], poses[index], targets[index] = clip.clip.frames, clip.pose, clip.target
             done[index] = 1
@@ -144,9 +144,9 @@ class CameraBatches:
         for index in (*new, *old.tolist()):
             frames, pose, target = self.store(index)
             change = draw_change(rng)
-            target = change.target(np.asarray(target))
+            changed = change.target(np.asarray(target))
             moved = token_flow(change.pose(np.asarray(pose)), self.tubelet_size, self.grid)
-            rows.append((change.frames(frames), label_of(target), target, moved))
+            rows.append((change.frames(frames), label_of(changed), changed, moved))
         frames, labels, targets, flows = zip(*rows, strict=True)
         return (
             np.stack(frames),
