@@ -10,6 +10,7 @@ from .attribution.methods import attribute
 from .attribution.result import Attribution
 from .clips.clip import Clip, ClipError, normalize
 from .clips.decode import load_clip
+from .clips.camera import CameraClip, CameraClips
 from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
 from .clips.recall import RecallClip, RecallClips
 from .clips.sampling import frame_order
@@ -45,6 +46,8 @@ __all__ = [
     "CLASS_NAMES",
     "Attribution",
     "BundledModel",
+    "CameraClip",
+    "CameraClips",
     "CheckpointError",
     "Clip",
     "ClipError",

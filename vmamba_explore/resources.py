@@ -9,7 +9,6 @@ from vmamba_explore.errors import shown
 _PACKAGE = Path(__file__).resolve().parent
 
 CLIPS = (
-    "city",
     "right",
     "right_twin",
     "clockwise",
@@ -19,6 +18,11 @@ CLIPS = (
     "recall_red_blue",
     "recall_yellow_blue",
     "recall_green_blue_with_distractors",
+    "city",
+    "camera_pan_right",
+    "camera_zoom_in",
+    "camera_roll_clockwise",
+    "camera_cut",
 )
 """Names of the bundled clips, `data/clips/NAME.mp4`, in the order in which to offer them."""
 

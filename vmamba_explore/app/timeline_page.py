@@ -72,6 +72,8 @@ def timeline_page(
     ]
     more = len(segments) - len(rows)
     listed = "Windows side by side of which the model says the same, with its mean probability."
+    if measured:
+        listed += " A change lies at a measured cut where there is one within half a window."
     listed += f" {more} more are not listed here." if more else ""
     titles = ("from", "to", "class", "probability", "windows")
     sections = [

@@ -347,9 +347,7 @@ def draw_road(
             length = ground.shape[1] if rng.uniform() < 0.5 else ground.shape[1] // 2
             ground[:, :length, column : column + 3] = rng.uniform(180, 250)
     height, density = rng.uniform(0.2, 0.6), rng.uniform(50, 130)
-    left, right = (
-        texture(rng.uniform(0.2, 1)) if rng.uniform() < 0.55 else None for _ in range(2)
-    )
+    left, right = (texture(rng.uniform(0.2, 1)) if rng.uniform() < 0.55 else None for _ in range(2))
     posts = []
     for _ in range(rng.integers(0, 9)):
         high = rng.uniform(0.4, 2.2) * height * 2

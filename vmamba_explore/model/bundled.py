@@ -108,10 +108,10 @@ _ALL = (
         "says what the camera does; these frames are of one plain color, in which no movement "
         "shows.",
         still="static",
+        undecided_below=0.74,
     ),
 )
-_HERE = (each for each in _ALL if (resources.data_dir() / each.name).is_dir())
-BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _HERE})
+BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _ALL})
 """The models that come with the package, by name."""
 
 

@@ -23,6 +23,8 @@ DECLARED = {  # what commands declare themselves: the arguments of these functio
     "info": [],
 }
 FILES = {"output": "to_html", "gif": "to_gif", "csv": "to_csv"}  # of `explore`: Explorer's methods
+CONTROLS = {"controls"}  # whether a function of this name is called as well
+OWN = {"explore": FILES.keys(), "predict": CONTROLS, "watch": CONTROLS}
 
 
 def arguments(function):
@@ -47,7 +49,7 @@ def test_every_option_is_an_argument_of_python_with_its_default(command):
                 assert options(command)[name].default == served[name].default, name
     declared = {name for function in DECLARED[command] for name in arguments(function)}
     others = options(command).keys() - served.keys() - declared
-    assert others == (FILES.keys() if command == "explore" else set())
+    assert others == OWN.get(command, set())
 
 
 @pytest.mark.parametrize(("option", "method"), FILES.items())

@@ -9,7 +9,7 @@ from vmamba_explore.clips.camera_path import CUT, KINDS, MIXED, UNITS
 from vmamba_explore.clips.photographs import bundled
 
 EASY = CameraClips(0, level="easy")
-PINNED = [
+PINNED = [  # mean colors of the quarters of the first and of the last frame
     [[[97.3, 77.8, 76.6], [115.4, 99.4, 96.9]], [[138.2, 110.4, 137.5], [152.0, 121.0, 147.4]]],
     [[[95.9, 79.7, 84.6], [117.0, 100.7, 102.3]], [[144.4, 114.9, 142.3], [152.9, 121.0, 150.1]]],
 ]
@@ -47,8 +47,11 @@ def test_clip_17_looks_as_it_did_when_this_was_written():
 @pytest.mark.parametrize("index", [*range(9), *range(11, 20)])
 def test_the_picture_moves_as_the_pose_says(index):
     clip = EASY[index]
-    truth = (clip.pose[-1] - clip.pose[0]) * UNITS
-    assert np.abs(measure_camera(clip.clip).total - truth).max() < 0.04
+    measured = measure_camera(clip.clip)
+    seen = measured.applies  # some pictures are too smooth to measure every step
+    truth = (np.diff(clip.pose, axis=0) * UNITS)[seen].sum(0)
+    assert seen.sum() >= 5
+    assert np.abs(measured.total - truth).max() < 0.04
 
 
 CHANGES = [

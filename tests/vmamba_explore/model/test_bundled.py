@@ -1,5 +1,6 @@
 """The registry of bundled models: which one fits a clip, and which clips it cannot answer about."""
 
+import json
 import pathlib
 
 import pytest
@@ -73,3 +74,8 @@ def test_no_real_film_is_taken_for_a_motion_clip_and_all_have_structure():
     assert {model_for(clip) for clip in clips} == {ON_ANY_CLIP}
     assert all("no such ring was found" in BUNDLED["motion-nano"].note(clip) for clip in clips)
     assert all(has_structure(clip.frames) for clip in clips)
+
+
+def test_the_threshold_of_the_camera_s_model_is_the_one_that_was_measured():
+    metrics = json.loads(resources.path("camera-nano/metrics.json").read_text())
+    assert BUNDLED["camera-nano"].undecided_below == metrics["calibration"]["undecided_below"]

@@ -249,11 +249,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     history: History = []
     for number, run in enumerate(runs, 1):
         name = options.checkpoint.with_stem(f"{options.checkpoint.stem}-{number}")
-        history += fit(
-            model, replace(batches, focus=run.focus), run.recipe, name, options.workers,
-            until=run.until, objective=objective,
-        )  # fmt: skip
-        batches = replace(batches, start=batches.start + run.until)
+        source = replace(batches, start=sum(earlier.until for earlier in runs[: number - 1]))
+        source = replace(source, focus=run.focus)
+        rows = fit(
+            model, source, run.recipe, name, options.workers, until=run.until, objective=objective
+        )
+        before = history[-1]["seconds"] if history else 0
+        history += [
+            {**row, "step": source.start + row["step"], "seconds": before + row["seconds"]}
+            for row in rows
+        ]
 
     unseen = fetched("test", options.photographs)
     chosen = [clips_of(unseen, VALIDATION_SEED, level, options.tests // 2) for level in TESTED]

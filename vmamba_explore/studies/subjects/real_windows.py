@@ -36,7 +36,7 @@ CHANGES = {
     "quarter turn": Change(quarters=1),
     "three quarter turns": Change(quarters=3),
 }
-DASH_CAM = ("drive_white.mp4", "carphone.mp4")
+DASH_CAM = ("drive_white.mp4",)
 _SHORT = {"roll cw": "roll clockwise", "roll ccw": "roll counterclockwise"}
 Frames = UInt8[np.ndarray, "16 64 64 3"]
 
@@ -93,8 +93,9 @@ def judge_windows(
     answers = answers_to(windows, probabilities)
     plain = np.array([window.change == "as filmed" for window in windows])
     drive = np.isin(answers.groups, DASH_CAM)
-    moving = answers.labels > 0
-    parts = {"as_filmed": plain, "changed": ~plain, "dash_cam": drive & moving, "moving": moving}
+    parts = {"as_filmed": plain, "changed": ~plain, "moving": answers.labels > 0}
+    if drive.any():
+        parts |= {"dash_cam": drive, "without_dash_cam": ~drive}
     result = judge(answers, threshold)
     for name, chosen in parts.items():
         judged = judge(answers[chosen], threshold)

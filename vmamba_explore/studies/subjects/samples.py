@@ -1,9 +1,10 @@
 """Write the bundled clips: `python -m vmamba_explore.studies.subjects.samples`, `make clips`.
 
-Each is a motion clip or a recall clip over a photograph that the bundled models were not trained
-on, as a film of 32 frames at 16 frames per second: every second frame is a frame of that clip; of
-a motion clip the others lie half-way, of a recall clip they are the same again. So
-`load_clip(path, img_size=64)` with its usual stride of 2 reads the generated clip.
+Each is a motion clip, a recall clip or a camera clip over a photograph that the bundled models were
+not trained on, as a film of 32 frames at 16 frames per second, of which `load_clip(path,
+img_size=64)` with its usual stride of 2 reads every second. Those are the frames of the motion or
+recall clip; the others lie half-way, or, in recall clips, are the same again. A camera clip is
+filmed at 16 frames per second.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vmamba_explore import resources
+from vmamba_explore.clips.camera import CLASS_NAMES as CAMERA
+from vmamba_explore.clips.camera import CameraClip, CameraClips
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
 from vmamba_explore.clips.motion_plan import TURN, Ints
 from vmamba_explore.clips.motion_render import Layer, draw_background, draw_frames
+from vmamba_explore.clips.photographs import bundled
 from vmamba_explore.clips.recall import CLASS_NAMES as RELATIONS
 from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.files import atomic_write
 
 SEED, IMG_SIZE, FPS = 7, 224, 16
 HEADING = "## Clips"
+PHOTOGRAPHS = bundled("test")[:2]
+"""What camera clips are filmed over: the two that the section below names."""
 _FASTEST = TURN // 4  # a phase that jumps further between two frames belongs to a cut
 
 
@@ -147,6 +153,10 @@ SAMPLES: tuple[MotionSample | RecallSample | CameraSample, ...] = (
     RecallSample("recall_red_blue", 313),
     RecallSample("recall_yellow_blue", 313, step=1),
     RecallSample("recall_green_blue_with_distractors", 71, distractor=True),
+    CameraSample("camera_pan_right", 79),
+    CameraSample("camera_zoom_in", 49),
+    CameraSample("camera_roll_clockwise", 51),
+    CameraSample("camera_cut", 97),
 )
 
 
@@ -178,7 +188,9 @@ command, which also rewrites this section:
 
 Each is a clip of `MotionClips({SEED}, img_size={IMG_SIZE}, backgrounds="test")`, or of
 `RecallClips` with the same arguments, as an H.264 film of 32 frames at {FPS} frames per second;
-frames 0, 2, 4 ... 30 are those of that clip. Another release of x264, or another run on several
+frames 0, 2, 4 ... 30 are those of that clip. Camera clips are those of
+`CameraClips({SEED}, img_size={IMG_SIZE}, num_frames=32)` over the two photographs: a virtual camera
+moves over a picture, nothing in them was filmed. Another release of x264, or another run on several
 cores, may write other bytes.
 
 | file | what it shows | made from | sha256 |

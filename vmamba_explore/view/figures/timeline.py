@@ -50,7 +50,7 @@ def timeline(found: Timeline) -> go.Figure:
     """Show a timeline: the classes' probabilities, the margin, what the frames of each window add
     to it where that was asked for, and the step sizes of both directions. Windows that failed are
     hatched. Beside a model that names the camera's motion stands what was measured of the camera
-    without learning, with its cuts as dotted lines.
+    without learning, with its cuts as orange lines.
 
     Args:
         found: As `watch` returns it; a part of a video will do.
@@ -63,7 +63,7 @@ def timeline(found: Timeline) -> go.Figure:
     if failed := int(found.failed.sum()):
         title += f", {failed} failed (hatched)"
     if cuts := len(found.cuts):
-        title += f", {cuts} cuts measured" + (" (dotted)" if cuts <= _MAX_CUTS else "")
+        title += f", {cuts} cuts measured" + (" (orange)" if cuts <= _MAX_CUTS else "")
     if not found.finished:
         title += ", not finished"
     if found.failed.all():
@@ -279,7 +279,7 @@ def _mark(
     x = [place for cut in cuts for place in (_time(cut), _time(cut), None)]
     draw.add_line(
         figure, x, [*reach, None] * (len(x) // 3), "cut", "cut at %{x|%H:%M:%S.%L}",
-        color=draw.INK, dash="dot", width=1, markers=False, legend=False, **cell,
+        color=draw.ORANGE, dash="dot", width=1.5, markers=False, legend=False, **cell,
     )  # fmt: skip
 
 

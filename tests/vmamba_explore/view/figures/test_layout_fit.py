@@ -37,6 +37,7 @@ from vmamba_explore.studies.experiments.summary import Comparison
 from vmamba_explore.studies.scaling import figures as scaling
 from vmamba_explore.studies.scaling.fit import Curve
 from vmamba_explore.studies.scorecard import figures as card
+from vmamba_explore.studies.subjects import camera_figures as camera
 from vmamba_explore.studies.teaching import detector_figures as motion
 from vmamba_explore.studies.teaching import scan_figures as scan
 from vmamba_explore.view import figures as rooms
@@ -121,8 +122,15 @@ def forming():
     return u, torch.rand(64), written, written.cumsum(1)
 
 
+def of_cameras():
+    return json.loads(resources.path("camera-nano/metrics.json").read_text("utf-8"))
+
+
 KINDS = [("prefix", "dropped"), ("suffix", "dropped"), ("prefix", "held"), ("suffix", "held")]
 FIGURES = {
+    "camera_reliability": lambda get: camera.camera_reliability(of_cameras()),
+    "camera_confusion": lambda get: camera.camera_confusion(of_cameras()),
+    "camera_films": lambda get: camera.camera_films(of_cameras()),
     "frames": lambda get: figures.frames(get("clip")),
     "overlay": lambda get: figures.frames(get("clip"), get("grid_map")()[0, 0], name="delta"),
     "class_scores": lambda get: figures.class_scores(torch.randn(8), ["Moving a thing"] * 8),
@@ -223,7 +231,7 @@ def test_every_figure_is_fitted_here():
     modules = [importlib.import_module(name) for name in names]
     drawn = {
         name
-        for module in (*modules, experiments, scaling, card, motion, scan)
+        for module in (*modules, experiments, scaling, card, camera, motion, scan)
         for name, draw in vars(module).items()
         if not name.startswith("_") and getattr(draw, "__module__", "") == module.__name__
         if getattr(draw, "__annotations__", {}).get("return") == "go.Figure"

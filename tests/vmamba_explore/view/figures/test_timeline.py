@@ -50,14 +50,14 @@ def test_the_cameras_speed_is_its_move_over_the_windows_length():
     assert list(line.y) == pytest.approx(list(2 * found.table["camera_zoom"]), rel=1e-5)
 
 
-def test_measured_cuts_are_dotted_lines_in_three_panels_and_counted_in_the_title():
+def test_measured_cuts_are_lines_in_three_panels_and_counted_in_the_title():
     figure = timeline(made_camera_timeline(8))
     lines = named(figure, "cut")
     assert len(lines) == 3
     for line in lines:
         x = [place for place in line.x if place is not None]
         assert clock(x).tolist() == [2.25, 2.25, 6.5, 6.5]
-    assert "2 cuts measured (dotted)" in figure.layout.title.text
+    assert "2 cuts measured (orange)" in figure.layout.title.text
     assert not named(timeline(made_timeline(8)), "cut")
 
 
