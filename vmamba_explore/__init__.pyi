@@ -8,9 +8,9 @@ from .app.report import report
 from .app.timeline_page import timeline_page
 from .attribution.methods import attribute
 from .attribution.result import Attribution
+from .clips.camera import CameraClip, CameraClips
 from .clips.clip import Clip, ClipError, normalize
 from .clips.decode import load_clip
-from .clips.camera import CameraClip, CameraClips
 from .clips.motion import CLASS_NAMES, MotionClip, MotionClips
 from .clips.recall import RecallClip, RecallClips
 from .clips.sampling import frame_order

@@ -154,7 +154,9 @@ def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | Gen
         shape: Frames, and their side in pixels.
         reading: As for `opened`.
     """
-    if isinstance(clip, Clip | Generated):
+    if isinstance(clip, Clip):
+        return clip
+    if isinstance(clip, Generated) and isinstance(clip.clip, Clip):  # an array has a `clip`, too
         return clip
     if not isinstance(clip, str | os.PathLike):
         raise TypeError(

@@ -108,7 +108,7 @@ _ALL = (
         "says what the camera does; these frames are of one plain color, in which no movement "
         "shows.",
         still="static",
-        undecided_below=0.74,
+        undecided_below=0.57,
     ),
 )
 BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _ALL})

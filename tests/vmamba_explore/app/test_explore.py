@@ -148,7 +148,7 @@ def test_one_report_hears_of_both_runs_as_one(small_model, noise_clip):
         ({"clip": "no.mp4"}, ClipError, "no.mp4: no such file"),
         ({"clip": np.zeros((8, 32, 32, 3))}, TypeError, "a clip is ndarray, expected a file, a "),
         ({"compare": "no.mp4"}, ClipError, "no.mp4: no such file"),
-        ({"compare": [1, 2]}, TypeError, "a clip is list, expected a file, a Clip or a MotionClip"),
+        ({"compare": [1, 2]}, TypeError, "a clip is list, expected a file, a Clip or a generated"),
         ({"compare": lambda model: None}, TypeError, "compare returned NoneType, expected a `with"),
         ({"model": "no-model"}, ValueError, "no-model is not a file or folder, a bundled"),
         ({"layers": [7]}, ValueError, r"explore: layers is \[7\], expected a list of some of 0, 1"),

@@ -165,7 +165,9 @@ export function createTimeline(view) {
     board.draw(view.width, height, (context) => {
       context.font = FONT;
       shadeDeciding(context, headingHeight(), height - headingHeight() - ROW.axis);
-      rows.forEach((row, i) => drawRow(context, row, tops[i]));
+      rows.forEach((row, i) => {
+        drawRow(context, row, tops[i]);
+      });
       drawAxis(context, height - ROW.axis + 2);
     });
     const shown = rows.map(({ heading }) => heading).join("; ");

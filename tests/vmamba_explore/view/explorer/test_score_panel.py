@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from vmamba_explore import resources
 from vmamba_explore.view.explorer.score_panel import QUICK, ScorePanel, score_table, sentence
 from vmamba_explore.view.widgets.static_figure import MIMETYPE
 
@@ -104,11 +105,20 @@ def test_another_side_clears_what_belongs_to_the_first(panel):
     assert panel.words.value == panel.table.value == "" and panel.maps.outputs == ()
 
 
-def test_the_bundled_card_is_shown_on_demand(panel):
+def test_a_model_without_a_measured_card_is_offered_none(panel):
+    assert panel.measured.layout.visibility == "hidden"
+
+
+def test_the_bundled_card_is_shown_on_demand(panel, explored, monkeypatch):
+    card = resources.path("scorecard_figure.json")
+    monkeypatch.setattr(type(explored[0].numbers), "card", lambda numbers: card)
+    panel.draw()
+    assert panel.measured.layout.visibility == "visible"
+    assert panel.measured.description == "motion-nano on 300 clips"
     assert panel.card.outputs == ()
     panel.measured.value = True
     _, output = panel.card.outputs
-    assert output["data"]["text/plain"] == "The score card: 300 clips"
+    assert output["data"]["text/plain"] == "The score card of motion-nano: 300 clips"
     panel.measured.value = False
     assert panel.card.outputs == ()
 
