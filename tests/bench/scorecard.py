@@ -34,12 +34,16 @@ def main(arguments=None):
     parser.add_argument("--folder", type=pathlib.Path, help="default: runs/scorecard…")
     parser.add_argument("--output", type=pathlib.Path, help="folder for all files")
     parser.add_argument("--page", type=pathlib.Path, help="default: scorecard….html")
+    parser.add_argument(
+        "--shared", action="store_true", help="say that the machine did other work meanwhile"
+    )
     options = parser.parse_args(arguments)
     subject = chosen_subject(options)
     folder = options.folder or pathlib.Path("runs") / named("scorecard.", subject).rstrip(".")
     if options.fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    summary = json.loads(json.dumps(measured(subject, options.clips, folder)))  # as it will be read
+    summary = json.loads(json.dumps(measured(subject, options.clips, folder)))  # as read
+    summary["machine"] += ", beside other work, which the seconds contain" if options.shared else ""
     data, text, page = DATA, HERE, options.page or pathlib.Path(named("scorecard.html", subject))
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -177,6 +181,7 @@ def parts_of_the_cause(summary):
 
 def removals(summary):
     names = ("deletion", "insertion", "lerf_minus_morf", "temporal_deletion", "infidelity")
+    few = " So few clips show nothing to be better than random: none is bold."
     lines = [
         "## What happens when units are taken away",
         "",
@@ -184,7 +189,8 @@ def removals(summary):
         "baseline's (tubelets: the clip's mean frame; frames: the frame before held), 1 what a "
         "whole clip is above it on average. **Bold**: better than the mean of ten random orders of "
         "the same clip. LeRF - MoRF is the area of insertion less that of deletion, the same "
-        "removals seen from both ends. Infidelity in squared logits, the map's scale fitted.",
+        "removals seen from both ends. Infidelity in squared logits, the map's scale fitted."
+        f"{few if summary['plan']['faithful'] < 8 else ''}",
         "",
         row("method", "deletion (low)", "insertion (high)", "LeRF - MoRF (high)",
             "temporal deletion (low)", "infidelity (low)"),

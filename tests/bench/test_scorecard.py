@@ -41,10 +41,11 @@ def test_the_command_writes_json_tables_and_a_page(
     model = VideoMamba(config).eval()
     monkeypatch.setattr(vmamba_explore, "load_model", lambda name: model)
     arguments = ["--clips", "3", "--folder", str(tmp_path / "runs"), "--output", str(tmp_path)]
-    scorecard.main(["--subject", name, *arguments])
+    scorecard.main(["--subject", name, "--shared", *arguments])
     end = "" if name == "motion-nano" else f"_{name}"
     summary = json.loads((tmp_path / f"scorecard{end}.json").read_text())
     assert list(summary["methods"]) == few_methods and summary["plan"]["clips"] == 3
+    assert "beside other work" in summary["machine"]
     text = (tmp_path / f"scorecard{end}.md").read_text()
     share = summary["methods"]["mamba_lrp"]["truth"]["positive"]["share"]
     assert f"{share['value']:.2f} ({share['low']:.2f} to {share['high']:.2f})" in text

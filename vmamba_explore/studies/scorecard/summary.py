@@ -22,6 +22,8 @@ Numbers = dict[str, NDArray[np.float64]]
 PASSES = 0.2
 """A map whose rank correlation with that of the model without weights is larger fails."""
 RANDOM_SEEDS = 10
+FEWEST = 8
+"""Clips without which no order of removals is called better than random ones."""
 COST = ("forward", "backward", "seconds")
 LOWER_IS_BETTER = ("deletion", "temporal_deletion", "infidelity")
 
@@ -173,7 +175,8 @@ def _removals(card: ScoreCard, name: str, chance: Numbers) -> dict[str, Any]:
         if score in chance:
             sign = -1 if score in LOWER_IS_BETTER else 1
             over = mean_interval(sign * (values - chance[score]))
-            result[score] |= {"better_by": over.to_dict(), "beats_random": over.low > 0}
+            beats = over.low > 0 and over.n >= FEWEST
+            result[score] |= {"better_by": over.to_dict(), "beats_random": beats}
     return result
 
 

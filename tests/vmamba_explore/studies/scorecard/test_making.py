@@ -168,6 +168,18 @@ def test_opposite_signs_do_not_cancel_in_the_check_of_weights(measured, monkeypa
     assert sanity["signed"]["value"] == 0
 
 
+def test_an_order_is_better_than_random_on_enough_clips_only(measured, monkeypatch):
+    monkeypatch.setattr(measured, "removals", lambda name, rows: {
+        **dict.fromkeys(("deletion", "temporal_deletion"), np.zeros(len(rows))),
+        **dict.fromkeys(("span", "temporal_span"), np.ones(len(rows))),
+    })  # fmt: skip
+    chance = {name: np.ones(2) for name in ("deletion", "temporal_deletion")}
+    found = score_summary._removals(measured, "saliency", chance)
+    assert found["deletion"]["better_by"]["low"] == 1 and not found["deletion"]["beats_random"]
+    monkeypatch.setattr(score_summary, "FEWEST", 2)
+    assert score_summary._removals(measured, "saliency", chance)["deletion"]["beats_random"]
+
+
 # ---------------------------------------------------------------- another subject
 
 
