@@ -125,11 +125,11 @@ def parts(summary: Mapping[str, Any]) -> go.Figure:
     names = _ordered(summary, lambda entry: sign * entry["measures"][first]["value"])
     kinds = list(dict.fromkeys(each["kind"] for each in measures.values()))
     colors = dict(zip(dict.fromkeys(e["part"] for e in measures.values()), _PARTS, strict=False))
-    titles = [
-        kind + ("\n(low is good)" if any(
-            e["low_is_good"] for e in measures.values() if e["kind"] == kind) else "")
-        for kind in kinds
-    ]  # fmt: skip
+    titles, shown = [], set()
+    for kind in kinds:
+        own = [each for each in measures.values() if each["kind"] == kind]
+        title = kind if len(own) > 1 else f"{own[0]['part']}: {kind}"
+        titles.append(f"{title}\n(low is good)" if own[0]["low_is_good"] else title)
     figure, cells = draw.panels(
         f"What the maps show{_of(summary)}: {summary['plan']['clips']} clips", titles,
         21 * len(names), shared_yaxes=True, horizontal_spacing=0.03,
@@ -143,7 +143,9 @@ def parts(summary: Mapping[str, Any]) -> go.Figure:
             (f"{each['part']}: not shown to be", "circle-open", False),
         ):
             chosen = {n: e for n, e in found.items() if e["beats_chance"] is better}
-            _intervals(figure, chosen, label, color, symbol, showlegend=cell["col"] == 1, **cell)
+            new = label not in shown
+            shown.add(label)
+            _intervals(figure, chosen, label, color, symbol, showlegend=new, **cell)
         line = {"color": color, "width": 1.5, "dash": "dot"}
         figure.add_vline(x=each["chance"]["value"], line=line, **cell)
         figure.update_xaxes(title="score<br>(no unit)", nticks=4, **cell)
@@ -175,7 +177,7 @@ def shortcut(summary: Mapping[str, Any]) -> go.Figure:
     )
     titles = ["size of the rank correlation with the map under random weights"]
     figure, cells = draw.panels(
-        f"Does the map follow the model{_of(summary)}?",
+        f"Does the map follow {draw.text(summary.get('model', 'the model'))}?",
         ["share of the map on the watermark", *titles] if planted else titles,
         21 * len(names), shared_yaxes=True, column_widths=[0.6, 0.4] if planted else None,
     )  # fmt: skip

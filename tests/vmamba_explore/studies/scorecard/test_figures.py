@@ -100,6 +100,18 @@ def test_parts_have_a_panel_for_each_kind_and_a_color_for_each_part(parts_summar
     assert [shape.x0 for shape in figure.layout.shapes] == [0.1] * 4  # what chance gives
 
 
+def test_a_part_with_a_panel_of_its_own_is_named_there_and_in_the_legend(parts_summary):
+    kept = ["sample: share of the map on it", "test: share of what moves"]
+    parts_summary["measures"] = {key: parts_summary["measures"][key] for key in kept}
+    figure = scores.parts(parts_summary)
+    panels = [each.text.replace("<br>", " ") for each in figure.layout.annotations]
+    assert panels == [
+        "sample: share of the map on it", "test: share of what moves (low is good)"
+    ]  # fmt: skip
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(named) == 4 and len(set(named)) == 4
+
+
 def test_without_a_planted_model_the_weights_are_checked_alone(parts_summary):
     figure = scores.shortcut(parts_summary)
     assert figure.layout.annotations[0].text.startswith("size of the rank")
