@@ -18,6 +18,18 @@ _METHODS = {
     "reference": "measured without learning",
     "phase_correlation": "phase correlation",
 }
+_SHORT = (
+    "static",
+    "pan ←",
+    "pan →",
+    "tilt ↑",
+    "tilt ↓",
+    "in",
+    "out",
+    "↻",
+    "↺",
+    "cut",
+)
 _Metrics = Mapping[str, Any]
 
 
@@ -57,7 +69,8 @@ def camera_reliability(metrics: _Metrics) -> go.Figure:
             "said to be right with %{x:.0%}", "right: %{y:.0%}", legend=first,
             color=draw.PALETTE[0], **cell,
         )  # fmt: skip
-        figure.update_xaxes(title="probability of the answer (no unit)", range=[0, 1], **cell)
+        figure.update_xaxes(title="probability (no unit)", range=[0, 1], **cell)
+        figure.update_xaxes(tickvals=[0.25, 0.5, 0.75, 1], **cell)
     figure.update_yaxes(title="share (no unit)", range=[0, 1], **cells[0])
     return figure
 
@@ -83,7 +96,7 @@ def camera_confusion(metrics: _Metrics) -> go.Figure:
     names = {key: name for key, name in _METHODS.items() if key in films}
     titles = [f"{name}\n{films[key]['accuracy']['value']:.1%}" for key, name in names.items()]
     figure, cells = draw.panels(
-        "What is said of windows of real films", titles, 330, shared_yaxes=True,
+        "What is said of windows of real films", titles, 260, columns=1,
         note="rows: the truth; columns: what is said; share of the windows of a class",
     )  # fmt: skip
     classes = list(CLASS_NAMES)
@@ -95,7 +108,7 @@ def camera_confusion(metrics: _Metrics) -> go.Figure:
             figure, shares, "%{y}", "named %{x}: %{z:.0%}", x=classes, y=classes, **cell
         )  # fmt: skip
         figure.update_yaxes(autorange="reversed", **cell)
-        figure.update_xaxes(tickangle=-60, **cell)
+        figure.update_xaxes(tickvals=classes, ticktext=_SHORT, tickangle=0, **cell)
     draw.set_colors(figure, Scale(0.0, 1.0, False), "share (no unit)")
     return figure
 

@@ -155,7 +155,7 @@ SAMPLES: tuple[MotionSample | RecallSample | CameraSample, ...] = (
     RecallSample("recall_green_blue_with_distractors", 71, distractor=True),
     CameraSample("camera_pan_right", 79),
     CameraSample("camera_zoom_in", 49),
-    CameraSample("camera_roll_clockwise", 51),
+    CameraSample("camera_roll_clockwise", 7),
     CameraSample("camera_cut", 97),
 )
 
