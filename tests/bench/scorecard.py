@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).parent
 DATA = HERE.parent.parent / "data"
 PLANS = {  # half an hour of two cores for motion-nano; the others at most ten minutes of one
     "motion-nano": {},
-    "recall-nano": {"clips": 16, "faithful": 3, "sane": 2, "still": 0, "batch": 8},
+    "recall-nano": {"clips": 32, "faithful": 8, "sane": 8, "still": 0, "batch": 8},
     "camera-nano": {"clips": 27, "faithful": 9, "sane": 5, "still": 3, "batch": 9},
 }
 
