@@ -151,6 +151,9 @@ def parts(summary: Mapping[str, Any]) -> go.Figure:
         figure.update_xaxes(title="score<br>(no unit)", nticks=4, **cell)
     figure.update_xaxes(tickangle=0, **draw.GRID)
     _method_axis(figure, names, summary["controls"])
+    more = 22 * len(shown)  # lines of the legend, one below the other where there is little room
+    layout = figure.layout
+    figure.update_layout(height=layout.height + more, margin_b=layout.margin.b + more)
     return figure
 
 

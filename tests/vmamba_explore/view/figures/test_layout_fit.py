@@ -50,8 +50,8 @@ STAGES = ("head", "norm_f", *(f"layers.{n}" for n in reversed(range(6))), "patch
 CHECK = (pathlib.Path(__file__).parent / "fit.js").read_text("utf-8")
 
 
-def bundled():
-    return json.loads(resources.path("scorecard.json").read_text("utf-8"))
+def bundled(end=""):
+    return json.loads(resources.path(f"scorecard{end}.json").read_text("utf-8"))
 
 
 def arms():
@@ -208,6 +208,8 @@ FIGURES = {
     "removal_scores": lambda get: card.removal_scores(bundled()),
     "shortcut": lambda get: card.shortcut(bundled()),
     "parts": lambda get: card.parts(get("parts_summary")),
+    "parts of recall clips": lambda get: card.parts(bundled("_recall-nano")),
+    "parts of camera clips": lambda get: card.parts(bundled("_camera-nano")),
     "for_explorer": lambda get: card.for_explorer(bundled()),
     "weights alone": lambda get: card.shortcut(get("parts_summary")),
     "scores_by_class": lambda get: card.scores_by_class(bundled()),
