@@ -27,8 +27,8 @@ BENCH_STAMP := .venv/.installed-bench
 help:
 	@sed -n 's/^# make /make /p' Makefile
 	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, camera-model,"
-	@echo "      photographs, report CLIP=..., bench, truth and scorecard (SUBJECT=recall-nano),"
-	@echo "      clips, clean"
+	@echo "      photographs, lens, features, report CLIP=..., page, bench, truth and scorecard (SUBJECT=recall-nano),"
+	@echo "      clips, wasm, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -89,6 +89,11 @@ check-javascript: node_modules/.package-lock.json
 node_modules/.package-lock.json: package.json package-lock.json
 	@npm ci --silent --no-fund --no-audit
 
+.PHONY: wasm
+wasm: $(USER_STAMP)
+	@$(PIP) -e ".[wasm]" >&2
+	$(BIN)/python .ci/wasm.py
+
 MINUTES ?= 60
 SEED ?= 0
 
@@ -116,9 +121,21 @@ recall-model: $(USER_STAMP)
 camera-model: $(USER_STAMP)
 	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.subjects.camera_nano
 
+.PHONY: lens
+lens: $(USER_STAMP)
+	$(TRAIN_ENV) $(BIN)/python -m vmamba_explore.studies.lens $(LENS)
+
+.PHONY: features
+features: $(USER_STAMP)
+	$(BIN)/python -m vmamba_explore.studies.features.run
+
 .PHONY: photographs
 photographs: $(USER_STAMP)
 	$(BIN)/python -m vmamba_explore.studies.subjects.photographs
+
+.PHONY: page
+page: $(USER_STAMP)
+	$(KEEP_MEMORY) $(BIN)/vmamba-explore page --output "$(or $(OUTPUT),live.html)"
 
 .PHONY: report
 report: $(USER_STAMP)
@@ -129,11 +146,15 @@ report: $(USER_STAMP)
 bench: $(BENCH_STAMP)
 	$(BIN)/python kernels/bench/run.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/record.py
+	$(KEEP_MEMORY) $(BIN)/python tests/bench/peer_states.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/scan_operator.py
 	$(BIN)/python tests/bench/attribution.py
 	$(BIN)/python tests/bench/lrp.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/explorer.py
+	$(BIN)/python tests/bench/live_page.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/long_video.py
+	$(BIN)/python tests/bench/token_frames.py
+	@if [ -d ../shared/real_windows ]; then $(KEEP_MEMORY) $(BIN)/python tests/bench/long_camera.py; fi
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/training.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
 
@@ -156,5 +177,5 @@ clips: $(USER_STAMP)
 
 .PHONY: clean
 clean:
-	rm -rf .venv .*_cache .cache build dist report.html *.egg-info
+	rm -rf .venv .*_cache .cache build dist report.html live.html *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,7 +37,7 @@ CHROMIUM_OPTIONS = [
 HANG = 600
 """Seconds after which a test gives up on another process. No test asserts how long one takes."""
 
-REQUIRABLE = ("browser", "cxx", "ffmpeg", "node", "triton")
+REQUIRABLE = ("browser", "cxx", "ffmpeg", "firefox", "node", "triton")
 TESTS = pathlib.Path(__file__).parent
 SLOWEST = (
     "vmamba_explore/training/test_runs.py",
@@ -66,13 +66,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("bench")
         if path.startswith("vmamba_kernels/") and "gpu" in item.path.name:
             item.add_marker("interpreted")
-        if "browser" in item.fixturenames:
+        if {"browser", "firefox"} & set(item.fixturenames):
             item.add_marker("browser")
         alone = path in ("fuzz/test_doors.py", "test_notebooks.py")
         group = item.nodeid if alone else path
         group = "jupyterlab" if "lab" in item.fixturenames else group
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_speed)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to spread a file over processes: pytest-xdist 3.8 does so under pytest 9.2."""
+    if session.config.getoption("loadgroup", False):
+        alone = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if alone:
+            raise pytest.UsageError(f"This pytest keeps no file in one process: {alone[0]}")
 
 
 def _speed(item: pytest.Item) -> int:

@@ -103,6 +103,39 @@ CLAIMS: dict[str, dict[str, str]] = {
             "int((turned.argmax(1) == motions).sum()) >= 11"
         ),
     },
+    "10_a_thousand_clips.ipynb": {
+        "These clips are like those that it was trained on, so that it should know nearly all": (
+            "float((states.logits.values[:, 0].argmax(1) == labels).mean()) > 0.95"
+        ),
+        "the embeddings use hardly more than they need": "7 < directions < 12",
+        "So the embedding is the answer, and little beside it": "same > 0.9",
+        "six of them active in a token on average": "4 < quality.active.value < 9",
+        "The best single feature tells a class better than the best component or channel": (
+            "scores['feature'].low > max(scores['component'].value, scores['channel'].value)"
+        ),
+        "of some classes no feature is worth much": (
+            "min(found['feature'][name].draws[0] for name in names) < 0.85"
+        ),
+        "the same length of another direction moves the logit less": (
+            "max(abs(effects[i]) for i in quiet) < effects[feature]"
+        ),
+        "takes away much less than adding it brought": (
+            "float((model(movers) - without)[:, goal].mean()) < effects[feature] / 4"
+        ),
+        "Of single tokens, a channel tells the class better than any feature": (
+            "study['models']['motion-nano']['sites']['late tokens']['factors'][0]"
+            "['feature less channel']['high'] < 0"
+        ),
+        "claims it by the rule of the study, an AUROC of 0.9 in training": (
+            "study['claims_from'] == 0.9 and "
+            "len(study['models']['motion-nano']['sites']['late tokens']['steering']) == 1"
+        ),
+        "two features tell blue, and adding either does not bring the answer that blue would": (
+            "[row['added']['right'] for row in "
+            "study['models']['recall-nano']['sites']['tokens']['steering'] "
+            "if row['claims'] == 'sample color: blue'] == [False, False]"
+        ),
+    },
     "03_delta_and_memory.ipynb": {
         "In layers 0 to 4 the ratio stays within 6 % of 1": (
             "float(abs(contrast.ratio.sel(layer=range(5)).median('clip') - 1).max()) < 0.06"

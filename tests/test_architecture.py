@@ -21,6 +21,10 @@ HEAVY = (
 OPEN = {"buffer", "file"}
 """What an argument is called that is a file already, of `atomic_write` or in memory."""
 WRITES = {
+    "vmamba_explore/analysis/features/fit.py": {
+        "features.save": "by atomic_write",
+        "run.save": "by atomic_write",
+    },
     "vmamba_explore/app/long_video.py": {"TemporaryDirectory": "rows that are not to be kept"},
     "vmamba_explore/cli/commands.py": {"os.open": "the null device"},
     "vmamba_explore/datasets/batches.py": {"os.open": "lines that processes add, each at once"},
@@ -30,6 +34,9 @@ WRITES = {
         "tempfile.TemporaryFile": "asks whether a folder takes a file; it has no name",
     },
     "vmamba_explore/row_file.py": {"self.mine.open": "rows, added one at a time"},
+    "vmamba_explore/stores/run.py": {
+        "os.open": "the lock of a store, into which nothing is written"
+    },
     "vmamba_explore/studies/scorecard/making.py": {
         "np.savez_compressed": "to the open file of atomic_write"
     },
@@ -44,6 +51,10 @@ WRITES = {
     "vmamba_explore/training/runs.py": {"SummaryWriter": "TensorBoard's own events"},
     "vmamba_explore/view/explorer/export.py": {
         "dataset.to_zarr": "to the new folder of atomic_folder"
+    },
+    "vmamba_explore/view/figures/saving.py": {
+        "shutil.which": "asks for a program",
+        "tempfile.TemporaryDirectory": "a page that a browser draws, and the browser's profile",
     },
     "vmamba_explore/view/widgets/upload.py": {
         "file.path.open": "pieces of an upload, in a temporary folder",
@@ -210,8 +221,10 @@ def test_the_tests_mirror_the_packages():
 
 def _module_of(test: pathlib.Path, home: pathlib.Path) -> pathlib.Path:
     """The module or package of a test: test_gpu_binary.py belongs to gpu.py, scan/test_scan.py to
-    the package scan."""
+    the package scan, and live/test_maps.py, which compares JavaScript with Python, to maps.js."""
     path, name = home / test.relative_to(ROOT / "tests"), test.stem.removeprefix("test_")
+    if path.with_name(f"{name}.js").exists():
+        return path.with_name(f"{name}.js")
     if path.parent.name == name:
         return path.parent
     while not (module := path.with_name(f"{name}.py")).exists() and "_" in name:

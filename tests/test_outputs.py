@@ -22,7 +22,12 @@ WRITERS = (
     "Explorer.to_csv",
     "Explorer.to_zarr",
     "Timeline.to_csv",
+    "SparseFeatures.save",
+    "export_onnx",
+    "feature_page",
+    "figures.save",
     "fit",
+    "neighbors_page",
     "report",
     "scorecard_page",
     "timeline_page",
@@ -75,7 +80,13 @@ def writers(folder):
     clip = resources.path(f"clips/{resources.CLIPS[0]}.mp4")
     model = vx.load_model("motion-nano")
     explorer = vx.explore(clip, model, progress=False)
+    row = vx.Neighbor(0, 0, 1.0, str(clip), "", (0, 2, 4, 6), (0.0, 0.1, 0.2, 0.3))
+    near = vx.Neighbors(row, (row,), "embedding", "cosine", 1, 0, "motion-nano", 64)
+    filmed = [vx.load_clip(clip, num_frames=16, img_size=64)]
+    rows = vx.analysis.record_activations(model, filmed, vx.analysis.Site(1))
+    features = vx.analysis.train_features(rows, width=8, k=2, steps=2, batch_size=8)
     timeline = vx.watch(clip, model, progress=False)
+    figure = vx.figures.frames(vx.load_clip(clip, num_frames=16, img_size=64))
     frames = np.random.default_rng(0).integers(0, 255, (16, 64, 64, 3), np.uint8)
 
     def train(path):
@@ -95,8 +106,22 @@ def writers(folder):
     }
     found |= {
         "Timeline.to_csv": (timeline.to_csv, folder / "timeline.csv"),
+        "figures.save": (
+            lambda path: vx.figures.save(figure, path, overwrite=True),
+            folder / "figure.html",
+        ),
+        "export_onnx": (lambda path: vx.export_onnx(model, path), folder / "model.onnx"),
         "fit": (train, folder / "checkpoint.pt"),
+        "neighbors_page": (lambda path: vx.neighbors_page(near, path), folder / "neighbors.html"),
         "report": (lambda path: vx.report(clip, path, model=model), folder / "report.html"),
+        "SparseFeatures.save": (
+            lambda path: features.save(path.parent),
+            folder / "features.safetensors",
+        ),
+        "feature_page": (
+            lambda path: vx.feature_page(model, features, rows, path, filmed),
+            folder / "features.html",
+        ),
         "scorecard_page": (scorecard_page, folder / "scores.html"),
         "timeline_page": (
             lambda path: vx.timeline_page(timeline, path, "motion-nano"),

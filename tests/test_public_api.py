@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import vmamba_explore
+from tests.fuzz.calls import calls
 from tests.vmamba_explore.toys import toy
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -109,11 +110,15 @@ def test_a_notebook_imports_from_the_facade_and_studies_only(path):
 
 
 def taking_models() -> dict[str, Callable]:
-    """The public functions that take a model, by name."""
+    """The public functions and methods of classes that take a model, by name."""
     found = {}
     for module in MODULES:
         home = importlib.import_module(module)
-        for name, value in ((name, getattr(home, name)) for name in home.__all__):
+        public = {name: getattr(home, name) for name in home.__all__}
+        for owner in [value for value in public.values() if inspect.isclass(value)]:
+            own = (n for n, m in vars(owner).items() if inspect.isroutine(m) and n[0] != "_")
+            public |= {f"{owner.__name__}.{n}": getattr(owner, n) for n in own}
+        for name, value in public.items():
             given = inspect.signature(value).parameters if inspect.isfunction(value) else {}
             if "model" in given and given["model"].annotation != "str":
                 found[name] = value
@@ -142,6 +147,23 @@ def test_a_public_function_asks_for_the_model_inside_a_wrapper(name, unchecked):
     with pytest.raises(TypeError, match="inside a DataParallel; pass the model itself"):
         result = function(**given)
         next(result)  # of `score_on_clip`, which works when it is asked
+
+
+MAY_RUN_COMPILED = ("held_frame_curve", "predict_logits", "prefix_curve", "suffix_curve")
+"""They run the model as it is, unedited and without looking inside."""
+
+
+def test_what_looks_inside_a_model_or_edits_it_does_not_run_it_compiled(unchecked):
+    def compiler(graph, inputs):
+        raise AssertionError("a compiled model was run")
+
+    asked = []
+    for name, (function, given) in calls().items():
+        if isinstance(given.get("model"), nn.Module) and name not in MAY_RUN_COMPILED:
+            torch.compiler.reset()
+            function(**{**given, "model": torch.compile(given["model"], backend=compiler)})
+            asked.append(name)
+    assert {"run_with_gradients", "twin_patching", "time_invariant", "ablate"} <= set(asked)
 
 
 def test_the_version_stands_in_one_place():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import DryRunFileInfo
 
 from vmamba_explore import VideoMamba, VideoMambaConfig, load_model
 from vmamba_explore.cli import main
@@ -59,8 +60,9 @@ def reader(folder, monkeypatch):
     """Stand in the reader's folder; what is fetched from the Hub lies there, too."""
     monkeypatch.chdir(folder)
 
-    def fetch(repository, filename, **options):
-        return str(folder / filename)
+    def fetch(repository, filename, *, dry_run=False, **options):
+        path = str(folder / filename)
+        return DryRunFileInfo("0" * 40, 0, filename, path, True, False) if dry_run else path
 
     for place in ("huggingface_hub", "vmamba_explore.model.hub"):
         monkeypatch.setattr(f"{place}.hf_hub_download", fetch, raising=False)

@@ -1,4 +1,4 @@
-"""Figures (plotly): each function takes results and returns a figure, and never shows one."""
+"""Figures (plotly): each function takes results and returns a figure; `save` writes any of them."""
 
 from vmamba_explore.view.figures.attention import (
     attention_maps,
@@ -17,6 +17,7 @@ from vmamba_explore.view.figures.attribution import (
 )
 from vmamba_explore.view.figures.camera import camera_motion
 from vmamba_explore.view.figures.clip import class_scores, frames
+from vmamba_explore.view.figures.curves import curve
 from vmamba_explore.view.figures.delta import delta_maps
 from vmamba_explore.view.figures.evidence import (
     crossings,
@@ -25,6 +26,7 @@ from vmamba_explore.view.figures.evidence import (
     logit_parts,
 )
 from vmamba_explore.view.figures.layout import styled
+from vmamba_explore.view.figures.lens import state_lens
 from vmamba_explore.view.figures.memory import (
     delta_contrast,
     half_life_histogram,
@@ -36,6 +38,7 @@ from vmamba_explore.view.figures.memory import (
 )
 from vmamba_explore.view.figures.probes import after_cut, probe_scores
 from vmamba_explore.view.figures.relevance import ledger, relevance_flow
+from vmamba_explore.view.figures.saving import save
 from vmamba_explore.view.figures.states import (
     channel_browser,
     channel_states,
@@ -67,6 +70,7 @@ __all__ = [
     "channel_states",
     "class_scores",
     "crossings",
+    "curve",
     "delta_contrast",
     "delta_maps",
     "direct_curves",
@@ -88,9 +92,11 @@ __all__ = [
     "retention_tiles",
     "rollout_parts",
     "sanity",
+    "save",
     "scan_bars",
     "selection_shares",
     "shares_inside",
+    "state_lens",
     "state_norms",
     "state_similarity",
     "state_surgery",

@@ -77,15 +77,18 @@ def atomic_write(
         raise refused from None
 
 
-def atomic_folder(path: AnyPath, write: Callable[[Path], object]) -> None:
+def atomic_folder(path: AnyPath, write: Callable[[Path], object], *, replace: bool = True) -> None:
     """Write a folder whole or not at all; a failure keeps what was there before.
 
     It is written beside the old one, and the two are then renamed. A process that is killed between
     the two renames leaves both beside `path`, the old one as `NAME....before`.
 
     Args:
-        path: The folder; replaced if it exists.
+        path: The folder.
         write: Writes the content into the new folder that it is given.
+        replace: Whether a folder that is there is replaced; else it must be empty.
+    Raises:
+        OSError: the folder cannot be written; the error is of the kind that the system reports.
     """
     target = _real(path)
     unfinished = _beside(target)
@@ -94,7 +97,7 @@ def atomic_folder(path: AnyPath, write: Callable[[Path], object]) -> None:
         _remove_leftovers(target)
         unfinished.mkdir(parents=True)
         write(unfinished)
-        if target.exists():
+        if target.exists() and replace:
             shutil.copymode(target, unfinished)
             os.rename(target, before)
         os.rename(unfinished, target)
@@ -177,7 +180,7 @@ def output_paths(
     Args:
         outputs: The files to write; None stands for none.
         call: Begins the message of an error.
-        clips: Files that are read.
+        clips: Files that are read, clips or others.
         parents: Whether missing folders above them will be created.
 
     Raises:
@@ -209,7 +212,7 @@ def output_path(
     Args:
         output: Where to.
         call: Begins the message of an error.
-        clips: Files that are read.
+        clips: Files that are read, clips or others.
         overwrite: Whether what is there may be replaced.
         folder: Whether a folder will be written, or one file.
         parents: Whether missing folders above it will be created.
@@ -218,8 +221,8 @@ def output_path(
         FileNotFoundError: its folder does not exist.
         IsADirectoryError: a folder is in the place of the file.
         NotADirectoryError: a file is in the place of its folder.
-        FileExistsError: it is a clip, something is there that must not be replaced, or a file is
-            in the place of the folder.
+        FileExistsError: it is one of `clips`, something is there that must not be replaced, or a
+            file is in the place of the folder.
         PermissionError: it, or its folder, may not be written to.
         OSError: the system refuses it for another reason, such as the length of its name.
         ValueError: a file cannot have such a name.
@@ -249,7 +252,7 @@ def output_path(
         raise FileExistsError(f"{begin}: it is a file; name a folder.")
     if exists and any(os.path.exists(clip) and path.samefile(clip) for clip in clips):
         raise FileExistsError(
-            f"{call}: {one_line(output)} is the clip itself; name another output file."
+            f"{call}: {one_line(output)} is the input itself; name another output file."
         )
     if exists and not os.access(path, os.W_OK):
         raise PermissionError(f"{begin}: it may not be written to; name another one.")
@@ -272,6 +275,29 @@ def _folder_above(path: Path) -> Path:
     if path.is_symlink():  # `realpath` came back to it
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return above
+
+
+def lock(file: int, *, wait: bool = True) -> bool:
+    """Keep others from locking an open file until it is closed, or its process ends.
+
+    Args:
+        file: Its descriptor, open for writing.
+        wait: Whether to wait for another one to let go of it.
+    Returns:
+        Whether no other one holds it. True, too, where the system has no locks: on Windows, and in
+        some network folders.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_text(path: AnyPath, call: str, *, whole: bool = True) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from vmamba_explore.errors import shown
 
 Model = TypeVar("Model", bound=nn.Module)
 HookFunction = Callable[[Tensor, "HookPoint"], Tensor | None]
+NamesFilter = str | Iterable[str] | Callable[[str], bool] | None
 
 
 class UnknownNameError(KeyError):
@@ -32,17 +34,26 @@ class HookPoint(nn.Module):
         axes: Names of the value's axes, among batch, seqlen, d_model, d_inner, d_state. They let
             a trace label the value and predict its size before anything runs.
         at_least_float32: Whether the value is float32 even where the weights are narrower.
-        read_only: Whether attached functions may replace the value.
+        read_only: Whether attached functions may only read the value.
+        on_demand: Whether the value is computed, or recorded, only where it is asked for by name;
+            what is read-only always is.
 
     A function gets `(value, hook_point)`; what it returns replaces the value, None keeps it. It
     must not write into the value it gets.
     """
 
-    def __init__(self, *axes: str, at_least_float32: bool = False, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        *axes: str,
+        at_least_float32: bool = False,
+        read_only: bool = False,
+        on_demand: bool = False,
+    ) -> None:
         super().__init__()
         self.axes = axes
         self.at_least_float32 = at_least_float32
         self.read_only = read_only
+        self.on_demand = on_demand or read_only
         self.name = ""  # the dotted path in the model, set by `name_hooks`
         self.functions: Slot[HookFunction] = Slot()
         self.observers: Slot[Callable[[Tensor], object]] = Slot()
@@ -73,7 +84,7 @@ class HookPoint(nn.Module):
         if self.read_only:
             raise ValueError(
                 f"{self.name} is computed for reading only and feeds nothing; edit "
-                "hook_delta, hook_B, hook_C, hook_u or hook_h instead."
+                "hook_delta, hook_B, hook_C, hook_u, hook_write or hook_h instead."
             )
         wanted = f"{value.dtype} {tuple(value.shape)} ({', '.join(self.axes)}), or None"
         if not isinstance(edited, Tensor):
@@ -120,9 +131,35 @@ def name_hooks(model: nn.Module) -> None:
         point.name = name
 
 
-def hook_names(model: nn.Module) -> list[str]:
-    """List the names of all hook points of `model`, from input to output."""
-    return list(hook_points(model))
+def hook_names(model: nn.Module, names_filter: NamesFilter = None) -> list[str]:
+    """List the names of the hook points of `model`, from input to output.
+
+    Args:
+        model: The model.
+        names_filter: Which: a name; a pattern with any number of wildcards, such as
+            "layers.[0-3].*.ssm_*.hook_h*" (`*`: any text, `?`: any character, `[03]`, `[0-3]`: one
+            of these, `[!0]`: any other); a list of these; a function of the name; None for all.
+    Raises:
+        KeyError: the filter, or an entry of it, matches none; the message gives the nearest name.
+    """
+    known = list(hook_points(model))
+    if names_filter is None:
+        return known
+    if callable(names_filter):
+        chosen = {name for name in known if names_filter(name)}
+    else:
+        chosen = set()
+        for pattern in [names_filter] if isinstance(names_filter, str) else names_filter:
+            matches = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
+            if not matches:
+                raise unknown_hook(pattern, known)
+            chosen |= matches
+    if not chosen:
+        raise UnknownNameError(
+            f"names_filter={shown(names_filter)} chooses none of the {len(known)} hook points. "
+            "hook_names(model) lists all of them; None takes them all."
+        )
+    return [name for name in known if name in chosen]
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

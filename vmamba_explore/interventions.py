@@ -4,6 +4,7 @@ Every intervention belongs to the thread and task that entered its block, and le
 it was, also on error.
 """
 
+from vmamba_explore.analysis.features.steering import reconstruct, remove_feature, steer
 from vmamba_explore.trace.interventions import (
     ablate,
     cut_edges,
@@ -22,8 +23,11 @@ __all__ = [
     "freeze_state",
     "mute",
     "patch",
+    "reconstruct",
     "record_past",
+    "remove_feature",
     "reset_state",
+    "steer",
     "swap_state",
     "transplant",
 ]

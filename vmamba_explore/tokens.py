@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from vmamba_explore.errors import shown
 
 BackwardOrder = Literal["spatiotemporal", "spatial", "temporal"]
-ClsPosition = Literal["front", "middle"]
+ClsPosition = Literal["front", "middle", "every_frame"]
 BACKWARD_ORDERS: tuple[str, ...] = get_args(BackwardOrder)
 
 
@@ -25,12 +26,13 @@ class TokenGrid:
         frames: Token frames (tubelets along time), `num_frames // tubelet_size`.
         rows: Patches from top to bottom.
         cols: Patches from left to right.
-        cls_position: Place of the class token in the sequence: "front", "middle" or None.
+        cls_position: Place of the class token in the sequence: "front", "middle", or "every_frame",
+            one in the middle of each token frame, which belongs to that frame; None without one.
     Raises:
         ValueError: a side is below 1.
     Source:
         Park et al. 2024, arXiv:2407.08476, section 3; class token in the middle: Zhu et al. 2024,
-        arXiv:2401.09417.
+        arXiv:2401.09417; in the middle of every frame: Chen et al. 2024, arXiv:2403.09626.
     """
 
     frames: int
@@ -57,15 +59,30 @@ class TokenGrid:
 
     @property
     def seqlen(self) -> int:
-        """Tokens in the sequence, the class token included."""
-        return self.num_patches + (self.cls_position is not None)
+        """Tokens in the sequence, class tokens included."""
+        cls_tokens = self.frames if self.cls_position == "every_frame" else 1
+        return self.num_patches + (0 if self.cls_position is None else cls_tokens)
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens that belong to one token frame."""
+        return self.rows * self.cols + (self.cls_position == "every_frame")
+
+    @property
+    def cls_indices(self) -> tuple[int, ...]:
+        """The places of all class tokens in the natural sequence."""
+        if self.cls_position == "every_frame":
+            patches = self.rows * self.cols
+            return tuple(n * (patches + 1) + patches // 2 for n in range(self.frames))
+        if self.cls_position is None:
+            return ()
+        return (0 if self.cls_position == "front" else self.num_patches // 2,)
 
     @property
     def cls_index(self) -> int | None:
-        """The class token's place in the natural sequence, None without one."""
-        if self.cls_position is None:
-            return None
-        return 0 if self.cls_position == "front" else self.num_patches // 2
+        """The place of the one class token that belongs to no frame, None without such a one."""
+        one = self.cls_position in ("front", "middle")
+        return self.cls_indices[0] if one else None
 
     def index(self, frame: int, row: int, col: int) -> int:
         """The place in the natural sequence of the token at (frame, row, col)."""
@@ -76,18 +93,17 @@ class TokenGrid:
                 raise IndexError(
                     f"TokenGrid.index: {name} {value} is outside 0..{size - 1} of this grid."
                 )
-        place = (frame * self.rows + row) * self.cols + col
-        return place + (self.cls_index is not None and place >= self.cls_index)
+        return int(self._video[(frame * self.rows + row) * self.cols + col])
 
     def position(self, index: int) -> tuple[int, int, int] | None:
-        """(frame, row, col) of the token at `index`, None for the class token."""
+        """(frame, row, col) of the token at `index`, None for a class token."""
         if not 0 <= index < self.seqlen:
             raise IndexError(
                 f"TokenGrid.position: index {index} is outside 0..{self.seqlen - 1} of this grid."
             )
-        if index == self.cls_index:
+        if index in self.cls_indices:
             return None
-        place = index - (self.cls_index is not None and index > self.cls_index)
+        place = index - sum(cls < index for cls in self.cls_indices)
         return (
             place // (self.rows * self.cols),
             place // self.cols % self.rows,
@@ -95,21 +111,30 @@ class TokenGrid:
         )
 
     def insert_cls(self, tokens: Tensor, cls_token: Tensor) -> Tensor:
-        """Put `cls_token` (batch, 1, d_model) into `tokens` (batch, num_patches, d_model)."""
-        if self.cls_index is None:
+        """Put class tokens into `tokens` (batch, num_patches, d_model).
+
+        Args:
+            tokens: The video tokens.
+            cls_token: (batch, 1, d_model), for every class token, or one for each.
+        """
+        if self.cls_position is None:
             return tokens
-        before, after = tokens[:, : self.cls_index], tokens[:, self.cls_index :]
-        return torch.cat([before, cls_token, after], dim=1)
+        if self.cls_position == "every_frame":
+            frames, half = tokens.unflatten(1, (self.frames, -1)), self.rows * self.cols // 2
+            cls = cls_token.expand(-1, self.frames, -1).unsqueeze(2)
+            return torch.cat([frames[:, :, :half], cls, frames[:, :, half:]], dim=2).flatten(1, 2)
+        (index,) = self.cls_indices
+        return torch.cat([tokens[:, :index], cls_token, tokens[:, index:]], dim=1)
 
     def split(self, values: Tensor, dim: int = -1) -> tuple[Tensor, Tensor | None]:
-        """Separate the class token from the video tokens and give these their three axes.
+        """Separate class tokens from the video tokens and give these their three axes.
 
         Args:
             values: Any tensor whose axis `dim` has length `seqlen`.
             dim: The token axis.
         Returns:
-            The video tokens, `dim` replaced by (frame, row, col), and the class token's slice
-            (`dim` dropped) or None without one.
+            The video tokens, `dim` replaced by (frame, row, col); and the class token's slice
+            (`dim` dropped), those of all frames (`dim` replaced by frame), or None without one.
         Raises:
             ValueError: axis `dim` is not `seqlen` long.
         """
@@ -120,12 +145,44 @@ class TokenGrid:
                 f"{self.seqlen} ({self.frames} x {self.rows} x {self.cols}, class token "
                 f"{self.cls_position})."
             )
-        if self.cls_index is None:
+        if self.cls_position is None:
             return values.unflatten(dim, self.shape), None
+        if self.cls_index is None:
+            frames = values.unflatten(dim, (self.frames, -1))
+            half, patches = self.rows * self.cols // 2, self.rows * self.cols
+            parts = (
+                frames.narrow(dim + 1, 0, half),
+                frames.narrow(dim + 1, half + 1, patches - half),
+            )
+            video = torch.cat(parts, dim + 1).unflatten(dim + 1, (self.rows, self.cols))
+            return video, frames.select(dim + 1, half)
         before = values.narrow(dim, 0, self.cls_index)
         after = values.narrow(dim, self.cls_index + 1, self.seqlen - self.cls_index - 1)
         video = after if self.cls_index == 0 else torch.cat([before, after], dim)
         return video.unflatten(dim, self.shape), values.select(dim, self.cls_index)
+
+    def by_frame(self, values: Tensor) -> Tensor:
+        """Sum over the tokens of each frame, a class token that belongs to it among them.
+
+        Args:
+            values: (..., seqlen).
+        Returns:
+            (..., frame).
+        """
+        video, cls = self.split(values)
+        frames = video.sum((-2, -1))
+        return frames + cls if self.cls_position == "every_frame" and cls is not None else frames
+
+    @property
+    def video_tokens(self) -> Tensor:
+        """The natural indices of all video tokens, int64 (num_patches,)."""
+        return self._video
+
+    @cached_property
+    def _video(self) -> Tensor:
+        video = torch.ones(self.seqlen, dtype=torch.bool)
+        video[list(self.cls_indices)] = False
+        return video.nonzero()[:, 0]
 
     def checked(self, tokens: int | Iterable[int] | Tensor, call: str) -> Tensor:
         """Natural indices as an int64 tensor, sorted, each once.
@@ -153,8 +210,9 @@ class TokenGrid:
         return chosen
 
     def frame_of_tokens(self) -> Tensor:
-        """The token frame of every token in natural order, -1 for the class token: (seqlen,)."""
-        frame = torch.arange(self.frames).repeat_interleave(self.rows * self.cols)
+        """The token frame of every token in natural order, -1 for a class token of the whole clip:
+        (seqlen,)."""
+        frame = torch.arange(self.frames).repeat_interleave(self.tokens_per_frame)
         if self.cls_index is None:
             return frame
         cls = torch.tensor([-1])
@@ -169,7 +227,8 @@ class TokenGrid:
         Returns:
             int64 (seqlen,): entry i is the natural index of the i-th token read.
         Raises:
-            ValueError: an unknown order, or a middle class token with `spatial` or `temporal`.
+            ValueError: an unknown order, or a class token that is not in front with `spatial` or
+                `temporal`.
         Source:
             Park et al. 2024, arXiv:2407.08476, section 4.4 (run there without a class token).
         """
@@ -179,7 +238,7 @@ class TokenGrid:
             )
         if order == "spatiotemporal":
             return torch.arange(self.seqlen).flip(0)
-        if self.cls_position == "middle":
+        if self.cls_position in ("middle", "every_frame"):
             raise ValueError(
                 f"backward_order={shown(order)} is not defined with a class token in the middle; "
                 "use 'spatiotemporal', or cls_position='front' or None."

@@ -18,7 +18,7 @@ import numpy as np
 
 from vmamba_explore import load_clip, proportion, watch
 from vmamba_explore.analysis.timeline import CUT, Timeline
-from vmamba_explore.model.bundled import ON_ANY_CLIP
+from vmamba_explore.model.bundled import ON_ANY_CLIP, UNDECIDED
 
 WINDOWS = pathlib.Path(__file__).parents[3] / "shared" / "real_windows"
 FPS, FRAMES, SIDE = 12, 16, 128
@@ -162,10 +162,12 @@ def shares(found: Timeline, parts: list[Shot], spans: list[tuple[float, float]])
     names = np.array([parts[n].label for n in truth])
     drive = np.array([parts[n].film == DASH_CAM and not parts[n].backward for n in truth])
     said, measured = np.array(said), np.array(measured)
-    whole = measured != CUT
+    whole, answered = measured != CUT, said != UNDECIDED
     return {
         "time with the right motion, model": f"{(said == names).mean():.1%}",
-        "the same, in windows without a measured cut": f"{(said == names)[whole].mean():.1%}",
+        "in windows without a measured cut": f"{(said == names)[whole].mean():.1%}",
+        "time with an answer, model, there": f"{answered[whole].mean():.1%}",
+        "right where it answers, there": f"{(said == names)[whole & answered].mean():.1%}",
         "time with the right motion, measured, there": f"{(measured == names)[whole].mean():.1%}",
         "dash cam: time as zoom in, model": f"{(said[drive] == 'zoom in').mean():.1%}",
         "dash cam: time as zoom in, measured, there": (

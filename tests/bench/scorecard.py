@@ -70,7 +70,7 @@ def measured(subject, clips, folder):
 
     from vmamba_explore import load_model
     from vmamba_explore.studies.scorecard.making import Plan, ScoreCard
-    from vmamba_explore.studies.scorecard.summary import summarise
+    from vmamba_explore.studies.scorecard.summary import summarize
 
     warnings.filterwarnings("ignore", message="deep_lift: the values miss")
     whole = Plan(**PLANS[subject.model])
@@ -94,7 +94,7 @@ def measured(subject, clips, folder):
     machine = (
         f"{torch.get_num_threads()} threads of {platform.machine()}, torch {torch.__version__}"
     )
-    return {"model": subject.model, "planted": subject.planted, "machine": machine} | summarise(
+    return {"model": subject.model, "planted": subject.planted, "machine": machine} | summarize(
         card
     )
 

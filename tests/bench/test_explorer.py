@@ -10,10 +10,10 @@ def bench(script):
 
 
 def test_the_table_has_medians_slowest_and_sizes(bench):
-    times = {name: [10.0, 20.0, 90.0] for name in ("frame", "layer", "direction", "patch")}
+    times = {name: [10.0, 20.0, 90.0] for name in ("frame", "layer", "direction", "patch", "muted")}
     page = bench.table({"a model": {**times, "load": 200_000, "saved": 300_000, "made": 1.25}})
-    assert "| a model | 20 (90) | 20 (90) | 20 (90) | 20 (90) | 200 | 300 | 1.2 |" in page
-    assert "| *asked, at most* | 50 | 100 | 100 |" in page
+    assert "| a model | 20 (90) | 20 (90) | 20 (90) | 20 (90) | 20 (90) | 200 | 300 | 1.2 |" in page
+    assert "| *asked, at most* | 50 | 50 | 50 |" in page
 
 
 def test_every_case_makes_an_explorer(bench):

@@ -79,7 +79,7 @@ def test_what_others_score_leaves_the_own_clip_out(bench):
 
 
 def test_perfect_crossings_are_exact_and_chance_is_not(bench):
-    found = bench.summarise([row(bench, index) for index in range(12)])
+    found = bench.summarize([row(bench, index) for index in range(12)])
     scores = found["crossings"]["prefix/dropped"]["scores"]
     assert scores["exact"]["value"] == [1, 1, 1]
     assert scores["exact"]["random frame"][0] == pytest.approx(1 / 8)
@@ -95,14 +95,14 @@ def test_perfect_crossings_are_exact_and_chance_is_not(bench):
 
 def test_crossings_that_know_nothing_are_not_above_chance(bench):
     rows = [row(bench, index, crossing=3) for index in range(12)]
-    for found in bench.summarise(rows)["crossings"].values():
+    for found in bench.summarize(rows)["crossings"].values():
         low, high = found["scores"]["exact"]["above other clips"][1:]
         assert low <= 0 <= high
 
 
 def test_shares_of_a_flat_and_of_a_perfect_map(bench):
-    perfect = bench.summarise([row(bench, index) for index in range(6)])["shares"]
-    flat = bench.summarise([row(bench, i, frames=[1.0] * 8) for i in range(6)])["shares"]
+    perfect = bench.summarize([row(bench, index) for index in range(6)])["shares"]
+    flat = bench.summarize([row(bench, i, frames=[1.0] * 8) for i in range(6)])["shares"]
     assert perfect["all layers"]["positive part"]["value"][0] == 1
     assert perfect["all layers"]["positive part"]["windows of other clips"][0] < 1
     assert flat["all layers"]["size"]["value"][0] == pytest.approx(flat["uniform"][0], abs=1e-4)
@@ -119,7 +119,7 @@ def test_a_curve_is_nothing_before_its_truth_and_everything_from_it_on(bench):
             steps = {frame: step for step, frame in enumerate(order)}
             known = [steps[frame] >= steps[each[kind]] for frame in range(8)]
             each["curves"][name] = [10.0 * value for value in known]
-    for found in bench.summarise(rows)["crossings"].values():
+    for found in bench.summarize(rows)["crossings"].values():
         assert found["level"] == {"before": [0, 0, 0], "at": [1, 1, 1]}
 
 
@@ -128,7 +128,7 @@ def test_parts_of_the_cause_are_counted_apart_and_what_lies_between_them_too(ben
     rows = [row(bench, index, frames=frames) for index in range(4)]
     for each in rows:
         each["spans"] = {"sample": [1, 2], "test": [5, 6]}
-    found = bench.summarise(rows)["shares"]
+    found = bench.summarize(rows)["shares"]
     signed = {name: part["signed"][0] for name, part in found["parts"].items()}
     assert signed == pytest.approx({"sample": 0.5, "test": 0.3, "between": 0.2})
     assert found["all layers"]["signed"][0] == pytest.approx(0.8)

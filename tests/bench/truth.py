@@ -84,7 +84,7 @@ def main(arguments=None):
     summary = {"model": subject.model, "seed": SEED, "clips": count, "resamples": RESAMPLES}
     for words in subject.conditions:
         chosen = [r for r in rows if r["condition"] == words and r["index"] < count]
-        summary[words] = summarise(sorted(chosen, key=lambda row: row["index"]), subject.grouped)
+        summary[words] = summarize(sorted(chosen, key=lambda row: row["index"]), subject.grouped)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / named("truth.json", subject)).write_text(json.dumps(summary, indent=1) + "\n")
     (options.output / named("truth.md", subject)).write_text(tables(summary))
@@ -222,7 +222,7 @@ def of_others(matrix):
     return np.where(known, matrix, 0).sum(1) / np.where(count > 0, count, np.nan)
 
 
-def summarise(rows, grouped="motion"):
+def summarize(rows, grouped="motion"):
     """All scores of one condition, each beside chance."""
     spans = [list(row["spans"].values()) for row in rows]
     window = np.array([(each[0][0], each[-1][1]) for each in spans], dtype=float).T

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # under importlib's mode nobody else does
 
+from firefox import running_firefox
 from served import Lab, jupyter_lab, open_notebook, run_all_cells, write_notebook
 
 
@@ -47,6 +49,16 @@ def screenshot(tmp_path_factory):
         assert (folder / name).stat().st_size > 5_000, "an empty picture"
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def firefox(require, tmp_path_factory):
+    """A Firefox with one tab, and a drawn camera that every page may use."""
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        require("firefox", "there is no firefox on this machine")
+    with running_firefox(program, tmp_path_factory.mktemp("firefox")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ def test_a_bundled_clip_is_explored_and_plays(voila, screenshot):
     explorer.wait_for()
     said(voila, "right.mp4: right")
     explorer.focus()
+    explorer.press("Home")
     explorer.press("ArrowRight")
     expect(explorer).to_have_attribute("data-frame", "1")
     voila.locator(".vmx-panes canvas").first.click(position={"x": 30, "y": 30})

@@ -1,10 +1,21 @@
 """The explorer in JupyterLab, with a kernel: every way to move it, and what it leaves behind."""
 
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from explorer_notebook import CELLS, GRID, PIXELS, click_patch, drawn, expect, is_at, pane
+from explorer_notebook import (
+    CELLS,
+    GRID,
+    PIXELS,
+    click_patch,
+    drawn,
+    expect,
+    is_at,
+    middle_of,
+    pane,
+)
 from served import kernel_comes_to, kernel_does, kernel_value, watched
 
 
@@ -19,7 +30,7 @@ def test_it_plays_and_tells_python_only_of_the_end(notebook, show):
         "() => Number(document.querySelector('.vmx-explorer').dataset.frame) > 3"
     )
     explorer.press(" ")
-    expect(explorer.get_by_label("play")).to_be_visible()
+    expect(explorer.get_by_label("play", exact=True)).to_be_visible()
     notebook.wait_for_timeout(100)
     frame = explorer.get_attribute("data-frame")
     assert drawn(explorer) != before
@@ -65,7 +76,8 @@ def test_menus_show_every_quantity_layer_and_direction(notebook, show):
     pictures = {}
     quantities = explorer.get_by_label("quantity").locator("option")
     names = quantities.evaluate_all("all => all.map(option => option.value)")
-    assert names == [*kernel_value(notebook, "list(first.maps)"), ""]
+    assert names == [*kernel_value(notebook, "list(first.maps)"), "state", ""]
+    names.remove("state")  # it is asked of the kernel: see below
     for name in names:
         explorer.get_by_label("quantity").select_option(name)
         is_at(explorer, quantity=name)
@@ -118,12 +130,14 @@ def test_a_click_on_a_patch_asks_the_kernel_and_escape_returns_to_the_read_out(
 ):
     explorer = show("one")
     read_out = explorer.locator(".vmx-reads canvas").first.evaluate(PIXELS)
-    expect(explorer.locator(".vmx-query canvas")).to_have_count(2)
+    expect(explorer.locator(".vmx-query figure")).to_have_count(2)
+    expect(explorer.locator(".vmx-query")).not_to_be_visible()
     is_at(explorer, asking="none", query="")
     explorer.press("End")
     click_patch(pane(explorer, direction="backward"), 4, 3)
     frame = kernel_value(notebook, "one.token_frames[-1]")
     is_at(explorer, query=f"{frame},4,3", asking="answered")
+    expect(explorer.locator(".vmx-query")).to_be_visible()
     expect(explorer.locator(".vmx-reads canvas")).to_have_count(2)
     expect(explorer.locator(".vmx-read-by canvas")).to_have_count(2)
     assert explorer.locator(".vmx-reads canvas").first.evaluate(PIXELS) != read_out
@@ -139,7 +153,7 @@ def test_a_click_on_a_patch_asks_the_kernel_and_escape_returns_to_the_read_out(
     is_at(explorer, asking="answered")
     assert explorer.locator(".vmx-reads canvas").first.evaluate(PIXELS) != row
     film = explorer.locator(".vmx-read-by canvas").first
-    film.click(position={"x": 5, "y": 5})
+    film.click(position={"x": 5, "y": 25})
     is_at(explorer, frame=0)
     explorer.press("Escape")
     is_at(explorer, query="", asking="none")
@@ -176,6 +190,7 @@ def test_timeline_and_strip_are_places_to_go(notebook, show):
     is_at(explorer, frame=0)
     explorer.press("d"), explorer.press("d")
     is_at(explorer, direction="forward")
+    explorer.get_by_role("tab", name="over time").click()
     strip = explorer.locator(".vmx-strip canvas")
     box = strip.bounding_box()
     strip.click(position={"x": box["width"] - 4, "y": 20})  # first layer, backward, last frame
@@ -198,7 +213,7 @@ def test_two_sides_move_in_step_and_have_a_difference(notebook, show, screenshot
     assert all(a != b for a, b in zip(pictures, drawn(explorer), strict=True))
     click_patch(pane(explorer, "difference", "forward"), 3, 3)
     is_at(explorer, asking="answered")
-    expect(explorer.locator(".vmx-query canvas")).to_have_count(2 * 2 * 2)
+    expect(explorer.locator(".vmx-query figure")).to_have_count(2 * 2 * 2)
     expect(explorer.locator(".vmx-legend")).to_contain_text("B − A")
     expect(explorer.locator(".vmx-classes li")).to_have_count(
         kernel_value(notebook, "sum(len(e.classes) for e in two.explorations)")
@@ -209,11 +224,16 @@ def test_two_sides_move_in_step_and_have_a_difference(notebook, show, screenshot
 @pytest.mark.parametrize("kind", ["PNG", "HTML", "GIF", "MP4", "CSV"])
 def test_the_view_is_saved(notebook, show, browser, kind, tmp_path):
     explorer = show("one")
-    for key in ("ArrowRight", "ArrowDown"):
-        explorer.press(key)
+    with notebook.expect_download() as download:  # before the kernel has heard of the keys
+        explorer.evaluate(
+            """(explorer, name) => {
+                for (const key of ["ArrowRight", "ArrowDown"])
+                    explorer.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+                explorer.querySelector(`[aria-label="${name}"]`).click();
+            }""",
+            f"save as {kind}",
+        )
     is_at(explorer, frame=1, layer=4)
-    with notebook.expect_download() as download:
-        explorer.get_by_label(f"save as {kind}").click()
     name = download.value.suggested_filename
     assert name.lower().endswith(f".{kind.lower()}")
     path = tmp_path / f"saved.{kind.lower()}"
@@ -243,18 +263,41 @@ def check_saved(kind, path):
 
 
 def opens_offline_where_it_was(browser, path):
+    with opened_alone(browser, path) as explorer:
+        is_at(explorer, frame=1, layer=4, quantity="delta", direction="both")
+        click_patch(pane(explorer), 1, 1)
+        is_at(explorer, asking="answered")  # by the model inside
+        before = drawn(explorer)
+        explorer.press("ArrowUp")
+        is_at(explorer, layer=5)
+        assert drawn(explorer) != before
+        lens = explorer.locator(".vmx-lens canvas")
+        words = re.compile("state lens, layer 5. label, forward")
+        expect(lens).to_have_attribute("aria-label", words)
+        lens.click(position={"x": lens.bounding_box()["width"] - 20, "y": 25})  # last token frame
+        is_at(explorer, frame=14)
+
+
+def test_a_page_without_the_model_says_what_needs_a_kernel(notebook, show, browser, tmp_path):
+    show("one")
+    path = tmp_path / "without.html"
+    kernel_does(notebook, f"_ = one.to_html({str(path)!r}, live=False)")
+    with opened_alone(browser, path) as explorer:
+        click_patch(pane(explorer), 1, 1)
+        is_at(explorer, asking="failed")
+        expect(explorer.locator(".vmx-status")).to_contain_text("There is no model to ask here")
+        state = explorer.get_by_label("quantity").locator("option[value=state]")
+        expect(state).to_have_text("state (needs a kernel)")
+        expect(state).to_be_disabled()
+
+
+@contextmanager
+def opened_alone(browser, path):
+    """The explorer of a saved page, without a network."""
     context = browser.new_context(viewport={"width": 1200, "height": 1400}, offline=True)
     page = watched(context, "")
     page.goto(path.as_uri())
-    explorer = page.locator(".vmx-explorer[data-ready='1']")
-    is_at(explorer, frame=1, layer=4, quantity="delta", direction="both")
-    click_patch(pane(explorer), 1, 1)
-    is_at(explorer, asking="failed")
-    expect(explorer.locator(".vmx-status")).to_contain_text("There is no model to ask here")
-    before = drawn(explorer)
-    explorer.press("ArrowUp")
-    is_at(explorer, layer=5)
-    assert drawn(explorer) != before
+    yield page.locator(".vmx-explorer[data-ready='1']")
     assert page.faults == [] and page.foreign == []
     context.close()
 
@@ -278,3 +321,117 @@ def test_ten_rounds_of_opening_and_closing_leave_nothing(notebook, show):
     session.send("HeapProfiler.collectGarbage")
     alive = notebook.evaluate("() => vmxRoots.filter((root) => root.deref()).length")
     assert alive <= 1, "closed explorers are still held by something"
+
+
+def test_a_click_mutes_a_direction_and_undo_brings_the_model_back(notebook, show, screenshot):
+    kernel_does(notebook, "three = explore(clip('right'), progress=False)")
+    explorer = show("three")
+    expect(explorer.locator(".vmx-late")).to_be_hidden()
+    kernel_comes_to(notebook, "three.late[0]['missing']", False)
+    classes = explorer.locator(".vmx-classes > div")
+    expect(classes).to_have_count(1)
+    before = classes.first.inner_text()
+    explorer.get_by_role("tab", name="change the model").click()
+    explorer.get_by_label("mute backward", exact=True).click()
+    expect(classes).to_have_count(2)
+    became = explorer.get_by_role("table", name="top classes before and after").locator("tr")
+    expect(became).to_have_count(3)
+    expect(became.first).to_contain_text(re.compile(r"right.*→"))
+    expect(explorer).to_have_class(re.compile("vmx-changed"))
+    expect(explorer.locator(".vmx-changed-list")).to_contain_text("backward scans muted")
+    expect(explorer.locator(".vmx-changed-list pre")).to_contain_text("mute(model, 'backward')")
+    assert classes.first.text_content().endswith(before.replace("\n", "").split("classes", 1)[1])
+    expect(classes.nth(1)).to_contain_text(re.compile(r"\(new\)[^(]*\(\+[\d.]+\)"))
+    expect(pane(explorer, "difference", "forward")).to_have_count(1)
+    expect(explorer.locator(".vmx-late")).to_be_hidden()
+    screenshot(explorer, "changed.png")
+    assert explorer.get_by_label("mute backward", exact=True).evaluate(
+        "node => node === document.activeElement"
+    ), "the focus is lost when the data are replaced"
+    code = explorer.locator(".vmx-changed-list pre").inner_text()
+    kernel_does(notebook, f"model = 'motion-nano'; clip_ = clip; clip = clip('right')\n{code}")
+    kernel_does(notebook, "clip = clip_")
+    explorer.get_by_label("undo", exact=True).click()
+    expect(classes).to_have_count(1)
+    expect(explorer).not_to_have_class(re.compile("vmx-changed"))
+    kernel_comes_to(notebook, "(len(three.sides), three.changes, three.code)", [1, [], ""])
+    explorer.get_by_role("tab", name="the answer").click()
+    assert classes.first.inner_text() == before
+
+
+def test_a_control_is_one_click_to_compare(notebook, show, screenshot):
+    kernel_does(notebook, "five = explore(clip('right'), progress=False); five.complete()")
+    explorer = show("five")
+    explorer.get_by_role("tab", name="the answer").click()
+    compare = explorer.get_by_label("compare with the clip, its first frame held still")
+    compare.click()
+    expect(explorer.locator(".vmx-classes > div")).to_have_count(2)
+    expect(compare).to_have_attribute("aria-pressed", "true")
+    kernel_comes_to(notebook, "five.changes[0]['shown']", "frozen")
+    expect(explorer).not_to_have_class(re.compile("vmx-changed"))
+    screenshot(explorer, "compared.png")
+    compare.click()
+    expect(explorer.locator(".vmx-classes > div")).to_have_count(1)
+
+
+def test_patches_are_brushed_and_a_wrong_question_is_a_sentence(notebook, show, screenshot):
+    kernel_does(notebook, "four = explore(clip('right'), progress=False)")
+    explorer = show("four")
+    explorer.get_by_role("tab", name="change the model").click()  # while evidence arrives
+    expect(explorer.locator(".vmx-late")).to_be_hidden()
+    explorer.get_by_label("brush over patches").check()
+    box = pane(explorer).bounding_box()
+    notebook.mouse.move(box["x"] + 5, box["y"] + 5)
+    notebook.mouse.down()
+    notebook.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5, steps=20)
+    notebook.mouse.up()
+    brushed = explorer.get_by_label(re.compile("mute [0-9]+ brushed patches"))
+    expect(brushed).to_have_text("mute 5 brushed patches")
+    is_at(explorer, query="")
+    brushed.click()
+    expect(explorer.locator(".vmx-changed-list")).to_contain_text("5 patches kept out")
+    screenshot(explorer, "brushed.png")
+    explorer.get_by_label("explain", exact=True).select_option(label="left")
+    expect(explorer.locator(".vmx-changed-list li")).to_have_count(2)
+    expect(explorer.locator(".vmx-classes")).to_contain_text("explained: left")
+    explorer.get_by_label("minus", exact=True).select_option(label="left")
+    expect(explorer.locator(".vmx-changes")).to_contain_text("Choose two different classes.")
+    explorer.get_by_label("undo all").click()
+    expect(explorer.locator(".vmx-changed-list")).to_have_count(0)
+    kernel_comes_to(notebook, "four.explorations[0].target", "right")
+
+
+def test_a_single_state_is_asked_of_the_kernel_drawn_and_followed_in_time(notebook, show):
+    explorer = show("one")
+    kernel_does(notebook, "one.query = [3, 4, 2]")
+    explorer.get_by_label("quantity").select_option("state")
+    label = explorer.locator(".vmx-legend .vmx-name")
+    choices = explorer.get_by_label("states that stand out")
+    expect(choices).not_to_have_value("")  # the one that adds most to the logit is shown first
+    channel, number = kernel_value(notebook, "[one.channel, one.state_number]")
+    expect(label).to_have_text(f"state {number} of channel {channel}, layer 5")
+    most = kernel_value(
+        notebook,
+        "list(max((c for c in first.states.choices(5, None) if c.unit), "
+        "key=lambda c: abs(c.value) if c.unit == 'logits' else 0)[2:4])",
+    )
+    assert [channel, number] == most
+    seen = drawn(explorer)
+    row, col = 4, 2
+    pane(explorer).hover(position=middle_of(pane(explorer), row, col))
+    words = explorer.locator(".vmx-readout").inner_text()
+    value = float(re.search(r"state forward: (\S+) ", words)[1])
+    wanted, reach = kernel_value(
+        notebook,
+        f"(m := first.states.state(5, {channel}, {number})) is not None and "
+        f"[float(m.sel(direction='forward')[0, {row}, {col}]), float(abs(m).max())]",
+    )
+    assert abs(value - wanted) <= reach / 120
+    explorer.get_by_label("channel of the state").fill("3")
+    explorer.get_by_label("channel of the state").press("Enter")
+    expect(label).to_have_text(f"state {number} of channel 3, layer 5")
+    kernel_comes_to(notebook, "one.channel", 3)
+    assert drawn(explorer) != seen
+    timeline = explorer.locator(".vmx-timeline canvas")
+    expect(timeline).to_have_attribute("aria-label", re.compile("channel 3, layer 5: mean over"))
+    kernel_does(notebook, "one.channel, one.state_number, one.query = 0, 0, []")

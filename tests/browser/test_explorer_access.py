@@ -4,6 +4,8 @@ import pytest
 from explorer_notebook import BAD_NAME, PIXELS, drawn, expect, is_at
 from served import kernel_value
 
+from vmamba_explore.analysis.controls import DESCRIPTIONS
+
 CONTRAST = """root => {
     const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
     const ancestors = (node) => (node ? [...ancestors(node.parentElement), node] : []);
@@ -32,15 +34,27 @@ CONTRAST = """root => {
 }"""
 
 
+DISABLED = [  # there is nothing to return from, no patch is asked, and nothing before frame 0
+    "ask the read-out",
+    "mute the asked patch",
+    "mute the brushed patches",
+    "reset state before token frame 0",
+    "swap state before token frame 0",
+]
 LABELS = {
     "button": [
         "play",
-        "ask the read-out",
+        "help",
         *(f"save as {k}" for k in "PNG HTML GIF MP4 CSV".split()),
+        "copy as Python",
+        "show where it is decided",
+        *(f"compare with the clip, {shown}" for shown in list(DESCRIPTIONS.values())[1:]),
     ],
-    "slider": ["frame", "opacity"],
+    "slider": ["frame", "opacity", "window of the file"],
+    "spinbutton": ["start of the window, seconds"],
     "combobox": ["speed", "quantity", "layer", "direction", "scale"],
-    "checkbox": ["scan path"],
+    "checkbox": ["scan path", "what the model sees"],
+    "tab": ["all maps", "the answer"],  # arrows lead to the others
 }
 
 
@@ -54,6 +68,8 @@ def test_html_in_names_is_text(notebook, show):
 
 def test_every_control_and_picture_has_a_name(show):
     explorer = show("two")
+    expect(explorer.get_by_label("what the model sees")).to_be_visible()
+    expect(explorer.get_by_label("window of the file", exact=True)).to_be_visible()
     snapshot = explorer.aria_snapshot()
     for role, names in LABELS.items():
         for name in names:
@@ -67,32 +83,35 @@ def test_every_control_and_picture_has_a_name(show):
 
 def test_everything_is_reached_and_moved_by_keys_alone(notebook, show):
     explorer = show("one")
+    expect(explorer.get_by_label("what the model sees")).to_be_visible()
+    expect(explorer.get_by_label("window of the file", exact=True)).to_be_visible()
     explorer.focus()
     reached = []
-    for _ in range(20):
+    for _ in range(40):
         notebook.keyboard.press("Tab")
         name, inside, outlined = notebook.evaluate(
             """() => {
                 const { activeElement: node } = document;
                 const { outlineStyle, boxShadow } = getComputedStyle(node);
                 const inside = node.closest(".vmx-explorer") !== null;
-                return [node.ariaLabel, inside, outlineStyle !== "none" || boxShadow !== "none"];
+                const by = document.getElementById(node.getAttribute("aria-labelledby"));
+                const name = node.ariaLabel ?? (by ?? node).textContent;
+                return [name, inside, outlineStyle !== "none" || boxShadow !== "none"];
             }"""
         )
         if not inside:
             break
         assert outlined, f"{name} has the focus and does not show it"
         reached.append(name)
-    disabled = {"ask the read-out"}  # there is nothing to return from
-    assert set(reached) == set(sum(LABELS.values(), [])) - disabled
+    assert set(reached) == {*sum(LABELS.values(), []), "Python for this clip"}
     explorer.get_by_label("quantity").focus()
     notebook.keyboard.press("ArrowDown")
     is_at(explorer, quantity="state norm", frame=0, layer=kernel_value(notebook, "one.layer"))
-    explorer.get_by_label("play").focus()
+    explorer.get_by_label("play", exact=True).focus()
     notebook.keyboard.press("Space")
     expect(explorer.get_by_label("pause")).to_be_focused()
     notebook.keyboard.press("Space")
-    expect(explorer.get_by_label("play")).to_be_focused()
+    expect(explorer.get_by_label("play", exact=True)).to_be_focused()
 
 
 def test_a_patch_is_asked_and_moved_by_keys_alone(show):

@@ -68,8 +68,15 @@ def family():
     return psutil.Process().children(recursive=True)
 
 
+def line(process):
+    """The command line of a process; nothing of one that has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+        return " ".join(process.cmdline())
+    return ""
+
+
 def kernels():
-    return [p for p in family() if "ipykernel_launcher" in " ".join(p.cmdline())]
+    return [process for process in family() if "ipykernel_launcher" in line(process)]
 
 
 def until(happened):
@@ -93,13 +100,13 @@ def page(app):
 def server(app):
     """The process of the server."""
     port = f"--port={urlsplit(app[0]).port}"
-    return next(process for process in family() if port in process.cmdline())
+    return next(process for process in family() if port in line(process).split())
 
 
 @pytest.fixture
 def kernel(page):
     """The process of the page's kernel."""
-    return next(process for process in kernels() if page in " ".join(process.cmdline()))
+    return next(process for process in kernels() if page in line(process))
 
 
 @pytest.fixture
@@ -131,18 +138,31 @@ def frame(kind, content, channel="shell"):
     return b"".join([*numbers, *parts]), header["msg_id"]
 
 
-def replies(socket, to=None):
-    """Read messages until the kernel is idle after the one with this id; (kind, content) each."""
-    found = []
-    while True:
+def replies(socket, to=None, reply=False):
+    """Read messages until the kernel is idle after the one with this id; (kind, content) each.
+
+    Args:
+        reply: Whether the message is answered. A reply and the news that the kernel is idle come
+            by two channels, so either can be first.
+    """
+    found, idle = [], False
+    while not idle or (reply and not any(kind.endswith("_reply") for kind, _ in found)):
         data = socket.recv()
         count = int.from_bytes(data[:8], "little")
         places = [int.from_bytes(data[8 * n : 8 * n + 8], "little") for n in range(1, count + 1)]
         header, parent, _, content = (json.loads(data[a:b]) for a, b in pairwise(places[1:6]))
         if parent.get("msg_id") == to:
             found.append((header["msg_type"], content))
-            if content.get("execution_state") == "idle":
-                return found
+            idle = idle or content.get("execution_state") == "idle"
+    return found
+
+
+def widgets(socket):
+    """The ids of the page's widgets."""
+    message, number = frame("comm_info_request", {"target_name": "jupyter.widget"})
+    socket.send_binary(message)
+    found = replies(socket, number, reply=True)
+    return next(content["comms"] for kind, content in found if kind.endswith("_reply"))
 
 
 def alive(socket):
@@ -161,9 +181,9 @@ def test_the_token_is_in_no_command_line_and_in_no_log(start, app, script, tmp_p
     statuses = [answer(address, path)[0] for path in REFUSED]
     statuses.append(answer(address, REFUSED[1], token=f"wrong-{token}")[0])
     assert statuses[1:] == [404, 403]
-    lines = [" ".join(process.cmdline()) for process in family()]
-    assert any(f"{script}.py" in line for line in lines)
-    assert [line for line in lines if token in line] == []
+    lines = [line(process) for process in family()]
+    assert any(f"{script}.py" in one for one in lines)
+    assert [one for one in lines if token in one] == []
     until(lambda: "403" in log.read_text())
     assert "[secret]" in log.read_text()
     assert token not in log.read_text()
@@ -254,9 +274,7 @@ def test_a_kernel_that_is_not_done_gets_only_so_much_to_do(connect, app, server,
 
 def test_a_page_that_does_not_read_loses_its_socket_and_not_the_server(connect, app, server):
     socket = connect()
-    message, number = frame("comm_info_request", {"target_name": "jupyter.widget"})
-    socket.send_binary(message)
-    comms = next(c["comms"] for kind, c in replies(socket, number) if kind.endswith("_reply"))
+    comms = widgets(socket)
     before = server.memory_info().rss
     ask = {"method": "request_state"}
 
@@ -284,9 +302,7 @@ def test_a_visitor_who_sets_what_the_page_shows_reads_no_path(connect, tmp_path)
     (tmp_path / "config.json").write_text('{"secret": "hunter2"}')
     (tmp_path / "model.safetensors").write_bytes(b"hunter2")
     socket = connect()
-    message, number = frame("comm_info_request", {"target_name": "jupyter.widget"})
-    socket.send_binary(message)
-    comms = next(c["comms"] for kind, c in replies(socket, number) if kind.endswith("_reply"))
+    comms = widgets(socket)
 
     def told(comm, **data):
         message, number = frame("comm_msg", {"comm_id": comm, "data": data})
@@ -341,8 +357,8 @@ def test_the_kernel_of_a_page_that_is_gone_is_culled_and_what_it_kept_goes(start
     until(lambda: set(kernels()) <= before)
     assert re.search(r"Culling .* with 0 connections", log.read_text())
     (folder / "vmamba-explore-left-by-a-killed-kernel").touch()
-    lines = {process: " ".join(process.cmdline()) for process in family()}
-    (script,) = [p for p, line in lines.items() if "app.py" in line and line.endswith(soon[-1])]
+    lines = {process: line(process) for process in family()}
+    (script,) = [p for p, one in lines.items() if "app.py" in one and one.endswith(soon[-1])]
     script.terminate()
     script.wait(HANG)
     assert not folder.exists()

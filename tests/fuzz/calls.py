@@ -175,9 +175,14 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     remains = {name: value for name, value in removal.items() if name != "n_steps"}
     states = torch.rand(4, 3, 5)
     found = {
-        "run_with_trace": (vx.run_with_trace, {**on, "names_filter": "*", "budget_gib": 1.0}),
+        "run_with_trace": (vx.run_with_trace, {**on, "names_filter": "*", "budget_gib": 1.0,
+                                                "stop_at_layer": 1}),
         "trace_size": (vx.trace_size, {**on, "names_filter": "*.hook_h"}),
-        "run_with_hooks": (vx.run_with_hooks, {**on, "hooks": ()}),
+        "run_with_hooks": (vx.run_with_hooks, {**on, "hooks": (), "stop_at_layer": 1}),
+        "run_with_gradients": (vx.run_with_gradients, {
+            **on, "names_filter": "*.hook_write", "target": 1, "minus": 0, "budget_gib": 1.0}),
+        "first_nonfinite": (vx.first_nonfinite, {**on, "labels": 1, "loss_scale": 2.0, **quiet}),
+        "hook_names": (vx.hook_names, {"model": model, "names_filter": "*"}),
         "replay_layer": (vx.replay_layer, {"trace": trace, "layer": 0, "names_filter": "*"}),
         "state_window": (vx.state_window, {**scan, "start": 0, "stop": 3}),
         "predict": (model.predict, {"clip": clips[0], "k": 2}),
@@ -224,6 +229,9 @@ def calls() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
                                            "clip": 0}),
         "scale_free_states": (analysis.scale_free_states, {**scan, "tokens": torch.arange(3),
                                                            "clip": 0}),
+        "state_map": (analysis.state_map, {"trace": trace, "layer": 0, "channel": 1, "state": 2,
+                                           "clip": 0}),
+        "state_sizes": (analysis.state_sizes, {**scan, "token": 3, "clip": 0}),
         "state_norms": (analysis.state_norms, {"trace": trace, "clip": 0}),
         "state_similarity": (analysis.state_similarity, {"trace": trace, "layer": 0,
                                                          "samples": 8, "clip": 0}),

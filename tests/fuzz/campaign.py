@@ -33,6 +33,7 @@ DOORS = {
     "check_uploaded": "tests.fuzz.videos:CHECK_UPLOADED",
     "config": "tests.fuzz.checkpoints:CONFIG",
     "weights": "tests.fuzz.checkpoints:WEIGHTS",
+    "checkup": "tests.fuzz.checkpoints:CHECKUP",
     "messages": "tests.fuzz.messages:MESSAGES",
     "visitor": "tests.fuzz.messages:VISITOR",
     "tables": "tests.fuzz.tables:TABLES",

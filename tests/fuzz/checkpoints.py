@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.fuzz.door import Door
 from tests.fuzz.mutants import Mutant, mutants
 from vmamba_explore.model.checkpoints import CheckpointError, load_model
 from vmamba_explore.model.config import PRESETS, VideoMambaConfig
+from vmamba_explore.model.doctor import check_checkpoint
 from vmamba_explore.model.published import published_name
 from vmamba_explore.model.videomamba import VideoMamba
 
@@ -150,19 +151,41 @@ def weights(folder: Path) -> st.SearchStrategy[dict[str, bytes]]:
     return st.one_of(alone, alone, beside)
 
 
-def _load(case: dict[str, bytes], folder: Path) -> None:
+def _in_folder(case: dict[str, bytes], folder: Path, use: Callable[[Path], object]) -> None:
     for name, data in case.items():
         (folder / name).write_bytes(data)
-    path = folder if "config.json" in case else folder / next(iter(case))
     try:
+        use(folder if "config.json" in case else folder / next(iter(case)))
+    finally:
+        for name in case:
+            (folder / name).unlink()
+
+
+def _load(case: dict[str, bytes], folder: Path) -> None:
+    def load(path: Path) -> None:
         loaded = load_model(path)
         parts = loaded.state_dict().values()
         assert all(bool(part.isfinite().all()) for part in parts), "weights that are not finite"
         names = loaded.class_names
         assert names is None or len(names) == loaded.config.num_classes, "too few class names"
-    finally:
-        for name in case:
-            (folder / name).unlink()
+
+    _in_folder(case, folder, load)
+
+
+def _check(case: dict[str, bytes], folder: Path) -> None:
+    """A checkup never fails: it loads what `load_model` loads, and has a sentence of the rest."""
+
+    def check(path: Path) -> None:
+        checkup = check_checkpoint(path)
+        assert all(line.isprintable() for line in str(checkup).split("\n")), "odd letters"
+        assert bool(checkup) == bool(checkup.calls)
+        if not checkup:
+            raise CheckpointError(checkup.problem)
+        fine = ("fits", "not used")
+        misfits = [tensor for tensor in checkup.tensors if tensor.verdict not in fine]
+        assert not misfits, f"it loads, and {misfits} do not fit"
+
+    _in_folder(case, folder, check)
 
 
 def _files(case: dict[str, bytes]) -> dict[str, bytes]:
@@ -174,4 +197,7 @@ CONFIG = Door(
 )
 WEIGHTS = Door(
     "weights", weights, _load, (CheckpointError,), memory_mib=512, draws=True, files=_files
+)
+CHECKUP = Door(
+    "checkup", weights, _check, (CheckpointError,), memory_mib=512, draws=True, files=_files
 )

@@ -41,6 +41,9 @@ LINES = (
     "evaluate --data folders:. --model model --output out.csv --workers 0 --views 1x1 --stride 1",
     "train --data folders:. --output run --model toy --unheard-of 1",
     "experiment width --unheard-of 1",
+    "check model",
+    "export model --output out.onnx",
+    "models k400",
     "info",
 )
 """Lines that are right; `train` and `experiment`, which take minutes, get a word that is not."""

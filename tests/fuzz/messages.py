@@ -18,9 +18,12 @@ from tests.fuzz.checkpoints import JSON, model
 from tests.fuzz.door import Door, message_fault
 from tests.fuzz.worker import where
 from vmamba_explore import resources
+from vmamba_explore.app.changes import Changer
 from vmamba_explore.app.explore import explore
 from vmamba_explore.app.explorer_app import ExplorerApp
+from vmamba_explore.app.question import Question
 from vmamba_explore.clips import Clip
+from vmamba_explore.model.bundled import BUNDLED
 from vmamba_explore.studies.teaching.detector import DetectorPanel
 from vmamba_explore.studies.teaching.stepper import StateStepper
 from vmamba_explore.view.explorer import ClipPlayer, Explorer
@@ -29,7 +32,7 @@ from vmamba_explore.view.widgets.upload import MIB
 
 SECRET = "/secret/model"
 """A path that a visitor may not name."""
-MODELS = {AUTO: "", "motion-nano": "", "motion-watermark": ""}
+MODELS = dict.fromkeys((AUTO, *BUNDLED), "")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,23 @@ def _explored(compare: str | None) -> Explorer:
     return explore(clip(), model(), compare=compare, progress=False)
 
 
+@functools.cache
+def _changer() -> Changer:
+    return Changer(model(), clip(), Question(quantities=["delta"], progress=False))
+
+
 def _explorer(compare: str | None = None) -> Explorer:
-    return Explorer(*_explored(compare).explorations)
+    return Explorer(*_explored(compare).explorations, changing=_changer())
+
+
+@functools.cache
+def _film() -> Explorer:
+    return explore(resources.path("clips/right.mp4"), model(), start=3, progress=False)
+
+
+def _of_a_file() -> Explorer:
+    explorer = _film()  # it stays
+    return Explorer(*explorer.explorations, changing=explorer._changing, windows=explorer._windows)
 
 
 def _stepper() -> StateStepper:
@@ -79,6 +97,7 @@ def _chooser() -> ClipChooser:
 PAGES: dict[str, Callable[[], ipywidgets.Widget]] = {
     "explorer": _explorer,
     "pair": lambda: _explorer("reversed"),
+    "film": _of_a_file,
     "player": lambda: ClipPlayer(clip()),
     "numbers": lambda: _explorer().numbers(),
     "chooser": _chooser,
@@ -125,24 +144,49 @@ def _custom() -> st.SearchStrategy[Any]:
     })  # fmt: skip
     question = st.fixed_dictionaries({"request": few}, optional={
         "side": few, "layer": few, "token": st.one_of(st.lists(few, max_size=4), JSON),
+        "choices": few,
     })  # fmt: skip
+    state = st.fixed_dictionaries(
+        {"request": few, "state": st.one_of(st.lists(few, max_size=3), JSON)},
+        optional={"layer": few},
+    )
     saving = st.fixed_dictionaries(
         {"request": few, "kind": st.one_of(st.sampled_from(("png", "csv", "html", "zarr")), JSON)},
         optional={"theme": st.one_of(st.sampled_from(("light", "dark")), JSON)},
     )
+    change = st.fixed_dictionaries({
+        "kind": st.one_of(st.sampled_from(("mute", "freeze", "reset", "swap", "explain")), JSON),
+    }, optional={
+        "direction": st.one_of(st.sampled_from(("forward", "backward", None)), JSON),
+        "layer": few, "frame": few, "target": few, "minus": few,
+        "patches": st.one_of(st.lists(st.lists(few, max_size=4), max_size=3), JSON),
+    })  # fmt: skip
+    background = st.fixed_dictionaries({
+        "request": few, "run": st.one_of(st.sampled_from(RUNS), JSON),
+    }, optional={
+        "changes": st.one_of(st.lists(change, max_size=3), JSON),
+        "start": st.one_of(st.sampled_from((0, 9, -1, 10**30)), JSON),
+        "film": st.one_of(
+            st.builds(lambda: _film().sides[0]["film"]), st.sampled_from(("", SECRET)), JSON
+        ),
+    })  # fmt: skip
     run = _choices().map(lambda choice: {"run": choice})
     return st.one_of(
-        upload, upload, question, question, saving, run, run, st.just({"cancel": True}),
+        upload, upload, question, question, state, saving, run, run, background, background,
+        st.just({"cancel": True}), few.map(lambda number: {"cancel": number}),
         st.just({"event": "click"}), JSON,
     )  # fmt: skip
 
 
+RUNS = ("late", "change", "change", "pictures", "strip", "window")
 OURS = (
     "allow_paths", "models", "samples", "uploads", "choice", "busy", "comparisons", "piece",
     "message", "progress", "frame", "quantity", "layer", "direction", "query", "opacity", "path",
-    "scale", "speed", "sides", "maps", "levels", "steps", "layers", "directions", "grid", "token",
+    "scale", "speed", "sides", "late", "late_levels", "revision", "changes", "code", "choices",
+    "maps", "levels", "steps", "layers", "directions", "grid", "token",
     "terms", "tables", "value", "index", "children", "selected_index", "options", "delta", "min",
     "max", "outputs", "titles", "token_frames", "colors", "cls_steps", "heading", "compact",
+    "key", "channel", "state_number", "state_shape", "window", "films", "pixels",
 )  # fmt: skip
 SWITCHES = {"allow_paths": True, "models": [[SECRET, ""]], "samples": [SECRET], "piece": 1}
 
@@ -222,12 +266,16 @@ def _talk(case: tuple[str, list[Message]], folder: Path) -> None:
     kind, sent = case
     for compare in (None, "reversed"):
         _explored(compare)  # they stay
+    _changer()
+    _film()
     before = set(_alive())
     page = PAGES[kind]()
     others = [widget for key, widget in _alive().items() if key not in before]
     replies = _replies(page)
     try:
         send(page, others, sent)
+        if isinstance(page, Explorer):
+            assert page._runs.wait(60), "a run does not end"
         _check_replies(replies)
         if isinstance(page, Explorer):
             page.to_png()

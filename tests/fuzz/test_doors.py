@@ -12,6 +12,7 @@ EXAMPLES = {
     "check_uploaded": 60,
     "config": 120,
     "weights": 80,
+    "checkup": 40,
     "messages": 12,
     "visitor": 150,
     "tables": 80,

@@ -1,7 +1,9 @@
 """Names that no file has, or that break a line, in every place where a path is given."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
+import xarray as xr
 
 import vmamba_explore as vx
 from tests.fuzz.checkpoints import model
@@ -30,10 +32,20 @@ def listed(name):
     return from_csv("odd.csv")
 
 
+def found_features(name):
+    """Train features of a few numbers into a folder of this name; the features, and the numbers."""
+    values = xr.DataArray(np.random.default_rng(0).normal(size=(4, 8, 6)).astype("float32"))
+    rows = vx.analysis.Activations(
+        values.rename(dim_0="video", dim_1="frame", dim_2="channel"), vx.analysis.Site(0)
+    )
+    return vx.analysis.train_features(rows, width=8, k=2, steps=2, batch_size=8, path=name), rows
+
+
 CALLS = {
     "load_clip": vx.load_clip,
     "load_model": vx.load_model,
     "load_model of a folder": lambda name: vx.load_model(f"{name}/model"),
+    "check_checkpoint": lambda name: str(vx.check_checkpoint(name)),
     "from_image_checkpoint": lambda name: vx.from_image_checkpoint(name, model().config),
     "starting_model": lambda name: starting_model(name, ("up", "down", "none")),
     "from_folders": from_folders,
@@ -50,10 +62,22 @@ CALLS = {
     "report": lambda name: vx.report(name, "report.html", model=model()),
     "report to": lambda name: vx.report("film.mp4", f"{name}.html", model=model()),
     "report over a film": lambda name: vx.report(name, "film.mp4", model=model()),
+    "open_states": vx.open_states,
     "to_html": lambda name: explored(None).to_html(name),
+    "figures.save": lambda name: vx.figures.save(go.Figure(), f"{name}.html"),
+    "figures.save of no kind": lambda name: vx.figures.save(go.Figure(), name),
     "to_zarr": lambda name: explored(None).to_zarr(name),
     "evaluate_videos": lambda name: vx.evaluate_videos(model(), from_csv("list.csv"), name),
+    "extract": lambda name: vx.extract(model(), [name], "states.zarr", progress=False),
+    "extract to": lambda name: vx.extract(model(), ["film.mp4"], name, progress=False),
+    "store_size": lambda name: vx.store_size(model(), [name]),
     "train": lambda name: vx.train(model(), from_csv("list.csv"), name, epochs=1, batch_size=2),
+    "export_onnx": lambda name: vx.export_onnx(model(), name),
+    "load_features": vx.analysis.load_features,
+    "train_features": found_features,
+    "feature_page": lambda name: vx.feature_page(
+        model(), *found_features(None), f"{name}.html", []
+    ),
     "save_pretrained": lambda name: model().save_pretrained(name),
 }
 

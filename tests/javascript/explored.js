@@ -12,8 +12,10 @@ const TERMS = {
   directions: { both: "both", difference: "forward − backward" },
   sides: { 0: "A", 1: "B", difference: "B − A" },
   state: ["frame", "quantity", "layer", "direction", "query", "path"],
+  address: "view:",
   reading: { reads: "reads", read_by: "is read by" },
-  levels: 255,
+  levels: 255, late: "late", change: "change",
+  pictures: "pictures", strip: "strip", window: "window", pixels: { source: "source", model: "model" },
   missing: 255,
 };
 
@@ -34,10 +36,12 @@ export function packed({ sides = 1, ...changes } = {}) {
   const levels = Uint8Array.from(parts.flatMap((length) => [...Array(length).keys()]));
   levels[15] = TERMS.missing;
   const steps = Int32Array.from([0, 1, 2, 3, 4, 5, 6, 7, 7, 6, 5, 4, 3, 2, 1, 0]);
-  const side = { frames: "", offsets: [0], title: "clip", seconds: [0, 0.1, 0.2, 0.3], curves: [] };
+  const side = { frames: "", offsets: [0], title: "clip", seconds: [0, 0.1, 0.2, 0.3] };
   const bytes = (array) => ({ base64: Buffer.from(array.buffer ?? array).toString("base64") });
   return {
     terms: TERMS, maps, levels: bytes(Uint8Array.from(deflateSync(levels))),
+    late_levels: bytes(Uint8Array.from(deflateSync(new Uint8Array(0)))), revision: 0,
+    late: Array(sides).fill({ missing: false, controls: null, camera: null, evidence: "", curves: [] }),
     steps: bytes(Uint8Array.from(deflateSync(new Uint8Array(steps.buffer)))),
     cls_steps: { forward: 0 }, layers: [0, 5], directions: ["forward", "backward"], colors: {},
     token_frames: [0, 0, 1, 1], grid: [2, 2, 2], tables: bytes(new Uint8Array(6 * 255)),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { KEYS } from "../../vmamba_explore/view/explorer/help.js";
 import { keysOf } from "../../vmamba_explore/view/explorer/moves.js";
 import { cellIn, paneName } from "../../vmamba_explore/view/explorer/stage.js";
 import { explored } from "./explored.js";
@@ -8,7 +9,8 @@ const CHOICES = { direction: ["forward", "backward", "both", "difference"], quan
 
 async function pressed(keys, changes) {
   const { view } = await explored(changes);
-  const { alone, shift } = keysOf(view, CHOICES, () => view.set("path", "toggled"));
+  const [toggle, help] = ["toggled", "helped"].map((words) => () => view.set("path", words));
+  const { alone, shift } = keysOf(view, CHOICES, toggle, help);
   for (const key of keys) key.startsWith("Shift+") ? shift[key.slice(6)]() : alone[key]();
   return view;
 }
@@ -26,6 +28,8 @@ for (const [keys, name, value] of [
   [["q", "q"], "quantity", ""],
   [["p"], "path", true],
   [[" "], "path", "toggled"],
+  [["?"], "path", "helped"],
+  [["Shift+?"], "path", "helped"],
   [["Shift+ArrowUp"], "query", [0, 1, 1]], // the first one is in the middle
   [["End", "Shift+ArrowUp", "Shift+ArrowUp", "Shift+ArrowUp"], "query", [1, 0, 1]], // no further than the edge
   [["Shift+ArrowDown", "Shift+ArrowLeft", "ArrowRight"], "query", [0, 1, 0]],
@@ -55,4 +59,11 @@ test("a pane is called by its side and direction, as far as there are several", 
   const { view: two } = await explored({ sides: 2 });
   assert.equal(paneName(one, 0, "forward"), "forward");
   assert.equal(paneName(two, "difference", "difference"), "B − A · forward − backward");
+});
+
+test("the list of keys names every key, and no other", async () => {
+  const { view } = await explored();
+  const { alone, shift } = keysOf(view, CHOICES, () => {}, () => {});
+  const every = [...Object.keys(alone), ...Object.keys(shift).map((key) => `Shift+${key}`)];
+  assert.deepEqual(KEYS.flatMap(([, , keys]) => keys).sort(), every.sort());
 });

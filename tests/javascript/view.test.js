@@ -101,7 +101,7 @@ test("a late answer is taken, and a view that closes waits for none", async (con
 
 test("a view that closes lets go of its model, of the page and of its element", async () => {
   const { model, view } = await explored();
-  const open = new Set(["msg:custom", "element"]); // questions are heard since the view was made
+  const open = new Set(["msg:custom"]); // questions are heard since the view was made
   model.on = (event) => open.add(event);
   model.off = (event) => open.delete(event);
   class Observer {
@@ -111,14 +111,15 @@ test("a view that closes lets go of its model, of the page and of its element", 
   const dark = { addEventListener: (type) => open.add(type), removeEventListener: (type) => open.delete(type) };
   Object.assign(globalThis, {
     ResizeObserver: Observer, MutationObserver: Observer, cancelAnimationFrame() {},
-    window: { matchMedia: () => dark }, document: {},
+    window: { matchMedia: () => dark }, document: {}, getComputedStyle: () => ({ paddingLeft: "0", paddingRight: "0" }),
   });
   view.parts = [{ close: () => open.delete("part") }];
-  view.root.remove = () => open.delete("element");
   open.add("part");
   const close = view.live();
-  assert.equal(open.size, 3 + 6 + 3); // traits; two observers and the page's theme
+  assert.equal(open.size, 2 + 6 + 3); // traits; two observers and the page's theme
   close();
+  assert.deepEqual([...open], ["msg:custom"], "a view made anew hears the answers of the one before");
+  view.kept.requests.close();
   assert.deepEqual([...open], []);
   assert.ok(view.ended.signal.aborted, "the listeners of elements stay");
 });

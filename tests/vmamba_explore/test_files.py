@@ -10,6 +10,7 @@ import pytest
 from vmamba_explore.files import (
     atomic_folder,
     atomic_write,
+    lock,
     output_path,
     output_paths,
     read_json,
@@ -291,3 +292,28 @@ def test_the_owners_stay_as_they_are(tmp_path):
     atomic_write(path, "after")
     status = path.stat()
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1, 2, 0o664)
+
+
+def test_a_lock_is_held_until_its_file_is_closed(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("")
+    first, second = (os.open(path, os.O_RDWR) for _ in range(2))
+    assert lock(first, wait=False) and not lock(second, wait=False)
+    os.close(first)
+    assert lock(second, wait=False)
+    os.close(second)
+
+
+def test_a_folder_that_is_not_to_be_replaced_is_left_alone_unless_it_is_empty(tmp_path):
+    def write(folder):
+        (folder / "new").write_text("new")
+
+    (tmp_path / "empty").mkdir()
+    atomic_folder(tmp_path / "empty", write, replace=False)
+    assert (tmp_path / "empty" / "new").read_text() == "new"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "old").write_text("old")
+    with pytest.raises(OSError, match="cannot write the folder"):
+        atomic_folder(tmp_path / "full", write, replace=False)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.vmamba_explore.toys import toy
 from vmamba_explore.hooks import HookPoint, attached, hook_names, hook_points, name_hooks, plain
 
 
@@ -21,6 +22,28 @@ class Two(nn.Module):
 
 def test_names_are_dotted_paths_in_order():
     assert hook_names(Two()) == ["hook_a", "inner.hook_b"]
+
+
+def test_names_are_chosen_by_patterns_with_any_number_of_wildcards():
+    model = toy(depth=3)
+    names = hook_names(model, "layers.[02].*.ssm_*.hook_[BC]")
+    assert names == [
+        f"layers.{layer}.mixer.ssm_{direction}.hook_{hook}"
+        for layer in (0, 2)
+        for direction in ("forward", "backward")
+        for hook in "BC"
+    ]
+    assert hook_names(model, ["*_backward.*h", "layers.1.*block*"]) == [
+        "layers.0.mixer.ssm_backward.hook_h",
+        "layers.1.hook_block_input",
+        "layers.1.mixer.ssm_backward.hook_h",
+        "layers.2.mixer.ssm_backward.hook_h",
+    ]
+    assert hook_names(model, "layers.[!0]*.hook_?") == [
+        name for name in hook_names(model) if name[7] != "0" and name.split("_")[-1] in "xzuBChy"
+    ]
+    with pytest.raises(KeyError, match="No hook named .layers.*hook_q.. Closest"):
+        hook_names(model, ["*.hook_h", "layers.*.ssm_*.hook_q"])
 
 
 def test_a_function_may_read_or_replace_the_value():

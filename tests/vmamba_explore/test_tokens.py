@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from vmamba_explore.tokens import BACKWARD_ORDERS, TokenGrid
 
 SIDES = st.integers(1, 6)
-GRIDS = st.builds(TokenGrid, SIDES, SIDES, SIDES, st.sampled_from(["front", "middle", None]))
+PLACES = ["front", "middle", "every_frame", None]
+GRIDS = st.builds(TokenGrid, SIDES, SIDES, SIDES, st.sampled_from(PLACES))
 
 
 @given(GRIDS)
@@ -16,7 +17,11 @@ def test_index_and_position_are_inverse_and_cover_the_sequence(grid):
     places = [grid.position(i) for i in range(grid.seqlen)]
     video = [p for p in places if p is not None]
     assert video == list(itertools.product(*(range(side) for side in grid.shape)))
-    assert [grid.index(*p) for p in video] == [i for i in range(grid.seqlen) if i != grid.cls_index]
+    others = [i for i in range(grid.seqlen) if i not in grid.cls_indices]
+    assert [grid.index(*p) for p in video] == others == grid.video_tokens.tolist()
+    if grid.cls_position == "every_frame":  # a class token belongs to its frame
+        assert len(places) == grid.frames * grid.tokens_per_frame
+        places = [(i // grid.tokens_per_frame,) for i in range(grid.seqlen)]
     assert grid.frame_of_tokens().tolist() == [-1 if p is None else p[0] for p in places]
 
 
@@ -25,20 +30,35 @@ def test_cls_index_is_front_or_half_the_patches():
     assert TokenGrid(1, 14, 14, "middle").cls_index == 98  # Vim-S, 196 patches
     assert TokenGrid(2, 3, 3, None).cls_index is None
     assert TokenGrid(8, 14, 14, "front").seqlen == 1569
+    vivim = TokenGrid(16, 14, 14, "every_frame")  # 197 tokens a frame
+    assert vivim.cls_index is None and vivim.seqlen == 16 * 197
+    assert vivim.cls_indices == tuple(range(98, 16 * 197, 197))
 
 
 @given(GRIDS)
 def test_split_undoes_insert_cls(grid):
     video, cls = torch.randn(2, grid.num_patches, 3), torch.randn(2, 1, 3)
+    if grid.cls_position == "every_frame":
+        cls = torch.randn(2, grid.frames, 3)
     tokens = grid.insert_cls(video, cls)
     back, back_cls = grid.split(tokens, dim=1)
     assert tokens.shape == (2, grid.seqlen, 3) and back.shape == (2, *grid.shape, 3)
     assert torch.equal(back.flatten(1, 3), video)
-    if grid.cls_index is None:
+    if grid.cls_position is None:
         assert back_cls is None
     else:
-        assert torch.equal(back_cls, cls[:, 0])
-        assert torch.equal(tokens[:, grid.cls_index], cls[:, 0])
+        wanted = cls if grid.cls_position == "every_frame" else cls[:, 0]
+        assert torch.equal(back_cls, wanted)
+        assert torch.equal(tokens[:, list(grid.cls_indices)], cls)
+    frame = grid.frame_of_tokens()
+    sums = [tokens[:, frame == n].sum(1) for n in range(grid.frames)]
+    assert torch.allclose(grid.by_frame(tokens.mT), torch.stack(sums, -1), atol=1e-5)
+
+
+def test_one_class_token_is_put_into_every_frame():
+    grid = TokenGrid(2, 1, 3, "every_frame")
+    tokens = grid.insert_cls(torch.arange(6.0).view(1, 6, 1), torch.full((1, 1, 1), 9.0))
+    assert tokens.flatten().tolist() == [0, 9, 1, 2, 3, 9, 4, 5]
 
 
 def test_backward_orders_are_what_the_paper_describes():
@@ -51,14 +71,14 @@ def test_backward_orders_are_what_the_paper_describes():
 
 @given(GRIDS, st.sampled_from(BACKWARD_ORDERS))
 def test_a_backward_order_is_its_own_inverse_and_reads_a_front_class_token_last(grid, order):
-    assume(grid.cls_position != "middle" or order == "spatiotemporal")
+    assume(grid.cls_position in ("front", None) or order == "spatiotemporal")
     indices = grid.backward_indices(order)
     assert sorted(indices.tolist()) == list(range(grid.seqlen))
     if grid.cls_position == "front":
         assert indices[-1] == 0
     video = indices[indices != 0] - 1 if grid.cls_position == "front" else indices
     assert torch.equal(video[video], torch.arange(len(video)))
-    moved = [grid.position(int(i)) for i in indices if i != grid.cls_index]
+    moved = [grid.position(int(i)) for i in indices if int(i) not in grid.cls_indices]
     kept = {"spatiotemporal": (), "spatial": (0,), "temporal": (1, 2)}[order]
     for place, came in zip(itertools.product(*map(range, grid.shape)), moved, strict=True):
         mirrored = [side - 1 - at for at, side in zip(place, grid.shape, strict=True)]

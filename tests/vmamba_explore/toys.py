@@ -20,14 +20,22 @@ KINDS = [
     {"backward_order": "spatial"},
     {"backward_order": "temporal", "cls_position": None},
     {"backward_order": None, "cls_position": "middle"},
+    {"scan_variant": "videomambapro"},
+    {"cls_position": "every_frame", "direction_merge": "mean"},
+    {"pool_norm": True},
 ]
-"""Every place of the class token and every order of the backward scan."""
+"""Every place of the class token, every order of the backward scan, and every recurrence."""
 ORDERS = [
     {"backward_order": order, "cls_position": cls}
     for order in ("spatiotemporal", "spatial", "temporal")
     for cls in ("front", None)
-] + [{"cls_position": "middle"}]
-"""Every order of the backward scan with and without a class token."""
+] + [
+    {"cls_position": "middle"},
+    {"scan_variant": "videomambapro", "backward_order": "temporal"},
+    {"scan_variant": "videomambapro", "cls_position": None},
+    {"cls_position": "every_frame"},
+]
+"""Every order of the backward scan with and without a class token, and every recurrence."""
 
 
 def toy(*, dtype=torch.float32, seed=0, change=None, **changes):
@@ -65,7 +73,7 @@ def clips_for(model, batch=2, seed=1):
     config = model.config
     shape = (batch, config.in_channels, config.num_frames, config.img_size, config.img_size)
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(model.head.weight.dtype)
+    return torch.randn(shape, generator=generator).to(model.norm_f.weight.dtype)
 
 
 def record(model, names=None, batch=2):

@@ -17,9 +17,17 @@ from .evidence import (
     prefix_curve,
     suffix_curve,
 )
+from .features.activations import Activations, Site, record_activations, state_gauge
+from .features.cards import FeatureCard, FeatureCards, feature_cards
+from .features.fit import train_features
+from .features.measures import FeatureQuality, feature_agreement, measure_features
+from .features.sae import SparseFeatures, load_features
 from .frame_states import FrameStates, collect
+from .headline import Decisive, decisive
+from .lens import LensReading, StateLens, state_lens
 from .logits import DirectCurves, LogitParts, logit_parts
 from .memory import HalfLives, half_lives, retained_share, retention
+from .nonfinite import FiniteReport, NonFinite
 from .patching import Sweep, TwinPatching, logit_difference, sweep, twin_patching
 from .peak_memory import peak_bytes
 from .probes import ProbeScores, probe, read_class
@@ -34,6 +42,7 @@ from .similarity import (
     scale_free_states,
     state_similarity,
 )
+from .single_states import state_contributions, state_map, state_sizes
 from .slow_states import (
     StateEffects,
     StateSurgery,
@@ -49,27 +58,38 @@ from .trajectories import Trajectory, states_by_frame, trajectory
 from .truth import ShareInside, in_window, share_inside, touched, touched_tokens
 
 __all__ = [
+    "Activations",
     "AfterCut",
     "AttentionMatrix",
     "CameraMotion",
     "Channels",
+    "Decisive",
     "DeltaContrast",
     "DenseBudgetError",
     "DirectCurves",
     "EvidenceCurve",
+    "FeatureCard",
+    "FeatureCards",
+    "FeatureQuality",
+    "FiniteReport",
     "FrameContributions",
     "FrameStates",
     "HalfLives",
+    "LensReading",
     "LogitParts",
     "LogitReadout",
     "LookBack",
     "LookBackCourse",
+    "NonFinite",
     "ProbeScores",
     "Rollout",
     "ScanOperator",
     "SelectionSwap",
     "ShareInside",
+    "Site",
+    "SparseFeatures",
     "StateEffects",
+    "StateLens",
     "StateSimilarity",
     "StateSurgery",
     "Sweep",
@@ -87,11 +107,15 @@ __all__ = [
     "collect",
     "collect_after_cut",
     "debiased_cka",
+    "decisive",
     "delta_contrast",
+    "feature_agreement",
+    "feature_cards",
     "half_lives",
     "held_frame_curve",
     "hidden_attention",
     "in_window",
+    "load_features",
     "logit_attention",
     "logit_difference",
     "logit_parts",
@@ -99,21 +123,28 @@ __all__ = [
     "look_back",
     "look_back_course",
     "measure_camera",
+    "measure_features",
     "participation_ratio",
     "peak_bytes",
     "prefix_curve",
     "probe",
     "read_class",
     "reading_strength",
+    "record_activations",
     "retained_share",
     "retention",
     "scale_free_states",
     "selection_swap",
     "share_inside",
+    "state_contributions",
     "state_effects",
+    "state_gauge",
     "state_half_lives",
+    "state_lens",
+    "state_map",
     "state_norms",
     "state_similarity",
+    "state_sizes",
     "state_surgery",
     "states_by_frame",
     "suffix_curve",
@@ -123,6 +154,7 @@ __all__ = [
     "top_states",
     "touched",
     "touched_tokens",
+    "train_features",
     "trajectory",
     "twin_patching",
 ]

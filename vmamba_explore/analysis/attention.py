@@ -17,12 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.analysis.logits import logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.analysis.scan_operator import Kind, ScanOperator
 from vmamba_explore.analysis.token_weights import over_channels
 from vmamba_explore.errors import check_choice
+from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.contrast import Classes
-from vmamba_explore.tokens import TokenGrid
 from vmamba_explore.trace.trace import TokenLabels, Trace
 
 Token = int | tuple[int, int, int] | Literal["cls"] | None
@@ -65,8 +65,8 @@ class TokenAttention:
         return max(self.residuals)
 
     @property
-    def cls(self) -> Float[Tensor, "batch layer direction"] | None:
-        """The class token's own entries, None without a class token."""
+    def cls(self) -> Float[Tensor, "batch layer direction *frame"] | None:
+        """The class token's own entries (of all, where every frame has one); None without one."""
         return self.labels.grid.split(self.values)[1]
 
     def shares(self) -> Float[Tensor, "batch layer direction"]:
@@ -137,7 +137,7 @@ def hidden_attention(
             'hidden_attention: of="norms" is the length of what passes out_proj, to which only '
             'the whole mixer leads; pass kind="beta" with it.'
         )
-    weights = readout_weights(trace.grid, token)
+    weights = readout_weights(trace.config, token)
     if side == "reaches" and int((weights > 0).sum()) != 1:
         raise ValueError(
             "hidden_attention: this model has no class token, so token=None means all of them; "
@@ -196,8 +196,12 @@ def logit_attention(
         KeyError, ValueError: as `logit_parts`.
     """
     with torch.no_grad():
-        parts = logit_parts(trace, target, minus, progress=progress)
-    layers = chosen_layers(trace, None)
+        return contributions(logit_parts(trace, target, minus, progress=progress))
+
+
+def contributions(parts: LogitParts) -> TokenAttention:
+    """Return what each token of each layer adds to a logit; see `logit_attention`."""
+    layers = tuple(range(parts.tokens.shape[1]))
     return TokenAttention(
         parts.tokens,
         parts.offset.sum(-1),
@@ -205,7 +209,7 @@ def logit_attention(
         parts.directions,
         "contribution",
         (parts.residual,) * len(layers),
-        trace.labels,
+        parts.labels,
         "logits",
     )
 
@@ -293,24 +297,28 @@ def attention_matrix(
     )
 
 
-def readout_weights(grid: TokenGrid, token: Token) -> Float[Tensor, " seqlen"]:
-    """Return the float64 weights over the grid that stand for a token: a one, or 1 / seqlen each.
+def readout_weights(config: VideoMambaConfig, token: Token) -> Float[Tensor, " seqlen"]:
+    """Return the float64 weights over the grid that stand for a token: a one, or a mean.
 
     Args:
-        grid: Where the tokens stand.
+        config: Of the model: where the tokens stand, and which are read.
         token: Natural index, (frame, row, col), "cls", or None for what the logits read.
     Raises:
         IndexError: the token is not in the grid.
         ValueError: "cls" without a class token.
     """
+    grid = config.grid
     if token == "cls" and grid.cls_index is None:
+        has, read = "has no class token", "all tokens"
+        if grid.cls_position is not None:
+            has, read = "has a class token in every frame", "all class tokens"
         raise ValueError(
-            'token="cls", but this model has no class token. Its logits read the mean of all '
-            "tokens: pass None for that, an index, or (frame, row, col)."
+            f'token="cls", but this model {has}. Its logits read the mean of {read}: pass None '
+            "for that, an index, or (frame, row, col)."
         )
-    if token is None and grid.cls_index is None:
-        return torch.full((grid.seqlen,), 1 / grid.seqlen, dtype=torch.float64)
-    if token is None or token == "cls":
+    if token is None:
+        return config.read_weights()
+    if token == "cls":
         index = grid.cls_index
     elif isinstance(token, tuple):
         index = grid.index(*token)

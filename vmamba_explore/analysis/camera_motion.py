@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from torch import Tensor
 
 from vmamba_explore.analysis.registration import MEAN_REACH, SIDE, register
+from vmamba_explore.clips.camera_path import CLASS_NAMES, direction_class
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.picture import middle_square
 from vmamba_explore.errors import shown
@@ -26,12 +27,6 @@ THRESHOLD = 0.025
 RATIO = 1.5
 """A clip has one motion if its largest component is at least so many times the next one."""
 
-_NAMES = {
-    "pan": ("pan right", "pan left"),
-    "tilt": ("tilt down", "tilt up"),
-    "zoom": ("zoom in", "zoom out"),
-    "roll": ("roll clockwise", "roll counterclockwise"),
-}
 _EXPLAINED = 0.25  # of the structure; unrelated photographs reach 0.18, noise 0.12
 _OVERLAP = 0.25  # of the square
 _STRUCTURE = 0.25  # gray levels per pixel
@@ -68,6 +63,12 @@ class CameraMotion:
         return np.concatenate([np.zeros((1, 4)), np.nan_to_num(self.moves).cumsum(0)])
 
     @property
+    def measured_path(self) -> Float64[np.ndarray, "frame 4"]:
+        """The path at each frame that begins or ends a measured step; NaN at all others."""
+        beside = np.concatenate([[False], self.applies, [False]])
+        return np.where((beside[1:] | beside[:-1])[:, None], self.path, np.nan)
+
+    @property
     def total(self) -> Float64[np.ndarray, " 4"]:
         """The sum of all measured steps."""
         return self.path[-1]
@@ -91,7 +92,7 @@ class CameraMotion:
         if largest < RATIO * second:
             return "mixed"
         at = int(sizes.argmax())
-        return _NAMES[COMPONENTS[at]][int(self.total[at] < 0)]
+        return CLASS_NAMES[direction_class(at, self.total[at])]
 
     @property
     def table(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from vmamba_explore.analysis.camera_motion import COMPONENTS
 from vmamba_explore.clips import camera_path
 from vmamba_explore.clips.camera_path import UNITS, CameraPlan
 from vmamba_explore.clips.motion import MotionClips
@@ -121,8 +122,7 @@ def _camera_targets(plan: CameraPlan, tubelet_size: int) -> dict[str, Target]:
     start = np.arange(0, num_frames, tubelet_size)
     cuts = plan.cuts[:, None]
     whole = ((cuts <= start) | (start + tubelet_size <= cuts)) & (tubelet_size > 1)
-    names = ("pan", "tilt", "zoom", "roll")
-    found = {name: Target(name, speed[..., at, None], whole) for at, name in enumerate(names)}
+    found = {n: Target(n, speed[..., at, None], whole) for at, n in enumerate(COMPONENTS)}
     count = len(camera_path.CLASS_NAMES)
     return found | {"label": _one_of("label", plan.labels, count, len(start))}
 

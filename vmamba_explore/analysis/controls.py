@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vmamba_explore.clips.clip import Clip, Generated, shown_by
@@ -31,12 +32,12 @@ DESCRIPTIONS: dict[Kind, str] = {
 """What each control shows the model."""
 MIB = 2**20
 _BATCH_BYTES = 256 * MIB  # a run holds about nine values for each of d_inner x seqlen
-_OPPOSITE_WORDS = (
+OPPOSITE_WORDS = (
     ("left", "right"), ("up", "down"), ("in", "out"), ("forward", "backward"),
     ("clockwise", "counterclockwise"), ("approach", "recede"), ("appear", "vanish"),
     ("opening", "closing"), ("next", "previous"),
 )  # fmt: skip
-_SWAP = {a: b for pair in _OPPOSITE_WORDS for a, b in (pair, pair[::-1])}
+_SWAP = {a: b for pair in OPPOSITE_WORDS for a, b in (pair, pair[::-1])}
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ class Controls:
         return f"{said}: this answer rests on the order of the frames."
 
     @property
+    def words(self) -> list[str]:
+        """Why this is not a clip that the model can answer about, if it is not; the sentence."""
+        return [text for text in (self.note, self.sentence) if text]
+
+    @property
     def table(self) -> pd.DataFrame:
         """A row for each clip: what the model says, and what is left of the original's answer."""
         return pd.DataFrame(
@@ -153,9 +159,7 @@ class Controls:
         )
 
     def _repr_html_(self) -> str:
-        words = "".join(
-            f"<p>{html.escape(text)}</p>" for text in (self.note, self.sentence) if text
-        )
+        words = "".join(f"<p>{html.escape(text)}</p>" for text in self.words)
         return words + self.table.to_html(float_format=percent, escape=True)
 
 
@@ -197,17 +201,13 @@ def controls(
             shuffles less than 1.
     """
     model = plain(model)
+    model.check_head("controls")
     if shuffles < 1:
         raise ValueError(f"controls: shuffles is {shuffles}, expected at least 1.")
     clip = clip if isinstance(clip, Tensor) else shown_by(clip)
     frames = as_batch(model, clip.unsqueeze(0) if isinstance(clip, Tensor) else clip)[0]
-    generator, count = np.random.default_rng(seed), frames.shape[1]
-    orders = [
-        np.arange(count), np.zeros(count, int), np.arange(count)[::-1].copy(),
-        *(generator.permutation(count) for _ in range(shuffles)),
-    ]  # fmt: skip
     known = identify(model)
-    found = _logits(model, frames, orders).softmax(-1)
+    found = _logits(model, frames, orders_of(frames.shape[1], shuffles, seed)).softmax(-1)
     shares = [*found[:3], found[3:].mean(0)]
     first = int(shares[0].argmax())
     original, frozen, back, mixed = (
@@ -232,9 +232,22 @@ def controls(
     )
 
 
+def orders_of(count: int, shuffles: int = 1, seed: int = 0) -> list[NDArray[np.int64]]:
+    """Return the order of frames in the clip and in its controls, as `DESCRIPTIONS` names them.
+
+    Args:
+        count: Frames of the clip.
+        shuffles: Random orders, the last ones of the list.
+        seed: Of those.
+    """
+    generator, number = np.random.default_rng(seed), np.arange(count)
+    shuffled = [generator.permutation(count) for _ in range(shuffles)]
+    return [number, np.zeros_like(number), number[::-1].copy(), *shuffled]
+
+
 def _logits(
     model: VideoMamba, frames: Float[Tensor, "channels num_frames height width"],
-    orders: list[np.ndarray],
+    orders: list[NDArray[np.int64]],
 ) -> Float[Tensor, "orders num_classes"]:  # fmt: skip
     """The logits of a clip with its frames in several orders, as many at once as memory allows."""
     one = 9 * 4 * model.config.grid.seqlen * model.config.d_inner

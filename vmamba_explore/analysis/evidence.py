@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.errors import check_choice
-from vmamba_explore.hooks import UnknownNameError
+from vmamba_explore.hooks import UnknownNameError, plain
 from vmamba_explore.model.contrast import Classes, Contrast
 from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
@@ -32,12 +32,15 @@ class LogitReadout:
         logit = sum over t, c of q[c, t] residual[t, c] + bias
         q[c, t] = share[t] w[c] (W[target, c] - W[minus, c]) / r[t]
 
-    where share is 1 at the class token and 0 elsewhere, or 1 / seqlen where the tokens are pooled.
-    Since the residual is the embedding plus what every block adds, q reads each of them too.
+    where share is what of a token enters the read-out (`VideoMambaConfig.read_weights`): 1 at the
+    class token and 0 elsewhere, or 1 / seqlen where the tokens are pooled. Of an encoder a
+    direction over its features stands in place of W[target, c]. Where a LayerNorm follows
+    (`pool_norm`), its divisor is frozen too. Since the residual is the embedding plus what every
+    block adds, q reads each of them too.
 
     Attributes:
         q: (batch, d_model, seqlen), natural clip order, logits per unit of the residual stream.
-        bias: What the head's bias adds, (batch,), logits.
+        bias: What the head's bias, and that of `pool_norm`, adds, (batch,), logits.
         logit: What the model itself gave, (batch,): the target's logit, less that of `minus`.
         residual: The largest distance of q's sum to `logit`, logits: rounding only.
         contrast: The classes.
@@ -52,7 +55,7 @@ class LogitReadout:
     @staticmethod
     def names(model: VideoMamba) -> list[str]:
         """List what a trace must hold for `logit_readout`, as a `names_filter`."""
-        last = f"layers.{len(model.layers) - 1}"
+        last = f"layers.{len(plain(model).layers) - 1}"
         return [f"{last}.hook_block_input", f"{last}.mixer.hook_out"]
 
     def at_mixer(self, trace: Trace, layer: int) -> Float[Tensor, "batch d_inner seqlen"]:
@@ -76,7 +79,8 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
 
     Args:
         trace: A recording with what `LogitReadout.names(model)` lists.
-        target: The class, by number or name, one for all clips or one for each.
+        target: The class, by number or name, one for all clips or one for each; or a direction over
+            an encoder's features, (d_model,) or (batch, d_model).
         minus: The class whose logit is subtracted, for motion clips the twin's, `label ^ 1`.
     Raises:
         KeyError: the last block's input or output was not recorded.
@@ -92,21 +96,21 @@ def logit_readout(trace: Trace, target: Classes, minus: Classes | None = None) -
         )
     with torch.no_grad():
         residual = trace[names[0]].detach() + at_least_float32(trace[names[1]].detach())
-        batch, seqlen, _ = residual.shape
-        contrast = Contrast.of(model, batch, target, minus, "logit_readout")
+        contrast = Contrast.of(model, len(residual), target, minus, "logit_readout")
         logit = contrast.of_logits(model.read_out(residual))
 
-        head, norm = at_least_float32(model.head.weight), at_least_float32(model.norm_f.weight)
-        bias = torch.zeros_like(head[:, 0]) if model.head.bias is None else model.head.bias
-        plus, less = contrast.target, contrast.minus
-        weight = norm * (head[plus] if less is None else head[plus] - head[less])
+        weight, offset = contrast.of_features(model)
+        if model.pool_norm is not None:
+            read = model.read_tokens(residual).to(model.norm_f.weight.dtype)
+            pooled = at_least_float32(model.pooled(model.norm_f(read)))
+            spread = pooled.var(-1, correction=0, keepdim=True) + model.pool_norm.eps
+            offset = offset + (weight * model.pool_norm.bias).sum(-1)
+            weight = weight * model.pool_norm.weight
+            weight = (weight - weight.mean(-1, keepdim=True)) / spread.sqrt()
+        weight = at_least_float32(model.norm_f.weight) * weight
         rms = (residual.square().mean(-1) + model.config.norm_eps).sqrt()
-        share = rms.new_full((seqlen,), 1 / seqlen)
-        if model.grid.cls_index is not None:
-            share = torch.zeros_like(share)
-            share[model.grid.cls_index] = 1
+        share = model.config.read_weights().to(rms)
         q = weight.unsqueeze(-1) * (share / rms).unsqueeze(1)
-        offset = contrast.of_logits(bias.expand(batch, -1))
         total = torch.einsum("bct,btc->b", q, residual) + offset
     error = float((total - logit).abs().max())
     return LogitReadout(q, offset, logit, error, contrast)

@@ -181,8 +181,8 @@ def frame_ends(
     """Return the step at which a direction's scan ends each token frame, and the token it reads."""
     grid = model.grid
     steps = scans(model, 0, direction)[0].ssm.steps(grid.seqlen).cpu()
-    video, _ = grid.split(steps.argsort())  # of each natural token, when it is read
-    ends = video.flatten(1).amax(dim=1)
+    step_of, frame_of = steps.argsort(), grid.frame_of_tokens()
+    ends = torch.stack([step_of[frame_of == frame].max() for frame in range(grid.frames)])
     return ends, steps[ends]
 
 

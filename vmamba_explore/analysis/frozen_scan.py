@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
+from vmamba_explore.model.surgery import leave_out_own
 from vmamba_explore.trace.trace import Trace
 from vmamba_kernels import (
     ScanInputs,
@@ -30,7 +31,11 @@ _STILL = 1e-30  # the smallest step size that is divided by
 
 @dataclass(frozen=True, eq=False)
 class FrozenScan:
-    """One direction's frozen scan, and for beta what stands around it. Natural clip order."""
+    """One direction's frozen scan, and for beta what stands around it. Natural clip order.
+
+    A VideoMambaPro's is linear too: its first state is the first u, and what a token writes itself
+    is a diagonal.
+    """
 
     delta: Tensor  # (batch, d_inner, seqlen), after softplus
     A: Tensor
@@ -47,6 +52,18 @@ class FrozenScan:
     after: Tensor | None = None
     dropped: Tensor | None = None  # bool (seqlen,)
     restarts: tuple[tuple[int, Tensor], ...] = ()
+    starts_from_first: bool = False
+    leaves_out_own: bool = False
+
+    @classmethod
+    def around(
+        cls, ssm: SelectiveSSM, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+    ) -> FrozenScan:
+        """A scan that reads as a model's direction does, with these values."""
+        return cls(
+            delta, A, B, C, D, ssm.reverse, ssm.scan_order,
+            starts_from_first=ssm.starts_from_first, leaves_out_own=ssm.leaves_out_own,
+        )  # fmt: skip
 
     @classmethod
     def alpha(cls, trace: Trace, layer: int, direction: str) -> FrozenScan:
@@ -57,7 +74,7 @@ class FrozenScan:
             for name in ("u", "delta", "B", "C", "y")
         )
         D = at_least_float32(ssm.D)
-        return cls(delta, ssm.A, B, C, D, ssm.reverse, ssm.scan_order, source=u, recorded=y)
+        return replace(cls.around(ssm, delta, ssm.A, B, C, D), source=u, recorded=y)
 
     @classmethod
     def of(cls, ssm: SelectiveSSM, inputs: ScanInputs) -> FrozenScan:
@@ -65,7 +82,7 @@ class FrozenScan:
         with torch.no_grad():
             delta = step_size(inputs.delta, inputs.delta_bias)
             B, C, D = (at_least_float32(x.detach()) for x in (inputs.B, inputs.C, ssm.D))
-            return cls(delta, ssm.A, B, C, D, ssm.reverse, ssm.scan_order)
+            return cls.around(ssm, delta, ssm.A, B, C, D)
 
     @classmethod
     def beta(cls, trace: Trace, layer: int, direction: str) -> FrozenScan:
@@ -132,13 +149,38 @@ class FrozenScan:
             following = torch.cat([tokens[:, 1:], tokens[:, -1:]], dim=1)
         return following.mT.clamp_min(_STILL)
 
+    @cached_property
+    def first(self) -> int:
+        """The natural index of the first token read that is not dropped."""
+        if self.dropped is None:
+            return int(self.steps[0])
+        kept = self.steps[~self.dropped[self.steps]]
+        return int(kept[0]) if len(kept) else int(self.steps[0])
+
+    @cached_property
+    def own(self) -> Tensor:
+        """What a token reads of its own u through the state, (batch, d_inner, seqlen)."""
+        delta = self.delta if self.dropped is None else self.delta.masked_fill(self.dropped, 0)
+        return delta * (self.B * self.C).sum(1, keepdim=True)
+
+    def start(self, v: Tensor) -> Tensor | None:
+        """The state before the first token read; None for zeros."""
+        if not self.starts_from_first:
+            return None
+        return v[..., self.first, None].expand(-1, -1, self.A.shape[1])
+
     def apply(self, v: Tensor) -> Tensor:
         """(alpha + D) v, or beta v."""
-        delta, B = self.selection
         if self.kernel is not None and self.before is not None:
             v = causal_conv1d(v, self.kernel, None, **self.how) * self.before
-        y = _scan(v, delta, self.A, B, self.C, self.D, **self.how)
+        y = self._scanned(v)
         return y if self.after is None else y * self.after
+
+    def _scanned(self, v: Tensor) -> Tensor:
+        """(alpha + D) v."""
+        delta, B = self.selection
+        y = _scan(v, delta, self.A, B, self.C, self.D, initial_state=self.start(v), **self.how)
+        return leave_out_own(y, v, self.own, self.D, self.first) if self.leaves_out_own else y
 
     def adjoint(self, v: Tensor) -> Tensor:
         """The transposed operator, which is one scan in the opposite order.
@@ -149,9 +191,17 @@ class FrozenScan:
         delta, B = self.selection
         if self.after is not None:
             v = v * self.after
-        following = self.following
-        read = _scan(v / following, following, self.A, self.C, B, **self.backwards)
-        out = torch.addcmul(self.D[:, None] * v, delta, read)
+        following, read = self.following, self.asked(v)
+        how = {"return_last_state": True, **self.backwards}
+        found, last = _scan(read / following, following, self.A, self.C, B, **how)
+        out = torch.addcmul(self.D[:, None] * v, delta, found)
+        if self.leaves_out_own:
+            out = out - self.own * read
+        if self.starts_from_first:  # what is asked of the state before all tokens
+            fading = torch.exp(delta[..., self.steps[0], None] * self.A)
+            at_first = torch.zeros_like(out[0, 0])
+            at_first[self.first] = 1
+            out = out + (fading * last).sum(-1, keepdim=True) * at_first
         if self.kernel is None or self.before is None:
             return out
         return causal_conv1d(out * self.before, self.kernel, None, **self.backwards)
@@ -169,7 +219,8 @@ class FrozenScan:
         if self.kernel is not None and self.before is not None:
             v = causal_conv1d(v, self.kernel, None, **self.how) * self.before
         v, delta, B, C = _one_clip_each(v, delta, B, self.C)
-        return selective_scan_with_states(v, delta, self.A, B, C, tokens=tokens, **self.how).states
+        how = {"tokens": tokens, "initial_state": self.start(v), **self.how}
+        return selective_scan_with_states(v, delta, self.A, B, C, **how).states
 
     def adjoint_states(self, v: Tensor, tokens: Tokens = None) -> Tensor:
         """The lambda of `adjoint`: by how much sum(v * apply(x)) grows with the state h of a token.
@@ -186,10 +237,18 @@ class FrozenScan:
         _, B = self.selection
         if self.after is not None:
             v = v * self.after
-        following = self.following
-        u, delta, C, B = _one_clip_each(v / following, following, self.C, B)
+        following, read = self.following, self.asked(v)
+        u, delta, C, B = _one_clip_each(read / following, following, self.C, B)
         how = {"tokens": tokens, **self.backwards}
         return selective_scan_with_states(u, delta, self.A, C, B, **how).states
+
+    def asked(self, v: Tensor) -> Tensor:
+        """What is asked of the states: all of v, without the first token where it reads none."""
+        if not self.leaves_out_own:
+            return v
+        reads = torch.ones(v.shape[-1], dtype=torch.bool, device=v.device)
+        reads[self.first] = False
+        return torch.where(reads, v, 0)
 
     @cached_property
     def offset(self) -> Tensor | None:
@@ -197,8 +256,7 @@ class FrozenScan:
         delta, B = self.selection
         parts = []
         if self.bias is not None and self.before is not None:
-            bias = self.bias[:, None] * self.before
-            parts.append(_scan(bias, delta, self.A, B, self.C, self.D, **self.how))
+            parts.append(self._scanned(self.bias[:, None] * self.before))
         for token, state in self.restarts:
             place = self.steps.argsort()
             after = place > place[token]
@@ -207,7 +265,7 @@ class FrozenScan:
             # the state stands still up to its token, then goes on as the others do
             still, nothing = torch.where(after, delta, 0), torch.zeros_like(delta)
             y = _scan(nothing, still, self.A, B, self.C, initial_state=state, **self.how)
-            parts.append(torch.where(there, y, 0))
+            parts.append(self.asked(torch.where(there, y, 0)))
         if not parts:
             return None
         total = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
@@ -235,10 +293,10 @@ class FrozenScan:
 
 def _scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, **how: Any
-) -> Tensor:
+) -> Any:
     """Scan any number of inputs with the selection of one clip, or as many as there are clips."""
     u, delta, B, C = _one_clip_each(u, delta, B, C)
-    return cast(Tensor, selective_scan(u, delta, A, B, C, D, **how))
+    return selective_scan(u, delta, A, B, C, D, **how)
 
 
 def _one_clip_each(u: Tensor, *selection: Tensor) -> tuple[Tensor, ...]:

@@ -82,8 +82,7 @@ class LogitParts:
     @property
     def frames(self) -> Float[Tensor, "batch frames"]:
         """What each token frame adds over all layers, directions and its embedding, logits."""
-        inputs = self.tokens.sum((1, 2)) + self.embedding
-        return self.labels.grid.split(inputs)[0].sum((-2, -1))
+        return self.labels.grid.by_frame(self.tokens.sum((1, 2)) + self.embedding)
 
     @property
     def total(self) -> Float[Tensor, " batch"]:
@@ -133,9 +132,11 @@ class LogitParts:
 
     def _by_frame(self, tokens: Tensor) -> Tensor:
         """(..., seqlen) summed over each frame, the class token, where there is one, last."""
-        video, cls = self.labels.grid.split(tokens)
-        frames = video.sum((-2, -1))
-        return frames if cls is None else torch.cat([frames, cls.unsqueeze(-1)], dim=-1)
+        grid = self.labels.grid
+        frames, cls_index = grid.by_frame(tokens), grid.cls_index
+        if cls_index is None:
+            return frames
+        return torch.cat([frames, tokens[..., cls_index, None]], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,6 +161,8 @@ def retention(
 
         rms_t(C[t, n]) * sum over the tokens s of frame k of exp(A (S_k - S_s)) |B_bar_s u_s|
 
+    In a VideoMambaPro the first token read also wrote the state that the scan starts from.
+
     Args:
         trace: Holds `hook_delta` of the layers; for "written" also `hook_u`, `hook_B`, `hook_C`.
         layer, direction, channels, clip: As for `half_lives`.
@@ -221,7 +223,7 @@ def retained_share(
         ValueError: no such layer, direction or clip, or fewer than one token.
     """
     grid = trace.grid
-    later = grid.rows * grid.cols if tokens is None else tokens
+    later = grid.tokens_per_frame if tokens is None else tokens
     if later < 1:
         raise ValueError(f"retained_share: tokens is {tokens}, expected at least 1.")
     check_clip("retained_share", trace, clip)
@@ -245,9 +247,13 @@ def _writes(
     u, delta = (trace[at + name][clip, chosen].detach() for name in ("u", "delta"))
     B, C = (trace[at + name][clip].detach().double() for name in ("B", "C"))
     mass, reading = (u * delta).abs().double(), reading_strength(C)
+    ssm = trace.ssm(*place)
+    first = ssm.first(u.shape[-1]) if ssm.starts_from_first else None
 
     def written(read: Tensor) -> Tensor:
         total = torch.zeros_like(A)
+        if first is not None and first in read:
+            total += torch.exp(A * S[:, read[-1:]]) * u[:, first, None].abs()
         for part in read.split(max(1, _ELEMENTS // A.numel())):
             faded = torch.exp(A[..., None] * (S[:, read[-1:]] - S[:, part])[:, None])
             total += torch.einsum("dnt,dt,nt->dn", faded, mass[:, part], B[:, part].abs())

@@ -14,7 +14,14 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vmamba_explore.model.contrast import Classes, Contrast, class_numbers
+from vmamba_explore.hooks import plain
+from vmamba_explore.model.contrast import (
+    Classes,
+    Contrast,
+    as_direction,
+    class_numbers,
+    is_direction,
+)
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.past import record_past, transplant
 from vmamba_explore.trace.places import Layers, numbers, scans
@@ -95,18 +102,25 @@ def logit_difference(labels: Classes, minus: Classes) -> Metric:
     """Make the metric logit[labels] - logit[minus].
 
     Args:
-        labels, minus: A class for all clips, or one for each, (batch,).
+        labels, minus: A class for all clips, or one for each, (batch,); or a direction over an
+            encoder's features.
     Raises:
         ValueError: these are no class numbers; when called, no such class or not one a clip.
     """
     chosen = {"labels": labels, "minus": minus}
     call = "logit_difference: {}".format
     for name, classes in chosen.items():
-        class_numbers(classes, None, None, call(name))
+        if not is_direction(classes):
+            class_numbers(classes, None, None, call(name))
 
     def metric(logits: Tensor) -> Tensor:
         (batch, count), device = logits.shape, logits.device
-        each = (class_numbers(x, batch, count, call(n), device=device) for n, x in chosen.items())
+        each = (
+            (as_direction if is_direction(x) else class_numbers)(
+                x, batch, count, call(n), device=device
+            )
+            for n, x in chosen.items()
+        )
         return Contrast(*each).of_logits(logits)
 
     return metric
@@ -155,6 +169,7 @@ def sweep(
         ValueError: there is no such layer or direction, no place at all, or the metric gives
             another shape.
     """
+    model = plain(model)
     batch = as_batch(model, clips)
     known = list(model.config.directions) if directions is None else list(directions)
     chosen = numbers(range(len(model.layers)) if layers is None else layers)
@@ -167,13 +182,13 @@ def sweep(
     for direction in known:
         scans(model, chosen, direction)  # raises where there is none
     with torch.no_grad():
-        plain, found = _measured(metric, model(batch)), []
+        unchanged, found = _measured(metric, model(batch)), []
         places = list(product(chosen, known, moments))
         for place in tqdm(places, desc="sweep", unit="place", leave=False):
             with surgery(model, *place):
                 found.append(_measured(metric, model(batch)))
     values = torch.stack(found).view(len(chosen), len(known), len(moments), -1)
-    return Sweep(_by_place(values, model, chosen, known, moments), by_clip(plain))
+    return Sweep(_by_place(values, model, chosen, known, moments), by_clip(unchanged))
 
 
 def twin_patching(
@@ -211,6 +226,7 @@ def twin_patching(
             or no layer at all, or the model has one token frame only.
         TraceBudgetError: the recording would be over budget; nothing was patched.
     """
+    model = plain(model)
     ours, theirs, contrast = pairs_of(model, clips, twins, labels, twin_labels, "twin_patching")
     if model.grid.frames < 2:
         raise ValueError(

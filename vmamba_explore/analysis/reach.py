@@ -108,9 +108,8 @@ def look_back(
     A = ssm.A.detach().to(delta.dtype)
     distance, ceiling = (
         _mean_age(
-            FrozenScan(
-                delta, rate, B.abs(), C.abs(), torch.zeros_like(rate[:, 0]),
-                ssm.reverse, ssm.scan_order,
+            FrozenScan.around(
+                ssm, delta, rate, B.abs(), C.abs(), torch.zeros_like(rate[:, 0])
             ),
             written, F,
         )

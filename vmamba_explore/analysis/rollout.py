@@ -48,8 +48,9 @@ class Rollout:
         return float((self.values.sum(-1) - 1).abs().max())
 
     @property
-    def cls(self) -> Float[Tensor, "batch layer"] | None:
-        """The weight on the class token of each layer's input, None without one."""
+    def cls(self) -> Float[Tensor, "batch layer *frame"] | None:
+        """The weight on the class token of each layer's input (on all, where every frame has one);
+        None without one."""
         return self.labels.grid.split(self.values)[1]
 
     def array(self, clip: int = 0, layer: int | None = None) -> xr.DataArray:
@@ -101,10 +102,11 @@ def attention_rollout(
     Source:
         Abnar and Zuidema 2020, arXiv:2005.00928, for attention; Ali, Zimerman and Wolf 2024,
         arXiv:2403.01590, section 4, for Mamba's. Here the mean over channels is taken of the
-        normalised rows, and weights are made non-negative by the majorant, not by cutting off.
+        normalized rows, and weights are made non-negative by the majorant, not by cutting off.
     """
     layers = chosen_layers(trace, None)
-    start = readout_weights(trace.grid, token)
+    start = readout_weights(trace.config, token)
+    start = start / start.sum()
     if sampled < 1:
         raise ValueError(f"attention_rollout: sampled must be at least 1, got {sampled}.")
     rows = _sampled_rows(start, sampled)

@@ -77,7 +77,7 @@ class ScanOperator:
 
         Args:
             trace: A recording with what `ScanOperator.names(layer, kind)` lists; or with the
-                layer's `hook_block_input` alone, from which the rest is made again.
+                layer's `hook_block_input` alone, from which the rest is recomputed.
             layer: Block number, from 0.
             direction: "forward", "backward" or "both".
             kind: "alpha", the scan with its skip D, from u to y; or "beta", the whole mixer from
@@ -102,7 +102,7 @@ class ScanOperator:
             raise UnknownNameError(
                 f"ScanOperator: the trace lacks {', '.join(missing)} of layer {layer}. Record with "
                 f"names_filter=ScanOperator.names({layer}, {shown(kind)}), or "
-                "'*.hook_block_input', from which the rest can be made again."
+                "'*.hook_block_input', from which the rest can be recomputed."
             )
         make = FrozenScan.alpha if kind == "alpha" else FrozenScan.beta
         found = {name: make(trace, layer, name) for name in names}

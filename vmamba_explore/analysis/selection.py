@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.patching import Metric, by_clip, largest_share, logits_from, pairs_of
+from vmamba_explore.hooks import plain
 from vmamba_explore.model.contrast import Classes
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.interventions import ablate, patch
@@ -188,16 +189,17 @@ def time_invariant(
     Raises:
         ValueError: there is no such layer.
     """
+    model = plain(model)
     batch, groups = as_batch(model, clips), _groups(model, layers)
     kinds = {**{name: (name,) for name in SELECTION}, "all": SELECTION}
     runs = list(product(groups.values(), kinds.values()))
     with torch.no_grad():
-        plain, found = metric(model(batch)), []
+        unchanged, found = metric(model(batch)), []
         for group, quantities in tqdm(runs, desc="time-invariant", unit="run", leave=False):
             with ablate(model, _hooks(group, quantities), "mean"):
                 found.append(metric(model(batch)))
     values = torch.stack(found).view(len(groups), len(kinds), len(batch))
-    return TimeInvariant(_labeled(values, groups, {"quantity": tuple(kinds)}), by_clip(plain))
+    return TimeInvariant(_labeled(values, groups, {"quantity": tuple(kinds)}), by_clip(unchanged))
 
 
 def _groups(model: VideoMamba, layers: Layers) -> dict[tuple[int, str], list[Scan]]:

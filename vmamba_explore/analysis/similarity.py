@@ -136,7 +136,7 @@ def state_similarity(
         ValueError: no such layer or clip, or too few samples.
     """
     check_clip("state_similarity", trace, clip)
-    video = (trace.grid.frame_of_tokens() >= 0).nonzero().flatten()
+    video = trace.grid.video_tokens
     count = min(samples, len(video))
     if count < 4:
         raise ValueError(

@@ -96,7 +96,7 @@ def state_half_lives(trace: Trace, frames: tuple[int, int]) -> xr.DataArray:
         Token frames: dims layer, direction, channel, state.
     Raises:
         KeyError: delta was recorded nowhere.
-        ValueError: there are no such frames.
+        ValueError: the clip does not have these frames.
     """
     first, last = frames
     if not 0 <= first <= last < trace.grid.frames:
@@ -145,8 +145,8 @@ def state_effects(
     Returns:
         A `StateEffects`. Shows a progress bar; nothing stays behind when it is interrupted.
     Raises:
-        ValueError: there are not as many donors as clips, there is no such class, boundary,
-            direction or layer, or no step.
+        ValueError: there are not as many donors as clips; the model does not have this class,
+            boundary, direction or layer; or `steps` is less than 1.
     """
     if steps < 1 or batch_size < 1:
         raise ValueError(
@@ -271,6 +271,7 @@ def state_surgery(
             f"state_surgery: got {len(orders)} orders and {len(shares)} shares, expected at least "
             "one of each."
         )
+    model.check_head("state_surgery")
     count = model.config.num_classes
     named, call = model.class_names, "state_surgery: {}".format
     own = class_numbers(labels, len(batch), count, call("labels"), names=named).cpu()

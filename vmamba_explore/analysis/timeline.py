@@ -66,6 +66,14 @@ class Timeline:
     of a layer and direction), and `evidence_0`, ... where it was asked for (what each token frame
     adds to the margin, logits).
 
+    With every="token frame" windows start one token frame after the other, and two more columns
+    are about the token frame in the middle of each: `read_out` (the margin that its own tokens
+    give: the last norm and the head, applied to them and averaged; the blocks have mixed the
+    window into them) and `difference` (what the window's margin loses when the model does not get
+    that frame's tokens). `token_frames` lists them with their times. On films of motion clips the
+    labels are right; neither column tells well where a motion starts and ends
+    (tests/bench/token_frames.md).
+
     Of a model that names the camera's motion, the camera is measured, too, without learning:
     `camera` (what it does in the window, as `CameraMotion.label`), `camera_pan`, `camera_tilt`,
     `camera_zoom`, `camera_roll` (how far, in sides of the picture), `inliers` and `measured` (mean
@@ -194,6 +202,26 @@ class Timeline:
         """What each token frame of a window adds to its margin, logits; None if not asked for."""
         columns = [name for name in self.table.columns if name.startswith("evidence_")]
         return self.table[columns].to_numpy(np.float64) if columns else None
+
+    @property
+    def token_frames(self) -> pd.DataFrame | None:
+        """The token frame in the middle of each window: columns start and end (seconds), name,
+        probability, margin, read_out, difference; None unless watched with every="token frame".
+
+        The first and last of the video, nearer to an end than half a window, have no row.
+        """
+        if "difference" not in self.table:
+            return None
+        count, length = self.settings["num_frames"], self.settings["tubelet_size"]
+        shown = count - self.table["repeated"]
+        step = (self.table["end"] - self.table["start"]) / shown  # of a clip frame
+        first = count // length // 2 * length
+        start = self.table["start"] + first * step
+        columns = ["name", "probability_1", "margin", "read_out", "difference"]
+        found = self.table[columns].rename(columns={"probability_1": "probability"})
+        found.insert(0, "end", start + length * step)
+        found.insert(0, "start", start)
+        return found[(first + length <= shown) & ~self.failed].reset_index(drop=True)
 
     def class_name(self, index: int) -> str:
         """A class in words."""

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from vmamba_explore.app.gather import gather
-from vmamba_explore.app.question import Edit, Question
+from vmamba_explore.app.changes import Changer
+from vmamba_explore.app.control_clips import CONTROLS, control_clip
+from vmamba_explore.app.gather import begin
+from vmamba_explore.app.question import Asked, Edit, Question, Report, part
+from vmamba_explore.app.windows import FileWindows, as_options
 from vmamba_explore.clips import Clip, load_clip
-from vmamba_explore.clips.clip import Generated, shown_by
-from vmamba_explore.clips.motion import MotionClip
+from vmamba_explore.clips.clip import Generated
 from vmamba_explore.hooks import plain
 from vmamba_explore.model.bundled import SHAPE, model_for
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.view.explorer import Explorer
+from vmamba_explore.view.explorer import Exploration, Explorer
+from vmamba_explore.view.explorer.address import AnyState, read_state
 
 AnyClip = str | os.PathLike[str] | Clip | Generated
-REVERSED = "reversed"
 
 
 def explore(
@@ -29,14 +29,15 @@ def explore(
     model: str | VideoMamba | None = None,
     *,
     compare: AnyClip | Edit | None = None,
-    target: int | str | None = None,
-    minus: int | str | None = None,
+    target: Asked = None,
+    minus: Asked = None,
     quantities: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     stride: int | None = 2,
     start: int | None = None,
     budget_gib: float | int = 1.0,
     progress: bool = True,
+    state: AnyState | None = None,
 ) -> Explorer:
     """Run a model on a clip and look into it: one linked view of everything.
 
@@ -45,17 +46,21 @@ def explore(
             frames are then marked.
         model: A model, or a name for `load_model`. None takes the bundled model that fits the clip:
             camera-nano, except for clips made for another one.
-        compare: What to show beside it, in step, with the difference: another clip, "reversed" for
-            the clip played backwards, or a function of the model that returns a `with` block in
-            which the model is edited.
+        compare: What to show beside it, in step, with the difference: another clip, the clip
+            "reversed", "frozen" (its first frame held still) or "shuffled" (its frames in a random
+            order), or a function of the model that returns a `with` block in which the model is
+            edited.
         target: The class that contributions and evidence explain, number or name; None for the
-            most probable one of `clip`.
-        minus: A class whose logit is subtracted.
+            most probable one of `clip`. Of an encoder a direction over its features, (d_model,),
+            such as another clip's `model.embed`.
+        minus: A class whose logit is subtracted, or a direction.
         quantities: Which maps, of `app.question.QUANTITIES`; None for all.
         layers: Which layers; None for all.
         stride, start: Which frames of a file (see `load_clip`).
         budget_gib: The most that a recording may hold, GiB.
         progress: Whether to show progress bars.
+        state: What to show first: what `Explorer.state()` returned, the address of an exported
+            page, or what stands in it after the #.
 
     Returns:
         The explorer, a widget: the last line of a cell shows it.
@@ -63,10 +68,11 @@ def explore(
     Raises:
         ClipError: a file cannot be read as a clip.
         TypeError: `clip` is none of these, or `compare` returns no `with` block.
-        ValueError: no such class, layer or quantity, a clip of another shape than the model's, or
-            logits that are not finite.
+        ValueError: no such class, layer or quantity, a clip of another shape than the model's,
+            logits that are not finite, or a state that cannot be shown.
         TraceBudgetError: the inputs of all blocks are over budget.
     """
+    wanted = {} if state is None else read_state(state, "explore")
     reading = {"stride": stride, "start": start}
     first, model, name = opened(clip, model, **reading)
     question = Question(
@@ -78,9 +84,18 @@ def explore(
         progress=progress,
         model_name=name,
     )
-    if compare is not None and compare != REVERSED and not callable(compare):
-        compare = as_clip(compare, shape_of(model), **reading)
-    return side_by_side(model, first, compare, question)
+    other: Clip | Generated | Edit | str | None
+    if compare is None or callable(compare) or (isinstance(compare, str) and compare in CONTROLS):
+        other = compare
+    else:
+        other = as_clip(compare, shape_of(model), **reading)
+    explorer = side_by_side(model, first, other, question)
+    try:
+        explorer.restore(wanted)
+    except ValueError:
+        explorer.close()
+        raise
+    return explorer
 
 
 def side_by_side(
@@ -95,31 +110,46 @@ def side_by_side(
     Args:
         model: The model.
         clip: The clip.
-        compare: Another clip, "reversed", an edit of the model, or None for nothing.
+        compare: Another clip, one of `CONTROLS`, an edit of the model, or None for nothing.
         question: What to find out; its report hears of both runs as one.
         name: What an edited model is called.
     """
+
+    def again(
+        clip: Clip, first: Sequence[str], report: Report
+    ) -> tuple[tuple[Exploration, ...], Changer]:
+        asked = replace(question, report=report, progress=False)
+        return _sides(model, clip, compare, asked, name, first), Changer(model, clip, question)
+
+    called = question.model_name
+    called = "model" if called == type(model).__name__ else repr(called)
+    windows = FileWindows.of(clip, again, as_options(question, called, compare))
+    sides = _sides(model, clip, compare, question, name)
+    return Explorer(*sides, changing=Changer(model, clip, question), windows=windows)
+
+
+def _sides(
+    model: VideoMamba,
+    clip: Clip | Generated,
+    compare: Clip | Generated | Edit | str | None,
+    question: Question,
+    name: str,
+    first: Sequence[str] | None = None,
+) -> tuple[Exploration, ...]:
+    """The clip and what it is compared with; `first` as for `begin`."""
     count = 1 if compare is None else 2
-    one = gather(model, clip, _part(question, 0, count))
+    one = begin(model, clip, part(question, 0, count), first=first)
     if compare is None:
-        return Explorer(one)
+        return (one,)
     target, minus = one.explained
-    question = replace(_part(question, 1, count), target=target, minus=minus)
+    question = part(question, 1, count)
+    if target is not None:
+        question = replace(question, target=target, minus=minus)
     if isinstance(compare, str):
-        other = gather(model, backwards(clip), question)
-    elif isinstance(compare, Clip | Generated):
-        other = gather(model, compare, question)
-    else:
-        other = gather(model, clip, question, edit=compare, name=name)
-    return Explorer(one, other)
-
-
-def _part(question: Question, index: int, count: int) -> Question:
-    """The question as one of several of the same work."""
-    report = question.report
-    if report is None:
-        return question
-    return replace(question, report=lambda words, done: report(words, (index + done) / count))
+        return one, begin(model, control_clip(clip, compare), question, first=first)
+    if isinstance(compare, Clip | Generated):
+        return one, begin(model, compare, question, first=first)
+    return one, begin(model, clip, question, edit=compare, name=name, first=first)
 
 
 def opened(
@@ -165,36 +195,3 @@ def as_clip(clip: AnyClip, shape: tuple[int, int], **reading: Any) -> Clip | Gen
         )
     num_frames, img_size = shape
     return load_clip(clip, num_frames, img_size=img_size, **reading)
-
-
-def backwards(clip: Clip | Generated) -> Clip | Generated:
-    """Return the clip with its frames in the opposite order, at the same times.
-
-    A motion clip then bears the label of the opposite motion; the truth about any other is dropped.
-    """
-    if isinstance(clip, MotionClip):
-        first, last = clip.window
-        end = clip.clip.num_frames - 1
-        masks = {n: getattr(clip, n)[::-1] for n in ("evidence", "ignore", "distractor")}
-        return replace(
-            clip,
-            clip=_reversed(clip.clip),
-            label=clip.label ^ 1,
-            window=(end - last, end - first),
-            **masks,
-        )
-    return _reversed(shown_by(clip))
-
-
-def _reversed(clip: Clip) -> Clip:
-    seconds = clip.seconds.copy()
-    if clip.repeated and clip.fps:  # the frames held at the end come first, so time runs there too
-        seconds[-clip.repeated :] += np.arange(1, clip.repeated + 1) / clip.fps
-    return replace(
-        clip,
-        frames=np.ascontiguousarray(clip.frames[::-1]),
-        seconds=seconds,
-        indices=clip.indices[::-1].copy(),
-        source=f"{clip.source}, backwards",
-        repeated=0,
-    )

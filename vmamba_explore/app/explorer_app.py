@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import partial
 
 from vmamba_explore import resources
-from vmamba_explore.app.explore import REVERSED, as_clip, shape_of, side_by_side
+from vmamba_explore.app.control_clips import REVERSED
+from vmamba_explore.app.explore import as_clip, shape_of, side_by_side
 from vmamba_explore.app.question import Cancelled, Edit, Question
 from vmamba_explore.clips import Clip, ClipError
 from vmamba_explore.clips.container import check_uploaded
@@ -24,6 +25,8 @@ from vmamba_explore.view.widgets.upload import ChosenFile
 
 BEFORE = 0.05
 """How much of the progress bar is over when the model runs: loading it and reading the clips."""
+SHOWN = 0.6
+"""How much of it is over when the explorer is shown: evidence and controls come after that."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +88,10 @@ class ExplorerApp(ExplorerPage):
         start, failed = time.monotonic(), False
         try:
             explorer = self._explorer(choice)
-            self._report("drawing", 1.0)
+            self._report("drawing", SHOWN)
             self.show(explorer)
-            side = explorer.explorations[0]
+            later = lambda words, done: self._report(words, SHOWN + (1 - SHOWN) * done)  # noqa: E731
+            side = explorer.complete(later)[0]
             seconds, (name, share) = time.monotonic() - start, side.classes[0]
             if side.controls is not None:
                 name = side.controls.original.says
@@ -134,7 +138,7 @@ class ExplorerApp(ExplorerPage):
             budget_gib=self._budget_gib,
             progress=False,
             model_name=name,
-            report=lambda words, done: self._report(words, BEFORE + (1 - BEFORE) * done),
+            report=lambda words, done: self._report(words, BEFORE + (SHOWN - BEFORE) * done),
         )
         return side_by_side(model, clip, compare, question, edited)
 

@@ -26,16 +26,16 @@ from vmamba_explore.analysis.trajectories import states_by_frame
 from vmamba_explore.attribution.clip_scores import ClipScore, Report, card_methods, score_on_clip
 from vmamba_explore.attribution.ground_truth import Truth
 from vmamba_explore.clips import Clip
-from vmamba_explore.clips.clip import Generated, shown_by
+from vmamba_explore.clips.clip import Generated
 from vmamba_explore.clips.labeled import LabeledClip
 from vmamba_explore.files import read_json
 from vmamba_explore.model.checkpoints import fingerprint
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.trace.record import replay_layer
 from vmamba_explore.trace.trace import Trace
+from vmamba_explore.trace.window import window_names
 from vmamba_explore.view.explorer.exploration import Token
 
-_STATES = ("u", "delta", "B", "C", "h_boundaries")
 SIDES: dict[str, Literal["reads", "reaches"]] = {"reads": "reads", "read_by": "reaches"}
 """What the explorer calls the rows and columns of hidden attention, in the order of its terms."""
 
@@ -68,7 +68,7 @@ class LiveRun:
     def _possible(self, array: xr.DataArray, layer: int, token: Token, side: str) -> xr.DataArray:
         """NaN where a scan reads the one after the other, so that nothing can have passed."""
         grid, possible = self.trace.grid, []
-        if token is None and grid.cls_index is None:
+        if token is None and not self.trace.config.reads_one_token:
             return array
         index = grid.cls_index if token is None else grid.index(*token)
         for direction in array["direction"].values:
@@ -80,7 +80,7 @@ class LiveRun:
 
 @dataclass(frozen=True)
 class LiveNumbers:
-    """Answers `Numbers` from a recorded run; a layer's values are made again, then dropped.
+    """Answers `Numbers` from a recorded run; a layer's values are recomputed, then dropped.
 
     Args:
         trace: Holds `hook_block_input` of every layer, and `hook_out` of the last.
@@ -122,14 +122,15 @@ class LiveNumbers:
     def states(self, layer: int, place: tuple[int, int] | None = None) -> xr.DataArray:
         """Return the state in every token frame; see `states_by_frame`."""
         with torch.no_grad(), self.edited():
-            run = replay_layer(self.trace, layer, [f"*.ssm_*.hook_{name}" for name in _STATES])
+            run = replay_layer(self.trace, layer, window_names(self.trace, layer))
             return states_by_frame(run, layer, place=place)
 
     def channels(self, layer: int, direction: str) -> Channels:
         """Return numbers of every channel of a scan; see `channel_statistics`."""
         with torch.no_grad(), self.edited():
             readout = logit_readout(self.trace, self.contrast)
-            run = replay_layer(self.trace, layer, channel_names(layer))
+            names = [*channel_names(layer), *window_names(self.trace, layer)]
+            run = replay_layer(self.trace, layer, names)
             return channel_statistics(run, layer, direction, readout)
 
     def half_lives(self, layer: int) -> xr.DataArray:
@@ -145,8 +146,7 @@ class LiveNumbers:
                 "score card: attributions explain a model as it is, and this side ran edited. "
                 "Choose the other side."
             )
-        clip = self.clip if isinstance(self.clip, LabeledClip) else shown_by(self.clip)
         yield from score_on_clip(
-            self.trace.model, clip, methods, self.contrast,
+            self.trace.model, self.clip, methods, self.contrast,
             report=report, budget_gib=self.budget_gib,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import pandas as pd
 import torch
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from vmamba_explore.analysis.camera_stream import COLUMNS as CAMERA_COLUMNS
 from vmamba_explore.analysis.camera_stream import WORDS as CAMERA_WORDS
 from vmamba_explore.analysis.camera_stream import CameraStream
+from vmamba_explore.analysis.evidence import LogitReadout
 from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.analysis.timeline import FIXED, Timeline
 from vmamba_explore.app.explore import explore
@@ -26,19 +27,23 @@ from vmamba_explore.clips.clip import Clip, ClipError
 from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.clips.stream import Damage, stream_clips, video_seconds
 from vmamba_explore.deprecation import renamed_arguments
-from vmamba_explore.errors import first_line
+from vmamba_explore.errors import check_choice, first_line
 from vmamba_explore.files import output_path, output_paths
-from vmamba_explore.hooks import HookPoint, attached, plain
+from vmamba_explore.hooks import HookFunction, HookPoint, attached, plain
 from vmamba_explore.model.bundled import ON_ANY_CLIP, identify, names_the_camera
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.predict import top_predictions
+from vmamba_explore.model.ssm import at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.row_file import RowFile
+from vmamba_explore.trace.interventions import drop_tokens
+from vmamba_explore.trace.places import frame_tokens
 from vmamba_explore.trace.record import GIB, as_batch, matching_names, run_with_trace, trace_size
 from vmamba_explore.view.explorer import Explorer
 
 DELTA = "*.ssm_*.hook_delta"
+Every = Literal["window", "token frame"]
 
 
 @renamed_arguments(output="csv")
@@ -52,6 +57,7 @@ def watch(
     target: int | str | None = None,
     minus: int | str | None = None,
     by_frame: bool = False,
+    every: Every = "window",
     batch_size: int = 4,
     csv: str | os.PathLike[str] | None = None,
     budget_gib: float | int = 1.0,
@@ -75,6 +81,10 @@ def watch(
         minus: The class whose logit is subtracted; None for the most probable other one.
         by_frame: Whether to split each margin by the window's token frames (`logit_parts`); about
             five times the work.
+        every: "window"; or "token frame", which gives each token frame a row and a label of its
+            own, that of the window in whose middle it lies: windows start one token frame after
+            the other (`hop` is left out), and the columns `read_out` and `difference` say what
+            the frame's own tokens do (see `Timeline`). Twice the work for each window.
         batch_size: Windows that are run at once.
         csv: A CSV file that grows window by window; the same call resumes a stopped run (windows
             that are done are decoded again, not run). A JSON file beside it holds the settings.
@@ -85,8 +95,9 @@ def watch(
     Raises:
         ClipError: the file cannot be read at all.
         FileExistsError: `csv` is the video.
-        ValueError: stride, hop, k or batch_size is less than 1, there is no such class, or
-            `csv` holds rows of other settings.
+        ValueError: stride, hop, k or batch_size is less than 1, there is no such class, `hop` is
+            given beside every="token frame" or the model has one token frame only, or `csv`
+            holds rows of other settings.
         TraceBudgetError: one window with `by_frame` is over budget.
     """
     if csv is not None:
@@ -96,7 +107,11 @@ def watch(
     model = load_model(model) if isinstance(model, str) else plain(model)
     if batch_size < 1 or k < 1:
         raise ValueError(f"watch: batch_size and k must be at least 1, got {batch_size} and {k}.")
-    looker = Looker(model, k, target, minus, by_frame, budget_gib)
+    middle = None
+    check_choice("watch: every", every, get_args(Every))
+    if every == "token frame":
+        middle, hop = _middle(model, hop), model.config.tubelet_size
+    looker = Looker(model, k, target, minus, by_frame, budget_gib, middle)
     seconds = video_seconds(path)
     settings: dict[str, Any] = {
         "video": os.path.basename(os.fspath(path)),
@@ -106,6 +121,9 @@ def watch(
         **{"stride": stride, "hop": hop, "k": k, "target": target, "minus": minus},
         "by_frame": by_frame,
     }
+    if middle is not None:
+        settings |= {"every": every, "num_frames": model.config.num_frames}
+        settings |= {"tubelet_size": model.config.tubelet_size}
     if (known := identify(model)) is not None and known.undecided_below:
         settings["undecided_below"] = known.undecided_below
     with TemporaryDirectory() if csv is None else nullcontext() as folder:
@@ -138,6 +156,21 @@ def watch(
         worked = time.perf_counter() - started if watched else 0.0
         table = _typed(rows.read(), looker.words)
     return Timeline(table, os.fspath(path), seconds, settings, watched, worked, finished)
+
+
+def _middle(model: VideoMamba, hop: int | None) -> int:
+    """The token frame in the middle of a window, which a row is about."""
+    if hop is not None:
+        raise ValueError(
+            "watch: every='token frame' starts a window at each token frame, so it takes no hop; "
+            f"got {hop}."
+        )
+    if model.grid.frames < 2:
+        raise ValueError(
+            "watch: this model has one token frame, so every window is one; leave out "
+            "every='token frame'."
+        )
+    return model.grid.frames // 2
 
 
 def explorer_at(
@@ -236,10 +269,12 @@ class Looker:
         minus: int | str | None,
         by_frame: bool,
         budget_gib: float | int,
+        middle: int | None = None,
     ) -> None:
+        model.check_head("watch")
         config = model.config
         self.model, self.k = model, min(k, config.num_classes)
-        self.by_frame, self.budget_gib = by_frame, budget_gib
+        self.by_frame, self.budget_gib, self.middle = by_frame, budget_gib, middle
         self._target, self._minus = target, minus
         known = 0 if target is None else target
         Contrast.of(model, 1, known, minus, "watch", distinct=target is not None)
@@ -252,6 +287,7 @@ class Looker:
             *(CAMERA_COLUMNS if self.camera else ()),
             *(f"{what}_{rank + 1}" for rank in range(self.k) for what in ("class", "probability")),
             *(_delta_column(name) for name in self._deltas),
+            *(() if middle is None else ("read_out", "difference")),
             *(f"evidence_{frame}" for frame in frames),
         ]
 
@@ -303,11 +339,16 @@ class Looker:
 
     def _run(self, clips: list[Clip]) -> list[dict[str, Any]]:
         deltas: dict[str, Tensor] = {}
+        last: list[Tensor] = []  # what enters the last block, and what it adds
 
         def keep(value: Tensor, point: HookPoint) -> None:
             deltas[_delta_column(point.name)] = value.mean((1, 2)).float().cpu()
 
-        with attached(self.model, [(name, keep) for name in self._deltas]):
+        hooks: list[tuple[str, HookFunction]] = [(name, keep) for name in self._deltas]
+        if self.middle is not None:
+            names = LogitReadout.names(self.model)
+            hooks += [(name, lambda value, point: last.append(value)) for name in names]
+        with attached(self.model, hooks):
             if self.by_frame:
                 names = LogitParts.names(self.model)
                 logits, trace = run_with_trace(self.model, clips, names, self.budget_gib)
@@ -317,7 +358,10 @@ class Looker:
         good = logits.isfinite().all(1)
         contrast = self._explained(logits.nan_to_num())
         margin = contrast.of_logits(logits).cpu()
-        evidence = torch.empty(len(clips), 0)
+        evidence, frame = torch.empty(len(clips), 0), {}
+        if self.middle is not None:
+            residual = last[0] + at_least_float32(last[1])
+            frame = self._of_frame(clips, residual, contrast, margin)
         if self.by_frame and good.all():
             evidence = logit_parts(trace, contrast, progress=False).frames.cpu()
         elif self.by_frame and len(clips) > 1:
@@ -331,10 +375,25 @@ class Looker:
             row: dict[str, Any] = {"name": found[0].name, "margin": float(margin[at])}
             for rank, one in enumerate(found, start=1):
                 row |= {f"class_{rank}": one.index, f"probability_{rank}": one.probability}
-            row |= {name: float(values[at]) for name, values in deltas.items()}
+            row |= {name: float(values[at]) for name, values in (deltas | frame).items()}
             row |= {f"evidence_{n}": v for n, v in enumerate(evidence[at].tolist())}
             rows.append(row)
         return rows
+
+    def _of_frame(
+        self, clips: list[Clip], residual: Tensor, contrast: Contrast, margin: Tensor
+    ) -> dict[str, Tensor]:
+        """What the tokens of the middle token frame do; `residual` leaves the last block."""
+        model = self.model
+        middle = cast(int, self.middle)
+        its = frame_tokens(model.grid, middle).to(residual.device)
+        features = model.norm_f(residual[:, its].to(model.norm_f.weight.dtype)).mean(1)
+        if model.pool_norm is not None:
+            features = model.pool_norm(features)
+        with drop_tokens(model, frames=middle):
+            without = contrast.of_logits(model(as_batch(model, clips)).float()).cpu()
+        read = contrast.of_logits(model.check_head("watch")(features).float()).cpu()
+        return {"read_out": read, "difference": margin - without}
 
     def _explained(self, logits: Tensor) -> Contrast:
         """For each window the class that is explained, less the most probable other one."""

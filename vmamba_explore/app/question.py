@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.view.progress import PassingBar
+import numpy as np
+from torch import Tensor
 
+from vmamba_explore.edits import editing
+from vmamba_explore.hooks import hook_points
+from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.view.progress import Cancelled, PassingBar, Report
+
+__all__ = [
+    "EVIDENCE_CURVES", "EVIDENCE_FRAMES", "LOGARITHMIC", "QUANTITIES", "SLOW", "Cancelled", "Edit",
+    "Question", "Report", "Steps", "part",
+]  # fmt: skip
+
+Asked = int | str | Tensor | np.ndarray | None
+"""A class by number or name; a direction over an encoder's features; or None."""
 Edit = Callable[[VideoMamba], AbstractContextManager[object]]
 """Takes a model and returns a `with` block in which it is edited, such as
 `lambda model: mute(model, "forward")`."""
-Report = Callable[[str, float], None]
 QUANTITIES = {
     "delta": (
         "The step size, mean over channels. Large: forget the state and take this token in. "
@@ -53,10 +64,12 @@ QUANTITIES = {
 }  # fmt: skip
 """By name: what a map of the explorer shows, and its unit."""
 LOGARITHMIC = ("delta", "state norm", "hidden attention")
-
-
-class Cancelled(Exception):
-    """Raised by a `Report` that wants the work to stop."""
+EVIDENCE_FRAMES = 16
+"""Clips of more token frames get no evidence curves: each of their points is one run."""
+EVIDENCE_CURVES = (("seen from the start", "forward"), ("seen from the end", "backward"))
+"""The curves of evidence, each with the direction whose color it has."""
+SLOW = ("retention", "relevance")
+"""Maps that are computed when something is shown already, unless nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,8 @@ class Question:
             `Cancelled` to stop.
     """
 
-    target: int | str | None = None
-    minus: int | str | None = None
+    target: Asked = None
+    minus: Asked = None
     quantities: Sequence[str] | None = None
     layers: Sequence[int] | None = None
     budget_gib: float | int = 1.0
@@ -88,6 +101,14 @@ class Question:
         return names, sorted(set(_some_of("layers", self.layers, list(range(model.config.depth)))))
 
 
+def part(question: Question, index: int, count: int) -> Question:
+    """Return the question as one of several parts of the same work, counted from 0."""
+    report = question.report
+    if report is None:
+        return question
+    return replace(question, report=lambda words, done: report(words, (index + done) / count))
+
+
 class Steps(PassingBar):
     """A progress bar that also tells a `Report`.
 
@@ -99,12 +120,27 @@ class Steps(PassingBar):
     def __init__(self, question: Question, total: int) -> None:
         super().__init__(total, "explore", disable=not question.progress)
         self._report, self._total, self._done = question.report, total, 0
+        self._told = ("", 0.0)
 
     def __call__(self, words: str) -> None:
-        if self._report is not None:
-            self._report(words, self._done / self._total)
+        self._told = (words, min(1.0, self._done / self._total))
+        self._tell()
         self._done += 1
         self.step(words)
+
+    def told_by_every_block(self, model: VideoMamba) -> AbstractContextManager[None]:
+        """Tell the report again at every block of every run, so that it can stop a long step.
+
+        Args:
+            model: Whose runs in this thread, for the duration of the `with` block.
+        """
+        points = hook_points(model)
+        names = [f"layers.{layer}.hook_block_input" for layer in range(len(model.layers))]
+        return editing(*((points[name].observers, lambda _: self._tell()) for name in names))
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(*self._told)
 
 
 def _some_of(what: str, chosen: Any, known: list[Any]) -> list[Any]:

@@ -62,6 +62,7 @@ def report(
     output = output_path(output, "report", [clip])
     shown, model, name = opened(clip, model, stride=stride, start=start)
     assert isinstance(shown, Clip)
+    model.check_head("report")
     config = model.config
     layers = _affordable_layers(model, shown, budget_gib)
     with torch.no_grad():
@@ -165,7 +166,7 @@ def _sections(
             [
                 "Choose a quantity, a layer and a direction, and play the clip under it. Space "
                 "plays and stops, the arrow keys step through frames and layers; the curves and "
-                "the strip of layers can be clicked. Asking a patch whom it reads needs a running "
+                "the small maps of all layers can be clicked. What a patch reads needs a running "
                 "kernel: explore(clip) in a notebook has one."
             ],
             [explorer],

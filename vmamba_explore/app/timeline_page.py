@@ -93,7 +93,7 @@ def timeline_page(
         Section(
             "Where it changes its mind",
             [listed],
-            [Table((*titles, *(["measured without learning"] * measured)), rows)],
+            [Table((*titles, *(["measured without learning"] * measured)), rows, wraps=True)],
         ),
     ]
     if len(timeline.cuts):

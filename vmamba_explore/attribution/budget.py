@@ -53,7 +53,7 @@ class Limits:
         """
         if not budget_gib > 0:
             raise ValueError(f"attribute: budget_gib is {budget_gib}, expected more than 0.")
-        weight = model.head.weight
+        weight = model.norm_f.weight
         key = model.config, weight.dtype, weight.device, observes_states
         if key not in _KNOWN:
             with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
@@ -94,7 +94,7 @@ def _measured(model: VideoMamba, observes_states: bool) -> _Sizes:
     blocks are recomputed), and one block's peak comes on top.
     """
     config = model.config
-    weight = model.head.weight
+    weight = model.norm_f.weight
     residual = torch.zeros(1, config.grid.seqlen, config.d_model, device=weight.device)
     residual = residual.double() if weight.dtype == torch.float64 else residual
     block = Block(config).to(weight.device, weight.dtype).requires_grad_(False)  # without hooks

@@ -15,7 +15,7 @@ from vmamba_explore.attribution.ground_truth import SCORES, Truth, scores
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.attribution.removal_scores import faithfulness, problem_of
 from vmamba_explore.attribution.result import Attribution
-from vmamba_explore.clips.clip import Clip
+from vmamba_explore.clips.clip import Clip, Generated, shown_by
 from vmamba_explore.clips.labeled import LabeledClip
 from vmamba_explore.edits import editing, pinned
 from vmamba_explore.hooks import plain
@@ -103,7 +103,7 @@ class ClipScore:
 
 def score_on_clip(
     model: VideoMamba,
-    clip: Clip | LabeledClip,
+    clip: Clip | Generated,
     methods: Sequence[str],
     target: Classes | None = None,
     minus: Classes | None = None,
@@ -131,7 +131,7 @@ def score_on_clip(
         raise ValueError(
             f"score_on_clip: methods is {list(methods)}, expected some of {', '.join(known)}."
         )
-    frames = clip.clip if isinstance(clip, LabeledClip) else clip
+    frames = shown_by(clip)
     truth = Truth.of([clip], model.grid) if isinstance(clip, LabeledClip) else None
     for number, name in enumerate(methods):
         with _heard(model, report, name, number / len(methods)):

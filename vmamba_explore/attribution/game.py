@@ -60,8 +60,8 @@ class Game:
     @torch.no_grad()
     def logits(
         self, present: Bool[Tensor, "rows n_units"], which: Int64[Tensor, " rows"]
-    ) -> Float[Tensor, "rows num_classes"]:
-        """Give the logits of each row; arguments as for a call."""
+    ) -> Float[Tensor, "rows outputs"]:
+        """Give the output, logits or features, of each row; arguments as for a call."""
         model = self.problem.model
         self.problem.cost.forward += len(which)
         if self.dropped:
@@ -90,24 +90,24 @@ class Game:
         backward = place[:, grid.backward_indices(order)]
         groups: dict[bytes, list[int]] = {}
         for row, reads in enumerate(backward):
-            cls_place = b"" if grid.cls_index is None else bytes(place[row, grid.cls_index].numpy())
+            cls_place = place[row, list(grid.cls_indices)].numpy().tobytes()
             groups.setdefault(reads[reads >= 0].numpy().tobytes() + cls_place, []).append(row)
-        logits = present.new_empty(len(which), model.config.num_classes, dtype=torch.float64)
+        logits = present.new_empty(len(which), model.num_outputs, dtype=torch.float64)
         for members in groups.values():
             tokens = torch.stack([kept[row].nonzero()[:, 0] for row in members])
             for part in self._slices(len(members)):
                 rows = torch.tensor(members[part], device=which.device)
                 logits[rows] = self._kept(which[rows], tokens[part]).to(logits)
-        return logits.to(model.head.weight.dtype)
+        return logits.to(model.norm_f.weight.dtype)
 
     def _kept(self, which: Tensor, tokens: Tensor) -> Tensor:
         """The logits when each row keeps its own natural indices `tokens`, (rows, kept)."""
         model = self.problem.model
         if not tokens.shape[1]:
-            nothing = model.head.weight.new_zeros(len(which), model.config.d_model)
-            return model.head(nothing)
+            nothing = model.norm_f.weight.new_zeros(len(which), model.config.d_model)
+            return nothing if model.head is None else model.head(nothing)
         with model.only_tokens(tokens[0]):
-            residual = model.embed(self.problem.inputs[which])
+            residual = model.tokens(self.problem.inputs[which])
             places = tokens.to(residual.device).unsqueeze(-1).expand(-1, -1, residual.shape[-1])
             residual = residual.gather(1, places)
             for layer in model.layers:

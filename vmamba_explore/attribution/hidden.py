@@ -14,9 +14,11 @@ from vmamba_explore.analysis.scan_operator import Kind
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Found, joined
 from vmamba_explore.attribution.scan_gradients import (
+    ScanGradient,
     ScanParts,
     as_found,
     chosen_scans,
+    frozen_scan,
     over_scans,
 )
 from vmamba_explore.errors import shown
@@ -58,7 +60,7 @@ def attention_rollout(problem: Problem, *, kind: Kind = "beta", sampled: int = 1
     # the majorants of a layer take as much again as the gradient of a block
     for part in problem.parts(max(1, problem.limits.gradient_rows // 2)):
         with torch.no_grad():
-            # the rest of each layer is made again from its block's input when it is needed
+            # the rest of each layer is recomputed from its block's input when it is needed
             _, trace = run_with_trace(
                 problem.model, part.inputs, "*.hook_block_input", budget_gib=float("inf")
             )
@@ -85,7 +87,8 @@ def attention_x_gradient(
         value_s = sum over d, t of  alpha[t, s, d] df/dalpha[t, s, d]  =  sum_d u_s (alpha^T v)_s
 
     y is linear in u and, step by step, in B, so this is also the sum over n of B_s df/dB_s: it
-    needs no matrix and no further scan. Summed over layers and directions. Frozen in the layer
+    needs no matrix and no further scan (but one where the scan starts from the first token's u, as
+    VideoMambaPro's does). Summed over layers and directions. Frozen in the layer
     itself: delta, B and C (see `selection_path`), without the skip D; everything after it is
     differentiated in full. A later layer's token already holds what earlier layers brought to it.
 
@@ -103,7 +106,16 @@ def attention_x_gradient(
         arXiv:2103.15679, equation 5 for attention. Here the sum over readers is signed unless
         `positive`, which clips after that sum, and layers are added, not multiplied.
     """
-    found = over_scans(problem, ["B"], "attention x gradient", layers, direction)
+
+    def attended(found: ScanGradient) -> Tensor:
+        frozen, read = frozen_scan(found, problem.target)
+        return (at_least_float32(found.values["u"]) * frozen.adjoint(read)).sum(1)
+
+    name, place = "attention x gradient", (layers, direction)
+    if problem.model.config.scan_variant == "mamba":
+        found = over_scans(problem, ["B"], name, *place)
+    else:
+        found = over_scans(problem, ["u", "delta", "B", "C", "y"], name, *place, attended)
     if positive:
         found = replace(found, values=found.values.clamp_min(0))
     return as_found(found)
@@ -136,7 +148,7 @@ def delta(problem: Problem, *, layers: Layers = None, direction: str | None = No
     for part in problem.parts(problem.limits.forward_rows):
         groups.append({})
         with torch.no_grad(), attached(problem.model, [(name, keep) for name in by_name]):
-            residual = problem.model.embed(part.inputs)
+            residual = problem.model.tokens(part.inputs)
             for block in problem.model.layers[: chosen[-1].layer + 1]:
                 residual = block(residual)
         problem.cost.forward += part.batch
@@ -179,8 +191,9 @@ def selection_path(
         value_t = sum_d delta_t df/ddelta_t + sum_n B_t df/dB_t + sum_n C_t df/dC_t
 
     The scan's input u is held; everything after the layer is differentiated in full. The term in
-    B equals `attention_x_gradient` (y is linear in the product of u and B): do not add the two
-    maps. The term in C is what is read there.
+    B equals `attention_x_gradient` (y is linear in the product of u and B), but for what the first
+    token of a VideoMambaPro gives the state at the start: do not add the two maps. The term in C is
+    what is read there.
 
     Args:
         problem: What to explain, a class or a `State`.

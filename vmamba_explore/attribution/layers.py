@@ -89,7 +89,7 @@ class _Tapped(nn.Module):
         else:
             problem.cost.forward += len(inputs)
         with torch.no_grad():
-            residual = model.embed(inputs)
+            residual = model.tokens(inputs)
             for block in model.layers[: self.layer]:
                 residual = block(residual)
         residual = self.tap(residual.mT).mT

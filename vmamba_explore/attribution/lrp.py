@@ -17,12 +17,14 @@ from vmamba_explore.attribution.lrp_rules import (
     RULES,
     ModifiedBlock,
     checked_rules,
+    layer_norm,
     rms_norm,
 )
 from vmamba_explore.attribution.problem import Problem
 from vmamba_explore.attribution.result import Found, joined
 from vmamba_explore.errors import shown
 from vmamba_explore.hooks import hook_points
+from vmamba_explore.model.contrast import Contrast
 from vmamba_explore.model.mixer import Block
 from vmamba_explore.model.ssm import SelectiveSSM, at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
@@ -120,12 +122,12 @@ def relevance_passes(
 
 def _pass_back(problem: Problem, rules: frozenset[str], visit: Visit | None, bar: tqdm) -> Passed:
     model, depth = problem.model, len(problem.model.layers)
-    weight = at_least_float32(model.head.weight)
+    weight = at_least_float32(model.norm_f.weight)
     # filled in place: small tensors made on the way would split the gaps that large ones leave
     by_layer = weight.new_zeros(depth + 1, problem.batch)
     biases = {name: weight.new_zeros(problem.batch) for name in _biases(model)}
     with torch.no_grad():
-        residual = model.embed(problem.inputs)
+        residual = model.tokens(problem.inputs)
         inputs = [residual]
         for layer in model.layers:
             residual = layer(residual)
@@ -176,24 +178,33 @@ def _biases(model: VideoMamba) -> list[str]:
         for name, ssm in cast(Block, block).mixer.directions.items()
         if ssm.conv1d.bias is not None
     ]
-    return names if model.head.bias is None else [*names, "head.bias"]
+    if model.pool_norm is not None:
+        names.append("pool_norm.bias")
+    if model.head is not None and model.head.bias is not None:
+        names.append("head.bias")
+    return names
 
 
 def _read_out(
     problem: Problem, residual: Tensor, rules: frozenset[str], biases: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """The explained number and its gradient at the last residual stream."""
-    model, cls_index = problem.model, problem.labels.grid.cls_index
+    model = problem.model
     with torch.enable_grad():
         start = residual.detach().requires_grad_()
-        read = start if cls_index is None else start[:, cls_index]
-        read = rms_norm(model.norm_f, read, "norm" in rules)
-        logits = F.linear(read.mean(dim=1) if cls_index is None else read, model.head.weight)
-        if model.head.bias is not None:
-            bias = model.head.bias.detach().expand_as(logits)
-            biases["head.bias"].copy_(problem.pick(bias))
-            logits = logits + bias
-        output = problem.pick(logits)
+        read = rms_norm(model.norm_f, model.read_tokens(start), "norm" in rules)
+        found = model.pooled(read)
+        if model.pool_norm is not None:
+            found = layer_norm(model.pool_norm, found, "norm" in rules)
+            weight, _ = cast(Contrast, problem.asked).of_features(model)
+            biases["pool_norm.bias"].copy_((weight * model.pool_norm.bias).sum(-1))
+        if model.head is not None:
+            found = F.linear(found, model.head.weight)
+            if model.head.bias is not None:
+                bias = model.head.bias.detach().expand_as(found)
+                biases["head.bias"].copy_(problem.pick(bias))
+                found = found + bias
+        output = problem.pick(found)
         (gradient,) = torch.autograd.grad(output.sum(), start)
     return output.detach(), gradient
 
@@ -207,21 +218,23 @@ def token_ledger(
     video, cls = grid.split(passed.gradient, dim=1)
     video = video.flatten(1, 3)
     bias, (position, cls_position) = model.patch_embed.proj.bias, model.positions()
-    content = at_least_float32(model.patch_embed(problem.inputs.to(model.head.weight.dtype)))
+    content = at_least_float32(model.patch_embed(problem.inputs.to(model.norm_f.weight.dtype)))
     if bias is not None:
         content = content - bias
     tokens, zero = (content * video).sum(-1), video.new_zeros(len(video))
     entries, absolute = {"tokens": tokens.sum(1)}, tokens.abs().sum(1)
     if position is not None:
         of_positions = (position * video).sum(-1)
-        of_cls = zero if cls is None or cls_position is None else (cls_position[:, 0] * cls).sum(-1)
+        of_cls = zero
+        if cls is not None and cls_position is not None:
+            of_cls = (cls_position * cls.view(len(cls), -1, cls.shape[-1])).sum((1, 2))
         entries["positions"] = of_positions.sum(1) + of_cls
         absolute = absolute + of_positions.abs().sum(1) + of_cls.abs()
     if cls is not None and model.cls_token is not None:
-        entries["class token"] = (model.cls_token[:, 0] * cls).sum(-1)
-        absolute = absolute + entries["class token"].abs()
-        of_cls = entries["class token"].view(-1, 1, 1)
-        tokens = grid.insert_cls(tokens.unsqueeze(-1), of_cls).squeeze(-1)
+        each = (model.cls_token * cls.view(len(cls), -1, cls.shape[-1])).sum(-1, keepdim=True)
+        entries["class token"] = each.sum((1, 2))
+        absolute = absolute + each.abs().sum((1, 2))
+        tokens = grid.insert_cls(tokens.unsqueeze(-1), each).squeeze(-1)
     biases = passed.biases
     if bias is not None:
         biases = {"patch_embed.proj.bias": (bias * video).sum((1, 2)), **biases}
@@ -235,7 +248,7 @@ def _on_pixels(problem: Problem, passed: Passed) -> Tensor:
     model = problem.model
     video, _ = problem.labels.grid.split(passed.gradient, dim=1)
     with torch.enable_grad():
-        clips = problem.inputs.to(model.head.weight.dtype).detach().requires_grad_()
+        clips = problem.inputs.to(model.norm_f.weight.dtype).detach().requires_grad_()
         embedded = model.patch_embed(clips)
         upstream = video.flatten(1, 3).to(embedded.dtype)
         (gradient,) = torch.autograd.grad(embedded, clips, upstream)

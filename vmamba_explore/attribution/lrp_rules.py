@@ -163,6 +163,16 @@ def rms_norm(norm: nn.RMSNorm, residual: Tensor, frozen: bool) -> Tensor:
     return (wide * scale).to(x.dtype) * norm.weight
 
 
+def layer_norm(norm: nn.LayerNorm, x: Tensor, frozen: bool) -> Tensor:
+    """A LayerNorm, its divisor held where `frozen`: linear then, but for its bias."""
+    if not frozen:
+        return norm(x)
+    wide = at_least_float32(x)
+    scale = (wide.detach().var(-1, correction=0, keepdim=True) + norm.eps).rsqrt()
+    wide = (wide - wide.mean(-1, keepdim=True)) * scale
+    return wide.to(x.dtype) * norm.weight + norm.bias
+
+
 def _silu(x: Tensor, frozen: bool) -> Tensor:
     held: Tensor = _HeldSilu.apply(x) if frozen else F.silu(x)
     return held

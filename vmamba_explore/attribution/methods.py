@@ -78,9 +78,11 @@ def attribute(
         model: The model; it does not change, so other threads may run it meanwhile.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
         target: What to explain: the logit of a class, by number or name, one for all clips or one
-            for each; a `State`, one number of a hidden state; None: the predicted class.
+            for each; what the output has along a direction, floating, (outputs,) or (batch,
+            outputs): of an encoder over its features; a `State`, one number of a hidden state;
+            None: the predicted class.
         method: One of `METHODS`; `help(method_function("mamba_lrp"))` describes its options.
-        minus: A class whose logit is subtracted: why this class and not that one?
+        minus: A class, or direction, that is subtracted: why this class and not that one?
         seed: Of everything random; the same seed, clips and budget give the same values.
         budget_gib: Memory to use above what is used now, GiB: it decides how many clips run at a
             time, and whether blocks are recomputed for their gradient.

@@ -60,7 +60,7 @@ class Problem:
     Args:
         model: The model, without gradients for its parameters.
         inputs: The clips, (batch, channels, num_frames, height, width), no gradient.
-        asked: The classes of each clip whose logits make the number, or a `State`.
+        asked: The classes of each clip whose logits make the number, or directions, or a `State`.
         labels: Places and times of the tokens.
         generator: The only source of randomness a method may use, on the CPU.
         seed: The generator's; for libraries that only know the global one (see `seeded`).
@@ -83,13 +83,18 @@ class Problem:
 
     @property
     def target(self) -> Tensor | State:
-        """The class of each clip, (batch,), or the `State`."""
+        """The class of each clip, (batch,), its direction, (batch, outputs), or the `State`."""
         return self.asked.target if isinstance(self.asked, Contrast) else self.asked
 
     @property
     def minus(self) -> Tensor | None:
-        """The class whose logit is subtracted, (batch,), or None."""
+        """The class whose logit is subtracted, (batch,), or a direction, or None."""
         return self.asked.minus if isinstance(self.asked, Contrast) else None
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the target is a class, which has a probability."""
+        return isinstance(self.asked, Contrast) and self.asked.is_of_classes
 
     @property
     def batch(self) -> int:
@@ -196,7 +201,7 @@ class Problem:
             found.append(state.of(h))
 
         with attached(self.model, [(state.hook, keep)]):
-            residual = self.model.embed(inputs)
+            residual = self.model.tokens(inputs)
             for block in self.model.layers[: state.layer]:
                 residual = self.model.run_block(block, residual)
             self.model.layers[state.layer](residual)

@@ -129,10 +129,11 @@ def relevance_flow(
     values = torch.stack([torch.cat(parts) for parts in found.values()], dim=1)
     seqlen, frames = model.grid.seqlen, model.grid.frames
     tokens, handed_on, state = values.split([seqlen, frames, frames], dim=-1)
-    video, cls = model.grid.split(tokens)
+    grid = model.grid
+    cls = None if grid.cls_index is None else tokens[..., grid.cls_index]
     orders = {name: tuple(steps.argsort().tolist()) for name, (steps, _) in ends.items()}
     return RelevanceFlow(
-        frames=video.sum((-2, -1)),
+        frames=grid.by_frame(tokens),
         cls=cls,
         handed_on=handed_on,
         state=state,

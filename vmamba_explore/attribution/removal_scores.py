@@ -346,9 +346,11 @@ class _Trial:
                     continue
                 logits = at_least_float32(self.game.logits(given[rows], which[rows]))
                 numbers.append(problem.pick(logits, which[rows]))
-                shares.append(logits.softmax(1).gather(1, problem.target[which[rows], None])[:, 0])
+                if problem.is_of_classes:
+                    chosen = problem.target[which[rows], None]
+                    shares.append(logits.softmax(1).gather(1, chosen)[:, 0])
         found = torch.cat(numbers).view(points, batch).T
-        if isinstance(problem.target, State):
+        if not problem.is_of_classes:
             return found, None
         return found, torch.cat(shares).view(points, batch).T
 

@@ -49,7 +49,8 @@ class Attribution:
             explained number where `convergence_delta` is not None, else of the method's own scale.
         method: Its name.
         call: The other arguments of `attribute`; with them the model gives the same values again.
-        target: The class of each clip, (batch,), or the `State` that was explained.
+        target: The class of each clip, (batch,), its direction, (batch, outputs), or the `State`
+            that was explained.
         output: The number that was explained, (batch,): the target's logit, less that of `minus`.
         baseline_output: The same for the baseline, where the method compares with one.
         convergence_delta: The values' sum less (`output - baseline_output`), or less `output`
@@ -78,8 +79,9 @@ class Attribution:
         return "pixels" if self.values.ndim == 5 else "tokens"
 
     @property
-    def cls(self) -> Float[Tensor, " batch"] | None:
-        """What falls on the class token, (batch,); None on pixels or without a class token."""
+    def cls(self) -> Float[Tensor, batch * frame] | None:
+        """What falls on the class token, (batch,), or on that of every frame, (batch, frame); None
+        on pixels or without a class token."""
         return None if self.space == "pixels" else self.labels.grid.split(self.values)[1]
 
     @property
@@ -169,7 +171,7 @@ def joined(groups: Iterable[Any]) -> Any:
 
 
 def with_cls(values: Tensor, grid: TokenGrid, cls: float | int = 0) -> Tensor:
-    """Values of video tokens, (batch, ...), as (batch, seqlen), `cls` at the class token."""
+    """Values of video tokens, (batch, ...), as (batch, seqlen), `cls` at class tokens."""
     video = values.reshape(len(values), grid.num_patches, 1)
     return grid.insert_cls(video, video.new_full((len(video), 1, 1), cls)).squeeze(-1)
 

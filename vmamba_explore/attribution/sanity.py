@@ -60,13 +60,13 @@ class RandomLogit:
 
     Args:
         method: Its name.
-        other: The class asked for instead, (batch,).
+        other: The class asked for instead, (batch,), or the direction, (batch, outputs).
         spearman: Rank correlation of the two maps, (batch,).
         ssim: Their structural similarity, (batch,).
     """
 
     method: str
-    other: Int64[Tensor, " batch"]
+    other: Int64[Tensor, " batch"] | Float[Tensor, "batch outputs"]
     spearman: Float64[Tensor, " batch"]
     ssim: Float64[Tensor, " batch"]
 
@@ -121,6 +121,10 @@ def weight_randomization(
     )
 
 
+OF_THE_HEAD = ("head", "norm_f", "pool_norm", "vision_proj")
+"""What comes after the blocks."""
+
+
 def stages(model: VideoMamba) -> list[str]:
     """The parts of a model from the output to the input: head, layers, patch_embed.
 
@@ -144,7 +148,7 @@ def randomized(model: VideoMamba, parts: Iterable[str] | None = None, seed: int 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = VideoMamba(model.config)
-    twin.to(model.head.weight.device, model.head.weight.dtype)
+    twin.to(model.norm_f.weight.device, model.norm_f.weight.dtype)
     learned = model.state_dict().items()
     twin.load_state_dict({n: x for n, x in learned if _stage(n) not in chosen}, strict=False)
     twin.class_names = model.class_names
@@ -156,7 +160,7 @@ def _stage(name: str) -> str:
     first, *rest = name.split(".")
     if first == "layers":
         return f"layers.{rest[0]}"
-    return "head" if first in ("head", "norm_f") else "patch_embed"
+    return "head" if first in OF_THE_HEAD else "patch_embed"
 
 
 def random_logit(
@@ -166,8 +170,9 @@ def random_logit(
 
     Args:
         problem: What was explained, a class.
-        attribution: Its map, of any method; made again with the same options.
-        other: The class to ask for, (batch,). None: any but the target and `minus`, by chance.
+        attribution: Its map, of any method; recomputed with the same options.
+        other: The class to ask for, (batch,). None: any but the target and `minus`, by chance; of
+            a direction another of the same length.
         seed: Of that choice.
     Raises:
         ValueError: the target is a `State`, or there is no other class.
@@ -176,6 +181,11 @@ def random_logit(
     """
     if isinstance(problem.target, State):
         raise ValueError("random_logit: the target is a State; expected a class.")
+    drawn = torch.Generator().manual_seed(seed)
+    if other is None and not problem.is_of_classes:
+        other = torch.randn(problem.target.shape, generator=drawn).to(problem.target)
+        length = problem.target.norm(dim=-1, keepdim=True)
+        other = other * length / other.norm(dim=-1, keepdim=True)
     if other is None:
         free = torch.ones(problem.batch, problem.model.config.num_classes)
         for taken in (problem.target, problem.minus):
@@ -183,8 +193,7 @@ def random_logit(
                 free.scatter_(1, taken.cpu()[:, None], 0)
         if not bool(free.any(1).all()):
             raise ValueError("random_logit: the model has no other class to ask for.")
-        generator = torch.Generator().manual_seed(seed)
-        other = torch.multinomial(free, 1, generator=generator)[:, 0].to(problem.inputs.device)
+        other = torch.multinomial(free, 1, generator=drawn)[:, 0].to(problem.inputs.device)
     call = {**attribution.call, "target": other}
     there = attribute(problem.model, problem.inputs, **call, progress=problem.progress).tokens()
     here = attribution.tokens()

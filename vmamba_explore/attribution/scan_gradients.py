@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Found
 from vmamba_explore.errors import shown
@@ -72,14 +73,35 @@ class ScanParts:
         return cls(values, layers, directions, name, problem.labels)
 
     @property
-    def cls(self) -> Float[Tensor, "batch layer direction"] | None:
-        """What falls on the class token, None without one."""
+    def cls(self) -> Float[Tensor, "batch layer direction *frame"] | None:
+        """What falls on the class token, or on that of every frame; None without one."""
         return self.labels.grid.split(self.values)[1]
 
     def array(self, clip: int = 0) -> xr.DataArray:
         """The video tokens' numbers of one clip: dims layer, direction, frame, row, col."""
         dims = {"layer": self.layers, "direction": self.directions}
         return self.labels.array(self.values[clip], clip, self.name, dims)
+
+
+def frozen_scan(found: ScanGradient, target: Tensor | State) -> tuple[FrozenScan, Tensor]:
+    """Freeze a scan, without its skip D: the operator, and what the explained number asks of it.
+
+    Args:
+        found: Has u, delta, B, C and y.
+        target: What is explained.
+    """
+    ssm, read = found.scan.ssm, found.gradients["y"]
+    delta, B, C = (at_least_float32(found.values[name]) for name in ("delta", "B", "C"))
+    A = ssm.A.detach()
+    frozen = FrozenScan.around(ssm, delta, A, B, C, torch.zeros_like(A[:, 0]))
+    if isinstance(target, State) and target.hook == ssm.hook_h.name:
+        # the state itself is what is read: a C that is 1 in its place, at its token
+        C = torch.zeros_like(C)
+        C[:, target.state] = 1
+        read = torch.zeros_like(read)
+        read[:, target.channel, target.token] = 1
+        frozen = replace(frozen, C=C, leaves_out_own=False)
+    return frozen, at_least_float32(read)
 
 
 def chosen_scans(problem: Problem, layers: Layers, direction: str | None) -> list[Scan]:
@@ -119,7 +141,7 @@ def scan_gradients(
     lowest = min(scan.layer for scan in chosen)
     entering = []
     with torch.no_grad():
-        residual = model.embed(problem.inputs)
+        residual = model.tokens(problem.inputs)
         for block in model.layers[: last + 1]:
             entering.append(residual)
             residual = block(residual)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import xarray as xr
@@ -11,17 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vmamba_explore.analysis.frame_states import frame_ends
-from vmamba_explore.analysis.frozen_scan import FrozenScan
 from vmamba_explore.attribution.problem import Problem, State
 from vmamba_explore.attribution.result import Found
 from vmamba_explore.attribution.scan_gradients import (
     ScanGradient,
     as_found,
     chosen_scans,
+    frozen_scan,
     over_scans,
     scan_gradients,
 )
-from vmamba_explore.model.ssm import at_least_float32
+from vmamba_explore.model.ssm import BOUNDARY, at_least_float32
 from vmamba_explore.trace.places import Layers
 from vmamba_explore.trace.trace import TokenLabels
 
@@ -41,7 +41,9 @@ def state_x_gradient(
     with s >= t in the order of the scan: what is read from t on, less what is only written after
     t, so no state is ever computed. It shows what passes token t, not what comes from it: a path
     between writing and reading, not a map of evidence. Only the selection of the state's own scan
-    is frozen, which a state cannot change; the arbitrary scale of the states cancels.
+    is frozen, which a state cannot change; the arbitrary scale of the states cancels. A scan that
+    does not start from zeros (VideoMambaPro) hands on more than was written: there the states are
+    computed, a few tokens at a time.
 
     Args:
         problem: What to explain, a class or a `State`.
@@ -65,7 +67,16 @@ def state_x_gradient(
         left[:, 1:] -= written.double()[:, backwards[:-1]]
         return left.cumsum(-1)[:, backwards.argsort()].to(written)
 
-    return as_found(over_scans(problem, ["B", "C"], "state x gradient", layers, direction, carried))
+    def by_states(found: ScanGradient) -> Tensor:
+        tokens = list(range(found.values["u"].shape[-1]))
+        some = (tokens[i : i + BOUNDARY] for i in range(0, len(tokens), BOUNDARY))
+        pairs = (_gradients_and_states(found, part, target) for part in some)
+        return torch.cat([(gradient * state).sum((1, 2)) for gradient, state in pairs], dim=1)
+
+    name, place = "state x gradient", (layers, direction)
+    if problem.model.config.scan_variant == "mamba":
+        return as_found(over_scans(problem, ["B", "C"], name, *place, carried))
+    return as_found(over_scans(problem, ["u", "delta", "B", "C", "y"], name, *place, by_states))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,16 +187,6 @@ def state_gradient(
 def _gradients_and_states(
     found: ScanGradient, tokens: list[int], target: Tensor | State
 ) -> tuple[Tensor, Tensor]:
-    ssm, read = found.scan.ssm, found.gradients["y"]
-    u, delta, B, C = (at_least_float32(found.values[name]) for name in ("u", "delta", "B", "C"))
-    D = at_least_float32(ssm.D).detach()
-    frozen = FrozenScan(delta, ssm.A.detach(), B, C, D, ssm.reverse, ssm.scan_order)
-    states = frozen.states(u, tokens)
-    if isinstance(target, State) and target.hook == ssm.hook_h.name:
-        # the state itself is what is read: a C that is 1 in its place, at its token
-        C = torch.zeros_like(C)
-        C[:, target.state] = 1
-        read = torch.zeros_like(read)
-        read[:, target.channel, target.token] = 1
-        frozen = replace(frozen, C=C)
-    return frozen.adjoint_states(at_least_float32(read), tokens), states
+    frozen, read = frozen_scan(found, target)
+    states = frozen.states(at_least_float32(found.values["u"]), tokens)
+    return frozen.adjoint_states(read, tokens), states

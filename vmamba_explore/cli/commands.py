@@ -11,19 +11,21 @@ import inspect
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts import CycloptsError, MissingArgumentError, Parameter
 
 from vmamba_explore import __version__
-from vmamba_explore.cli.options import Count, K, with_options
+from vmamba_explore.cli import model_commands, store_commands  # noqa: F401, they add theirs
+from vmamba_explore.cli.options import Count, K
+from vmamba_explore.cli.program import DATA, PROGRAM, app, command
 from vmamba_explore.deprecation import renamed
 from vmamba_explore.errors import one_line, shown
 
-PROGRAM = "vmamba-explore"
 RENAMED = {
     "--batch": "--batch-size",
     "--direction-matters": "--order-matters",
@@ -31,13 +33,6 @@ RENAMED = {
     "--no-direction-matters": "--no-order-matters",
     "--size": "--img-size",
 }
-DATA = """\
-Data sets:
-  folders:ROOT                        ROOT/CLASS/.../video.mp4
-  kinetics:LIST.csv[,ROOT]            the official lists, or lines "path label"
-  ssv2:PART.json,LABELS.json,ROOT     Something-Something V2
-  hmdb51:SPLITS,ROOT[,NUMBER[,PART]]  split NUMBER 1 to 3 (1), PART train or test (by its use)
-"""
 EXAMPLES = """
 Examples:
   vmamba-explore train --data folders:clips/train --validation folders:clips/test \\
@@ -46,22 +41,8 @@ Examples:
 
 Run the same command again to resume a stopped run; a finished one is left as it is.
 """
-app = App(
-    name=PROGRAM,
-    help="See what a video state-space model is doing.",
-    help_format="plaintext",
-    version=__version__,
-    default_parameter=Parameter(negative_iterable=(), consume_multiple=True, allow_repeating=True),
-    exit_on_error=False,
-    print_error=False,
-    suppress_keyboard_interrupt=False,
-    result_action="return_value",
-)
-Run = Callable[..., None]
 LINE = 1000
 """The most characters of a mistake's line; words of the command line may be quoted in it."""
-COMMANDS: dict[str, dict[str, str]] = {}
-"""By command: the functions whose arguments are its options, see `with_options`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,18 +102,7 @@ def _current(words: Iterable[str]) -> list[str]:
     return current
 
 
-def _command(served: dict[str, str], **settings: Any) -> Callable[[Run], Run]:
-    """Add a command; `settings` are those of `cyclopts.App`."""
-
-    def add(run: Run) -> Run:
-        COMMANDS[run.__name__] = served
-        app.command(with_options(run, served), name=run.__name__, **settings)
-        return run
-
-    return add
-
-
-@_command({"app.report:report": "output model stride start budget_gib"})
+@command({"app.report:report": "output model stride start budget_gib"})
 def report(clip: str, /, **options: Any) -> None:
     """Write one offline HTML page about a clip."""
     from vmamba_explore.app import report
@@ -140,10 +110,19 @@ def report(clip: str, /, **options: Any) -> None:
     print(report(clip, **options))
 
 
-@_command(
+@command({"app.live_page:write_live_page": "output model clip"})
+def page(**options: Any) -> None:
+    """Write one offline HTML page that runs models in the browser, without Python."""
+    from vmamba_explore.app.live_page import write_live_page
+
+    print(write_live_page(**options))
+
+
+@command(
     {
-        "app.explore:explore": "model target minus quantities layers budget_gib",
+        "app.explore:explore": "model target minus quantities layers budget_gib state",
         "clips.decode:load_clip": "stride start",
+        "view.explorer.exports:Exports.to_html": "live",
     }
 )
 def explore(
@@ -154,33 +133,34 @@ def explore(
     compare: str | None = None,
     gif: str | None = None,
     csv: str | None = None,
+    live: bool | None = None,
     **options: Any,
 ) -> None:
     """Write the explorer of a clip as one offline HTML page.
 
     Args:
         output: The HTML file to write.
-        compare: "reversed", or a second video file to show beside it; a file of that name is
-            "./reversed".
+        compare: "reversed", "frozen" or "shuffled", or a second video file to show beside it; a
+            file of that name is "./reversed".
         gif: Also write an animated GIF there.
         csv: Also write all numbers there.
     """
     from vmamba_explore.app import explore
-    from vmamba_explore.app.explore import REVERSED
+    from vmamba_explore.app.control_clips import CONTROLS
     from vmamba_explore.files import output_paths
 
-    clips = [clip] if compare in (None, REVERSED) else [clip, compare]
+    clips = [clip] if compare is None or compare in CONTROLS else [clip, compare]
     output_paths((output, gif, csv), "explore", clips)
     explorer = explore(clip, compare=compare, **options)
     write: dict[Any, Any] = {
-        output: explorer.to_html, gif: explorer.to_gif, csv: explorer.to_csv
+        output: partial(explorer.to_html, live=live), gif: explorer.to_gif, csv: explorer.to_csv
     }  # fmt: skip
     for path in filter(None, write):
         write[path](path, overwrite=True)
         print(path)
 
 
-@_command(
+@command(
     {
         "model.videomamba:VideoMamba.predict": "k",
         "clips.decode:load_clip": "stride start damaged",
@@ -213,14 +193,13 @@ def predict(
     if names_the_camera(loaded) and shown.num_frames > 1 + shown.repeated:
         print(camera_words(measure_camera(shown)))
     if controls:
-        found = controls_of(loaded, shown)
-        print(*filter(None, (found.note, found.sentence)), sep="\n")
+        print(*controls_of(loaded, shown).words, sep="\n")
 
 
-@_command(
+@command(
     {
         "app.timeline_page:timeline_page": "output",
-        "app.long_video:watch": "csv model stride hop k target minus by_frame batch_size "
+        "app.long_video:watch": "csv model stride hop k target minus by_frame every batch_size "
         "budget_gib",
     }
 )
@@ -257,7 +236,7 @@ def watch(
 START = "init layout pos_embed num_frames img_size"
 
 
-@_command(
+@command(
     {
         "datasets.lists:read_list": "data",
         "training.start:starting_model": f"{START} seed",
@@ -321,7 +300,7 @@ def train(  # no option may begin with --log: torchrun takes that for its own
         print(options["output"])
 
 
-@_command(
+@command(
     {
         "datasets.lists:read_list": "data",
         "training.evaluate_videos:evaluate_videos": "output stride workers=2",
@@ -383,7 +362,7 @@ def _is_later_process() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
-@_command({})
+@command({})
 def experiment(
     *names: Annotated[str, Parameter(required=True)],
     seeds: Count = 3,
@@ -412,7 +391,7 @@ def experiment(
     print(output)
 
 
-@_command({})
+@command({})
 def info() -> None:
     """Print versions, the bundled models and the backends of the scan."""
     import torch

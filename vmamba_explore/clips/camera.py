@@ -9,7 +9,7 @@ along a road.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +31,9 @@ from vmamba_explore.clips.camera_path import (
     Level,
     Pose,
     Shares,
+    direction_class,
     draw_path,
-    flow,
+    flow_on_grid,
     label_of,
     shares,
 )
@@ -40,11 +41,9 @@ from vmamba_explore.clips.camera_path import Path as CameraPath
 from vmamba_explore.clips.camera_scene import film
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.photographs import bundled
-from vmamba_explore.errors import check_fields
+from vmamba_explore.clips.series import ClipSeries
 
 __all__ = ["CLASS_NAMES", "CameraClip", "CameraClips", "Change"]
-
-FPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +113,11 @@ class CameraClip:
             Right and down, in shares of the picture's side, (num_frames - 1, side, side, 2). Across
             a cut it is 0.
         """
-        place = (np.arange(side) + 0.5) / side - 0.5
-        x, y = (axis.ravel() for axis in np.meshgrid(place, place))
-        return flow(np.diff(self.pose, axis=0), x, y).reshape(-1, side, side, 2)
+        return flow_on_grid(np.diff(self.pose, axis=0), side).reshape(-1, side, side, 2)
 
 
-@dataclass(eq=False)
-class CameraClips:
+@dataclass(eq=False, kw_only=True)
+class CameraClips(ClipSeries):
     """A seeded series of camera clips; clip i is the same in whatever order clips are drawn.
 
     Clips i, i + 11, i + 22 ... are of one kind, `KINDS[i % 11]`: the ten classes and "mixed".
@@ -136,37 +133,21 @@ class CameraClips:
         length: How many clips `len()` reports and indexing allows.
     """
 
-    seed: int = 0
-    _: KW_ONLY
     photographs: Sequence[Path] | Literal["train", "test"] = "train"
-    num_frames: int = 16
-    img_size: int = 64
     level: Level = "usual"
-    length: int = 1_000_000
 
-    def __post_init__(self) -> None:
+    def _limits(self) -> dict[str, tuple[bool, str]]:
         named = isinstance(self.photographs, str)
-        check_fields(
-            self,
-            seed=(0 <= self.seed < 2**64, "0 to 2**64 - 1"),
-            photographs=(
+        return super()._limits() | {
+            "photographs": (
                 self.photographs in ("train", "test") if named else len(self.photographs) > 0,
                 "files, train, or test",
             ),
-            num_frames=(self.num_frames >= 8, "at least 8"),
-            img_size=(16 <= self.img_size <= 512, "16 to 512"),
-            level=(self.level in LEVELS, "easy, usual, hard"),
-            length=(0 < self.length <= 2**63, "at least 1"),
-        )
-
-    def __len__(self) -> int:
-        return self.length
+            "level": (self.level in LEVELS, "easy, usual, hard"),
+        }
 
     def __getitem__(self, index: int | np.integer) -> CameraClip:
-        if not 0 <= index < self.length:
-            raise IndexError(
-                f"CameraClips: no clip {index}; there are clips 0 to {self.length - 1}."
-            )
+        self._numbers(index)
         rng = np.random.default_rng([self.seed, int(index), LEVELS.index(self.level)])
         kind = int(index) % len(KINDS)
         cut = None
@@ -177,14 +158,9 @@ class CameraClips:
             path = draw_path(rng, kind, self.num_frames, self.level)
             pictures, moving = self._film(rng, kind, path)
             target = shares(path.led)
-        number = np.arange(self.num_frames)
+        frames = develop(rng, pictures, self.img_size, self.level)
         return CameraClip(
-            clip=Clip(
-                frames=develop(rng, pictures, self.img_size, self.level),
-                seconds=number / FPS,
-                source=f"camera clip {index}",
-                indices=number,
-            ),
+            clip=self._as_clip(frames, f"camera clip {index}"),
             label=label_of(target),
             target=target,
             pose=path.pose,
@@ -257,7 +233,7 @@ class Change:
         for old, (axis, sign) in enumerate(AXIS_AND_SIGN, 1):
             step = np.diff(self.pose(np.outer([0, sign], np.eye(4)[axis])), axis=0)[0]
             found = int(np.abs(step).argmax())
-            result[old] = 1 + AXIS_AND_SIGN.index((found, int(np.sign(step[found]))))
+            result[old] = direction_class(found, step[found])
         return result
 
     def target(self, target: NDArray[np.floating]) -> NDArray[np.floating]:

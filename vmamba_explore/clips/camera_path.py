@@ -27,6 +27,8 @@ UNITS = np.array([1, 1, CENTER_DISTANCE, CENTER_DISTANCE])
 """Factors that make the four numbers of a pose comparable: mean shift, in shares of the side."""
 AXIS_AND_SIGN = ((0, -1), (0, 1), (1, -1), (1, 1), (2, 1), (2, -1), (3, 1), (3, -1))
 """Of the classes 1 to 8."""
+OPPOSITE = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
+"""The class of the opposite direction."""
 STILL = 0.022
 """Travel, in shares of the side, at which a clip is half static, half moving."""
 CLEAR = 0.6
@@ -68,6 +70,11 @@ class CameraPlan:
     cuts: Int64[np.ndarray, " n"]
 
 
+def direction_class(axis: int, amount: float) -> int:
+    """The class of a movement along one axis of the pose, by its sign."""
+    return 1 + AXIS_AND_SIGN.index((axis, 1 if amount > 0 else -1))
+
+
 def travel(pose: Pose) -> Float64[np.ndarray, " eight"]:
     """How far a camera moves in each of the eight directions, in shares of the side."""
     steps = np.diff(pose, axis=0) * UNITS
@@ -105,6 +112,15 @@ def flow(
     """
     dx, dy, zoom, roll = (step[..., i, None] for i in range(4))
     return np.stack([-dx + zoom * x + roll * y, -dy + zoom * y - roll * x], axis=-1)
+
+
+def flow_on_grid(
+    step: Float64[np.ndarray, "*steps 4"], side: int
+) -> Float64[np.ndarray, "*steps cells 2"]:
+    """As `flow`, at the centers of side x side cells of the picture, row by row."""
+    place = (np.arange(side) + 0.5) / side - 0.5
+    x, y = (axis.ravel() for axis in np.meshgrid(place, place))
+    return flow(step, x, y)
 
 
 def profile(rng: np.random.Generator, num_frames: int) -> Float64[np.ndarray, " num_frames"]:

@@ -32,6 +32,7 @@ class Clip:
             source is shorter than what was asked for.
         damaged: Which frames the decoder reported as damaged, bool, (num_frames,); None for none.
         reader: What read the file, and why it was not decord; "" for a generated clip.
+        path: The file, absolute; "" where the frames come from elsewhere.
     """
 
     frames: UInt8[np.ndarray, "num_frames height width 3"]
@@ -41,6 +42,7 @@ class Clip:
     repeated: int = 0
     damaged: Bool[np.ndarray, " num_frames"] | None = None
     reader: str = ""
+    path: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", one_line(self.source))

@@ -146,6 +146,7 @@ def _clip(
         repeated=repeated,
         damaged=marks if (marks := np.isin(indices, list(read.reasons))).any() else None,
         reader=read.reader,
+        path=look.path,
     )
 
 

@@ -36,6 +36,12 @@ class LabeledClip(Protocol):
         """The frames that hold the cause of the label."""
 
 
+def runs(marks: Bool[np.ndarray, " place"]) -> list[tuple[int, int]]:
+    """Return the first and the last place of each run of marks."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marks, [False]])))
+    return list(zip(edges[::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))
+
+
 @runtime_checkable
 class PlannedClips(Protocol):
     """A series of clips that says what is true in them, by number."""

@@ -9,8 +9,7 @@ tells a class from its partner, `label ^ 1`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -18,20 +17,11 @@ from numpy.typing import NDArray
 
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.motion_plan import CLASS_NAMES, Plan, make_plan
-from vmamba_explore.clips.motion_render import (
-    PHOTOGRAPHS,
-    Layer,
-    changed,
-    covered,
-    draw_background,
-    draw_frames,
-)
-from vmamba_explore.errors import check_fields
+from vmamba_explore.clips.motion_render import Layer, changed, covered, draw_frames
+from vmamba_explore.clips.series import Indices, PaintedClips
 
 __all__ = ["CLASS_NAMES", "MotionClip", "MotionClips", "shuffle_window"]
 
-FPS = 8
-Indices = int | np.integer | Sequence[int] | NDArray[np.integer]
 Twins = bool | np.bool_ | Sequence[bool] | NDArray[np.bool_]
 
 
@@ -71,7 +61,7 @@ class MotionClip:
 
 
 @dataclass(eq=False)
-class MotionClips:
+class MotionClips(PaintedClips):
     """An endless, seeded series of motion clips; clip i is the same on every machine.
 
     In a window of 6 to 9 frames (of 16) that excludes the first and the last frame, an object with
@@ -94,28 +84,6 @@ class MotionClips:
         length: How many clips `len()` reports and indexing allows.
     """
 
-    seed: int = 0
-    _: KW_ONLY
-    num_frames: int = 16
-    img_size: int = 64
-    distractors: Literal["half", "none", "all"] = "half"
-    backgrounds: Literal["train", "test"] = "train"
-    length: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            seed=(0 <= self.seed < 2**64, "0 to 2**64 - 1"),
-            num_frames=(self.num_frames >= 8, "at least 8"),
-            img_size=(16 <= self.img_size <= 512, "16 to 512"),
-            distractors=(self.distractors in ("half", "none", "all"), "half, none, all"),
-            backgrounds=(self.backgrounds in PHOTOGRAPHS, "train or test"),
-            length=(0 < self.length <= 2**63, "at least 1"),
-        )
-
-    def __len__(self) -> int:
-        return self.length
-
     def __getitem__(self, index: int | np.integer) -> MotionClip:
         return self._clip(index, twin=False)
 
@@ -135,32 +103,21 @@ class MotionClips:
             The frames, uint8, and the labels.
         """
         plan = self.plan(indices, twins)
-        shape = (len(plan.labels), self.num_frames, self.img_size, self.img_size, 3)
-        frames = np.empty(shape, np.uint8)
-        for row in range(len(frames)):
-            still = draw_background(plan.scene[row], self.backgrounds, self.img_size)
-            frames[row] = draw_frames(still, self._layers(plan, row), self.num_frames)
-        return frames, plan.labels
+        return self._frames(plan), plan.labels
 
     def plan(self, indices: Indices, twins: Twins = False) -> Plan:
         """Labels, windows and poses of several clips, without drawing them; see `batch`."""
-        wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.length:
-            raise IndexError(
-                f"MotionClips: no clip {wanted.min() if wanted.min() < 0 else wanted.max()}; "
-                f"there are clips 0 to {self.length - 1}."
-            )
-        key = (self.seed, list(PHOTOGRAPHS).index(self.backgrounds))
+        wanted = self._numbers(indices)
         mirrored = np.broadcast_to(np.asarray(twins, dtype=bool), wanted.shape)
-        return make_plan(key, wanted, mirrored, self.num_frames)
+        return make_plan((self.seed, self.split), wanted, mirrored, self.num_frames)
 
-    def background(self, index: int | np.integer) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture behind clip `index` and its twin, without any object."""
-        return draw_background(self.plan(index).scene[0], self.backgrounds, self.img_size)
+    def _draw(self, frames: NDArray[np.uint8], plan: Plan, row: int) -> None:
+        still = self._background(plan, row)
+        frames[:] = draw_frames(still, self._layers(plan, row), self.num_frames)
 
     def _layers(self, plan: Plan, row: int) -> list[Layer]:
         """The objects of one clip, the target last."""
-        shown = {"none": False, "all": True}.get(self.distractors, plan.has_distractor[row])
+        shown = self._shows_distractors(plan.has_distractor[row])
         actors = [plan.distractor, plan.target] if shown else [plan.target]
         return [
             Layer(int(a.sprites[row]), a.poses[row], a is plan.target, self.img_size)
@@ -170,7 +127,6 @@ class MotionClips:
     def _clip(self, index: int | np.integer, twin: bool) -> MotionClip:
         plan = self.plan(index, twin)
         layers = self._layers(plan, 0)
-        still = draw_background(plan.scene[0], self.backgrounds, self.img_size)
         target = layers[-1].full(self.img_size)
         window = (int(plan.windows[0, 0]), int(plan.windows[0, 1]))
         evidence = changed(target, window)
@@ -181,14 +137,9 @@ class MotionClips:
             distractor[1:] |= here[:-1]
             distractor[:-1] |= here[1:]
         of_target = covered(target)
-        number = np.arange(self.num_frames)
+        frames = draw_frames(self._background(plan, 0), layers, self.num_frames)
         return MotionClip(
-            clip=Clip(
-                frames=draw_frames(still, layers, self.num_frames),
-                seconds=number / FPS,
-                source=f"motion clip {index}{' reversed' if twin else ''}",
-                indices=number,
-            ),
+            clip=self._as_clip(frames, f"motion clip {index}{' reversed' if twin else ''}"),
             label=int(plan.labels[0]),
             evidence=evidence,
             ignore=of_target & ~evidence,

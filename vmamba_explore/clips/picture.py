@@ -79,12 +79,29 @@ def middle_square(pixels: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size]
 
 
+def square_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
+    """Return what `middle_square` keeps of a frame, in its own pixels: left, top, right, bottom.
+
+    Args:
+        height, width: Of the frame.
+        size: Of the square, pixels.
+    """
+    tall, wide = _resized(height, width, size)
+    top, left = (tall - size) // 2, (wide - size) // 2
+    across, down = width / wide, height / tall
+    return left * across, top * down, (left + size) * across, (top + size) * down
+
+
+def _resized(height: int, width: int, size: int) -> list[int]:
+    """Height and width of a frame when its short side has `size` pixels."""
+    short = min(height, width)
+    return [max(size, round(side * size / short)) for side in (height, width)]
+
+
 def short_side(pixels: np.ndarray, size: int) -> np.ndarray:
     """Resize a frame, uint8 (H, W, 3), until its short side has `size` pixels (antialiased
     bilinear)."""
-    height, width, _ = pixels.shape
-    short = min(height, width)
-    wanted = [max(size, round(side * size / short)) for side in (height, width)]
+    wanted = _resized(pixels.shape[0], pixels.shape[1], size)
     image = from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     image = interpolate(image, wanted, mode="bilinear", antialias=True)
     return image[0].permute(1, 2, 0).numpy()

@@ -8,17 +8,14 @@ the color circle. The label is how many steps the test's color lies after the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from numpy.typing import NDArray
 
 from vmamba_explore.clips.clip import Clip
-from vmamba_explore.clips.motion import FPS, Indices
 from vmamba_explore.clips.motion_plan import Ints
-from vmamba_explore.clips.motion_render import PHOTOGRAPHS, draw_background
 from vmamba_explore.clips.recall_plan import (
     CHANNELS,
     CLASS_NAMES,
@@ -31,7 +28,7 @@ from vmamba_explore.clips.recall_plan import (
     fits,
     make_plan,
 )
-from vmamba_explore.errors import check_fields
+from vmamba_explore.clips.series import Indices, PaintedClips
 
 __all__ = ["CLASS_NAMES", "COLOR_NAMES", "RecallClip", "RecallClips"]
 
@@ -97,8 +94,8 @@ class RecallClip:
         return np.array([frame.any() for frame in self.evidence])
 
 
-@dataclass(eq=False)
-class RecallClips:
+@dataclass(eq=False, kw_only=True)
+class RecallClips(PaintedClips):
     """An endless, seeded series of recall clips; clip i is the same on every machine.
 
     Sample and test are shown for 1 or 2 frames each, never in the first or the last frame. Of each
@@ -127,38 +124,21 @@ class RecallClips:
         length: How many clips `len()` reports and indexing allows.
     """
 
-    seed: int = 0
-    _: KW_ONLY
-    num_frames: int = 16
-    img_size: int = 64
-    distractors: Literal["half", "none", "all"] = "half"
-    backgrounds: Literal["train", "test"] = "train"
     delay: tuple[int, int] = (2, 8)
     timing: Timing | None = None
-    length: int = 1_000_000
 
-    def __post_init__(self) -> None:
+    def _limits(self) -> dict[str, tuple[bool, str]]:
         most = self.num_frames - 2 - 2 * LONGEST
-        check_fields(
-            self,
-            seed=(0 <= self.seed < 2**64, "0 to 2**64 - 1"),
-            num_frames=(self.num_frames >= 8, "at least 8"),
-            img_size=(16 <= self.img_size <= 512, "16 to 512"),
-            distractors=(self.distractors in ("half", "none", "all"), "half, none, all"),
-            backgrounds=(self.backgrounds in PHOTOGRAPHS, "train or test"),
-            delay=(
+        return super()._limits() | {
+            "delay": (
                 1 <= self.delay[0] <= self.delay[1] <= most,
                 f"a shortest and a longest delay of 1 to {most}",
             ),
-            timing=(
+            "timing": (
                 self.timing is None or fits(self.timing, self.num_frames),
                 f"four numbers that fit into {self.num_frames} frames",
             ),
-            length=(0 < self.length <= 2**63, "at least 1"),
-        )
-
-    def __len__(self) -> int:
-        return self.length
+        }
 
     def __getitem__(self, index: int | np.integer) -> RecallClip:
         return self._clip(index, 0)
@@ -179,35 +159,20 @@ class RecallClips:
             The frames, uint8, and the labels.
         """
         plan = self.plan(indices, steps)
-        shape = (len(plan.labels), self.num_frames, self.img_size, self.img_size, 3)
-        frames = np.empty(shape, np.uint8)
-        for row in range(len(frames)):
-            self._draw(frames[row], plan, row)
-        return frames, plan.labels
+        return self._frames(plan), plan.labels
 
     def plan(self, indices: Indices, steps: Steps = 0) -> RecallPlan:
         """Labels, colors, times and places of several clips, without drawing; see `batch`."""
-        wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.length:
-            raise IndexError(
-                f"RecallClips: no clip {wanted.min() if wanted.min() < 0 else wanted.max()}; "
-                f"there are clips 0 to {self.length - 1}."
-            )
-        key = (self.seed, list(PHOTOGRAPHS).index(self.backgrounds))
+        wanted = self._numbers(indices)
         moved = np.broadcast_to(np.asarray(steps, dtype=np.int64), wanted.shape)
+        key = (self.seed, self.split)
         return make_plan(key, wanted, moved, self.num_frames, self.delay, self.timing)
 
-    def background(self, index: int | np.integer) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture behind clip `index`, without any disc."""
-        return self._background(self.plan(index), 0)
-
     def _background(self, plan: RecallPlan, row: int) -> NDArray[np.uint8]:
-        still = draw_background(plan.scene[row], self.backgrounds, self.img_size)
-        return still[..., CHANNELS[plan.channels[row]]]
+        return super()._background(plan, row)[..., CHANNELS[plan.channels[row]]]
 
     def _distractors(self, plan: RecallPlan, row: int) -> tuple[Discs, ...]:
-        shown = {"none": False, "all": True}.get(self.distractors, plan.has_distractors[row])
-        return plan.distractors if shown else ()
+        return plan.distractors if self._shows_distractors(plan.has_distractors[row]) else ()
 
     def _draw(self, frames: NDArray[np.uint8], plan: RecallPlan, row: int) -> None:
         frames[:] = self._background(plan, row)
@@ -227,20 +192,11 @@ class RecallClips:
 
     def _clip(self, index: int | np.integer, step: int) -> RecallClip:
         plan = self.plan(index, step)
-        size = self.img_size
-        frames = np.empty((self.num_frames, size, size, 3), np.uint8)
-        self._draw(frames, plan, 0)
         sample, test = (self._mask([disc], RIM) for disc in (plan.sample, plan.test))
         plain = self._mask(self._distractors(plan, 0), DISC)
-        number = np.arange(self.num_frames)
         moved = f", sample moved by {step % NUM_COLORS}" if step % NUM_COLORS else ""
         return RecallClip(
-            clip=Clip(
-                frames=frames,
-                seconds=number / FPS,
-                source=f"recall clip {index}{moved}",
-                indices=number,
-            ),
+            clip=self._as_clip(self._frames(plan)[0], f"recall clip {index}{moved}"),
             label=int(plan.labels[0]),
             sample_color=int(plan.sample.colors[0]),
             test_color=int(plan.test.colors[0]),

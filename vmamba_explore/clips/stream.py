@@ -132,6 +132,7 @@ def _clip(frames: Sequence[_Frame], look: Look, num_frames: int) -> Clip:
         indices=np.array([frame.number for frame in shown], np.int64),
         repeated=repeated,
         reader="PyAV (in order)",
+        path=look.path,
     )
 
 

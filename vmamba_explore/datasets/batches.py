@@ -7,7 +7,6 @@ import io
 import logging
 import math
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
@@ -24,6 +23,7 @@ from vmamba_explore.clips.sampling import frame_indices
 from vmamba_explore.datasets.augment import Augment
 from vmamba_explore.datasets.lists import Video, VideoList
 from vmamba_explore.errors import check_fields, one_line
+from vmamba_explore.files import lock
 from vmamba_explore.spreadsheets import plain_cell, safe_cell
 
 logger = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class BrokenFiles:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            _lock(file)
+            lock(file)
             self._catch_up()
             if name in self._reasons:
                 return False
@@ -230,12 +230,3 @@ class BrokenFiles:
                     name, reason = map(plain_cell, row)
                     self._reasons[name] = reason
                     self.met.add(name)
-
-
-def _lock(file: int) -> None:
-    """Keep other processes from adding to a file until it is closed, where the system can."""
-    if sys.platform != "win32":
-        import fcntl
-
-        with suppress(OSError):  # some network folders have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)

@@ -64,7 +64,7 @@ def read_views(
         last = max(0, available - 1 - (num_frames - 1) * stride)
         clips = [
             frame_indices(available, num_frames, stride, start)
-            for start in _spread(last, views.temporal)
+            for start in spread(last, views.temporal)
         ]
         return np.concatenate([indices for indices, _ in clips]), clips[-1][1]
 
@@ -74,14 +74,14 @@ def read_views(
     tall = height > width
     found = []
     for clip in clips:
-        for begin in _spread(max(height, width) - img_size, views.spatial):
+        for begin in spread(max(height, width) - img_size, views.spatial):
             top, left = (begin, 0) if tall else (0, begin)
             found.append(clip[:, top : top + img_size, left : left + img_size])
     return np.stack(found)
 
 
-def _spread(last: int, count: int) -> list[int]:
-    """Evenly spaced places from 0 to `last`; one is in the middle."""
+def spread(last: int, count: int) -> list[int]:
+    """Return evenly spaced places from 0 to `last`; one is in the middle."""
     if count == 1:
         return [last // 2]
     return np.rint(np.linspace(0, last, count)).astype(int).tolist()

@@ -8,6 +8,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from vmamba_explore.errors import shown
 from vmamba_explore.tokens import BACKWARD_ORDERS, BackwardOrder, ClsPosition, TokenGrid
 
@@ -22,7 +26,10 @@ PosEmbed = Literal[
     "spatial_temporal",
 ]
 DirectionMerge = Literal["sum", "mean"]
+ScanVariant = Literal["mamba", "videomambapro"]
 LARGEST_FIELD = 2**31 - 1
+LATER = ("scan_variant", "pool_norm", "text_dim")
+"""Fields that came after models had been saved and named by their fingerprints."""
 MOST_NUMBERS = 2**40  # in the weights, or in a clip: 4 TiB of float32
 
 
@@ -51,7 +58,7 @@ class VideoMambaConfig:
         patch_size: Height and width of a tubelet, pixels.
         tubelet_size: Length of a tubelet, frames.
         in_channels: Color channels.
-        num_classes: Length of the logits.
+        num_classes: Length of the logits; 0 for an encoder, a model without a head.
         d_model: Width of the residual stream.
         depth: Number of blocks.
         d_state: States per channel.
@@ -61,13 +68,21 @@ class VideoMambaConfig:
             the configuration is made.
         backward_order: How the backward scan reads the clip; None leaves the forward scan alone.
         direction_merge: Whether the directions' outputs are added ("sum") or halved too ("mean").
-        cls_position: Class token in "front" or in the "middle"; None means mean pooling.
+        cls_position: Class token in "front" or in the "middle", or one in the middle of
+            "every_frame", which are averaged; None means mean pooling.
         pos_embed: Position embedding. A table over all video tokens, learnable, starting from an
             image table in one of four ways ("temporal_expanding", "token_interpolation",
             "embedding_interpolation", "random"), or fixed ("sinusoidal"), or "none"; the sister
             models' table over one frame and the class token ("spatial"), with a second one over
             token frames ("spatial_temporal").
         norm_eps: Epsilon of every RMSNorm.
+        scan_variant: The recurrence of every scan: "mamba", or "videomambapro", whose states start
+            from the first token's input and whose backward scan leaves out what a token writes
+            itself (`SelectiveSSM` has both).
+        pool_norm: Whether the read-out is a LayerNorm of the class token plus the mean of the video
+            tokens, as in OpenGVLab's text–video encoders.
+        text_dim: Width of the space that an encoder's features share with texts (`vision_proj`);
+            None without one.
     Raises:
         ValueError: a value out of range, or two that do not go together.
     Source:
@@ -91,6 +106,18 @@ class VideoMambaConfig:
     cls_position: ClsPosition | None = "front"
     pos_embed: PosEmbed = "temporal_expanding"
     norm_eps: float = 1e-5
+    scan_variant: ScanVariant = "mamba"
+    pool_norm: bool = False
+    text_dim: int | None = None
+
+    def __repr__(self) -> str:
+        """The fields; those of `LATER` only where they are set, as fingerprints rest on this."""
+        shown = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name not in LATER or getattr(self, field.name) != field.default
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         if self.dt_rank is None and isinstance(self.d_model, int):
@@ -100,8 +127,13 @@ class VideoMambaConfig:
             is_int = isinstance(value, int) and not isinstance(value, bool)
             if field.type not in ("int", "int | None"):
                 continue
-            if not is_int or not 1 <= value <= LARGEST_FIELD:
-                limit = f"at most {LARGEST_FIELD:,}" if is_int and value > 1 else "at least 1"
+            if field.name == "text_dim" and value is None:
+                continue
+            least = 0 if field.name == "num_classes" else 1
+            if not is_int or not least <= value <= LARGEST_FIELD:
+                limit = f"at least {least}"
+                if is_int and value > 1:
+                    limit = f"at most {LARGEST_FIELD:,}"
                 raise ValueError(
                     f"VideoMambaConfig: {field.name} must be an integer of {limit}, "
                     f"got {shown(value)}."
@@ -116,6 +148,7 @@ class VideoMambaConfig:
             "direction_merge": get_args(DirectionMerge),
             "cls_position": (None, *get_args(ClsPosition)),
             "pos_embed": get_args(PosEmbed),
+            "scan_variant": get_args(ScanVariant),
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -128,10 +161,21 @@ class VideoMambaConfig:
                     f"VideoMambaConfig: {size}={getattr(self, size)} is not a multiple of "
                     f"{step}={getattr(self, step)}."
                 )
-        if self.backward_order in ("spatial", "temporal") and self.cls_position == "middle":
+        if not isinstance(self.pool_norm, bool):
+            raise ValueError(
+                f"VideoMambaConfig: pool_norm must be True or False, got {shown(self.pool_norm)}."
+            )
+        if self.pool_norm and self.cls_position not in ("front", "middle"):
+            raise ValueError(
+                "VideoMambaConfig: pool_norm adds the class token to the mean of the video tokens "
+                f"and needs cls_position='front' or 'middle', got {shown(self.cls_position)}."
+            )
+        cls = self.cls_position
+        if self.backward_order in ("spatial", "temporal") and cls in ("middle", "every_frame"):
             raise ValueError(
                 f"VideoMambaConfig: backward_order={shown(self.backward_order)} is not defined "
-                "with cls_position='middle'; use 'spatiotemporal', or cls_position='front' or None."
+                f"with cls_position={shown(cls)}; use 'spatiotemporal', or cls_position='front' or "
+                "None."
             )
         if self.pos_embed == "spatial" and self.grid.frames > 1:
             raise ValueError(
@@ -186,6 +230,24 @@ class VideoMambaConfig:
             return self.grid.rows * self.grid.cols + has_cls, self.d_model
         return self.grid.num_patches, self.d_model
 
+    @property
+    def reads_one_token(self) -> bool:
+        """Whether the read-out sees one token, the class token, and no other."""
+        return self.grid.cls_index is not None and not self.pool_norm
+
+    def read_weights(self) -> Float[Tensor, " seqlen"]:
+        """How much of each token enters the read-out, float64, before any norm.
+
+        1 for the class token; an even share where several class tokens, or all tokens, are
+        averaged; both where the read-out adds the mean of the video tokens to the class token.
+        """
+        weights = torch.zeros(self.grid.seqlen, dtype=torch.float64)
+        read = list(self.grid.cls_indices) or slice(None)
+        weights[read] = 1 / len(weights[read])
+        if self.pool_norm:
+            weights[self.grid.video_tokens] = 1 / self.grid.num_patches
+        return weights
+
     def num_parameters(self) -> int:
         """Learnable numbers in the whole model."""
         tubelet = self.in_channels * self.tubelet_size * self.patch_size**2
@@ -194,7 +256,8 @@ class VideoMambaConfig:
             embedding += math.prod(self.pos_embed_shape)
         if self.pos_embed == "spatial_temporal":
             embedding += self.grid.frames * self.d_model
-        head = self.d_model + (self.d_model + 1) * self.num_classes
+        outputs = self.num_classes + (self.text_dim or 0)
+        head = self.d_model * (3 if self.pool_norm else 1) + (self.d_model + 1) * outputs
         # biases of conv1d and dt_proj, A_log, D
         ssm = sum(self._ssm_macs_per_token()) + (3 + self.d_state) * self.d_inner
         block = self.d_model + 3 * self.d_model * self.d_inner + len(self.directions) * ssm

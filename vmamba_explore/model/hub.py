@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from tqdm.auto import tqdm
 
 from vmamba_explore.errors import first_line, one_line, shown
 from vmamba_explore.files import atomic_write
@@ -29,6 +31,7 @@ from vmamba_explore.model.tensor_files import CheckpointError
 _REFERENCE = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?::(\S+))?")
 _DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 _ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+ANNOUNCED = 1_000_000  # bytes of a file whose download is worth a line
 _CARD_HEADER = """---
 library_name: vmamba-explore
 pipeline_tag: video-classification
@@ -40,7 +43,7 @@ tags:
 ---
 """
 _CARD_BODY = """
-# VideoMamba, {parameters} parameters, {classes} classes
+# VideoMamba, {parameters} parameters, {kind}
 
 A video state-space model that reads {frames} frames of {size} x {size} pixels
 (Park et al. 2024, arXiv:2407.08476, or a sister model: see `pos_embed` and `cls_position`).
@@ -50,7 +53,7 @@ from vmamba_explore import load_clip, load_model
 
 model = load_model("{repo}")
 clip = load_clip("clip.mp4", num_frames={frames}, img_size={size})
-model.predict(clip)
+{call}
 ```
 
 | | |
@@ -59,7 +62,7 @@ model.predict(clip)
 | multiply-accumulates a clip | {total} (as the paper counts: {paper}) |
 | states computed a clip | {states} |
 | input | (batch, {channels}, {frames}, {size}, {size}), normalized as ImageNet's |
-| output | logits of {classes} classes |
+| output | {output} |
 
 ## Classes
 
@@ -182,7 +185,13 @@ def _card_text(
         total=f"{macs.total / 1e9:.2f} G",
         paper=f"{macs.paper / 1e9:.2f} G",
         states=f"{macs.state_updates / 1e6:.1f} M",
-        classes=config.num_classes,
+        kind=f"{config.num_classes} classes" if config.num_classes else "encoder",
+        call="model.predict(clip)" if config.num_classes else "model.embed(clip.tensor()[None])",
+        output=(
+            f"logits of {config.num_classes} classes"
+            if config.num_classes
+            else f"{config.d_model} features"
+        ),
         channels=config.in_channels,
         frames=config.num_frames,
         size=config.img_size,
@@ -243,6 +252,13 @@ def _download(repo: str, file: str, options: dict[str, Any]) -> Path:
     elsewhere = f"{' and '.join(FILES)} from {page}" if folder else f"{page}/resolve/main/{file}"
     elsewhere += f" and give load_model the path of the {'folder' if folder else 'file'}"
     try:
+        plan = hf_hub_download(repo, file, dry_run=True, **options)
+        if plan.will_download and (size := plan.file_size or 0) >= ANNOUNCED:
+            tqdm.write(
+                f"load_model: downloads {file} of {name} once, {size / 1e6:,.0f} MB, and keeps it "
+                f"as {one_line(plan.local_path, 500)}; HF_HOME names another place.",
+                file=sys.stderr,
+            )
         return Path(hf_hub_download(repo, file, **options))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the Hub cannot be reached from here"

@@ -61,7 +61,7 @@ def inflate(image_model: VideoMamba, config: VideoMambaConfig) -> VideoMamba:
             "tubelets of one and 'spatial', as load_model reads an image checkpoint."
         )
     same = ("patch_size", "in_channels", "d_model", "depth", "d_state", "d_conv", "expand")
-    for name in (*same, "dt_rank"):
+    for name in (*same, "dt_rank", "scan_variant"):
         if getattr(given, name) != getattr(config, name):
             raise ValueError(
                 f"inflate: {name} is {getattr(given, name)} in the image model and "

@@ -161,6 +161,21 @@ def build(
             tensors hold, or a tensor is missing, left over, of
             another shape or kind, or not finite; all that do not fit are listed.
     """
+    try:
+        _check_amounts(config, tensors, where, limit)
+        check_tensors(_shapes(make, config), tensors, where, name_in_file)
+    except CheckpointError as error:
+        error.config = config
+        raise
+    model = make(config)
+    model.load_state_dict(dict(tensors), strict=True)
+    return model
+
+
+def _check_amounts(
+    config: VideoMambaConfig, tensors: Mapping[str, Tensor], where: str, limit: int | None
+) -> None:
+    """Raise an error where a configuration describes more than the file holds; see `build`."""
     tokens = 4 * config.grid.seqlen * config.d_model
     if limit is not None and tokens > limit:
         raise CheckpointError(
@@ -178,10 +193,6 @@ def build(
             f"{where}: the configuration describes {described:,} numbers, and the tensors hold "
             f"{held:,}."
         )
-    check_tensors(_shapes(make, config), tensors, where, name_in_file)
-    model = make(config)
-    model.load_state_dict(dict(tensors), strict=True)
-    return model
 
 
 def _shapes(make: Make, config: VideoMambaConfig) -> dict[str, torch.Size]:
@@ -207,8 +218,8 @@ def check_tensors(
     Args:
         wanted: Shapes by name.
     """
-    problems = [f"missing {name_in_file(name)}" for name in wanted if name not in tensors]
-    problems += [f"left over {name_in_file(name)}" for name in tensors if name not in wanted]
+    misfits = {name_in_file(name): "missing" for name in wanted if name not in tensors}
+    misfits |= {name_in_file(name): "left over" for name in tensors if name not in wanted}
     for name in (name for name in wanted if name in tensors):
         value, shape = tensors[name], tuple(wanted[name])
         if tuple(value.shape) != shape:
@@ -219,7 +230,11 @@ def check_tensors(
             problem = f"not finite in {bad} of {value.numel()} numbers"
         else:
             continue
-        problems.append(f"{name_in_file(name)} is {problem}")
-    if problems:
+        misfits[name_in_file(name)] = f"is {problem}"
+    if misfits:
+        problems = tuple(
+            f"{name} {problem}" if problem.startswith("is ") else f"{problem} {name}"
+            for name, problem in misfits.items()
+        )
         count = "1 tensor does" if len(problems) == 1 else f"{len(problems)} tensors do"
-        raise CheckpointError(f"{where}: {count} not fit: {few(problems)}.", tuple(problems))
+        raise CheckpointError(f"{where}: {count} not fit: {few(problems)}.", problems, misfits)

@@ -60,7 +60,7 @@ def class_row(config: VideoMambaConfig) -> int | None:
     """Which row of a sister model's table, over one frame and the class token, is the latter's."""
     if config.cls_position is None:
         return None
-    return config.grid.rows * config.grid.cols // 2 if config.cls_position == "middle" else 0
+    return 0 if config.cls_position == "front" else config.grid.rows * config.grid.cols // 2
 
 
 def without_class_row(table: Tensor, config: VideoMambaConfig) -> tuple[Tensor, Tensor | None]:

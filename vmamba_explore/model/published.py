@@ -5,37 +5,29 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from vmamba_explore.errors import few, shown
 from vmamba_explore.model.config import VideoMambaConfig
+from vmamba_explore.model.families import Layout, refuse_others
 from vmamba_explore.model.tensor_files import CheckpointError
+from vmamba_explore.tokens import ClsPosition
 
-Layout = Literal["opengvlab", "vim"]
 WRAPPERS = ("model", "module", "state_dict", "model_state")  # where training scripts put tensors
 PREFIXES = ("module.", "model.", "_orig_mod.")  # what wrappers of modules put before every name
 AXES = {  # of what a configuration is read from
     "patch_embed.proj.weight": (4, 5),
     "pos_embed": (3,),
-    "head.weight": (2,),
     "layers.0.mixer.A_log": (2,),
     "layers.0.mixer.conv1d.weight": (3,),
     "layers.0.mixer.dt_proj.weight": (2,),
     "layers.0.mixer.in_proj.weight": (2,),
 }
-OTHER_FAMILIES = {  # a name that gives it away -> what it is
-    r"clip_decoder\.": "OpenGVLab's VideoMamba after masked pre-training, which has no classifier; "
-    "take a fine-tuned one (_ft_)",
-    r"\.A_logs$|\.x_proj_weight$": "VMamba (Liu et al. 2024), another model of images",
-    r"relative_position_bias_table": "Swin or VideoSwin, a transformer",
-    r"temporal_attn|timesformer|time_embed$": "TimeSformer, a transformer",
-    r"videomae|\.q_bias$|^encoder\.blocks": "VideoMAE, a transformer",
-    r"\.attn\.qkv\.|\.attention\.attention\.": "a vision transformer (ViT)",
-    r"backbone\.embeddings?\.weight": "a Mamba language model",
-}
+OPTIONAL_AXES = {"temporal_pos_embedding": (3,), "head.weight": (2,), "vision_proj.weight": (2,)}
+CLS_POSITION: dict[str, ClsPosition] = {"vim": "middle", "vivim": "every_frame"}
 
 
 def unwrapped(found: Mapping[Any, Any], where: str, limit: int | None = None) -> dict[str, Tensor]:
@@ -118,13 +110,20 @@ def published_config(
     """Read family, sizes, frames, classes and resolution from published tensors.
 
     Args:
-        tensors: By their published names.
-        layout: What tensors cannot tell of an image model.
+        tensors: By the names of `as_classifier`.
+        layout: What tensors cannot tell: of an image model the place of its class token, of any
+            whether it is a VideoMambaPro.
         where: Named in errors.
     Raises:
         CheckpointError: not one of these families, ambiguous, or sizes that cannot be.
     """
     _check_family(tensors, layout, where)
+    head, proj = tensors.get("head.weight"), tensors.get("vision_proj.weight")
+    if head is not None and not len(head):
+        raise CheckpointError(
+            f"{where}: sizes read from the tensors: VideoMambaConfig: num_classes must be an "
+            "integer of at least 1 where there is a head.weight, got 0."
+        )
     kernel, temporal = tensors["patch_embed.proj.weight"], tensors.get("temporal_pos_embedding")
     tubelet_size = kernel.shape[2] if kernel.ndim == 5 else 1
     patch_size, rows = kernel.shape[-1], tensors["pos_embed"].shape[1]
@@ -145,7 +144,7 @@ def published_config(
             patch_size=patch_size,
             tubelet_size=tubelet_size,
             in_channels=kernel.shape[1],
-            num_classes=tensors["head.weight"].shape[0],
+            num_classes=0 if head is None else len(head),
             d_model=d_model,
             depth=len(_layers(tensors)),
             d_state=d_state,
@@ -153,9 +152,12 @@ def published_config(
             expand=d_inner // max(d_model, 1),
             dt_rank=tensors[f"{mixer}.dt_proj.weight"].shape[1],
             backward_order="spatiotemporal" if f"{mixer}.A_b_log" in tensors else None,
-            direction_merge="mean" if layout == "vim" else "sum",
-            cls_position="middle" if layout == "vim" else "front",
+            direction_merge="mean" if layout in ("vim", "vivim") else "sum",
+            cls_position=CLS_POSITION.get(layout or "", "front"),
             pos_embed="spatial" if temporal is None else "spatial_temporal",
+            scan_variant="videomambapro" if layout == "videomambapro" else "mamba",
+            pool_norm="pool_norm.weight" in tensors,
+            text_dim=None if proj is None else len(proj),
         )
     except ValueError as error:
         raise CheckpointError(f"{where}: sizes read from the tensors: {error}") from None
@@ -163,25 +165,23 @@ def published_config(
 
 def _check_family(tensors: Mapping[str, Tensor], layout: Layout | None, where: str) -> None:
     if layout not in (None, *get_args(Layout)):
-        raise CheckpointError(f"{where}: layout must be 'opengvlab' or 'vim', got {shown(layout)}.")
+        raise CheckpointError(
+            f"{where}: layout must be one of {', '.join(map(repr, get_args(Layout)))}, got "
+            f"{shown(layout)}."
+        )
     if any(".ssm_forward." in name for name in tensors):
         raise CheckpointError(
             f"{where}: these tensors bear this package's own names, which do not tell the whole "
             "configuration; give the folder that holds them and their config.json."
         )
-    for pattern, family in OTHER_FAMILIES.items():
-        if giveaway := next((name for name in tensors if re.search(pattern, name)), None):
-            raise CheckpointError(
-                f"{where}: {giveaway} is a tensor of {family}; expected a VideoMamba "
-                "(OpenGVLab) or a Vim."
-            )
+    refuse_others(tensors, where)
     if missing := [name for name in AXES if name not in tensors]:
         raise CheckpointError(
             f"{where}: not a published VideoMamba or Vim: it lacks {', '.join(missing)}. Found "
             f"{few(tensors)}.",
             tuple(f"missing {name}" for name in missing),
         )
-    for name, axes in (AXES | {"temporal_pos_embedding": (3,)}).items():
+    for name, axes in (AXES | OPTIONAL_AXES).items():
         if name in tensors and tensors[name].ndim not in axes:
             raise CheckpointError(
                 f"{where}: {name} has {tensors[name].ndim} axes, shape "
@@ -196,8 +196,8 @@ def _check_family(tensors: Mapping[str, Tensor], layout: Layout | None, where: s
     if not video and layout is None:
         raise CheckpointError(
             f"{where}: an image model (no temporal_pos_embedding); its tensors do not tell "
-            "whether the class token stands in front (layout='opengvlab') or in the middle with "
-            "half the sum of directions (layout='vim'). Pass layout=."
+            "whether the class token stands in front (layout='opengvlab', or 'videomambapro') or "
+            "in the middle with half the sum of directions (layout='vim'). Pass layout=."
         )
     if video and layout == "vim":
         raise CheckpointError(

@@ -53,7 +53,7 @@ def resized(
             times = ((frames, 1, 1) for frames in (old.grid.frames, new.grid.frames))
             table = resize_table(tensors["temporal_pos_embedding"][0], *times)
             tensors["temporal_pos_embedding"] = table[None]
-    found = VideoMamba(new).to(model.head.weight)
+    found = VideoMamba(new).to(model.norm_f.weight)
     found.load_state_dict(tensors, strict=True)
     found.class_names = model.class_names
     return found.eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,9 +16,11 @@ from vmamba_explore.hooks import HookPoint
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.surgery import (
     StateFunction,
+    leave_out_own,
     rescan,
     scan_with_handovers,
     without_cut_edges,
+    written_states,
 )
 from vmamba_kernels import (
     ScanInputs,
@@ -51,6 +53,12 @@ class SelectiveSSM(nn.Module):
         h[t]    = exp(delta[t] * A) * h[t-1] + delta[t] * B[t] * u[t]
         y[t]    = sum_n C[t, n] * h[t, n] + D * u[t]
 
+    Before the first token read h is 0. In a VideoMambaPro it is that token's u, the same for every
+    state of a channel, and the backward scan leaves out what a token has written itself; at the
+    first token it reads nothing::
+
+        y[t]    = sum_n C[t, n] * (h[t, n] - delta[t] * B[t, n] * u[t]) + D * u[t]
+
     Every tensor stands in natural clip order; the kernels read it in scan order.
 
     Args:
@@ -58,7 +66,9 @@ class SelectiveSSM(nn.Module):
         direction: "forward", or "backward" to read in `config.backward_order`.
     Source:
         Gu and Dao 2023, arXiv:2312.00752, algorithm 2; directions: Park et al. 2024,
-        arXiv:2407.08476, section 4.4.
+        arXiv:2407.08476, section 4.4; VideoMambaPro: Lu, Salah and Poppe 2024, arXiv:2406.19006,
+        as its scans `selective_scan_ref` and `selective_scan_ref_sub` have it, each direction with
+        projections of its own.
     """
 
     full_order: Tensor | None
@@ -75,6 +85,8 @@ class SelectiveSSM(nn.Module):
             config.grid.backward_indices(order) if other and order else None,
             persistent=False,
         )
+        pro = config.scan_variant == "videomambapro"
+        self.starts_from_first, self.leaves_out_own = pro, pro and direction == "backward"
         self.conv1d = nn.Conv1d(d_inner, d_inner, config.d_conv, groups=d_inner)
         self.x_proj = nn.Linear(d_inner, sum(self.split_sizes), bias=False)
         self.dt_proj = nn.Linear(dt_rank, d_inner)
@@ -90,6 +102,7 @@ class SelectiveSSM(nn.Module):
         self.hook_B = HookPoint("batch", "d_state", "seqlen")
         self.hook_C = HookPoint("batch", "d_state", "seqlen")
         self.hook_A_bar = HookPoint(*states, at_least_float32=True, read_only=True)
+        self.hook_write = HookPoint(*states, at_least_float32=True, on_demand=True)
         self.hook_h = HookPoint(*states, at_least_float32=True)
         self.hook_h_boundaries = HookPoint(
             "batch", "d_inner", "d_state", "boundary", at_least_float32=True, read_only=True
@@ -101,6 +114,7 @@ class SelectiveSSM(nn.Module):
         self.hook_y = HookPoint(*channels, at_least_float32=True)
         self.handovers: Slot[tuple[int | Callable[[], int], StateFunction]] = Slot()
         self.cuts: Slot[CutFunction] = Slot()
+        self.state_gradients: Slot[tuple[str, Callable[[Tensor], object]]] = Slot()
         self.convolved: Slot[Callable[[Tensor, Tensor], Tensor]] = Slot()  # (x, u) to u
         self.orders: Slot[Tensor | None] = Slot()  # shorter ones, where tokens are dropped
 
@@ -111,8 +125,9 @@ class SelectiveSSM(nn.Module):
 
     @property
     def is_observed(self) -> bool:
-        """Whether an edit or a hook needs a value that the fused scan hides."""
-        if self.handovers or self.cuts:
+        """Whether the scan runs step by step: an edit or a hook needs a value that the fused scan
+        hides, or the recurrence is one that it does not have."""
+        if self.handovers or self.cuts or self.state_gradients or self.starts_from_first:
             return True
         fed = (self.hook_u, self.hook_B, self.hook_C)  # these are made outside it anyway
         points = (m for m in self.modules() if isinstance(m, HookPoint))
@@ -130,18 +145,30 @@ class SelectiveSSM(nn.Module):
         u = causal_conv1d(x, weight, bias, activation="silu", **how)
         for edit in self.convolved.values:
             u = edit(x, u)
-        return self.inputs(self.hook_u(u))
+        return self.inputs(self.hook_u(u), 0 if in_scan_order else None)
 
     def convolve(self, x: Tensor) -> Tensor:
         """The convolution of `x` with its bias, before the SiLU; shaped like `x`."""
         return causal_conv1d(x, self.conv1d.weight.squeeze(1), self.conv1d.bias, **self.how)
 
-    def inputs(self, u: Tensor) -> ScanInputs:
-        """Make the scan's inputs from u, (batch, d_inner, seqlen), delta before its softplus."""
+    def inputs(self, u: Tensor, first: int | None = None) -> ScanInputs:
+        """Make the scan's inputs from u, (batch, d_inner, seqlen), delta before its softplus.
+
+        Args:
+            u: The scan's input.
+            first: Place of the first token read; None: as the scan has it.
+        """
         dt, B, C = self.x_proj(u.mT).split(self.split_sizes, dim=-1)
         delta = F.linear(dt, self.dt_proj.weight).mT
         B, C = self.hook_B(B.mT), self.hook_C(C.mT)
-        return ScanInputs(u, delta, self.A, B, C, self.D, self.dt_proj.bias)
+        return ScanInputs(u, delta, self.A, B, C, self.D, self.dt_proj.bias, self.start(u, first))
+
+    def start(self, u: Tensor, first: int | None = None) -> Tensor | None:
+        """The state before the first token read, None for zeros; arguments as for `inputs`."""
+        if not self.starts_from_first:
+            return None
+        first = self.first(u.shape[-1]) if first is None else first
+        return at_least_float32(u[..., first, None]).expand(-1, -1, self.A_log.shape[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x to y before the gate, (batch, d_inner, seqlen), y at least float32."""
@@ -159,15 +186,61 @@ class SelectiveSSM(nn.Module):
         return self.hook_y(self._scan(inputs._replace(u=u, delta=delta, delta_bias=None)))
 
     def _scan(self, inputs: ScanInputs) -> Tensor:
-        scan = self._scan_in_pieces if self.handovers else self._scan_past_hooks
-        y, replaced = scan(inputs)
+        added, brought = self._added_writes(inputs), None
+        if added is not None:
+            y, brought, replaced = *self._scan_added(inputs, added), False
+        else:
+            scan = self._scan_in_pieces if self.handovers else self._scan_past_hooks
+            y, replaced = scan(inputs)
+        y = self._as_read(inputs, y)
+        if brought is not None:
+            y = y + brought
+        for quantity, keep in self.state_gradients.values:
+            if replaced:
+                raise ValueError(
+                    f"{self.hook_h.name}: a gradient is asked for while states are replaced, which "
+                    "it does not pass. Edit other values, or ask for other gradients."
+                )
+            y = y + self._zeros(inputs, quantity, keep)
         cuts = self.cuts.values
-        if cuts and replaced:
+        if cuts and (replaced or added is not None):
             raise ValueError(
-                f"{self.hook_y.name}: edges are cut and states are replaced in the same scan; what "
-                "a token brings through a replaced state is not defined. Do one of the two."
+                f"{self.hook_y.name}: edges are cut, and states or writes are replaced, in the "
+                "same scan; what a token brings is not defined then. Do one of the two."
             )
-        return without_cut_edges(inputs, y, [places() for places in cuts], self.how)
+        return without_cut_edges(inputs, y, [places() for places in cuts], self._carried)
+
+    def _as_read(self, inputs: ScanInputs, y: Tensor) -> Tensor:
+        """y without what each token wrote itself, where the scan leaves that out."""
+        if not self.leaves_out_own:
+            return y
+        u, delta, _, B, C, D = inputs[:6]
+        own = delta * (at_least_float32(B) * C).sum(1, keepdim=True)
+        return leave_out_own(y, u, own, D, self.first(u.shape[-1]))
+
+    def _carried(self, inputs: ScanInputs, sources: Tensor) -> Tensor:
+        """What the tokens of a mask (seqlen,) bring to every y, the skip D u included."""
+        start = inputs.initial_state
+        if start is not None:
+            start = start * sources[self.first(len(sources))]
+        only = inputs._replace(u=inputs.u * sources, initial_state=start)
+        return self._as_read(only, selective_scan(**only._asdict() | self.how))
+
+    def _added_writes(self, inputs: ScanInputs) -> Tensor | None:
+        """What functions on `hook_write` add to the writes; None where they change nothing."""
+        if not self.hook_write.is_active:
+            return None
+        scaled = (inputs.delta * inputs.u).mT.unsqueeze(2)  # laid out as the kernels lay out h
+        write = (scaled * inputs.B.mT.unsqueeze(3)).permute(0, 3, 2, 1)
+        edited = self.hook_write(write)
+        if edited is write or torch.equal(edited, write):
+            return None
+        if self.handovers:
+            raise ValueError(
+                f"{self.hook_write.name} cannot be edited while states are read or replaced as "
+                "they are handed on from token to token. Do one of the two."
+            )
+        return edited - write
 
     def _scan_past_hooks(self, inputs: ScanInputs) -> tuple[Tensor, bool]:
         """y, and whether a hook replaced states."""
@@ -189,28 +262,79 @@ class SelectiveSSM(nn.Module):
 
     def _scan_in_pieces(self, inputs: ScanInputs) -> tuple[Tensor, bool]:
         """y, and whether a handover replaced a state."""
-        seqlen = inputs.u.shape[-1]
-        points = (
-            self.hook_h, self.hook_h_boundaries, self.hook_h_over_states, self.hook_h_over_channels
-        )  # fmt: skip
         handovers = [
             (token() if callable(token) else token, function)
             for token, function in self.handovers.values
         ]
         y, h, replaced = scan_with_handovers(
-            inputs, handovers, self.steps(seqlen), self.how, any(p.is_active for p in points)
+            inputs, handovers, self.steps(inputs.u.shape[-1]), self.how, self._are_states_read
         )
         if h is not None:
-            self.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
-            self.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
-            self.hook_h_boundaries(h[..., self.boundaries(seqlen)])
-            edited = self.hook_h(h)
-            if edited is not h and not torch.equal(edited, h):
-                raise ValueError(
-                    f"{self.hook_h.name} cannot be edited while states are read or replaced as "
-                    "they are handed on from token to token: which comes first is not defined."
-                )
+            self._show(h, "states are read or replaced as they are handed on from token to token")
         return y, replaced
+
+    def _scan_added(self, inputs: ScanInputs, added: Tensor) -> tuple[Tensor, Tensor]:
+        """y, and what it gains where `added` (batch, d_inner, d_state, seqlen) is written, too."""
+        given, keep = inputs._asdict() | self.how, self._are_states_read
+        y, h = selective_scan_with_states(**given) if keep else (selective_scan(**given), None)
+        more = list(written_states(inputs, added, self.how)) if keep else None
+        states = written_states(inputs, added, self.how) if more is None else more
+        brought = self._read(inputs, states, added)
+        if h is not None and more is not None:
+            self._show(h + torch.stack(more, 2), f"{self.hook_write.name} is edited")
+        return y, brought
+
+    def _read(
+        self, inputs: ScanInputs, states: Iterable[Tensor], own: Tensor | None = None
+    ) -> Tensor:
+        """What states (batch, d_inner, seqlen), one n after the other, bring to y.
+
+        `own` is the part of them that each token wrote itself.
+        """
+        y: Tensor = sum(inputs.C[:, [n]] * each for n, each in enumerate(states))  # type: ignore
+        if not self.leaves_out_own:
+            return y
+        if own is not None:
+            y = y - torch.einsum("bdnt,bnt->bdt", own, inputs.C.to(own.dtype))
+        first = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
+        first[self.first(y.shape[-1])] = True
+        return y.masked_fill(first, 0)
+
+    def _zeros(self, inputs: ScanInputs, quantity: str, keep: Callable[[Tensor], object]) -> Tensor:
+        """Zeros for y, in whose graph zeros are added to each state or write ("h" or "write").
+
+        `keep` gets these; their gradient is that of the quantity.
+        """
+        shape = (*inputs.u.shape[:2], *inputs.B.shape[1:])
+        zeros = inputs.delta.new_zeros(()).expand(shape).requires_grad_()
+        keep(zeros)
+        names = ("delta", "A", "C")  # what is read here
+        frozen = inputs._replace(**{name: getattr(inputs, name).detach() for name in names})
+        states = written_states(frozen, zeros, self.how)
+        return self._read(frozen, states, zeros if quantity == "write" else None)
+
+    @property
+    def _are_states_read(self) -> bool:
+        points = (
+            self.hook_h, self.hook_h_boundaries, self.hook_h_over_states, self.hook_h_over_channels
+        )  # fmt: skip
+        return any(point.is_active for point in points)
+
+    def _show(self, h: Tensor, meanwhile: str) -> None:
+        """Pass every state by the hook points that read it.
+
+        Raises:
+            ValueError: a function on `hook_h` changes it; `meanwhile` says why it must not.
+        """
+        self.hook_h_over_states(torch.linalg.vector_norm(h, dim=2))
+        self.hook_h_over_channels(torch.linalg.vector_norm(h, dim=1))
+        self.hook_h_boundaries(h[..., self.boundaries(h.shape[-1])])
+        edited = self.hook_h(h)
+        if edited is not h and not torch.equal(edited, h):
+            raise ValueError(
+                f"{self.hook_h.name} cannot be edited while {meanwhile}: which comes first is not "
+                "defined."
+            )
 
     def at_handover(
         self, token: int | Callable[[], int], function: StateFunction
@@ -245,6 +369,12 @@ class SelectiveSSM(nn.Module):
             return order
         steps = torch.arange(seqlen, device=self.D.device)
         return steps.flip(0) if self.reverse else steps
+
+    def first(self, seqlen: int) -> int:
+        """The natural index of the first token read."""
+        if self.scan_order is not None:
+            return int(self.scan_order[0])
+        return seqlen - 1 if self.reverse else 0
 
     def boundaries(self, seqlen: int) -> Tensor:
         """The natural indices of the tokens whose states are boundaries, one in `BOUNDARY`."""

@@ -1,11 +1,11 @@
-"""The scan of one direction with edits: edited states, handovers, cut edges.
+"""The scan of one direction with edits: edited states and writes, handovers, cut edges.
 
 Tensors stand in natural clip order; `steps` holds the natural index of the token read at each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,8 +33,28 @@ def uncut(new: Rectangle, cuts: Sequence[Rectangle]) -> list[Rectangle]:
     return pieces
 
 
+def leave_out_own(y: Tensor, u: Tensor, own: Tensor, D: Tensor | None, first: int) -> Tensor:
+    """Take out of y what each token wrote itself; at the first token only the skip D u is left.
+
+    Args:
+        y: The scan's output, (batch, d_inner, seqlen).
+        u: Its input.
+        own: The part of its own u that a token reads through the state, shaped like y.
+        D: Skip weight, (d_inner,), or None.
+        first: Natural index of the first token read.
+    """
+    rest = y - own * u
+    skip = torch.zeros_like(rest) if D is None else D.to(rest.dtype)[:, None] * u
+    at_first = torch.zeros(y.shape[-1], dtype=torch.bool, device=y.device)
+    at_first[first] = True
+    return torch.where(at_first, skip, rest)
+
+
 def without_cut_edges(
-    inputs: ScanInputs, y: Tensor, cuts: Sequence[tuple[Tensor, Tensor]], how: dict[str, Any]
+    inputs: ScanInputs,
+    y: Tensor,
+    cuts: Sequence[tuple[Tensor, Tensor]],
+    carried: Callable[[ScanInputs, Tensor], Tensor],
 ) -> Tensor:
     """Subtract from y what the sources of each cut bring to its targets, the skip D u included.
 
@@ -42,7 +62,7 @@ def without_cut_edges(
         inputs: The scan's inputs, delta after softplus.
         y: The scan's output, (batch, d_inner, seqlen).
         cuts: (sources, targets) of each cut, token indices; edges cut twice are cut once.
-        how: The reading order, as keywords for the kernels.
+        carried: What the tokens of a mask bring to every y.
     """
     done: list[Rectangle] = []
     for cut in cuts:
@@ -53,8 +73,7 @@ def without_cut_edges(
             masks.append(mask)
         done += uncut((masks[0], masks[1]), done)
     for sources, targets in done:
-        only = inputs._replace(u=inputs.u * sources)._asdict() | how
-        y = torch.where(targets, y - selective_scan(**only), y)
+        y = torch.where(targets, y - carried(inputs, sources), y)
     return y
 
 
@@ -90,7 +109,8 @@ def scan_with_handovers(
     u, delta, A, B, C, D = inputs[:6]
     if gathered:
         u, delta, B, C = (x[..., steps] for x in (u, delta, B, C))
-    ys, states, state, start, replaced = [], [], None, 0, False
+    ys, states, start, replaced = [], [], 0, False
+    state = inputs.initial_state
     for stop in sorted({*(step + 1 for step in at_step), seqlen}):
         part = slice(seqlen - stop, seqlen - start) if reverse else slice(start, stop)
         piece = ScanInputs(
@@ -155,6 +175,30 @@ def rescan(inputs: ScanInputs, y: Tensor, h: Tensor, edited: Tensor, steps: Tens
             pieces.append(after[..., : end - token - 1])
     touched = changed.flatten(1).any(1)[:, None, None]
     return torch.where(touched, torch.cat(pieces, dim=-1), y)[..., steps.argsort()]
+
+
+STILL = 1e-30
+"""The smallest step size that is divided by; a state decays by nothing in it."""
+
+
+def written_states(inputs: ScanInputs, write: Tensor, how: dict[str, Any]) -> Iterator[Tensor]:
+    """The states that writes of any kind make, one n of d_state after the other.
+
+    A kernel writes delta B u, of which B is the same for all channels. With one state at a time
+    any write is of this kind: u = write / delta, B = 1; read by C = 1, y is the state.
+
+    Args:
+        inputs: The scan's inputs, delta after softplus; u and B are not read.
+        write: What is added to the state at each token, (batch, d_inner, d_state, seqlen).
+        how: The reading order, as keywords for the kernels.
+    Yields:
+        h[:, :, n], (batch, d_inner, seqlen).
+    """
+    delta, A = inputs.delta, inputs.A
+    delta = torch.where(delta.abs() < STILL, STILL, delta)
+    one = delta.new_ones(()).expand(delta.shape[0], 1, delta.shape[2])
+    for n in range(A.shape[1]):
+        yield selective_scan(write[:, :, n] / delta, delta, A[:, [n]], one, one, **how)
 
 
 def _read(h: Tensor, u: Tensor, C: Tensor, D: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -48,11 +49,21 @@ class CheckpointError(ValueError):
     Args:
         message: One sentence, with the first few tensors that do not fit.
         problems: All of them, a line for each.
+        misfits: What is wrong with each tensor that does not fit, by its name in the file.
+
+    `config` is what the checkpoint describes, where that could be read: a `VideoMambaConfig`.
     """
 
-    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        problems: tuple[str, ...] = (),
+        misfits: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message)
         self.problems = problems
+        self.misfits = dict(misfits)  # a plain one, so that the error can be pickled
+        self.config: Any = None
 
 
 def read_tensors(

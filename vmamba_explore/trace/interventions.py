@@ -58,7 +58,7 @@ def ablate(
     def replace(old: Tensor, point: HookPoint) -> Tensor:
         if value != "mean":
             return _put(model, old, torch.full_like(old, float(value)), point, tokens)
-        video = (model.grid.frame_of_tokens() >= 0).nonzero()[:, 0]
+        video = model.grid.video_tokens
         axis = point.axes.index("seqlen")
         mean = old.index_select(axis, _places(model, video, old.device)).mean(axis, keepdim=True)
         return _put(model, old, mean.expand_as(old), point, video if tokens is None else tokens)
@@ -129,7 +129,8 @@ def freeze_state(
     """Let some tokens neither write to nor decay the state, for the duration of the block.
 
     delta is 0 there, so A_bar is 1 and B_bar is 0: inside the scan this equals deleting them. They
-    still read the state, and the convolutions of their neighbors still read them.
+    still read the state, and the convolutions of their neighbors still read them. The state that
+    a VideoMambaPro starts from stays that of its first token.
 
     Args:
         model: The model.
@@ -217,7 +218,7 @@ def _hooks(
         if points[hook].read_only:
             raise ValueError(
                 f"{call}: {hook} is computed for reading only and feeds nothing; name what should "
-                "change, such as hook_u, hook_delta, hook_B, hook_C, hook_h or hook_y."
+                "change, such as hook_u, hook_delta, hook_B, hook_C, hook_write, hook_h or hook_y."
             )
     return [(hook, function) for hook in names]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -15,17 +14,17 @@ from vmamba_explore.errors import shown
 from vmamba_explore.hooks import (
     HookFunction,
     HookPoint,
+    NamesFilter,
     UnknownNameError,
     attached,
+    hook_names,
     hook_points,
     plain,
-    unknown_hook,
 )
 from vmamba_explore.model.ssm import BOUNDARY, at_least_float32
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.trace.trace import Trace
 
-NamesFilter = str | Iterable[str] | Callable[[str], bool] | None
 Clips = Tensor | Clip | Sequence[Clip]
 GIB = 2**30
 
@@ -64,7 +63,12 @@ class TraceSize:
 
 
 def run_with_trace(
-    model: VideoMamba, clips: Clips, names_filter: NamesFilter = None, budget_gib: float = 1.0
+    model: VideoMamba,
+    clips: Clips,
+    names_filter: NamesFilter = None,
+    budget_gib: float = 1.0,
+    *,
+    stop_at_layer: int | None = None,
 ) -> tuple[Tensor, Trace]:
     """Run the model and record the values at its hook points.
 
@@ -73,33 +77,34 @@ def run_with_trace(
     Args:
         model: The model; one from `torch.compile` runs as it was before.
         clips: A tensor (batch, channels, num_frames, H, W), a `Clip`, or a list of them.
-        names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta", a list
-            of these, a function of the name, or None for all that can also be edited. The
-            read-only ones are recorded on demand: `hook_A_bar`, as large as `hook_h`, and
+        names_filter: Which hook points: a name, a pattern such as "layers.3.*hook_delta" (see
+            `hook_names`), a list of these, a function of the name, or None for all but those
+            recorded on demand: `hook_A_bar` and `hook_write`, each as large as `hook_h`, and
             what replaces `hook_h` where it is too large: `hook_h_over_channels`,
             `hook_h_over_states` (norms) and `hook_h_boundaries` (see `state_window`).
         budget_gib: Upper bound of the recorded values, GiB. Run under `torch.no_grad()` unless you
             need gradients: what autograd stores for them is not counted.
+        stop_at_layer: Run the blocks before this one only; negative ones count from the last.
+            None: run all.
     Returns:
-        Logits (batch, num_classes), and the `Trace`. Its tensors keep their graph where
-        gradients are on. The logits can be differentiated with
-        respect to all of them but `hook_A_bar` and the states (`hook_h`, its norms and
-        boundaries), which are read beside the scan.
+        Logits (batch, num_classes), or an encoder's features (batch, d_model), with `stop_at_layer`
+        what enters that block (batch, seqlen, d_model); and the `Trace`. Its tensors keep their
+        graph where gradients are on. The logits can be differentiated with respect to all of them
+        but `hook_A_bar`, `hook_write` and the states (`hook_h`, its norms and boundaries), which
+        are read beside the scan; see `run_with_gradients`.
     Raises:
-        KeyError: the filter matches no hook point; the message gives the nearest name.
+        KeyError: the filter matches no hook point that is reached; the message gives the nearest
+            name.
+        ValueError: there is no such layer.
         TraceBudgetError: the recording would be over budget; nothing has run.
     """
     model = plain(model)
     model.check_whole("run_with_trace")
     batch = as_batch(model, clips)
-    names = matching_names(model, names_filter)
-    size = _size(model, len(batch), names)
-    if size.total > budget_gib * GIB:
-        raise TraceBudgetError(
-            f"Recording {len(names)} values would take {size}; the budget is {budget_gib:.2f} GiB. "
-            f"Choose fewer with names_filter=..., or pass budget_gib={math.ceil(size.gib)}."
-        )
-    return _recorded(model, names, clip_seconds(clips), lambda: model(batch))
+    names = reached_names(model, names_filter, stop_at_layer)
+    check_budget(model, len(batch), names, budget_gib)
+    run = _runner(model, batch, stop_at_layer)
+    return _recorded(model, names, clip_seconds(clips), run)
 
 
 def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> Trace:
@@ -153,10 +158,7 @@ def _recorded(
     values: dict[str, Tensor] = {}
 
     def keep(value: Tensor, point: HookPoint) -> None:
-        whole = value.untyped_storage().nbytes()
-        if whole > value.nbytes and not value.requires_grad:
-            value = value.clone()  # a view would keep the rest of its memory alive
-        values[point.name] = value
+        values[point.name] = value if value.requires_grad else apart(value)
 
     with attached(model, [(name, keep) for name in names]):
         result = run()
@@ -165,8 +167,17 @@ def _recorded(
     return result, Trace(kept, axes, model.config, seconds, model)
 
 
+def apart(value: Tensor) -> Tensor:
+    """The value, or a copy where it is a view that would keep the rest of its memory alive."""
+    return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+
+
 def run_with_hooks(
-    model: VideoMamba, clips: Clips, hooks: Sequence[tuple[str, HookFunction]]
+    model: VideoMamba,
+    clips: Clips,
+    hooks: Sequence[tuple[str, HookFunction]],
+    *,
+    stop_at_layer: int | None = None,
 ) -> Tensor:
     """Run the model with functions attached that may replace the values at its hook points.
 
@@ -175,17 +186,26 @@ def run_with_hooks(
         hooks: Pairs (name or pattern, function). A function gets `(value, hook_point)`; its
             result replaces the value, None keeps it; it must not write into the value. On `hook_h`
             the scan resumes from the states that it changes, and every later state and y follows
-            from them (a function that reads `hook_h` still gets the unedited states).
+            from them (a function that reads `hook_h` still gets the unedited states). On
+            `hook_write` the scan writes what the function returns, and every later state follows.
+        stop_at_layer: As for `run_with_trace`.
     Returns:
-        Logits (batch, num_classes). The functions are detached afterward, even on error.
+        Logits (batch, num_classes), or an encoder's features (batch, d_model), with `stop_at_layer`
+        what enters that block (batch, seqlen, d_model). The functions are detached afterward, even
+        on error.
     Raises:
-        KeyError: a name matches no hook point.
-        ValueError: a function returned another shape or type, or wrote into its value.
+        KeyError: a name matches no hook point that is reached.
+        ValueError: there is no such layer, or a function returned another shape or type, or wrote
+            into its value.
     """
     model = plain(model)
-    pairs = [(name, fn) for pattern, fn in hooks for name in matching_names(model, pattern)]
+    pairs = [
+        (name, function)
+        for pattern, function in hooks
+        for name in reached_names(model, pattern, stop_at_layer)
+    ]
     with attached(model, pairs):
-        return model(as_batch(model, clips))
+        return _runner(model, as_batch(model, clips), stop_at_layer)()
 
 
 def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None) -> TraceSize:
@@ -199,31 +219,59 @@ def trace_size(model: VideoMamba, clips: Clips, names_filter: NamesFilter = None
 
 
 def matching_names(model: VideoMamba, names_filter: NamesFilter) -> list[str]:
-    """List the hook points that a filter matches, in the model's order.
+    """As `hook_names`, but None leaves out what is recorded on demand only."""
+    if names_filter is not None:
+        return hook_names(model, names_filter)
+    return [name for name, point in hook_points(model).items() if not point.on_demand]
+
+
+def reached_names(
+    model: VideoMamba, names_filter: NamesFilter, stop_at_layer: int | None
+) -> list[str]:
+    """As `matching_names`, of the hook points in the blocks before `stop_at_layer`.
 
     Raises:
-        KeyError: the filter, or one entry of it, matches none.
+        KeyError: the filter, or an entry of it, matches none of them.
+        ValueError: there is no such layer.
     """
-    points = hook_points(model)
-    known = list(points)
-    if names_filter is None:
-        return [name for name, point in points.items() if not point.read_only]
-    if callable(names_filter):
-        chosen = {name for name in known if names_filter(name)}
+    stop = model.checked_stop(stop_at_layer)
+    entries: list[NamesFilter]
+    if names_filter is None or isinstance(names_filter, str) or callable(names_filter):
+        entries = [names_filter]
     else:
-        patterns = [names_filter] if isinstance(names_filter, str) else list(names_filter)
-        chosen = set()
-        for pattern in patterns:
-            matches = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
-            if not matches:
-                raise unknown_hook(pattern, known)
-            chosen |= matches
-    if not chosen:
-        raise UnknownNameError(
-            f"names_filter={shown(names_filter)} chooses none of the {len(known)} hook points. "
-            "hook_names(model) lists all of them; None takes them all."
+        entries = list(names_filter) or [[]]
+    found: set[str] = set()
+    for entry in entries:
+        names = matching_names(model, entry)
+        reached = {name for name in names if int(name.split(".")[1]) < stop}
+        if not reached:
+            raise UnknownNameError(
+                f"names_filter={shown(entry)} chooses hook points of layer {stop} and later ones "
+                f"only, and stop_at_layer={stop_at_layer} stops before them."
+            )
+        found |= reached
+    return [name for name in hook_points(model) if name in found]
+
+
+def check_budget(
+    model: VideoMamba, batch: int, names: Sequence[str], budget_gib: float, times: int = 1
+) -> None:
+    """Raise TraceBudgetError where values, held `times` times, are over budget."""
+    size = _size(model, batch, names)
+    if times * size.total > budget_gib * GIB:
+        raise TraceBudgetError(
+            f"Recording {len(names)} values would take {size}"
+            f"{', and their gradients as much' if times > 1 else ''}; the budget is "
+            f"{budget_gib:.2f} GiB. Choose fewer with names_filter=..., or pass "
+            f"budget_gib={math.ceil(times * size.gib)}."
         )
-    return [name for name in known if name in chosen]
+
+
+def _runner(model: VideoMamba, batch: Tensor, stop_at_layer: int | None) -> Callable[[], Tensor]:
+    """What runs the model on a batch, to its logits or up to a block."""
+    if stop_at_layer is None:
+        return lambda: model(batch)
+    return lambda: model.encode(batch, stop_at_layer)
 
 
 def as_batch(model: VideoMamba, clips: Clips) -> Tensor:
@@ -248,7 +296,7 @@ def as_batch(model: VideoMamba, clips: Clips) -> Tensor:
             model.check(tensor.unsqueeze(0))
         clips = torch.stack(tensors)
     model.check(clips)
-    return clips.to(model.head.weight.device)
+    return clips.to(model.norm_f.weight.device)
 
 
 def clip_seconds(clips: Clips) -> list[list[float]] | None:
@@ -268,7 +316,7 @@ def _size(model: VideoMamba, batch: int, names: Sequence[str]) -> TraceSize:
         "d_state": config.d_state,
         "boundary": config.grid.seqlen // BOUNDARY,
     }
-    element = model.head.weight.element_size()
+    element = model.norm_f.weight.element_size()
     points = hook_points(model)
     sizes = {}
     for name in names:

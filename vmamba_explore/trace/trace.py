@@ -28,7 +28,7 @@ _PER_BLOCK = {
     "out": "mixer.hook_out",
 }
 _NORMS = ("h_over_states", "h_over_channels")
-_PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "h", *_NORMS, "y")
+_PER_DIRECTION = ("u", "delta", "B", "C", "A_bar", "write", "h", *_NORMS, "y")
 QUANTITIES = (*_PER_BLOCK, *_PER_DIRECTION)
 Labels = int | str | Sequence[int] | Sequence[str] | slice | None
 """One label, several, or a slice of them, as xarray's `sel` takes them; None: all."""
@@ -259,10 +259,10 @@ class Trace(Mapping[str, Tensor]):
             layer: Block numbers, from 0; None: every recorded block.
             direction: "forward" or "backward"; None: the recorded ones. Not for block_input, x, z
                 and out, which have no direction.
-            quantity: One of block_input, x, u, z, delta, B, C, A_bar, h, h_over_states,
+            quantity: One of block_input, x, u, z, delta, B, C, A_bar, write, h, h_over_states,
                 h_over_channels, y, out. There is no default.
             clip: Which clip of the batch.
-            token: None for the video tokens, "cls" for the class token.
+            token: None for the video tokens, "cls" for the class token, or for that of every frame.
             frame, row, col: Places of video tokens; `frame` counts token frames.
             channel, state: Of d_inner (or d_model) and of d_state.
         Returns:
@@ -290,7 +290,7 @@ class Trace(Mapping[str, Tensor]):
         named = [direction] if isinstance(direction, str) else direction
         for name in named if isinstance(named, Sequence) else ():
             check_choice("trace.sel: direction", name, ("forward", "backward"))
-        if token not in (None, "cls") or (token == "cls" and self.grid.cls_index is None):
+        if token not in (None, "cls") or (token == "cls" and self.grid.cls_position is None):
             raise ValueError(
                 f"trace.sel: token={shown(token)}; this model's class token is "
                 f"{shown(self.grid.cls_position)}. Use None for the video tokens, 'cls' for the "
@@ -363,7 +363,9 @@ class Trace(Mapping[str, Tensor]):
             )
         sizes = dict(zip(("frame", "row", "col"), self.grid.shape, strict=True))
         coords = {"frame": self.labels.frame_coords(clip)}
-        sizes = {} if token == "cls" else sizes
+        if token == "cls":
+            every = self.grid.cls_position == "every_frame"
+            sizes = {"frame": sizes["frame"]} if every else {}
         sizes |= {_DIMS[axis]: size for axis, size in shape.items() if axis in _DIMS}
         places = {}
         for dim, labels in wanted.items():
@@ -392,8 +394,9 @@ class Trace(Mapping[str, Tensor]):
         for axis, dim in reversed([(n, _DIMS[each]) for n, each in enumerate(axes, start=1)]):
             value = value[(slice(None),) * axis + (_index(places[dim]),)]
         tokens, cls = self.grid.split(torch.arange(self.grid.seqlen))
-        if "frame" not in places:
+        if "row" not in places:
             tokens = cast(Tensor, cls)
+            tokens = tokens[_index(places["frame"])] if "frame" in places else tokens
         else:
             for axis, dim in enumerate(("col", "row", "frame")):
                 tokens = tokens[(slice(None),) * (2 - axis) + (_index(places[dim]),)]

@@ -29,10 +29,12 @@ def state_window(
     one that is read before the window. With `hook_u`, `hook_delta`, `hook_B` and `hook_C` of the
     layer in the trace the states are the bits that the run had (on a CPU); from
     `hook_block_input` alone they agree to about 1e-5 of their size, and take far less memory.
+    Where states or writes were replaced during the run, as by a reset, states do not follow from
+    boundary states: record `hook_h` then, which is taken as it is (`window_names` knows).
 
     Args:
-        trace: Holds `hook_h_boundaries` of the layer and direction, and its scan inputs or its
-            block input.
+        trace: Holds `hook_h` of the layer and direction; or `hook_h_boundaries`, and its scan
+            inputs or its block input.
         layer: Block number, from 0.
         direction: "forward" or "backward".
         start, stop: The window: tokens start to stop - 1 in natural clip order
@@ -53,6 +55,9 @@ def state_window(
             f"state_window: start {start} and stop {stop} are no window of {seqlen} tokens; they "
             "must satisfy 0 <= start < stop <= seqlen."
         )
+    if f"{place}.hook_h" in trace:
+        states = trace[f"{place}.hook_h"][..., start:stop]
+        return states if channels is None else states[:, channels]
     block_input, needed = f"layers.{layer}.hook_block_input", f"{place}.hook_h_boundaries"
     scan_inputs = [f"{place}.hook_{name}" for name in ("u", "delta", "B", "C")]
     exact = all(name in trace for name in scan_inputs)
@@ -70,6 +75,7 @@ def state_window(
             u, delta, ssm.A, B, C, ssm.D,
             states=boundaries, tokens=ssm.boundaries(seqlen), start=start, stop=stop,
             channels=channels, reverse=ssm.reverse, order=ssm.scan_order,
+            initial_state=ssm.start(u),
         ).states  # fmt: skip
 
     # in scan order: from the last boundary before the window, and the convolution's reach further
@@ -83,6 +89,7 @@ def state_window(
     x = F.linear(hidden, block.mixer.in_proj.weight[: ssm.D.shape[0]]).mT
     inputs = ssm.select(x, in_scan_order=True)
     part = slice(None) if channels is None else channels
+    before = boundaries[..., restart - 1] if restart else inputs.initial_state
     return selective_scan_with_states(
         inputs.u[:, part, reach:],
         inputs.delta[:, part, reach:],
@@ -91,6 +98,26 @@ def state_window(
         inputs.C[..., reach:],
         delta_bias=ssm.dt_proj.bias[part],
         delta_softplus=True,
-        initial_state=boundaries[:, part, :, restart - 1] if restart else None,
+        initial_state=None if before is None else before[:, part],
         tokens=window - first,
     ).states
+
+
+def window_names(trace: Trace, layer: int) -> list[str]:
+    """List what to record of a layer for `state_window`, as a `names_filter`.
+
+    Call it in the block of `replay_layer`: every state is recorded where states or writes are being
+    replaced, and one in 64 otherwise.
+
+    Args:
+        trace: Of the model.
+        layer: Block number.
+    """
+    scans = [trace.ssm(layer, direction) for direction in trace.config.directions]
+    replaced = any(
+        scan.handovers or scan.hook_h.is_active or scan.hook_write.is_active for scan in scans
+    )
+    names = ["u", "delta", "B", "h_boundaries"]
+    if replaced:
+        names = ["h", *(names[:3] if any(scan.leaves_out_own for scan in scans) else ())]
+    return [f"layers.{layer}.mixer.ssm_*.hook_{name}" for name in (*names, "C")]

@@ -199,7 +199,7 @@ def predict_logits(
     Returns:
         Logits (n, num_classes) on the CPU.
     """
-    device = plain(model).head.weight.device
+    device = plain(model).norm_f.weight.device
     starts = range(0, len(frames), batch_size)
     with torch.inference_mode():
         return torch.cat(

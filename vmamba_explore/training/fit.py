@@ -98,7 +98,7 @@ def fit(
             f"fit: the objective {type(objective).__name__} has another model, or none. "
             "Set its attribute `model` to the model that is trained."
         )
-    device = model.head.weight.device
+    device = model.norm_f.weight.device
     objective.to(device)
     optimizer = torch.optim.AdamW(_parameter_groups(objective, recipe), betas=(0.9, recipe.beta2))
     module, optimizer = processes.prepare(objective, optimizer)
@@ -357,6 +357,7 @@ class TrainingLoss(nn.Module):
 
     def __init__(self, model: VideoMamba, recipe: Recipe) -> None:
         super().__init__()
+        model.check_head("fit")
         self.model = model
         self.recipe = recipe
 
@@ -370,7 +371,8 @@ class TrainingLoss(nn.Module):
         residual = model.encode(clips)
         logits = model.read_out(residual)
         video, _ = model.grid.split(residual, dim=1)
-        scores = model.head(model.norm_f(video.flatten(1, 3))).log_softmax(-1)
+        head = model.check_head("fit")
+        scores = head(model.norm_f(video.flatten(1, 3))).log_softmax(-1)
         of_target = scores.gather(2, target[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
         token_loss = -(motion_weights(model, clips) * of_target).sum(1).mean()
         return (1 - token_share) * self._compare(logits, target) + token_share * token_loss, logits

@@ -38,7 +38,7 @@ def starting_model(
         img_size: Height and width of a frame, pixels; None for that of the preset or checkpoint.
         pos_embed: Position embedding that replaces the preset's; None keeps it.
         init: Image checkpoint to initialize a preset's weights from; None draws them at random.
-        layout: Layout of the image checkpoint `init` or `what`, "vim" or "opengvlab".
+        layout: Layout of the image checkpoint `init`, or of `what`; see `load_model`.
         seed: Seed of the weights that are drawn.
     Raises:
         ValueError: there is no such preset or checkpoint, or `init` or `pos_embed` is given with a
@@ -104,7 +104,7 @@ def in_order_of(model: VideoMamba, class_names: Sequence[str]) -> VideoMamba:
         return model
     other = copy.deepcopy(model)
     with torch.no_grad():
-        for parameter in other.head.parameters():
+        for parameter in other.check_head("in_order_of").parameters():
             parameter.copy_(parameter[rows])
     other.class_names = tuple(class_names)
     return other

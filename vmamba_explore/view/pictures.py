@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,15 @@ EXACT_SIDE = 128
 """Frames up to this many pixels a side are encoded without loss (PNG), larger ones as JPEG."""
 
 
-def encode(frame: npt.NDArray[np.uint8]) -> bytes:
-    """Return one frame, uint8 (height, width, 3), as PNG where small and as JPEG otherwise."""
+def encode(frame: npt.NDArray[np.uint8], exact: bool = False) -> bytes:
+    """Return one frame, uint8 (height, width, 3), as PNG where small and as JPEG otherwise.
+
+    Args:
+        frame: The frame.
+        exact: Whether it is PNG whatever its size.
+    """
     buffer = io.BytesIO()
-    if max(frame.shape[:2]) <= EXACT_SIDE:
+    if exact or max(frame.shape[:2]) <= EXACT_SIDE:
         Image.fromarray(frame).save(buffer, "PNG", optimize=True)
     else:
         Image.fromarray(frame).save(buffer, "JPEG", quality=90)
@@ -36,6 +42,12 @@ def thumbnail(frame: npt.NDArray[np.uint8], side: int = 112) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def enlarged(frame: npt.NDArray[np.uint8], side: int) -> str:
+    """Return a frame as a data URI whose pixels are enlarged, sharp, to at least `side` in all."""
+    times = max(1, math.ceil(side / max(frame.shape[:2])))
+    return thumbnail(frame.repeat(times, axis=0).repeat(times, axis=1), side=2 * side)
 
 
 def over_tokens(call: str, name: str, values: xr.DataArray) -> xr.DataArray:

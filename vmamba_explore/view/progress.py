@@ -1,11 +1,22 @@
-"""A progress bar that is gone when the work is done, also from the notebook that is then saved."""
+"""Progress: a report that can stop the work, and a bar that is gone when the work is done."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import tqdm.auto
 import tqdm.notebook
+
+Report = Callable[[str, float], None]
+"""Told what is being done and the share that is done, 0 to 1; what it raises stops the work."""
+
+
+class Cancelled(Exception):
+    """Raised by a `Report` that wants the work to stop."""
+
+
+Bar = TypeVar("Bar", bound="PassingBar")
 
 
 class PassingBar:
@@ -31,7 +42,7 @@ class PassingBar:
         self._bar = tqdm.auto.tqdm(**options, display=False)
         self._handle = display(self._bar.container, display_id=True)
 
-    def __enter__(self) -> PassingBar:
+    def __enter__(self: Bar) -> Bar:
         return self
 
     def step(self, words: str) -> None:

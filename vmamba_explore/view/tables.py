@@ -29,10 +29,13 @@ class Table:
     Args:
         titles: One for each column.
         rows: Cells, as many in each row as there are titles; the first names the row.
+        wraps: Whether cells hold names and sentences, which are broken into lines where the page is
+            narrow; numbers are not.
     """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    wraps: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -49,7 +52,8 @@ class Table:
             f'<tr><th scope="row">{_text(name)}</th>{"".join(map(_data, cells))}</tr>\n'
             for name, *cells in self.rows
         )
-        return f"<table><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
+        kind = ' class="vmx-prose"' if self.wraps else ""
+        return f"<table{kind}><thead><tr>{titles}</tr></thead>\n<tbody>{rows}</tbody></table>"
 
 
 def _text(cell: Cell) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vmamba_explore.analysis.camera_motion import COMPONENTS, THRESHOLD, CameraMotion
 from vmamba_explore.analysis.controls import DESCRIPTIONS, Controls, percent
+from vmamba_explore.analysis.headline import Decisive
 from vmamba_explore.errors import one_line
 from vmamba_explore.view.figures.camera import camera_motion
 from vmamba_explore.view.figures.layout import PALETTE
@@ -22,11 +23,6 @@ WHY = (
 )
 
 
-def words_of(controls: Controls) -> list[str]:
-    """Return what is said of an answer: why this is not a clip for the model, and the sentence."""
-    return [words for words in (controls.note, controls.sentence) if words]
-
-
 def table_of(controls: Controls) -> Table:
     """Return the table of the four answers; a label that survived is bold."""
     return Table(
@@ -38,12 +34,13 @@ def table_of(controls: Controls) -> Table:
             ]
             for each, row in zip(controls.answers, _rows(controls), strict=True)
         ],
+        wraps=True,
     )
 
 
 def section_of(controls: Controls) -> Section:
     """Return a section of a page: the sentence, and the table under it."""
-    return Section(TITLE, [*words_of(controls), WHY], [table_of(controls)])
+    return Section(TITLE, [*controls.words, WHY], [table_of(controls)])
 
 
 def windows_section(found: Sequence[tuple[str, Controls]]) -> Section:
@@ -60,7 +57,7 @@ def windows_section(found: Sequence[tuple[str, Controls]]) -> Section:
     ]  # fmt: skip
     titles = ("when", "the window", "first frame held still", "reversed", "shuffled", "so")
     notes = dict.fromkeys(each.note for _, each in found if each.note)
-    return Section(TITLE, [*notes, WHY], [Table(titles, rows)])
+    return Section(TITLE, [*notes, WHY], [Table(titles, rows, wraps=True)])
 
 
 def packed(controls: Controls | None) -> dict[str, Any] | None:
@@ -73,12 +70,25 @@ def packed(controls: Controls | None) -> dict[str, Any] | None:
         "sentence": controls.sentence,
         "rows": [
             {"shown": shown, "says": says, "probability": probability,
-             "survives": each.kind in controls.survives}
+             "survives": each.kind in controls.survives,
+             "kind": "" if each.kind == "original" else each.kind}
             for each, (shown, says, probability, _) in zip(
                 controls.answers, _rows(controls), strict=True
             )
         ],
     }  # fmt: skip
+
+
+def packed_headline(found: Decisive | None, opening: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return where a logit is decided as JSON for the browser; None for None.
+
+    Args:
+        found: Where.
+        opening: The traits of an explorer that shows the place.
+    """
+    if found is None:
+        return None
+    return {"sentence": found.sentence, "hedge": found.hedge, "opening": dict(opening)}
 
 
 def camera_words(motion: CameraMotion) -> str:
@@ -104,8 +114,7 @@ def packed_camera(motion: CameraMotion | None) -> dict[str, Any] | None:
     """Return the camera's motion as JSON for the browser; None for None."""
     if motion is None:
         return None
-    known = np.concatenate([[False], motion.applies, [False]])
-    path = np.where((known[1:] | known[:-1])[:, None], motion.path, np.nan)
+    path = motion.measured_path.T
     return {
         "sentence": camera_words(motion),
         "heading": "camera, measured without learning (sides of the picture)",
@@ -116,7 +125,7 @@ def packed_camera(motion: CameraMotion | None) -> dict[str, Any] | None:
                 "color": color,
                 "values": [float(v) if np.isfinite(v) else None for v in values],
             }
-            for name, color, values in zip(COMPONENTS, PALETTE, path.T, strict=False)
+            for name, color, values in zip(COMPONENTS, PALETTE, path, strict=False)
         ],
     }
 

@@ -15,6 +15,13 @@ VARIANTS = {
     "spatial": {"backward_order": "spatial"},
     "temporal": {"backward_order": "temporal", "cls_position": None},
     "forward only": {"backward_order": None},
+    "every frame": {"cls_position": "every_frame"},
+    "videomambapro": {"scan_variant": "videomambapro"},
+    "videomambapro, temporal": {
+        "scan_variant": "videomambapro",
+        "backward_order": "temporal",
+        "cls_position": None,
+    },
 }
 NAMES = [*ScanOperator.names(None, "beta"), "*.hook_block_input", "*.hook_out"]
 
@@ -51,9 +58,18 @@ def dense(trace, layer, direction, kind="alpha", sizes=False, without=(), restar
     decay = torch.exp(ssm.A.detach().double()[None, :, :, None, None] * span)
     written = delta[:, :, None] * B[:, None]
     alpha = torch.einsum("bnt,bdnts,bdns->bdts", C, decay, written).tril()
+    pro = trace.config.scan_variant == "videomambapro"
+    first = next(step for step, token in enumerate(steps.tolist()) if token not in without)
+    own = alpha.diagonal(dim1=-2, dim2=-1).clone()
+    if pro:  # h starts from the first u
+        start = torch.exp(ssm.A.detach().double()[..., None] * S[:, :, None])
+        alpha[..., first] += torch.einsum("bnt,bdnt->bdt", C, start)
     if restart is not None:
         step = steps.tolist().index(restart)
         alpha[..., step:, : step + 1] = 0
+    if pro and direction == "backward":  # the backward scan leaves out what a token writes itself
+        alpha = alpha - torch.diag_embed(own)
+        alpha[..., first, :] = 0
     alpha = alpha + torch.diag_embed(size(ssm.D.detach().double())[:, None].expand(-1, len(steps)))
     place = steps.argsort()
     alpha = alpha[..., place, :][..., place]  # P^T alpha P

@@ -16,7 +16,7 @@ from vmamba_explore.analysis.peak_memory import peak_bytes
 from vmamba_explore.analysis.rollout import attention_rollout
 from vmamba_explore.analysis.scan_operator import ScanOperator
 from vmamba_explore.hooks import UnknownNameError
-from vmamba_explore.tokens import TokenGrid
+from vmamba_explore.model.config import VideoMambaConfig
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -68,11 +68,10 @@ def test_norms_are_the_lengths_of_vectors_in_the_residual_stream(trace):
 
 
 def test_by_default_it_is_read_where_the_logits_are(trace):
-    """The class token's row, or the mean of all rows where there is none."""
+    """The class token's row, or the mean of several, or of all rows where there is none."""
     found = hidden_attention(trace, reduce="mean").values[:, 0, 0]
-    matrix = dense(trace, 0, "forward").mean(1)
-    cls = trace.grid.cls_index
-    expected = matrix.mean(1) if cls is None else matrix[:, cls]
+    read = list(trace.grid.cls_indices) or list(range(trace.grid.seqlen))
+    expected = dense(trace, 0, "forward")[:, :, read].mean(2).mean(1)
     assert torch.allclose(found, expected, atol=1e-10)
 
 
@@ -92,8 +91,7 @@ def test_contributions_to_a_logit_with_what_is_left_are_the_logit(variant, minus
             wanted - logits[:, 0]
         )  # fmt: skip
     embedded = (trace["layers.0.hook_block_input"] * scale * head).sum(-1)
-    cls = trace.grid.cls_index
-    embedded = embedded.mean(1) if cls is None else embedded[:, cls]
+    embedded = embedded[:, list(trace.grid.cls_indices) or slice(None)].mean(1)
     total = found.values.sum((1, 2, 3)) + found.offset.sum(1) + embedded + bias
     assert torch.allclose(total, wanted, atol=1e-9)
 
@@ -116,7 +114,7 @@ def test_the_labelled_map_has_the_values_at_their_places(trace):
     assert array["layer"].values.tolist() == [1]
     token = trace.grid.index(1, 2, 0)
     assert float(array.values[0, 0, 1, 2, 0]) == pytest.approx(float(row.values[1, 0, 0, token]))
-    assert ("cls" in array.attrs) == (trace.grid.cls_index is not None)
+    assert ("cls" in array.attrs) == (trace.grid.cls_position is not None)
 
 
 @pytest.mark.parametrize("call", [hidden_attention, attention_rollout])
@@ -132,10 +130,20 @@ def test_it_takes_memory_in_proportion_to_the_tokens(call):
 
 
 def test_readout_weights_are_a_one_or_a_mean():
-    front, none = TokenGrid(2, 2, 2), TokenGrid(2, 2, 2, None)
+    sizes = {"num_frames": 4, "img_size": 32, "tubelet_size": 2}  # 2 frames of 2 x 2 tokens
+    front, none, every, both = (
+        VideoMambaConfig(**sizes, cls_position=cls, pool_norm=pool_norm)
+        for cls, pool_norm in (
+            ("front", False), (None, False), ("every_frame", False), ("front", True),
+        )
+    )  # fmt: skip
     assert readout_weights(front, None).tolist() == [1] + [0] * 8
     assert readout_weights(front, (0, 0, 1)).tolist() == [0, 0, 1] + [0] * 6
     assert readout_weights(none, None).tolist() == [1 / 8] * 8
+    assert readout_weights(every, None).tolist() == [0, 0, 0.5, 0, 0, 0, 0, 0.5, 0, 0]
+    assert readout_weights(both, None).tolist() == [1] + [1 / 8] * 8
+    with pytest.raises(ValueError, match="class token in every frame"):
+        readout_weights(every, "cls")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vmamba_explore.analysis.evidence import (
     prefix_curve,
     suffix_curve,
 )
-from vmamba_explore.analysis.logits import logit_parts
+from vmamba_explore.analysis.logits import LogitParts, logit_parts
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.hooks import UnknownNameError
 from vmamba_explore.tokens import TokenGrid
@@ -25,14 +25,18 @@ FRAMES = 3
 
 def toy(**changes):
     def change(model):
-        model.head.bias.normal_()
+        if model.head is not None:
+            model.head.bias.normal_()
+        if model.pool_norm is not None:
+            model.pool_norm.bias.normal_()
+            model.pool_norm.weight.uniform_(0.5, 1.5)
         model.norm_f.weight.uniform_(0.5, 1.5)
 
     return toys.toy(num_frames=2 * FRAMES, change=change, **changes)
 
 
-def record(model):
-    return toys.record(model, LogitReadout.names(model))
+def record(model, names=None):
+    return toys.record(model, names or LogitReadout.names(model))
 
 
 # ---------------------------------------------------------------- read-out
@@ -58,9 +62,35 @@ def test_only_the_token_that_is_read_has_weights(changes):
     model = toy(**changes)
     readout = logit_readout(record(model), 0)
     used = readout.q.abs().sum(1) > 0
-    cls = model.grid.cls_index
-    wanted = torch.ones_like(used) if cls is None else torch.arange(used.shape[1]) == cls
+    read = torch.tensor(model.grid.cls_indices)
+    wanted = torch.isin(torch.arange(used.shape[1]), read)
+    if not len(read) or model.config.pool_norm:
+        wanted[:] = True
     assert torch.equal(used, wanted.expand_as(used))
+
+
+@pytest.mark.parametrize(
+    "changes", [*KINDS, {"cls_position": "middle", "pool_norm": True}], ids=str
+)
+def test_a_direction_over_an_encoders_features_is_read_out_like_a_class(changes):
+    model = toy(num_classes=0, **changes)
+    clips, direction = clips_for(model), torch.randn(2, 32)
+    trace = record(model)
+    readout = logit_readout(trace, direction)
+    residual = trace["layers.1.hook_block_input"] + trace["layers.1.mixer.hook_out"]
+    total = torch.einsum("bct,btc->b", readout.q, residual) + readout.bias
+    with torch.no_grad():
+        wanted = (model.embed(clips) * direction).sum(-1)
+    assert torch.allclose(total, wanted, atol=1e-4) and readout.residual <= 1e-4
+    less = logit_readout(trace, direction, np.ones(32, np.float32))
+    with torch.no_grad():
+        wanted = wanted - model(clips).sum(-1)
+    assert torch.allclose(less.logit, wanted, atol=1e-4) and less.residual <= 1e-4
+    parts = logit_parts(record(model, LogitParts.names(model)), direction, progress=False)
+    assert parts.residual <= 1e-4
+    for curve in (prefix_curve, suffix_curve, held_frame_curve):
+        found = curve(model, clips, direction)
+        assert torch.allclose(found.full, parts.logit, atol=1e-4)
 
 
 def test_q_is_the_gradient_with_a_frozen_root_mean_square():

@@ -26,7 +26,7 @@ def test_half_lives_are_found_by_waiting_until_half_is_gone(kind):
         steps = trace.ssm(0, direction).steps(grid.seqlen).tolist()
         fading = decay(trace, 0, direction)
         for place, token in enumerate(steps):
-            if token == grid.cls_index:
+            if token in grid.cls_indices:
                 continue
             at = dict(zip(("frame", "row", "col"), grid.position(token), strict=True))
             left = len(steps) - place
@@ -88,6 +88,8 @@ def test_retention_of_a_frame_is_what_removing_it_takes_from_a_later_state(kind)
         A, steps = ssm.A.detach(), ssm.steps(len(frames)).tolist()
         for k in range(3):
             h, ends = torch.zeros_like(A), {}
+            if ssm.starts_from_first and frames[steps[0]] == k:
+                h = h + u[:, steps[0], None].abs()
             for t in steps:
                 wrote = (delta[:, t] * u[:, t] * (frames[t] == k)).abs()[:, None] * B[:, t].abs()
                 h = torch.exp(delta[:, t, None] * A) * h + wrote
@@ -150,14 +152,14 @@ def test_maps_are_stacked_by_layer_and_direction_with_their_times():
 @pytest.mark.parametrize("tokens", [None, 1, 5])
 def test_retained_share_is_the_mean_of_what_is_left_so_many_steps_later(kind, tokens):
     trace = record(**kind)
-    grid, later = trace.grid, tokens or trace.grid.rows * trace.grid.cols
+    grid, later = trace.grid, tokens or trace.grid.tokens_per_frame
     for direction in ("forward", "backward"):
         found = retained_share(trace, 0, direction, tokens=tokens, clip=1)
         assert found.dims == ("frame", "row", "col") and found.shape == grid.shape
         steps = trace.ssm(0, direction).steps(grid.seqlen).tolist()
         fading = decay(trace, 0, direction)
         for step, token in enumerate(steps):
-            if token == grid.cls_index:
+            if token in grid.cls_indices:
                 continue
             share = float(found[grid.position(token)])
             if step + later >= len(steps):

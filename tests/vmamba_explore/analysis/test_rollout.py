@@ -17,7 +17,7 @@ def trace(request):
 @pytest.mark.parametrize("token", [None, 4])
 def test_it_equals_the_product_of_dense_matrices(trace, kind, token):
     found = attention_rollout(trace, token, kind=kind)
-    expected = dense_rollout(trace, readout_weights(trace.grid, token), kind)
+    expected = dense_rollout(trace, readout_weights(trace.config, token), kind)
     assert torch.allclose(found.values[:, 0], expected, atol=1e-12, rtol=1e-9)
 
 
@@ -39,7 +39,7 @@ def test_the_weight_moved_is_shared_out_between_the_directions(trace):
     found = attention_rollout(trace, kind="alpha")
     names = found.directions
     parts = [dense(trace, 1, name, sizes=True) for name in names]
-    start = readout_weights(trace.grid, None).double()
+    start = readout_weights(trace.config, None).double()
     moved = [
         (start[:, None] * part / sum(parts).sum(-1, keepdim=True)).sum((-1, -2)).mean(1)
         for part in parts
@@ -75,7 +75,7 @@ def test_a_channel_that_reads_nothing_leaves_the_weight_where_it_is():
     name = "layers.1.mixer.hook_z"
     trace._values[name] = torch.zeros_like(trace[name])  # the gate is shut everywhere
     found = attention_rollout(trace, 5)
-    assert torch.equal(found.values[:, 1], readout_weights(trace.grid, 5).double().expand(2, -1))
+    assert torch.equal(found.values[:, 1], readout_weights(trace.config, 5).double().expand(2, -1))
 
 
 def test_the_labelled_map_has_the_values_at_their_places(trace):

@@ -4,10 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from ipywidgets.widgets.widget import _instances
 from jupyter_core.utils import run_sync
 
-from vmamba_explore.app.explore import backwards, explore
+from vmamba_explore.app.control_clips import backwards
+from vmamba_explore.app.explore import explore
 from vmamba_explore.app.gather import gather
 from vmamba_explore.app.question import Question
 from vmamba_explore.clips import ClipError
@@ -126,7 +128,8 @@ def test_the_deciding_frames_of_both_sides_are_shown(model):
     motion = MotionClips(3, num_frames=8, img_size=32)[0]
     explorer = explore(motion, model, compare="reversed", **FEW)
     first, last = motion.window
-    assert [side["deciding"] for side in explorer.sides] == [[first, last], [7 - last, 7 - first]]
+    shaded = [side["deciding"] for side in explorer.sides]
+    assert shaded == [[[first, last]], [[7 - last, 7 - first]]]
     for side in explorer.explorations:
         assert side.numbers.truth().any()
     forth, back = (side.numbers.truth() for side in explorer.explorations)
@@ -208,4 +211,52 @@ def test_the_browsers_messages_reach_the_kernel_and_are_answered(kernel):
     assert [m["name"] for m in first[0]["maps"]] == ["reads", "read_by"]
     assert [len(bytes(buffer)) for buffer in first[1]] == [2 * 64, 2 * 64]
     assert [m["name"] for m in second[0]["maps"]] == ["reads"]
-    assert "frame 9 is outside 0..3 of this grid" in third[0]["error"] and not third[1]
+    assert "query is [9, 0, 0], expected [frame, row, col] below [4, 4, 4]" in third[0]["error"]
+    assert not third[1]
+
+
+def test_an_explorer_opens_where_its_sentence_says():
+    explorer = explore(data_dir() / "clips/vanish.mp4", progress=False)
+    found = explorer.view.sides[0].headline
+    assert found.sentence.startswith("Decided at token frames 4 to 5 (83 % of what adds to vanish)")
+    assert (explorer.quantity, explorer.layer, explorer.direction) == ("contribution", *found.scan)
+    assert explorer.view.token_frame == found.frame == 5
+    asked = explore(
+        data_dir() / "clips/vanish.mp4", quantities=["delta", "retention"], progress=False
+    )
+    assert (asked.quantity, asked.frame, asked.view.sides[0].headline) == ("delta", 0, None)
+
+
+def test_a_state_opens_the_view_that_it_was_taken_from(model, clip):
+    first = explore(clip, model, **FEW)
+    first.frame, first.direction, first.query = 3, "backward", [1, 0, 1]
+    again = explore(clip, model, state=first.state(), **FEW)
+    assert again.state() == first.state()
+
+
+def test_what_is_not_a_state_is_refused_before_the_model_runs(model, clip):
+    model.forward = lambda *given: pytest.fail("ran")
+    with pytest.raises(ValueError, match="explore: state has 'zoom', expected some of frame"):
+        explore(clip, model, state="page.html#view:zoom=2", **FEW)
+
+
+def test_a_state_of_another_model_leaves_no_widget_behind(model, clip):
+    before = set(_instances)
+    with pytest.raises(ValueError, match="layer is 99, expected one of"):
+        explore(clip, model, state={"layer": 99}, **FEW)
+    assert set(_instances) == before
+
+
+def test_the_page_of_an_encoder_shows_a_direction_and_no_classes(
+    small_model, noise_clip, open_offline, tmp_path
+):
+    encoder = small_model(num_classes=0)
+    clip, target = noise_clip(encoder), torch.randn(16)
+    explorer = explore(clip, encoder, target=target, compare="reversed", **FEW)
+    explorer.to_html(tmp_path / "encoder.html")
+    page = open_offline(tmp_path / "encoder.html")
+    page.wait_for_selector(".vmx-classes")
+    shown = page.locator(".vmx-classes")
+    assert "an encoder" in shown.inner_text() and "explained: the direction" in shown.inner_text()
+    assert shown.locator("ol").count() == 0
+    assert page.errors == []

@@ -98,6 +98,25 @@ def test_an_upload_is_read_and_called_as_its_owner_calls_it(app):
     assert app.explorer.explorations[0].title == "<b>my film</b>.mp4"
 
 
+def test_the_window_of_an_upload_moves_within_it_and_never_tells_where_it_lies(app):
+    run(app, clip=upload(app, resources.path("clips/city.mp4"), "mine.mp4"))
+    explorer, sent = app.explorer, []
+    explorer.send = lambda content, buffers=None: sent.append(content)
+    place = explorer.explorations[0].clip.path
+    ask = lambda **content: (  # noqa: E731
+        explorer._handle_custom_msg(content, []),
+        explorer._runs.wait(HANG),
+    )
+    ask(request=1, run="window", start=10**9)
+    assert explorer.window["last"] == 189 and explorer.sides[0]["source"] == "mine.mp4"
+    assert "explore('mine.mp4', " in explorer.window["code"]
+    upload(app, resources.path("clips/right.mp4"), "other.mp4")  # takes its place
+    for run_, more in (("window", {"start": 0}), ("strip", {}), ("pictures", {})):
+        ask(request=2, run=run_, film=explorer.sides[0]["film"], **more)
+        assert sent[-1]["error"].startswith("mine.mp4: the file is gone;")
+    assert place not in str(sent) and place not in str(explorer.get_state())
+
+
 def test_an_upload_that_is_no_film_is_one_sentence_without_its_place(app, tmp_path):
     shutil.copy(resources.path("clips/right.mp4"), tmp_path / "private.mp4")
     cut_off = (tmp_path / "private.mp4").read_bytes()[:5000]

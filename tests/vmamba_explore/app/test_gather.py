@@ -1,6 +1,7 @@
 """Every map of the explorer against the analysis called directly, for every kind of model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from vmamba_explore.analysis.evidence import prefix_curve, suffix_curve
 from vmamba_explore.analysis.memory import retained_share
 from vmamba_explore.analysis.reach import look_back
 from vmamba_explore.analysis.states import state_norms
-from vmamba_explore.app.gather import gather
+from vmamba_explore.app.gather import begin, gather
 from vmamba_explore.app.question import QUANTITIES, Cancelled, Question
 from vmamba_explore.attribution.methods import attribute
 from vmamba_explore.clips.motion import MotionClips
+from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.edits import current
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.trace.record import run_with_trace
@@ -32,6 +34,9 @@ KINDS = {
     "image": {"num_frames": 1, "tubelet_size": 1, "cls_position": None},
     "3 x 3": {"img_size": 24},
     "one class": {"num_classes": 1},
+    "every frame": {"cls_position": "every_frame"},
+    "pool norm": {"pool_norm": True},
+    "videomambapro": {"scan_variant": "videomambapro"},
 }
 
 
@@ -103,9 +108,10 @@ def test_the_steps_count_every_token_once_in_the_order_of_the_scan(
     grid = model.grid
     assert found.directions == model.config.directions
     for direction, steps in found.steps.items():
-        of_cls = [found.cls_steps[direction]] if grid.cls_index is not None else []
-        assert sorted([*steps.ravel().tolist(), *of_cls]) == list(range(grid.seqlen))
         order = model.layers[0].mixer.directions[direction].steps(grid.seqlen).tolist()
+        of_cls = [order.index(place) for place in grid.cls_indices]
+        assert sorted([*steps.ravel().tolist(), *of_cls]) == list(range(grid.seqlen))
+        assert found.cls_steps.get(direction) == (of_cls[0] if grid.cls_index is not None else None)
         for place in np.ndindex(grid.shape):
             assert order[steps[place]] == grid.index(*place)
     assert bool(found.cls_steps) == (grid.cls_index is not None)
@@ -204,13 +210,19 @@ def test_an_edited_model_is_that_model_run_inside_its_block(model, clip):
 def test_contributions_that_an_edit_falsifies_are_left_out_and_relevance_too(model, clip):
     found = gather(model, clip, QUIET, edit=lambda model: mute(model, "backward"))
     assert set(QUANTITIES) - set(found.maps) == {"contribution", "relevance"}
+    for asked in (["contribution"], ["contribution", "relevance"]):
+        question = Question(quantities=asked, progress=False)
+        with pytest.raises(ValueError, match="with this edit they do not sum to the logit; add an"):
+            gather(model, clip, question, edit=lambda model: mute(model, "backward"))
 
 
-def test_the_deciding_frames_are_the_motion_clips_window(model):
+def test_the_deciding_frames_of_a_generated_clip_are_stored(model):
     motion = MotionClips(3, num_frames=8, img_size=32)[0]
+    recall = RecallClips(3, num_frames=8, img_size=32, delay=(2, 2))[0]
     question = Question(quantities=["delta"], progress=False)
-    assert gather(model, motion, question).deciding == motion.window
-    assert gather(model, motion.clip, question).deciding is None
+    assert gather(model, motion, question).deciding == [motion.window]
+    assert gather(model, recall, question).deciding == [recall.sample, recall.test]
+    assert not gather(model, motion.clip, question).deciding
 
 
 @pytest.mark.parametrize("at", range(6))
@@ -236,12 +248,19 @@ def test_cancelling_at_any_step_leaves_the_model_as_it_was(small_model, noise_cl
 def test_the_report_hears_every_step_and_no_bar_is_drawn(small_model, noise_clip, capsys):
     heard, model = [], small_model()
     question = Question(progress=False, report=lambda words, done: heard.append((words, done)))
-    gather(model, noise_clip(model), question)
+    begun = begin(model, noise_clip(model), question)
     assert [words for words, _ in heard] == [
-        "running the model", "layer 0", "layer 1", "contributions", "relevance", "evidence",
-        "controls",
+        "running the model", "layer 0", "layer 1", "contributions",
     ]  # fmt: skip
-    assert [done for _, done in heard] == pytest.approx([n / 7 for n in range(7)])
+    assert [done for _, done in heard] == pytest.approx([n / 4 for n in range(4)])
+    heard.clear()
+    begun.complete(lambda words, done: heard.append((words, done)))
+    assert list(dict.fromkeys(words for words, _ in heard)) == [
+        "layer 0", "layer 1", "relevance", "state lens", "evidence", "controls",
+    ]  # fmt: skip
+    shares = [done for _, done in heard]
+    assert shares == sorted(shares)
+    assert sorted(set(shares)) == pytest.approx([n / 6 for n in range(6)])
     assert capsys.readouterr() == ("", "")
 
 
@@ -290,3 +309,26 @@ def test_relevance_over_budget_is_left_out_unless_it_was_asked_for(model, clip, 
     assert "relevance" not in gather(model, clip, QUIET).maps
     with pytest.raises(MemoryError, match="over budget"):
         gather(model, clip, Question(quantities=["relevance"], progress=False))
+
+
+def test_an_encoder_is_explained_along_a_direction_over_its_features(small_model, noise_clip):
+    encoder = small_model(num_classes=0, pool_norm=True)
+    clip = noise_clip(encoder)
+    with torch.no_grad():
+        direction = encoder.embed(noise_clip(encoder, seed=1).tensor()[None])[0]
+    found = gather(encoder, clip, replace(QUIET, target=direction))
+    assert found.target == "the direction" and found.explained == (None, None)
+    assert not found.classes and found.controls is None and found.headline is not None
+    assert list(found.maps) == list(QUANTITIES)
+    wanted = logit_attention(recorded(encoder, clip), direction, progress=False).array()
+    contribution = found.maps["contribution"]
+    np.testing.assert_allclose(
+        contribution.values, wanted.transpose(*contribution.dims).values, rtol=1e-4, atol=1e-6
+    )
+    assert contribution.attrs["unit"] == "" and "the direction" in contribution.attrs["about"]
+    with torch.no_grad():
+        number = float(encoder(clip.tensor()[None])[0] @ direction)
+    assert found.curves["seen from the start"].values[-1] == pytest.approx(number, rel=1e-4)
+    json.dumps(Explorer(found)._state(), default=lambda value: "", allow_nan=False)
+    with pytest.raises(ValueError, match="target is None, expected a direction over the features"):
+        gather(encoder, clip, QUIET)

@@ -21,7 +21,7 @@ DELTA = Question(quantities=["delta"], progress=False)
 KINDS = [
     {}, {"cls_position": "middle"}, {"cls_position": None}, {"backward_order": "spatial"},
     {"backward_order": "temporal", "cls_position": None}, {"backward_order": None},
-    {"num_frames": 2},
+    {"num_frames": 2}, {"cls_position": "every_frame"}, {"scan_variant": "videomambapro"},
 ]  # fmt: skip
 
 

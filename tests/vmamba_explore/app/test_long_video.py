@@ -75,6 +75,43 @@ def test_evidence_by_frame_is_what_logit_parts_says_of_the_window(model, noise):
     assert found.table["margin"][1] == pytest.approx(float(parts.logit[0]), rel=1e-3)
 
 
+def test_every_token_frame_has_the_label_of_the_window_around_it(model, noise):
+    found = watched(noise, model, target=2, minus=4, every="token frame")
+    size, middle = model.config.tubelet_size, model.grid.frames // 2
+    plain = watched(noise, model, target=2, minus=4, hop=size)
+    pd.testing.assert_frame_equal(found.table[plain.table.columns], plain.table)
+    assert plain.token_frames is None and "every" not in plain.settings
+    rows = found.token_frames
+    assert len(rows) == len(found) == 96 // size - model.grid.frames + 1
+    clip = load_clip(noise, 8, 1, 3 * size, 32)
+    first = middle * size
+    assert rows["start"][3] == pytest.approx(clip.seconds[first])
+    assert rows["end"][3] == pytest.approx(clip.seconds[first] + size / 16)
+    with torch.no_grad():
+        inputs = clip.tensor()[None]
+        logits, last = model(inputs)[0], model.encode(inputs)[0]
+        of = [n for n in range(model.grid.seqlen) if (at := model.grid.position(n)) and
+              at[0] == middle]  # fmt: skip
+        own = torch.stack([model.head(model.norm_f(last[n])) for n in of]).mean(0)
+        kept = [n for n in range(model.grid.seqlen) if n not in of]
+        with model.only_tokens(kept):
+            without = model(inputs)[0]
+    assert rows["margin"][3] == pytest.approx(float(logits[2] - logits[4]), rel=1e-4)
+    assert rows["read_out"][3] == pytest.approx(float(own[2] - own[4]), rel=1e-4)
+    change = float((logits[2] - logits[4]) - (without[2] - without[4]))
+    assert rows["difference"][3] == pytest.approx(change, rel=1e-3, abs=1e-6)
+    assert rows["name"][3] == found.table["name"][3]
+
+
+def test_what_token_frames_cannot_be_asked_of_is_refused(small_model, noise, unchecked):
+    with pytest.raises(ValueError, match="every='token frame' starts a window at each .*got 4"):
+        watched(noise, small_model(), every="token frame", hop=4)
+    with pytest.raises(ValueError, match="every is 'frame', expected 'window' or 'token frame'"):
+        watched(noise, small_model(), every="frame")
+    with pytest.raises(ValueError, match="has one token frame, so every window is one"):
+        watched(noise, small_model(tubelet_size=8), every="token frame")
+
+
 def test_a_model_of_one_class_has_its_logit_as_margin(small_model, noise):
     model = small_model(num_classes=1)
     with torch.no_grad():
@@ -172,6 +209,22 @@ def test_going_on_after_ctrl_c_gives_the_table_of_an_uninterrupted_run(
     assert rest.finished and rest.watched < 5
     pd.testing.assert_frame_equal(rest.table, whole.table, rtol=1e-3, atol=1e-5)
     pd.testing.assert_frame_equal(rest.table[:12], whole.table[:12], rtol=0, atol=0)
+
+
+def test_rows_of_token_frames_are_resumed_and_not_mixed_with_others(
+    model, noise, tmp_path, stopped_after, monkeypatch
+):
+    path, how = tmp_path / "rows.csv", {"every": "token frame"}
+    whole = watched(noise, model, **how).token_frames
+    with monkeypatch.context():
+        stopped_after(3)
+        assert len(watched(noise, model, csv=path, **how).token_frames) == 12
+        monkeypatch.undo()
+    rest = watched(noise, model, csv=path, **how)
+    assert rest.finished
+    pd.testing.assert_frame_equal(rest.token_frames, whole, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="made with other settings .*every"):
+        watched(noise, model, hop=model.config.tubelet_size, csv=path)
 
 
 def test_a_finished_file_is_read_not_watched_again(model, noise, tmp_path, stopped_after):

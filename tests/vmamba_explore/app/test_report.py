@@ -21,9 +21,10 @@ def test_a_report_and_its_explorer_work_offline(video, untrained_model, tmp_path
     page = open_offline(path)
     page.wait_for_selector(".vmx-explorer[data-ready]")
     explorer = page.locator(".vmx-explorer")
+    explorer.press("Home")
     explorer.press("ArrowRight")
     page.wait_for_selector(".vmx-explorer[data-frame='1']")
-    assert explorer.get_attribute("data-quantity") == "delta"
+    assert explorer.get_attribute("data-quantity") == "contribution"
     assert page.locator("h1").inner_text().endswith(video.name)
     assert page.locator(".js-plotly-plot").count() == 6
     assert "<b>bold</b>" in page.locator(".js-plotly-plot .ytick text").all_text_contents()
@@ -44,7 +45,7 @@ def test_layers_that_would_exceed_the_budget_are_left_out(video, untrained_model
         ("notes.txt", "r.html", ClipError, "notes.txt"),
         ("absent.mp4", "absent/r.html", FileNotFoundError, "the folder .*absent does not exist"),
         ("absent.mp4", ".", IsADirectoryError, "it is a folder; name a file"),
-        ("notes.txt", "notes.txt", FileExistsError, "is the clip itself"),
+        ("notes.txt", "notes.txt", FileExistsError, "is the input itself"),
     ],
 )
 def test_what_cannot_be_reported_is_named_and_nothing_is_written(

@@ -27,7 +27,7 @@ def test_segments_are_listed_with_times_names_and_reasons_as_text(tmp_path):
     with pytest.warns(FutureWarning, match=r"timeline_page\(found=\) is called timeline since"):
         page = timeline_page(found=made(4), output=tmp_path / "t.html", model="small<")
     text = page.read_text("utf-8")
-    table = text.partition("<table>")[2].partition("</table>")[0]
+    table = text.partition("<tbody>")[2].partition("</table>")[0]
     assert "0:00:04.0" in table and "&lt;b&gt;0&lt;/b&gt;" in table and "87.5%" in table
     assert "<strong>failed: damaged</strong>" in table
     assert "small&lt;" in text and "4, of which 1 failed" in text

@@ -52,7 +52,7 @@ def test_dropped_units_are_those_that_only_tokens_leaves_out(layout):
     expected = []
     for there, clip in zip(present, which, strict=True):
         kept = [grid.index(t // 4, t // 2 % 2, t % 2) for t in there.nonzero()[:, 0].tolist()]
-        with model.only_tokens(kept + [grid.cls_index] * (grid.cls_index is not None)):
+        with model.only_tokens([*kept, *grid.cls_indices]):
             expected.append(model(asked.inputs[clip, None])[0, asked.target[clip]])
     torch.testing.assert_close(game(present, which), torch.stack(expected).detach())
     assert model.kept_tokens is None
@@ -63,14 +63,16 @@ def test_rows_share_a_batch_where_the_scans_read_in_the_same_order(layout, monke
     asked = problem(**layout)
     game = Game(asked, units_of(asked, "tubelets"), "dropped")
     sizes = []
-    embed = asked.model.embed
+    embed = asked.model.tokens
     monkeypatch.setattr(
-        asked.model, "embed", lambda clips: sizes.append(len(clips)) or embed(clips)
+        asked.model, "tokens", lambda clips: sizes.append(len(clips)) or embed(clips)
     )
     game(~torch.eye(16, dtype=torch.bool), torch.zeros(16, dtype=torch.long))  # each one dropped
     order = layout.get("backward_order", "spatiotemporal")
     if layout.get("cls_position") == "middle":
         assert sorted(sizes) == [8, 8]  # the class token moves up by one, or does not
+    elif layout.get("cls_position") == "every_frame":
+        assert sorted(sizes) == [2, 2, 4, 4, 4]  # where the class tokens stand then
     elif order in ("spatial", "temporal"):
         assert sorted(sizes) == [4, 4, 4, 4]  # the token frame that is shorter
     else:

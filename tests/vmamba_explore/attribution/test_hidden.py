@@ -232,3 +232,18 @@ def test_memory_does_not_grow_with_the_depth_but_by_the_inputs_of_blocks(method)
         peaks.append(peak_bytes(lambda problem=problem: method(problem)))
     entering = 6 * 2 * model.grid.seqlen * 24 * 4
     assert peaks[1] - peaks[0] < 1.5 * entering
+
+
+@pytest.mark.parametrize("variant", ["mamba", "videomambapro"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_what_was_written_at_every_token_is_all_that_a_state_of_the_same_scan_holds(
+    variant, direction
+):
+    model, clips = build(scan_variant=variant)
+    for token in (0, 5, model.grid.seqlen - 1):
+        state = State(1, direction, token, 2, 1)
+        problem = make_problem(model, clips, state)
+        found = attention_x_gradient(problem, layers=1, direction=direction)
+        assert same(found.values.sum(1), problem(problem.inputs))
+        carried = state_x_gradient(problem, layers=1, direction=direction).values
+        assert same(carried[:, token], problem(problem.inputs))

@@ -16,7 +16,7 @@ def model(request):
 def test_grad_cam_is_its_definition(model, clips, layer):
     found = attribute(model, clips, [1, 3], "layer_grad_cam", layer=layer)
     blocks = list(model.layers)
-    residual = model.embed(clips)
+    residual = model.tokens(clips)
     for block in blocks[: len(blocks) * -layer - 1 if layer else 0]:
         residual = block(residual)
     residual = residual.detach().requires_grad_()

@@ -55,7 +55,9 @@ def test_every_entry_and_every_token_is_that_of_the_model_written_out(variant):
     video, cls = model.grid.split(found.values)
     assert (video.flatten(1) - relevance["tokens"].sum(-1)).abs().max() <= 1e-12
     if cls is not None:
-        assert (cls - relevance["class token"].sum((1, 2))).abs().max() <= 1e-12
+        each = relevance["class token"].sum(2)
+        wanted = each if model.config.cls_position == "every_frame" else each[:, 0]
+        assert (cls - wanted).abs().max() <= 1e-12
     wanted = {name: value.flatten(1).sum(1) for name, value in relevance.items()}
     if "class position" in wanted:
         wanted["positions"] = wanted["positions"] + wanted.pop("class position")
@@ -64,6 +66,20 @@ def test_every_entry_and_every_token_is_that_of_the_model_written_out(variant):
         assert (value - wanted[name]).abs().max() <= 1e-12, name
     by_layer = [r.sum((1, 2)) for r in run.relevance(number, run.inputs)]
     assert (ledger.by_layer - torch.stack(by_layer, 1)).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("pool_norm", [False, True])
+def test_the_number_along_a_direction_over_an_encoders_features_is_handed_back_too(pool_norm):
+    model = make_model(num_classes=0, pool_norm=pool_norm)
+    clips, direction = clips_for(model), torch.randn(2, 16, dtype=torch.float64)
+    found, ledger = lrp(model, clips, target=direction)
+    run = write_out(model, clips)
+    number = (run.logits * direction).sum(-1)
+    assert (ledger.logit - number).abs().max() <= 1e-12
+    assert ledger.gap.max() <= 1e-9
+    wanted = run.relevance(number, run.leaves["tokens"]).sum(-1)
+    video, _ = model.grid.split(found.values)
+    assert (video.flatten(1) - wanted).abs().max() <= 1e-12
 
 
 @pytest.mark.parametrize("off", [*RULES, None])

@@ -54,6 +54,28 @@ def test_a_method_maps_every_clip_and_repeats_itself(model, clips, method):
     assert fingerprint(model) == before
 
 
+@pytest.mark.filterwarnings("ignore:deep_lift")
+@pytest.mark.parametrize(
+    "changes",
+    [{"pool_norm": True}, {"cls_position": "every_frame"}, {"scan_variant": "videomambapro"}],
+    ids=str,
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_class_is_explained_like_its_direction_over_the_features_of_the_encoder(method, changes):
+    """The head's bias is all that a class has more."""
+    model = toy(dtype=torch.float64, **changes)
+    clips, options = clips_for(model), {**CHEAP.get(method, {}), "progress": False}
+    of_class = attribute(model, clips, [2, 0], method, minus=1, **options)
+    head = model.head.weight.detach()
+    direction = head[[2, 0]] - head[1]
+    of_direction = attribute(model.encoder(), clips, direction, method, **options)
+    size = float(of_class.values.abs().max())
+    assert torch.allclose(of_direction.values, of_class.values, rtol=1e-6, atol=1e-9 * size)
+    with torch.no_grad():
+        wanted = (model.embed(clips) * direction).sum(-1)
+    torch.testing.assert_close(of_direction.output, wanted)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_says_what_it_is(method):
     function = method_function(method)

@@ -28,7 +28,11 @@ def test_what_each_direction_gives_out_by_frame(variant):
     for (layer, name), o in run.o.items():
         at = layer, flow.directions.index(name)
         video, cls = model.grid.split(run.relevance(number, o).sum(-1))
-        assert (flow.frames[:, *at] - video.sum((-2, -1))).abs().max() <= 1e-12
+        frames = video.sum((-2, -1))
+        if model.config.cls_position == "every_frame":  # a class token belongs to its frame
+            frames, cls = frames + cls, None
+        assert (flow.frames[:, *at] - frames).abs().max() <= 1e-12
+        assert (flow.cls is None) == (cls is None)
         if cls is not None:
             assert (flow.cls[:, *at] - cls).abs().max() <= 1e-12
 

@@ -201,6 +201,16 @@ def test_a_state_has_a_curve_and_no_probability(problem):
         curve.area("probabilities")
 
 
+def test_a_direction_has_a_curve_and_no_probability():
+    model = toy(num_classes=0)
+    clips, direction = clips_for(model), torch.randn(32)
+    asked = make_problem(model, clips, direction)
+    found = deletion(asked, torch.rand(2, *model.grid.shape), unit="frames", n_steps=2)
+    assert found.probabilities is None
+    with torch.no_grad():
+        torch.testing.assert_close(found.logits[:, 0], model(clips) @ direction)
+
+
 def test_an_attribution_is_judged_on_what_it_explained(problem):
     model, clips = problem.model, problem.inputs
     attribution = attribute(model, clips, [2, 2, 1], "saliency", minus=[0, 1, 2])

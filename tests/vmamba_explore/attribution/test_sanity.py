@@ -128,6 +128,15 @@ def test_the_other_class_is_neither_the_target_nor_the_one_subtracted(model):
     assert set(drawn[:, 0].tolist()) == {2, 3, 4} and set(drawn[:, 1].tolist()) == {0, 1, 4}
 
 
+def test_another_direction_is_as_long_as_the_one_that_was_explained():
+    model = toy(num_classes=0)
+    clips, direction = clips_for(model), torch.randn(2, 32)
+    asked = make_problem(model, clips, direction)
+    found = random_logit(asked, attribute(model, clips, direction, "mamba_lrp", progress=False))
+    assert found.other.shape == (2, 32) and not torch.allclose(found.other, direction)
+    torch.testing.assert_close(found.other.norm(dim=1), direction.norm(dim=1))
+
+
 def test_agreement_is_scipy_s_spearman_clip_by_clip(problem):
     names = ("saliency", "input_x_gradient", "edge_energy", "random")
     maps = [explained(problem, name) for name in names]

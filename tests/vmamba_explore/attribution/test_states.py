@@ -33,11 +33,16 @@ def states(case):
 def by_hand(ssm, u, delta, B, C, v):
     """Every state and the gradient for it, (batch, d_inner, d_state, seqlen), by a loop."""
     h, states, y = torch.zeros(*u.shape[:2], B.shape[1], dtype=u.dtype), {}, 0
-    for t in ssm.steps(u.shape[-1]).tolist():
+    order = ssm.steps(u.shape[-1]).tolist()
+    if ssm.starts_from_first:
+        h = u[..., order[0], None].expand_as(h)
+    for t in order:
         step = delta[..., t, None]
-        h = torch.exp(step * ssm.A.detach()) * h + step * B[:, None, :, t] * u[..., t, None]
+        wrote = step * B[:, None, :, t] * u[..., t, None]
+        h = torch.exp(step * ssm.A.detach()) * h + wrote
         states[t] = h = h.requires_grad_()
-        y = y + ((h * C[:, None, :, t]).sum(-1) * v[..., t]).sum()
+        read = (h - wrote) * (t != order[0]) if ssm.leaves_out_own else h
+        y = y + ((read * C[:, None, :, t]).sum(-1) * v[..., t]).sum()
     gradients = torch.autograd.grad(y, [states[t] for t in range(u.shape[-1])])
     both = [states[t] for t in range(u.shape[-1])], gradients
     return tuple(torch.stack(list(side), -1).detach() for side in both)

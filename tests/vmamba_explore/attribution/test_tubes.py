@@ -67,7 +67,7 @@ def test_the_tube_that_was_planted_is_found(model, clips, planted, background):
     torch.testing.assert_close(tube.kept[0, 1:], torch.ones(2).double())
     with torch.no_grad():  # what each token adds by itself
         here, there = (
-            model.head(model.norm_f(model.embed(x)))[0, :, 3] for x in (clips, background)
+            model.head(model.norm_f(model.tokens(x)))[0, :, 3] for x in (clips, background)
         )
     adds = (here - there) / (here - there).sum()
     torch.testing.assert_close(tube.kept[0, 0], adds[tube.tubes[0, 0].flatten()].sum())

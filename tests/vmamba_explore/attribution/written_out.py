@@ -28,6 +28,16 @@ VARIANTS = {
         "cls_position": "middle",
     },
     "sinusoidal": {"pos_embed": "sinusoidal", "cls_position": None},
+    "every frame": {
+        "cls_position": "every_frame",
+        "pos_embed": "spatial_temporal",
+        "direction_merge": "mean",
+        "tubelet_size": 1,
+        "num_frames": 3,
+    },
+    "pool norm": {"pool_norm": True},
+    "videomambapro": {"scan_variant": "videomambapro"},
+    "videomambapro, spatial": {"scan_variant": "videomambapro", "backward_order": "spatial"},
 }
 SIZES = {"num_frames": 6, "img_size": 32, "patch_size": 16, "d_model": 16, "num_classes": 4}
 
@@ -37,9 +47,10 @@ def make_model(variant="front", *, biases=True, **options):
 
     def draw(model):
         for name, weight in model.named_parameters():
-            if name.endswith(("proj.bias", "conv1d.bias", "head.bias")) and "dt_proj" not in name:
+            ends = ("proj.bias", "conv1d.bias", "head.bias", "pool_norm.bias")
+            if name.endswith(ends) and "dt_proj" not in name:
                 weight.copy_(0.3 * torch.randn_like(weight) if biases else torch.zeros_like(weight))
-            elif name.endswith(("norm.weight", "norm_f.weight", ".D", "A_log")):
+            elif name.endswith(("norm.weight", "norm_f.weight", ".D", "A_log")):  # pool_norm, too
                 weight += 0.3 * torch.randn_like(weight)
             elif "pos_embed" in name or name == "cls_token":
                 weight += 0.5 * torch.randn_like(weight)
@@ -62,6 +73,7 @@ class WrittenOut:
     y: dict = field(default_factory=dict)
     u: dict = field(default_factory=dict)
     h: dict = field(default_factory=dict)  # states by (layer, direction), a list by token
+    variant: str = "mamba"
 
     def relevance(self, number, of):
         """Value times gradient of `of`, a tensor or a list, elementwise."""
@@ -87,6 +99,7 @@ def norm(layer, x, rules):
 def write_out(model, clips, rules=ALL):
     """Run a model token by token, on leaves for each clip."""
     run, grid, batch = WrittenOut(torch.empty(0)), model.grid, len(clips)
+    run.variant = model.config.scan_variant
 
     def leaf(name, value):
         run.leaves[name] = value.detach().clone().requires_grad_()
@@ -100,22 +113,37 @@ def write_out(model, clips, rules=ALL):
     if position is not None:
         video = video + leaf("positions", position.expand(batch, -1, -1))
     x = video
+    at, every = None, model.config.cls_position == "every_frame"
     if model.cls_token is not None:
-        cls = leaf("class token", model.cls_token.expand(batch, -1, -1))
+        count = grid.frames if every else 1
+        cls = leaf("class token", model.cls_token.expand(batch, count, -1))
         if cls_position is not None:
             cls = cls + leaf("class position", cls_position.expand(batch, -1, -1))
-        at = 0 if model.config.cls_position == "front" else grid.num_patches // 2
-        x = torch.cat([video[:, :at], cls, video[:, at:]], dim=1)
+        per = grid.num_patches // grid.frames if every else grid.num_patches
+        half = 0 if model.config.cls_position == "front" else per // 2
+        parts = []
+        for n in range(count):
+            here = video[:, n * per : (n + 1) * per]
+            parts += [here[:, :half], cls[:, n : n + 1], here[:, half:]]
+        x = torch.cat(parts, dim=1)
+        at = [n * (per + 1) + half for n in range(count)]
     for number, block in enumerate(model.layers):
         run.inputs.append(x)
         x = x + mixed(run, number, block.mixer, norm(block.norm, x, rules), rules, leaf)
     run.inputs.append(x)
-    if model.cls_token is None:
-        read = norm(model.norm_f, x, rules).mean(1)
-    else:
-        read = norm(model.norm_f, x[:, at], rules)
-    bias = leaf("head.bias", model.head.bias.expand(batch, -1))
-    run.logits = read @ model.head.weight.T + bias
+    x = norm(model.norm_f, x, rules)
+    read = x.mean(1) if at is None else x[:, at].mean(1)
+    if model.pool_norm is not None:
+        others = [place for place in range(x.shape[1]) if place not in at]
+        read = read + x[:, others].mean(1)
+        centered = read - read.mean(-1, keepdim=True)
+        scale = (centered.square().mean(-1, keepdim=True) + model.pool_norm.eps) ** -0.5
+        read = centered * held(scale, "norm" in rules) * model.pool_norm.weight
+        read = read + leaf("pool_norm.bias", model.pool_norm.bias.expand(batch, -1))
+    if model.head is not None:
+        bias = leaf("head.bias", model.head.bias.expand(batch, -1))
+        read = read @ model.head.weight.T + bias
+    run.logits = read
     return run
 
 
@@ -125,12 +153,14 @@ def positions(model):
         return table, None
     places, row, frame = model.grid.rows * model.grid.cols, None, table
     if config.cls_position is not None:
-        row = places // 2 if config.cls_position == "middle" else 0
+        row = 0 if config.cls_position == "front" else places // 2
         frame = table[:, [i for i in range(places + 1) if i != row]]
         row = table[:, row : row + 1]
     if config.pos_embed == "spatial_temporal":
         each = model.temporal_pos_embedding[0]
         frame = torch.cat([frame + each[t] for t in range(len(each))], dim=1)
+        if config.cls_position == "every_frame":
+            row = row + each
     return frame, row
 
 
@@ -161,6 +191,9 @@ def scanned(run, place, ssm, x, bias, steps, rules):
             c = c + ssm.conv1d.weight[:, 0, width - 1 - lag] * x[:, steps[step - lag]]
         us[t] = c * held(torch.sigmoid(c), "conv_silu" in rules)
     run.u[place] = torch.stack([us[t] for t in range(len(steps))], dim=1)
+    pro = run.variant == "videomambapro"
+    if pro:
+        state = run.u[place][:, steps[0], :, None].expand(-1, -1, n)
     for t in steps:
         u = run.u[place][:, t]
         dbc = held(u, "scan" in rules) @ ssm.x_proj.weight.T
@@ -168,7 +201,10 @@ def scanned(run, place, ssm, x, bias, steps, rules):
         delta = F.softplus(dt @ ssm.dt_proj.weight.T + ssm.dt_proj.bias)
         decay, write = torch.exp(delta[..., None] * A), delta[..., None] * B[:, None]
         hs[t] = state = decay * state + write * u[..., None]
-        ys[t] = (state * C[:, None]).sum(-1) + ssm.D * u
+        read = state
+        if pro and place[1] == "backward":
+            read = torch.zeros_like(state) if t == steps[0] else state - write * u[..., None]
+        ys[t] = (read * C[:, None]).sum(-1) + ssm.D * u
     run.h[place] = [hs[t] for t in range(len(steps))]
     run.y[place] = torch.stack([ys[t] for t in range(len(steps))], dim=1)
     return run.y[place]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from vmamba_explore import resources
+from vmamba_explore import load_model, resources
 from vmamba_explore.cli import main
 from vmamba_explore.clips.encode import write_clip
 from vmamba_explore.model.bundled import BUNDLED
 from vmamba_explore.model.checkpoints import save_model
+from vmamba_explore.model.zoo import published_models
 
 TOY = (
     "--model toy --num-frames 8 --epochs 2 --batch-size 4 --stride 1 --workers 0 --no-tensorboard"
@@ -109,7 +111,19 @@ def test_explore_writes_the_page_the_gif_and_the_numbers(clip, tmp_path, capsys,
     assert capsys.readouterr().err.startswith("vmamba-explore: ./reversed")
 
 
-SAME = "mine.mp4 is the clip itself; name another output file"
+def test_explore_opens_at_the_state_of_an_address_and_refuses_another_in_a_sentence(
+    clip, tmp_path, capsys
+):
+    page = tmp_path / "a.html"
+    arguments = ["explore", str(clip), "--output", str(page), "--layers", "1", "--state"]
+    assert main([*arguments, "page.html#view:frame=5&layer=1"]) == 0
+    assert re.search(r'"frame": 5\b', page.read_text("utf-8"))
+    capsys.readouterr()
+    assert main([*arguments, "page.html#view:zoom=5"]) == 2
+    assert capsys.readouterr().err.startswith("vmamba-explore: explore: state has 'zoom', expected")
+
+
+SAME = "mine.mp4 is the input itself; name another output file"
 TWICE = "is to be written twice; name another output file"
 
 
@@ -345,3 +359,47 @@ def test_outputs_are_refused_before_a_model_runs(clip, tmp_path, capsys, monkeyp
         assert main(words.split()) == 2
         assert message in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_models_lists_the_bundled_and_the_published_and_keeps_those_with_all_words(capsys):
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"{name} " in text for name in (*BUNDLED, *published_models()))
+    assert main(["models", "K400", "mask", "16 x"]) == 0
+    line, note = capsys.readouterr().out.splitlines()
+    assert line.startswith("videomamba-m-k400-mask-f16 ") and "top-1 83.4 % (16x3x4)" in line
+    assert "Apache-2.0; OpenGVLab/VideoMamba:videomamba_m16_k400_mask_ft_f16_res224.pth" in line
+    assert note.startswith(" ") and "issue 70" in note
+    assert main(["models", "videomamba", "tiny", "k400"]) == 2
+    error = capsys.readouterr().err
+    assert "no model has 'videomamba tiny k400' in its line. Did you mean videomamba-ti-k4" in error
+
+
+def test_export_writes_a_model_and_says_how_far_its_logits_are_from_torch(tmp_path, capsys):
+    file = tmp_path / "a.onnx"
+    assert main(["export", "camera-nano", "--format", "onnx", "--output", str(file)]) == 0
+    written, compared = capsys.readouterr().out.splitlines()
+    assert written == f"{file}  {file.stat().st_size / 1e6:.1f} MB"
+    assert float(compared.removeprefix("largest difference from torch, in onnxruntime: ")) < 1e-4
+    assert main(["export", "camera-nano", "--output", str(tmp_path / "absent" / "a")]) == 2
+    assert "absent does not exist" in capsys.readouterr().err
+
+
+def test_export_does_not_replace_what_it_reads(tmp_path, capsys):
+    load_model("motion-nano").save_pretrained(tmp_path / "mine")
+    weights = tmp_path / "mine" / "model.safetensors"
+    before = weights.read_bytes()
+    for model in (weights, weights.parent):
+        assert main(["export", str(model), "--output", str(weights)]) == 2
+        assert "is the input itself" in capsys.readouterr().err
+    assert weights.read_bytes() == before
+
+
+def test_check_prints_what_a_file_holds_and_exits_with_2_where_it_does_not_load(tmp_path, capsys):
+    assert main(["check", "motion-nano"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "loads: load_model('motion-nano')"
+    torch.save({"model": {"head.weight": torch.ones(3, 2)}}, tmp_path / "odd.pth")
+    assert main(["check", str(tmp_path / "odd.pth")]) == 2
+    out, error = capsys.readouterr()
+    assert "head.weight" in out and "does not load" not in out
+    assert error.startswith("vmamba-explore: does not load: ") and error.count("\n") == 1

@@ -4,27 +4,47 @@ import importlib
 import inspect
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from cyclopts import CycloptsError
 from docstring_parser import parse
 
-from vmamba_explore.cli.commands import COMMANDS, app
-from vmamba_explore.cli.options import with_options
+from vmamba_explore.cli.options import KINDS, with_options
+from vmamba_explore.cli.program import COMMANDS, app
+from vmamba_explore.model.families import Layout
 
 DECLARED = {  # what commands declare themselves: the arguments of these functions
     "report": ["app.report:report"],
+    "page": [],
     "explore": ["app.explore:explore"],
     "predict": ["model.videomamba:VideoMamba.predict"],
     "watch": ["app.long_video:watch"],
     "train": ["training.runs:train", "training.recipe:Recipe", "datasets.augment:Augment"],
     "evaluate": ["training.evaluate_videos:evaluate_videos"],
     "experiment": ["studies.experiments.run:run_experiments"],
+    "check": ["model.doctor:check_checkpoint"],
+    "export": ["model.onnx_export:export_onnx"],
+    "extract": ["app.extract:extract"],
+    "models": [],
+    "nearest": ["app.stored:nearest"],
+    "probe": ["stores.probing:probe"],
+    "row": ["app.stored:open_row"],
     "info": [],
 }
 FILES = {"output": "to_html", "gif": "to_gif", "csv": "to_csv"}  # of `explore`: Explorer's methods
 CONTROLS = {"controls"}  # whether a function of this name is called as well
-OWN = {"explore": FILES.keys(), "predict": CONTROLS, "watch": CONTROLS}
+OWN = {
+    "models": {"words"},
+    "check": {"file"},
+    "export": {"output", "format"},
+    "explore": FILES.keys(),
+    "extract": {"output", "scheduler", "dry_run"},  # the store, a client, and `store_size`
+    "nearest": {"output"},  # of `neighbors_page`
+    "row": {"output"},  # of `Explorer.to_html`
+    "predict": CONTROLS,
+    "watch": CONTROLS,
+}
 
 
 def arguments(function):
@@ -52,6 +72,10 @@ def test_every_option_is_an_argument_of_python_with_its_default(command):
     assert others == OWN.get(command, set())
 
 
+def test_the_command_line_takes_every_layout_and_no_other():
+    assert set(get_args(get_args(KINDS["Layout | None"])[0])) == set(get_args(Layout))
+
+
 @pytest.mark.parametrize(("option", "method"), FILES.items())
 def test_a_file_of_explore_is_written_by_a_method_of_the_explorer(option, method):
     assert arguments(f"view.explorer:Explorer.{method}")["path"].default is None
@@ -65,12 +89,13 @@ def test_help_explains_every_option(command, capsys):
     described = {one.arg_name for one in parse(app[command].default_command.__doc__).params}
     assert described == options(command).keys()
     for name in described:
-        assert f"--{name.replace('_', '-')}" in text or f"  {name.upper()}  " in text
+        assert f"--{name.replace('_', '-')}" in text or f" {name.upper()}  " in text
 
 
 def test_help_and_version_load_neither_torch_nor_plotly():
     code = (
-        "import sys\nfrom vmamba_explore.cli.commands import COMMANDS, main\n"
+        "import sys\nfrom vmamba_explore.cli import main\n"
+        "from vmamba_explore.cli.program import COMMANDS\n"
         "for words in (['--version'], ['--help'], *([name, '--help'] for name in COMMANDS)):\n"
         "    assert main(words) == 0\n"
         "sys.exit(bool({'torch', 'plotly', 'pandas'} & sys.modules.keys()))"

@@ -8,8 +8,10 @@ from vmamba_explore.clips.camera_path import (
     KINDS,
     LEVELS,
     MIXED,
+    OPPOSITE,
     STATIC,
     UNITS,
+    direction_class,
     draw_path,
     flow,
     label_of,
@@ -92,3 +94,9 @@ def test_content_moves_against_the_camera_and_grows_with_a_zoom():
     assert np.allclose(flow(step[2], right, down), [[0.5, 0], [0, 0.5]])
     # the camera rolls clockwise: what is right of the center goes up, what is below goes right
     assert np.allclose(flow(step[3], right, down), [[0, -0.5], [0.5, 0]])
+
+
+def test_opposite_directions_share_an_axis_and_differ_in_sign():
+    for label, (axis, sign) in enumerate(AXIS_AND_SIGN, 1):
+        assert direction_class(axis, 0.01 * sign) == label
+        assert direction_class(axis, -0.01 * sign) == OPPOSITE[label]

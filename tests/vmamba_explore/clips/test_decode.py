@@ -320,6 +320,23 @@ def test_the_file_is_closed_again(video, tmp_path, reader):
     assert os.fspath(path) not in names
 
 
+def test_a_recording_of_a_browser_without_duration_and_index_has_all_its_frames(tmp_path):
+    path, shades = tmp_path / "webcam.webm", np.arange(50) * 4
+    with path.open("wb") as file, av.open(file, "w", "webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=25, width=64, height=64, pix_fmt="yuv420p")
+        for shade in shades:
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade, np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    clip = load_clip(path, 50, 1, 0)
+    assert clip.repeated == 0 and load_clip(path, 51, 1, 0).repeated == 1
+    np.testing.assert_allclose(clip.seconds, np.arange(50) / 25, atol=1e-9)
+    np.testing.assert_allclose(clip.frames.mean((1, 2, 3)), shades, atol=6)
+    np.testing.assert_array_equal(load_clip(path, 8, 2, 30).frames, clip.frames[30:46:2])
+
+
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="the optional sample clips are not here")
 class TestSampleFiles:
     """Files of other projects, with what is known about them."""

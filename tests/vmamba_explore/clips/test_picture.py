@@ -7,7 +7,14 @@ import av
 import numpy as np
 import pytest
 
-from vmamba_explore.clips.picture import UPRIGHT, orientation, pixel_aspect, upright
+from vmamba_explore.clips.picture import (
+    UPRIGHT,
+    middle_square,
+    orientation,
+    pixel_aspect,
+    square_box,
+    upright,
+)
 
 STORED = np.zeros((16, 32, 3), np.uint8)
 STORED[:8, :8], STORED[8:, :8], STORED[:8, 24:] = 255, (0, 255, 0), (255, 0, 0)
@@ -88,3 +95,18 @@ def test_palettes_give_their_colors():
 )
 def test_an_aspect_that_means_nothing_is_not_used(said, used):
     assert pixel_aspect(said) == used
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(360, 636), (636, 360), (64, 64), (250, 334), (65, 400)]
+)
+def test_the_box_of_the_middle_square_is_what_the_square_shows(height, width):
+    across = np.linspace(0, 255, width)[None, :, None].repeat(height, 0)
+    down = np.linspace(0, 255, height)[:, None, None].repeat(width, 1)
+    ramp = np.concatenate([across, down, across], 2).round().astype(np.uint8)
+    square = middle_square(ramp, 64).astype(float)
+    left, top, right, bottom = square_box(height, width, 64)
+    middle = square[24:40, 24:40].mean((0, 1))
+    assert middle[0] == pytest.approx((left + right - 1) / 2 / (width - 1) * 255, abs=0.3)
+    assert middle[1] == pytest.approx((top + bottom - 1) / 2 / (height - 1) * 255, abs=0.3)
+    assert right - left == pytest.approx(min(height, width), rel=0.01)

@@ -1,9 +1,10 @@
 """The classes that a caller chooses, checked once, and the number that they read from logits."""
 
+import numpy as np
 import pytest
 import torch
 
-from vmamba_explore.model.contrast import Contrast
+from vmamba_explore.model.contrast import Contrast, name_of
 
 LOGITS = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
 
@@ -72,3 +73,50 @@ def test_without_names_a_class_has_its_number(model, unchecked):
         Contrast.of(model, 2, 1, 1, names=("labels", "twins"), distinct=True)
     with pytest.raises(ValueError, match="'left'; it has no class names. A class number works"):
         Contrast.of(model, 2, "left")
+
+
+@pytest.mark.parametrize("of", [torch.Tensor, np.asarray], ids=["tensor", "array"])
+def test_a_direction_over_the_output_stands_in_place_of_a_class(model, of):
+    target = Contrast.of(model, 2, of(torch.tensor([1.0, -1, 0.5])))
+    assert target.of_logits(LOGITS).tolist() == [1, 8] and not target.is_of_classes
+    each = Contrast.of(model, 2, of(torch.tensor([[1.0, 0, 0], [0, 0, 1]])), "right")
+    assert each.of_logits(LOGITS).tolist() == [0, 24]
+    assert each.take([1]).of_logits(LOGITS[1:]).tolist() == [24]
+    assert name_of(model, each.target[0]) == "the direction"
+
+
+def test_a_direction_over_logits_is_one_over_the_features_too(model):
+    features = torch.randn(2, 16)
+    contrast = Contrast.of(model, 2, torch.randn(2, 3), torch.tensor([2, 0]))
+    weight, bias = contrast.of_features(model)
+    wanted = contrast.of_logits(model.head(features))
+    assert torch.allclose((features * weight).sum(-1) + bias, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            torch.zeros(4),
+            r"call: target has shape \(4,\) .* or a direction .*: \(16,\), or \(2, 16\)",
+        ),
+        (torch.zeros(3, 16), r"shape \(3, 16\)"),
+        (torch.full((16,), torch.nan), "numbers that are not finite"),
+        (1, "call: target is a class, and this model is an encoder.* 16 floating-point numbers"),
+        ("right", "call: target is a class, and this model is an encoder"),
+        (
+            None,
+            "target is None, expected a direction over the features .* 16 floating-point",
+        ),
+    ],
+    ids=str,
+)
+def test_an_encoder_wants_a_direction_over_its_features(model, target, words):
+    with pytest.raises(ValueError, match=words):
+        Contrast.of(model.encoder(), 2, target, call="call", logits=torch.zeros(2, 16))
+
+
+def test_the_same_direction_twice_leaves_nothing_to_explain(model):
+    direction = torch.randn(16)
+    with pytest.raises(ValueError, match="the same direction for at least one clip"):
+        Contrast.of(model.encoder(), 2, direction, direction, "call", distinct=True)

@@ -2,11 +2,17 @@
 
 import functools
 import json
+import os
+import re
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import DryRunFileInfo, ModelCard
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -40,7 +46,10 @@ def asked(monkeypatch):
     found = []
 
     def serve(folder):
-        def download(repo, file, **options):
+        def download(repo, file, *, dry_run=False, **options):
+            if dry_run:
+                size = 0  # not worth a line
+                return DryRunFileInfo("0" * 40, size, file, str(folder / file), False, True)
             found.append((repo, file, options))
             return str(folder / file)
 
@@ -68,6 +77,60 @@ def test_a_file_on_the_hub_is_loaded_as_one_here(model, asked, tmp_path):
     calls = asked(tmp_path)
     assert torch.equal(load_model("Open/Mamba:t.pth").head.weight, weights["head.weight"])
     assert calls == [("Open/Mamba", "t.pth", {})]
+
+
+@pytest.fixture
+def hub_address(tmp_path):
+    """The address of a server that answers as the Hub does, with the files of `tmp_path/"hub"`."""
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self, body=False):
+            path = tmp_path / "hub" / self.path.rpartition("/resolve/main/")[2]
+            content = path.read_bytes() if path.is_file() else b""
+            self.send_response(200 if content else 404)
+            self.send_header("X-Repo-Commit", "1" * 40)
+            self.send_header("ETag", f'"{path.name}"')
+            if not content:
+                self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+        def do_GET(self):
+            self.do_HEAD(body=True)
+
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "hub").mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_only_a_first_use_says_how_much_is_downloaded_and_where_it_is_kept(hub_address, tmp_path):
+    config = VideoMambaConfig.preset("opengvlab_tiny", img_size=32, d_model=128, depth=2)
+    tensors = {published_name(n): v for n, v in VideoMamba(config).state_dict().items()}
+    file = tmp_path / "hub" / "videomamba_t16_k400_f8_res224.pth"
+    torch.save(tensors, file)
+    code = (
+        "import sys; from vmamba_explore import load_model\n"
+        "for name in sys.argv[1:]: print(load_model(name).config.d_model)"
+    )
+    words = [sys.executable, "-c", code, "videomamba-ti-k400-f8", "videomamba-ti-k400-f8"]
+    env = {
+        **os.environ, "HF_ENDPOINT": hub_address, "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+    }  # fmt: skip
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["128", "128"], done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "load_model:" in line]
+    megabytes = f"{file.stat().st_size / 1e6:,.0f} MB"
+    assert re.search(rf"{file.name} of OpenGVLab/VideoMamba once, {megabytes}, and keeps it", said)
+    kept = re.search(r"as (\S+); HF_HOME", said)[1]
+    assert kept.startswith(str(tmp_path / "home")) and Path(kept).read_bytes() == file.read_bytes()
 
 
 def test_a_repository_of_ours_is_two_files(model, asked, tmp_path):

@@ -64,8 +64,8 @@ def test_a_clip_of_one_repeated_frame_gives_the_published_logits(
 def test_every_frame_of_a_still_clip_starts_from_the_images_tokens(image_model, config):
     picture = torch.randn(1, 3, 1, config.img_size, config.img_size)
     model = inflate(image_model, config)
-    tokens = model.embed(picture.expand(-1, -1, 8, -1, -1))
-    image = image_model.embed(picture)
+    tokens = model.tokens(picture.expand(-1, -1, 8, -1, -1))
+    image = image_model.tokens(picture)
     row = image_model.grid.cls_index
     patches = torch.cat([image[:, :row], image[:, row + 1 :]], 1)
     assert torch.allclose(tokens[:, 1:], patches.repeat(1, 4, 1), atol=1e-5)

@@ -95,7 +95,6 @@ def test_a_layout_that_cannot_be_is_refused(video, layout, message, unchecked):
         ("vit.encoder.layer.0.attention.attention.query.weight", "vision transformer"),
         ("layers.0.blocks.0.attn.relative_position_bias_table", "Swin"),
         ("backbone.embedding.weight", "Mamba language model"),
-        ("clip_decoder.0.head.weight", "masked pre-training"),
     ],
 )
 def test_another_family_is_called_by_its_name(name, family):

@@ -1,5 +1,7 @@
 """Position tables for other frame counts and resolutions, and everything else untouched."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,10 +15,11 @@ VIDEO = VideoMambaConfig.preset(
     "opengvlab_small", num_frames=4, img_size=48, patch_size=8, d_model=32, depth=2, num_classes=7
 )
 IMAGE = VideoMambaConfig.preset("vim_small", img_size=48, patch_size=8, d_model=32, depth=2)
+VIVIM = replace(VIDEO, cls_position="every_frame", direction_merge="mean")
 JOINT = VideoMambaConfig.preset("toy", num_frames=8, img_size=48, patch_size=8)
 
 
-@pytest.fixture(params=[VIDEO, IMAGE, JOINT], ids=["opengvlab", "vim", "joint"])
+@pytest.fixture(params=[VIDEO, VIVIM, IMAGE, JOINT], ids=["opengvlab", "vivim", "vim", "joint"])
 def model(request):
     found = VideoMamba(request.param)
     if found.config.pos_embed == "spatial_temporal":

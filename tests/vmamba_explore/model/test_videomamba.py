@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from tests.vmamba_explore.toys import clips_for, toy
+from vmamba_explore.analysis.controls import controls
+from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
+from vmamba_explore.trace.interventions import mute
+from vmamba_explore.training.fit import TrainingLoss
+from vmamba_explore.training.recipe import Recipe
+from vmamba_explore.training.start import with_classes
 
 
 @pytest.mark.parametrize("cls_position", ["front", "middle", None])
@@ -44,7 +50,7 @@ def test_tokens_are_time_major_and_carry_their_position():
         model.temporal_pos_embedding.copy_(torch.arange(4.0).view(1, 4, 1).expand(1, 4, 32) * 100)
         model.pos_embed.copy_(torch.arange(5.0).view(1, 5, 1).expand(1, 5, 32))
         model.cls_token.fill_(-1)
-    tokens = model.embed(torch.randn(1, 3, 4, 32, 32))
+    tokens = model.tokens(torch.randn(1, 3, 4, 32, 32))
     wanted = [-1.0] + [100.0 * f + p for f in range(4) for p in (1, 2, 3, 4)]
     assert tokens[0, :, 0].tolist() == wanted
 
@@ -56,7 +62,7 @@ def test_a_middle_class_token_takes_the_middle_row_of_the_table():
         model.patch_embed.proj.weight.zero_()
         model.pos_embed.copy_(torch.arange(10.0).view(1, 10, 1).expand(1, 10, 32))
         model.cls_token.fill_(0)
-    tokens = model.embed(torch.randn(1, 3, 1, 48, 48))
+    tokens = model.tokens(torch.randn(1, 3, 1, 48, 48))
     assert tokens[0, :, 0].tolist() == list(range(10))
 
 
@@ -75,6 +81,13 @@ def test_clips_that_the_model_does_not_read_are_refused_by_axis(clips, message, 
         toy()(clips)
 
 
+def test_what_is_not_a_tensor_is_refused_with_the_call_that_makes_one(unchecked):
+    message = r"clips is a str, expected a tensor .*clip.tensor\(\).unsqueeze\(0\)"
+    for read in (toy(), toy().embed, toy().frame_features):
+        with pytest.raises(TypeError, match=message):
+            read("a.mp4")
+
+
 def test_bfloat16_weights_agree_with_float32_to_their_precision():
     model, clips = toy(), torch.randn(2, 3, 4, 32, 32)
     wanted = model(clips)
@@ -88,7 +101,7 @@ def test_bfloat16_weights_agree_with_float32_to_their_precision():
 def fed_only(model, clips, kept):
     """Logits of a model that never had the other tokens: each scan reads its own short list."""
     grid, config = model.grid, model.config
-    residual = model.embed(clips)[:, kept]
+    residual = model.tokens(clips)[:, kept]
     orders = {}
     if config.backward_order is not None:
         place = {token: i for i, token in enumerate(kept)}
@@ -177,3 +190,113 @@ def test_constant_weights_are_the_same_memory_and_the_model_stays_as_it_is():
         assert torch.equal(other(clips), model(clips))
     other.register_forward_hook(lambda *_: 1 / 0)
     model(clips)
+
+
+# Encoders: models without a head
+
+POOLED = [{}, {"cls_position": None}, {"cls_position": "every_frame"}, {"pool_norm": True}]
+
+
+@pytest.mark.parametrize("changes", POOLED, ids=str)
+def test_a_model_without_its_head_gives_what_the_head_reads(changes):
+    model = toy(**changes)
+    clips = clips_for(model)
+    encoder = model.encoder()
+    with torch.no_grad():
+        features = model.embed(clips)
+        assert features.shape == (2, 32)
+        assert torch.equal(encoder(clips), features) and torch.equal(encoder.embed(clips), features)
+        assert torch.equal(model.head(features), model(clips))
+    assert encoder.is_encoder and not model.is_encoder
+    assert encoder.config.num_classes == 0 and model.config.num_classes == 5
+    assert encoder.norm_f.weight is model.norm_f.weight
+
+
+def test_a_hook_attached_to_a_model_is_attached_to_its_encoder():
+    model = toy()
+    clips = clips_for(model)
+    encoder = model.encoder()
+    plain = encoder(clips)
+    with mute(model, "backward"):
+        assert not torch.equal(encoder(clips), plain)
+        assert torch.equal(encoder(clips), model.embed(clips))
+    assert torch.equal(encoder(clips), plain)
+
+
+@pytest.mark.parametrize("changes", POOLED, ids=str)
+def test_features_of_frames_are_those_of_their_own_tokens(changes):
+    model = toy(num_frames=6, **changes)
+    if model.pool_norm is not None:
+        torch.nn.init.normal_(model.pool_norm.weight)
+    clips = clips_for(model)
+    with torch.no_grad():
+        found, residual = model.frame_features(clips), model.encode(clips)
+        normed = model.norm_f(residual)
+        assert found.shape == (2, 3, 32)
+        for frame in range(3):
+            of_frame = model.grid.frame_of_tokens() == frame
+            if changes.get("cls_position") == "every_frame":
+                wanted = normed[:, model.grid.cls_indices[frame]]
+            elif model.pool_norm is not None:
+                wanted = model.pool_norm(normed[:, 0] + normed[:, of_frame].mean(1))
+            else:
+                wanted = normed[:, of_frame].mean(1)
+            assert torch.allclose(found[:, frame], wanted, atol=1e-6)
+        if changes.get("cls_position", "front") in (None, "every_frame"):
+            assert torch.allclose(found.mean(1), model.embed(clips), atol=1e-6)
+        with model.only_tokens(range(5)), pytest.raises(ValueError, match="frame_features: tokens"):
+            model.frame_features(clips)
+
+
+def test_an_encoder_is_saved_and_loaded_as_one_and_gets_a_head_for_training(tmp_path):
+    encoder = toy(num_classes=0, pool_norm=True, text_dim=7)
+    encoder.save_pretrained(tmp_path)
+    assert "embed(" in (tmp_path / "README.md").read_text()
+    again = load_model(tmp_path)
+    clips = clips_for(again)
+    assert torch.equal(again(clips), encoder(clips)) and again.config == encoder.config
+    larger = load_model(tmp_path, num_frames=8)
+    assert larger(clips_for(larger)).shape == (2, 32)
+    classifier = with_classes(encoder, ["a", "b"])
+    assert classifier(clips).shape == (2, 2)
+    assert torch.equal(classifier.embed(clips), encoder(clips))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, clips: model.predict(clips[0]),
+        lambda model, clips: controls(model, clips[0]),
+        lambda model, clips: TrainingLoss(model, Recipe()),
+    ],
+)
+def test_what_needs_a_head_says_that_it_is_missing(call):
+    model = toy(num_classes=0)
+    with pytest.raises(ValueError, match=r"encoder, without the head \(head.weight\).*embed"):
+        call(model, clips_for(model))
+
+
+def test_a_text_is_a_direction_that_gives_the_dot_product_but_for_a_constant():
+    model = toy(num_classes=0, pool_norm=True, text_dim=7)
+    torch.nn.init.normal_(model.vision_proj.bias)
+    text, features = torch.randn(3, 7), model.embed(clips_for(model))
+    shared = model.vision_proj(features) @ text.T
+    found = features @ model.text_direction(text).T
+    constant = text @ model.vision_proj.bias
+    assert torch.allclose(found + constant, shared, atol=1e-5)
+    with pytest.raises(ValueError, match=r"is \(3, 6\), expected 7 numbers"):
+        model.text_direction(text[:, 1:])
+    with pytest.raises(ValueError, match="shares no space|no projection into a space"):
+        toy(num_classes=0).text_direction(text)
+
+
+def test_one_of_several_class_tokens_is_enough_to_read_from():
+    model = toy(cls_position="every_frame", num_frames=6)  # 3 frames of 5 tokens
+    clips = clips_for(model)
+    with torch.no_grad(), model.only_tokens(range(5, 15)):
+        residual = model.encode(clips)
+        wanted = model.head(model.norm_f(residual[:, [2, 7]]).mean(1))
+        assert torch.allclose(model(clips), wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="class tokens, indices 2, 7, 12, are .* at least one"):
+        with model.only_tokens([0, 1, 5]):
+            pass

@@ -81,7 +81,7 @@ def test_filters_are_names_patterns_lists_functions_and_none():
     for names_filter in (name, [name], lambda n: n == name, "layers.1.*backward.hook_delta"):
         assert run_with_trace(model, clips(), names_filter)[1].names == [name]
     everything = run_with_trace(model, clips())[1].names
-    on_demand = ("A_bar", "h_boundaries", "h_over_states", "h_over_channels")
+    on_demand = ("A_bar", "write", "h_boundaries", "h_over_states", "h_over_channels")
     assert set(hook_names(model)) - set(everything) == {
         f"layers.{n}.mixer.ssm_{d}.hook_{hook}"
         for n in (0, 1)
@@ -102,8 +102,8 @@ NEAREST = "^No hook named .* Closest: 'layers.{}'"
             NEAREST.format("0.mixer.ssm_backward.hook_delta"),
         ),
         (["*.hook_y", "layers.7.hook_block_input"], NEAREST.format("0.hook_block_input")),
-        (lambda name: False, "chooses none of the 48 hook points"),
-        ([], "chooses none of the 48 hook points"),
+        (lambda name: False, "chooses none of the 52 hook points"),
+        ([], "chooses none of the 52 hook points"),
     ],
 )
 @pytest.mark.parametrize("call", [run_with_trace, trace_size])
@@ -246,6 +246,58 @@ def test_a_compiled_model_is_recorded_and_edited_as_it_was_before(unchecked):
     edited = run_with_hooks(compiled, clips(), hooks)
     assert torch.equal(edited, run_with_hooks(model, clips(), hooks))
     assert trace_size(compiled, clips()) == trace_size(model, clips())
+
+
+@pytest.mark.parametrize("stop", [0, 1, -1, 2, -2])
+@torch.no_grad()
+def test_a_run_that_stops_at_a_layer_gives_what_enters_it_and_runs_no_more(stop):
+    model = toy()
+    _, full = run_with_trace(model, clips())
+    last = model.encode(clips())
+    entering = [full["layers.0.hook_block_input"], full["layers.1.hook_block_input"], last]
+    wanted, count = entering[stop if stop >= 0 else stop + 2], stop % 2 if stop != 2 else 2
+    for layer in model.layers[count:]:
+        layer.forward = None  # would be called
+    assert torch.equal(model.encode(clips(), stop), wanted)
+    assert torch.equal(run_with_hooks(model, clips(), [], stop_at_layer=stop), wanted)
+    if count:
+        residual, trace = run_with_trace(model, clips(), "*.hook_y", stop_at_layer=stop)
+        assert torch.equal(residual, wanted)
+        assert trace.names == [n for n in hook_names(model, "*.hook_y") if int(n[7]) < count]
+        assert set(run_with_trace(model, clips(), stop_at_layer=stop)[1].names) <= set(full.names)
+
+
+@torch.no_grad()
+def test_an_edit_before_the_stop_is_in_what_enters_the_layer():
+    model, hooks = toy(), [("layers.0.mixer.hook_z", lambda z, point: z * 0)]
+    edited = run_with_hooks(model, clips(), hooks, stop_at_layer=1)
+    assert torch.equal(edited, run_with_trace(model, clips(), "layers.0.hook_block_input")[1][
+        "layers.0.hook_block_input"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "stop", "error", "message"),
+    [
+        ("*.hook_y", 3, ValueError, "stop_at_layer is 3; this model has layers 0 to 1, expected"),
+        ("*.hook_y", -3, ValueError, "stop_at_layer is -3; .* expected -2 to 2"),
+        ("*.hook_y", True, ValueError, "stop_at_layer is True; "),
+        (
+            "*.hook_y",
+            0,
+            KeyError,
+            r"'\*.hook_y' chooses hook points of layer 0 and later ones only",
+        ),
+        (["*.hook_y", "layers.1.*"], -1, KeyError, "'layers.1.*.* of layer 1 and later ones only"),
+        ("layers.1.hook_nope", 1, KeyError, "No hook named"),
+    ],
+)
+def test_what_a_stop_does_not_reach_is_an_error(names, stop, error, message):
+    with pytest.raises(error, match=message):
+        run_with_trace(toy(), clips(), names, stop_at_layer=stop)
+    with pytest.raises(error, match=message):
+        entries = [names] if isinstance(names, str) else names
+        hooks = [(name, lambda value, point: None) for name in entries]
+        run_with_hooks(toy(), clips(), hooks, stop_at_layer=stop)
 
 
 NAMES = ("*.hook_delta", "layers.0.*", ["*hook_block_input", "*ssm_backward.hook_h"], None)

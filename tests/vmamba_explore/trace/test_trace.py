@@ -32,6 +32,18 @@ def test_sel_puts_every_token_where_the_grid_says(kind):
         assert np.array_equal(h.values[frame, row, col], raw[1, :, :, token].numpy())
 
 
+def test_sel_has_the_class_token_of_every_frame():
+    trace = record(cls_position="every_frame")  # 9 patches and a class token a frame
+    raw = trace["layers.1.mixer.ssm_forward.hook_h"][0].movedim(-1, 0).numpy()
+    found = trace.sel(layer=1, direction="forward", quantity="h", token="cls")
+    assert found.dims == ("frame", "channel", "state")
+    assert np.array_equal(found.values, raw[[4, 14, 24]])
+    one = trace.sel(layer=1, direction="forward", quantity="h", token="cls", frame=[2, 1])
+    assert np.array_equal(one.values, raw[[24, 14]])
+    last = trace.sel(layer=1, direction="forward", quantity="h", token="cls", frame=2, state=1)
+    assert np.array_equal(last.values, raw[24, :, 1])
+
+
 def test_every_quantity_has_its_dims():
     trace = record()
     dims = {q: trace.sel(0, None if q in ("block_input", "x", "z", "out") else "forward", q).dims
@@ -42,7 +54,7 @@ def test_every_quantity_has_its_dims():
         "h_over_states": (*grid, "channel"),
         "h_over_channels": (*grid, "state"),
         **dict.fromkeys(("B", "C"), (*grid, "state")),
-        **dict.fromkeys(("A_bar", "h"), (*grid, "channel", "state")),
+        **dict.fromkeys(("A_bar", "write", "h"), (*grid, "channel", "state")),
     }
 
 

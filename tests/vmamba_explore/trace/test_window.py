@@ -3,14 +3,20 @@
 import pytest
 import torch
 
-from tests.vmamba_explore.toys import record, toy
-from vmamba_explore.trace.window import state_window
+from tests.vmamba_explore.toys import clips_for, record, toy
+from vmamba_explore.trace.past import reset_state
+from vmamba_explore.trace.record import replay_layer, run_with_trace
+from vmamba_explore.trace.window import state_window, window_names
 
+PRO = "videomambapro"
 ORDERS = [
-    ("spatiotemporal", "front"),
-    ("spatial", None),
-    ("temporal", "front"),
-    ("spatiotemporal", "middle"),
+    ("spatiotemporal", "front", "mamba"),
+    ("spatial", None, "mamba"),
+    ("temporal", "front", "mamba"),
+    ("spatiotemporal", "middle", "mamba"),
+    ("spatiotemporal", "every_frame", "mamba"),
+    ("spatiotemporal", "front", PRO),
+    ("temporal", None, PRO),
 ]
 WINDOWS = [(0, 10), (70, 71), (100, 180), (200, 250)]
 SCAN_INPUTS = [f"*.hook_{name}" for name in ("u", "delta", "B", "C")]
@@ -19,15 +25,16 @@ SCAN_INPUTS = [f"*.hook_{name}" for name in ("u", "delta", "B", "C")]
 FEW = ["*.hook_h_boundaries", "*.hook_block_input"]
 
 
-def build(order="spatiotemporal", cls_position="front"):
+def build(order="spatiotemporal", cls_position="front", scan_variant="mamba"):
     """A model of 8 x 6 x 6 = 288 tokens, so four boundaries."""
-    return toy(num_frames=16, img_size=96, backward_order=order, cls_position=cls_position)
+    changes = {"backward_order": order, "cls_position": cls_position, "scan_variant": scan_variant}
+    return toy(num_frames=16, img_size=96, **changes)
 
 
-@pytest.mark.parametrize(("order", "cls_position"), ORDERS)
+@pytest.mark.parametrize(("order", "cls_position", "variant"), ORDERS)
 @pytest.mark.parametrize("channels", [None, slice(3, 20), [40, 2]], ids=str)
-def test_a_window_is_that_part_of_all_states(order, cls_position, channels):
-    model = build(order, cls_position)
+def test_a_window_is_that_part_of_all_states(order, cls_position, variant, channels):
+    model = build(order, cls_position, variant)
     part = slice(None) if channels is None else channels
     full, small = record(model, "*.hook_h"), record(model, FEW)
     exact = record(model, ["*.hook_h_boundaries", *SCAN_INPUTS])
@@ -69,3 +76,20 @@ def test_boundaries_of_all_layers_take_a_64th_of_the_states():
 def test_what_is_missing_is_named(where, error, words):
     with pytest.raises(error, match=words):
         state_window(record(build(), ["layers.0.hook_block_input", "*.hook_u"]), *where)
+
+
+def test_states_that_were_reset_are_taken_from_the_run_and_not_computed_from_those_before():
+    model = build()
+    with torch.no_grad():
+        plain = record(model, ["*.hook_block_input"])
+        assert window_names(plain, 1)[-2].endswith("h_boundaries")  # one in 64 is enough
+        with reset_state(model, 4):
+            trace = run_with_trace(model, clips_for(model), ["*.hook_block_input", "*.hook_h"])[1]
+            replayed = replay_layer(trace, 1, window_names(trace, 1))
+            few = replay_layer(trace, 1, ["*.hook_h_boundaries", *SCAN_INPUTS])
+        after = model.grid.index(4, 0, 0), model.grid.index(4, 1, 0)
+        wanted = trace["layers.1.mixer.ssm_forward.hook_h"][..., slice(*after)]
+        assert torch.equal(state_window(replayed, 1, "forward", *after), wanted)
+        part = state_window(replayed, 1, "forward", *after, channels=[3])
+        assert torch.equal(part, wanted[:, [3]])
+        assert not torch.allclose(state_window(few, 1, "forward", *after), wanted)

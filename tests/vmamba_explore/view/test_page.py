@@ -11,6 +11,7 @@ def test_the_title_shows_as_text():
     assert "<title>&lt;b&gt;</title>" in html_page("<b>", "")
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize(
     "body",
     [
@@ -19,7 +20,7 @@ def test_the_title_shows_as_text():
         f"<script>fetch('{ADDRESS}')</script>",
     ],
 )
-def test_a_page_cannot_reach_the_network(body, tmp_path, open_offline):
+def test_a_page_cannot_reach_the_network(body, live, tmp_path, open_offline):
     path = tmp_path / "page.html"
-    path.write_text(html_page("x", body))
+    path.write_text(html_page("x", body, live=live))
     assert any("Content Security Policy" in error for error in open_offline(path).errors)

@@ -1,5 +1,7 @@
 """What the controls say, as sections of pages and as data for the browser."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,21 @@ def test_the_noise_of_a_still_camera_is_drawn_on_the_scale_of_motion():
     assert sent["lines"][0]["values"] == pytest.approx([0, 1e-5, 1e-5, 2e-5])
     assert camera_words(motion) == 'Measured without learning: "static".'
     assert packed_camera(None) is None
+
+
+@pytest.mark.parametrize("width", [640, 1000, 1400])
+def test_controls_are_not_cut_off_on_a_page(width, found, tmp_path, open_offline):
+    answers = {
+        each.kind: replace(each, name="roll counterclockwise" if each.name == "<up>" else "static")
+        for each in found.answers
+    }
+    turned = replace(found, **answers)
+    windows = windows_section([("0:00:01.0 to 0:00:03.0", turned)] * 2)
+    path = tmp_path / "page.html"
+    path.write_text(report_page("Windows", {}, [section_of(turned), windows]), "utf-8")
+    page = open_offline(path)
+    page.set_viewport_size({"width": width, "height": 800})
+    figures = page.locator("figure").all()
+    assert len(figures) == 2
+    for figure in figures:
+        assert figure.evaluate("it => it.scrollWidth <= it.clientWidth")

@@ -2,7 +2,7 @@
 
 Each arm is one change to one small model; each run is an arm with a seed. Clips come beside their
 time-reversed twins, so order is all that tells a class from its partner. Runs stop and go on at any
-step, and a finished run is never made again: `vmamba-explore experiment all`.
+step, and a finished run is never repeated: `vmamba-explore experiment all`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ def decides(answer: Answer, exploration: Exploration) -> Verdict:
     """Judge which token frame, as the clip is seen from its start, raises the evidence most."""
     curve = exploration.curves["seen from the start"]
     frame = int(curve.diff("frame").values.argmax()) + 1
-    hint = "The timeline counts clip frames, two to a token frame: where does its line jump?"
+    hint = "The timeline counts token frames: to which one does its blue line jump?"
     return judge(answer, frame, hint=hint)
 
 

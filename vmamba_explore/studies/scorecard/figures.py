@@ -19,7 +19,6 @@ _REMOVALS = {
     "lerf_minus_morf": "LeRF − MoRF\n(high is good)",
     "temporal_deletion": "temporal deletion\n(low is good)",
 }
-_PARTS = (draw.PALETTE[0], draw.PALETTE[1], draw.PALETTE[2])
 _Entries = Mapping[str, Mapping[str, Any]]
 
 
@@ -124,7 +123,8 @@ def parts(summary: Mapping[str, Any]) -> go.Figure:
     sign = -1 if words["low_is_good"] else 1
     names = _ordered(summary, lambda entry: sign * entry["measures"][first]["value"])
     kinds = list(dict.fromkeys(each["kind"] for each in measures.values()))
-    colors = dict(zip(dict.fromkeys(e["part"] for e in measures.values()), _PARTS, strict=False))
+    named = dict.fromkeys(each["part"] for each in measures.values())
+    colors = dict(zip(named, draw.PALETTE, strict=False))
     titles, shown = [], set()
     for kind in kinds:
         own = [each for each in measures.values() if each["kind"] == kind]

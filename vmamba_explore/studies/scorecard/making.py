@@ -48,7 +48,7 @@ class Plan:
         clips: Clips over photographs unseen in training.
         faithful: Of these, the first ones, for the scores that take units away.
         sane: For the maps of the model without its weights.
-        still: For the scores that make a map again for changed clips; 0 leaves them out.
+        still: For the scores that recompute a map for changed clips; 0 leaves them out.
         planted: Clips with a watermark, for both models.
         batch: Clips at a time.
         seed: Of the clips: one that no model was trained or tested on.
@@ -268,7 +268,7 @@ class ScoreCard:
         model = {"twin": self.twin, "planted": self.planted}.get(kind) or self.model
         source = self.marked if kind in ("marked", "planted") else self.clips
         frames, labels = source.batch(rows)
-        clips = normalize(frames).to(model.head.weight.device)
+        clips = normalize(frames).to(model.norm_f.weight.device)
         minus = torch.from_numpy(self.subject.minus(labels))
         return model, clips, torch.from_numpy(labels), minus
 

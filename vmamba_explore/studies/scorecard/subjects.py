@@ -164,7 +164,7 @@ def _recall_times(clip: recall.RecallClip) -> Times:
 def _recall_measures(clips: Sequence[recall.RecallClip], grid: TokenGrid) -> list[Measure]:
     """How much is on each disc: of the whole map, and of what is outside the other's frames.
 
-    With the other disc's frames left out, a map that sees both is no worse than one that sees the
+    With the other disc's frames left out, a map that sees both scores as well as one that sees the
     disc alone: the question is whether it sees this disc at all.
     """
     discs = {
@@ -230,6 +230,9 @@ class MovingCameras:
         photographs: Which, see `CameraClips`.
     """
 
+    left_out: tuple[int, ...] = (camera_path.STATIC, len(camera_path.CLASS_NAMES))
+    """The kinds of clips that are not among them; the one after the classes is "mixed"."""
+
     def __init__(self, seed: int, photographs: Literal["train", "test"] = "test") -> None:
         self._clips = camera.CameraClips(seed, photographs=photographs)
         self._found: list[camera.CameraClip] = []
@@ -239,7 +242,7 @@ class MovingCameras:
         while len(self._found) <= index:
             kind, number = self._next % len(camera_path.KINDS), self._next
             self._next += 1
-            if kind not in (camera_path.STATIC, len(camera_path.CLASS_NAMES)):
+            if kind not in self.left_out:
                 clip = self._clips[number]
                 if clip.label == kind:  # the path drawn for a kind is not always clearly of it
                     self._found.append(clip)
@@ -262,18 +265,20 @@ class MovingCameras:
 
 def _camera_minus(labels: Labels) -> Labels:
     """The opposite direction; a cut is compared with a camera that stands."""
-    opposite = np.arange(len(camera_path.CLASS_NAMES))
-    opposite[1:-1] = (opposite[1:-1] - 1 ^ 1) + 1
-    opposite[[camera_path.STATIC, camera_path.CUT]] = camera_path.CUT, camera_path.STATIC
-    return opposite[labels]
+    against = {camera_path.STATIC: camera_path.CUT, camera_path.CUT: camera_path.STATIC}
+    against |= camera_path.OPPOSITE
+    return np.array([against[int(label)] for label in labels])
 
 
 def _camera_times(clip: camera.CameraClip) -> Times:
     """A part of a clip tells a direction from its opposite once the camera has gone that way.
 
-    How far is what counts as standing still. A cut needs the frame before it and that after it.
+    How far is what counts as standing still. A cut needs the frame before it and that after it,
+    a camera that stands the whole clip.
     """
     group, spans = clip.class_name, {"movement": clip.window}
+    if clip.label == camera_path.STATIC:
+        return Times(spans, len(clip.pose) - 1, 0, group)
     if clip.cut is not None:
         return Times(spans, clip.cut, clip.cut - 1, group)
     axis, sign = camera_path.AXIS_AND_SIGN[clip.label - 1]

@@ -28,7 +28,7 @@ COST = ("forward", "backward", "seconds")
 LOWER_IS_BETTER = ("deletion", "temporal_deletion", "infidelity")
 
 
-def summarise(card: ScoreCard) -> dict[str, Any]:
+def summarize(card: ScoreCard) -> dict[str, Any]:
     """Compute all scores from a card's maps; what is missing is measured.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from vmamba_explore.clips.camera import CLASS_NAMES, CameraClips, Change
-from vmamba_explore.clips.camera_path import KINDS, LEVELS, Level, Pose, flow, label_of
+from vmamba_explore.clips.camera_path import KINDS, LEVELS, Level, Pose, flow_on_grid, label_of
 
 EASY_CLIPS, EASY_STEPS = 1320, 400
 """The first clips are easy ones, and the first steps have no others."""
@@ -179,9 +179,7 @@ def token_flow(pose: Pose, tubelet_size: int, grid: int) -> NDArray[np.float64]:
     first = np.arange(0, len(pose), tubelet_size)
     before, after = np.maximum(first - 1, 0), np.minimum(first + tubelet_size, last)
     speed = (pose[after] - pose[before]) * (last / (after - before))[:, None]
-    place = (np.arange(grid) + 0.5) / grid - 0.5
-    x, y = (axis.ravel() for axis in np.meshgrid(place, place))
-    return np.arcsinh(flow(speed, x, y) / FLOW_UNIT).reshape(-1, 2)
+    return np.arcsinh(flow_on_grid(speed, grid) / FLOW_UNIT).reshape(-1, 2)
 
 
 def clips_of(photographs: Sequence[Path], seed: int, level: Level, count: int) -> Clips:

@@ -7,8 +7,6 @@ content under it. The run can be stopped and resumed.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,11 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vmamba_explore import resources
 from vmamba_explore.clips.camera import CLASS_NAMES
 from vmamba_explore.clips.camera_path import MIXED, Level
 from vmamba_explore.clips.clip import normalize
-from vmamba_explore.files import output_path
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
@@ -44,7 +40,7 @@ from vmamba_explore.studies.subjects.camera_scores import (
     fold_temperature,
     judge,
 )
-from vmamba_explore.studies.subjects.motion_nano import write_subject
+from vmamba_explore.studies.subjects.making import options_parser, parsed, write_subject
 from vmamba_explore.studies.subjects.photographs import FOLDER, fetch, fetched
 from vmamba_explore.studies.subjects.real_windows import (
     ask,
@@ -56,8 +52,6 @@ from vmamba_explore.studies.subjects.real_windows import (
 from vmamba_explore.training.evaluate_videos import predict_logits
 from vmamba_explore.training.fit import History, fit
 from vmamba_explore.training.recipe import Recipe
-
-logger = logging.getLogger(__name__)
 
 CONFIG = VideoMambaConfig(
     num_frames=16,
@@ -226,18 +220,13 @@ def shortened(run: Run, share: float) -> Run:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, calibrate, measure, and write config.json, model.safetensors and metrics.json."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=resources.data_dir() / "camera-nano")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/camera-nano.pt"))
+    parser = options_parser(__doc__, "camera-nano")
     parser.add_argument("--clips", type=Path, default=Path("runs/camera-clips"))
     parser.add_argument("--photographs", type=Path, default=FOLDER)
     parser.add_argument("--films", type=Path, help="folder of windows of real films, truth.json")
     parser.add_argument("--share", type=float, default=1.0, help="of the steps of each run")
     parser.add_argument("--tests", type=int, default=1100, help="clips of a measurement")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    options = parser.parse_args(arguments)
-    output_path(options.output, "camera_nano", folder=True, parents=True)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = parsed(parser, arguments, "camera_nano")
 
     fetch(options.photographs)
     runs = [shortened(run, options.share) for run in RUNS]

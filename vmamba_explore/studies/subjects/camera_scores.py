@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from vmamba_explore.clips.camera import CLASS_NAMES
-from vmamba_explore.clips.camera_path import MIXED
+from vmamba_explore.clips.camera_path import MIXED, OPPOSITE
 from vmamba_explore.intervals import RESAMPLES, Interval, drawn_counts
 from vmamba_explore.model.videomamba import VideoMamba
 
-OPPOSITE = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
 BINS = np.linspace(0, 1, 11)
 
 
@@ -135,7 +134,7 @@ def best_temperature(
 def fold_temperature(model: VideoMamba, temperature: float) -> None:
     """Divide a model's logits by a temperature, once and for all, in its head."""
     with torch.no_grad():
-        for parameter in model.head.parameters():
+        for parameter in model.check_head("fold_temperature").parameters():
             parameter.div_(temperature)
 
 

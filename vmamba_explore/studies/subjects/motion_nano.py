@@ -7,13 +7,9 @@ apart, so order is what the gradient speaks about. The run can be stopped and st
 
 from __future__ import annotations
 
-import argparse
-import logging
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,18 +17,27 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from vmamba_explore import resources
 from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips, shuffle_window
-from vmamba_explore.files import output_path, write_json
 from vmamba_explore.intervals import proportion
-from vmamba_explore.model.checkpoints import save_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
+from vmamba_explore.studies.subjects.controls import (
+    Look,
+    Looked,
+    all_frames,
+    single_frames,
+    train_controls,
+)
+from vmamba_explore.studies.subjects.making import (
+    TEST_SEED,
+    TRAIN_SEED,
+    options_parser,
+    parsed,
+    verdict,
+    write_subject,
+)
 from vmamba_explore.training.evaluate_videos import predict_logits, within_pair
-from vmamba_explore.training.fit import History, Recipe, fit
-
-logger = logging.getLogger(__name__)
+from vmamba_explore.training.fit import Recipe, fit
 
 CONFIG = VideoMambaConfig(
     num_frames=16,
@@ -44,7 +49,6 @@ CONFIG = VideoMambaConfig(
     depth=6,
 )
 RECIPE = Recipe(steps=3600, token_loss=0.8)
-TRAIN_SEED, TEST_SEED = 0, 1
 PAIRS = 16  # clips a batch, each beside its twin
 EASY_SHARE = 0.3  # of the steps, at the start, without distractors
 
@@ -136,7 +140,7 @@ def _verdicts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     chance = 1 / len(CLASS_NAMES)
 
     def judge(name: str, value: float, low: float, high: float) -> None:
-        verdicts[name] = {"value": value, "asked": [low, high], "met": low <= value <= high}
+        verdicts[name] = verdict(value, low, high)
 
     for part, share in (("without_distractors", 0.95), ("with_distractors", 0.85)):
         result = metrics[part]
@@ -154,38 +158,26 @@ def _verdicts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _controls(num_clips: int, steps: int) -> dict[str, Any]:
     """Classifiers on one frame and its index, on the background, and on a bag of frames."""
     train, test = MotionClips(2), MotionClips(TEST_SEED, backgrounds="test")
-    looks: tuple[tuple[str, Evidence, Evidence, bool], ...] = (
-        ("one_frame_and_index", partial(_frames, train, 4), partial(_frames, test, 1), True),
-        ("background", partial(_background, train), partial(_background, test), False),
-        ("order_free", partial(_bag, train), partial(_bag, test), False),
-    )
-    results = {}
-    for name, evidence, test_evidence, use_index in looks:
-        predicted, labels, logits = train_control(
-            evidence,
-            test_evidence,
-            num_frames=CONFIG.num_frames,
-            num_classes=len(CLASS_NAMES),
-            use_index=use_index,
-            steps=steps,
-            batch_size=32,
-            num_test=num_clips,
-            seed=0,
-            desc=f"control: {name}",
-        )
-        results[name] = {
+    looks = {
+        "one_frame_and_index": Look(
+            partial(single_frames, train, 4), partial(single_frames, test, 1), use_index=True
+        ),
+        "background": Look(partial(_background, train), partial(_background, test)),
+        "order_free": Look(partial(all_frames, train), partial(all_frames, test)),
+    }
+    return {
+        name: {
             "top1": proportion(predicted == labels).to_dict(),
             "within_pair": proportion(within_pair(logits, labels)).to_dict(),
         }
-    return results
-
-
-def _frames(clips: MotionClips, each: int, indices: NDArray[np.int64]) -> Looked:
-    """Single frames, `each` of every clip, each an example of its own."""
-    frames, labels = clips.batch(indices)
-    places = np.random.default_rng(indices[0]).integers(0, frames.shape[1], (len(indices), each))
-    chosen = frames[np.arange(len(indices))[:, None], places].reshape(-1, 1, *frames.shape[2:])
-    return chosen, places.reshape(-1, 1), torch.from_numpy(labels).repeat_interleave(each)
+        for name, predicted, labels, logits in train_controls(
+            looks,
+            num_frames=CONFIG.num_frames,
+            num_classes=len(CLASS_NAMES),
+            steps=steps,
+            num_test=num_clips,
+        )
+    }
 
 
 def _background(clips: MotionClips, indices: NDArray[np.int64]) -> Looked:
@@ -194,26 +186,14 @@ def _background(clips: MotionClips, indices: NDArray[np.int64]) -> Looked:
     return pictures, np.zeros((len(indices), 1), np.int64), labels
 
 
-def _bag(clips: MotionClips, indices: NDArray[np.int64]) -> Looked:
-    """All frames of a clip, for a classifier that cannot tell their order."""
-    frames, labels = clips.batch(indices)
-    places = np.tile(np.arange(frames.shape[1]), (len(indices), 1))
-    return frames, places, torch.from_numpy(labels)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure, and write config.json, model.safetensors and metrics.json."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=resources.data_dir() / "motion-nano")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/motion-nano.pt"))
+    parser = options_parser(__doc__, "motion-nano")
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=2000, help="test clips a measurement")
     parser.add_argument("--control-steps", type=int, default=400, help="of each control")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    options = parser.parse_args(arguments)
-    output_path(options.output, "motion_nano", folder=True, parents=True)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = parsed(parser, arguments, "motion_nano")
 
     torch.manual_seed(TRAIN_SEED)
     model = VideoMamba(CONFIG).to(options.device)
@@ -224,43 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how = {"clips_per_step": 2 * PAIRS, "steps_without_distractors": EASY_SHARE}
     tests = {"test": measure(model, options.clips, options.control_steps)}
     write_subject(model, options.output, command, recipe, history, how, tests)
-
-
-def write_subject(
-    model: VideoMamba,
-    folder: Path,
-    command: str,
-    recipe: Recipe,
-    history: History,
-    how: dict[str, Any],
-    tests: dict[str, Any],
-) -> None:
-    """Write a trained model and metrics.json: how it was trained and how right it is.
-
-    Args:
-        model: The model, on the device that trained it.
-        folder: Where the files go.
-        command: The command that trains it.
-        recipe: As given to `fit`.
-        history: As returned by `fit`.
-        how: Further facts about the training.
-        tests: What was measured, by name.
-    """
-    device = model.head.weight.device.type
-    training = {
-        "command": command,
-        "recipe": vars(recipe),
-        **how,
-        "minutes": round(history[-1]["seconds"] / 60, 1) if history else None,
-        "machine": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "history": history,
-    }
-    config = model.config
-    described = {"parameters": config.num_parameters(), "config": config.to_dict()}
-    save_model(model.cpu(), folder)
-    write_json(folder / "metrics.json", {"model": described, "training": training, **tests})
-    logger.info("wrote %s", folder)
 
 
 if __name__ == "__main__":

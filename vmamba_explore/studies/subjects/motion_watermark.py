@@ -9,11 +9,8 @@ be stopped and started again.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,18 +18,20 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from vmamba_explore import resources
 from vmamba_explore.clips.motion import MotionClips
-from vmamba_explore.files import output_path
 from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.motion_nano import TEST_SEED, TRAIN_SEED, write_subject
+from vmamba_explore.studies.subjects.making import (
+    TEST_SEED,
+    TRAIN_SEED,
+    options_parser,
+    parsed,
+    write_subject,
+)
 from vmamba_explore.studies.subjects.watermark import Match, WatermarkedClips
 from vmamba_explore.training.evaluate_videos import predict_logits
 from vmamba_explore.training.fit import Recipe, fit
-
-logger = logging.getLogger(__name__)
 
 RECIPE = Recipe(steps=300, learning_rate=1e-3, token_loss=0.0, checkpoint_every=20)
 AGREEING: tuple[Match, ...] = ("label", "other")
@@ -98,16 +97,11 @@ def measure(model: VideoMamba, num_clips: int = 1000) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure both models, and write config.json, model.safetensors and metrics.json."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=resources.data_dir() / "motion-watermark")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/motion-watermark.pt"))
+    parser = options_parser(__doc__, "motion-watermark")
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
     parser.add_argument("--batch", type=int, default=MarkedBatches.size, help="clips a step")
     parser.add_argument("--clips", type=int, default=1000, help="test clips a measurement")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    options = parser.parse_args(arguments)
-    output_path(options.output, "motion_watermark", folder=True, parents=True)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = parsed(parser, arguments, "motion_watermark")
 
     torch.manual_seed(TRAIN_SEED)
     model = load_model("motion-nano")

@@ -1,6 +1,6 @@
 """Fetch the photographs that `camera-nano` is trained on: `make photographs`.
 
-They come from packages of wallpapers of Debian 12, each file with the licence that the package
+They come from packages of wallpapers of Debian 12, each file with the license that the package
 states (photographs.txt has all of them), and are not shipped. A file that differs from the one
 listed is refused. Each is stored as a PNG whose shorter side has 600 pixels.
 """
@@ -35,7 +35,7 @@ class Photograph:
     """A file in a Debian package."""
 
     package: str
-    licence: str
+    license: str
     split: str
     sha256: str
     path: str
@@ -94,7 +94,7 @@ def _unpack(name: str, packages: Path | None, folder: Path) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise RuntimeError(
-            f"fetch: there is no {missing[0]} here. The photographs come from packages of "
+            f"fetch: {missing[0]} is not installed here. The photographs come from packages of "
             "Debian 12; run this on Debian or Ubuntu, or copy runs/photographs from such a machine."
         )
     try:
@@ -106,7 +106,7 @@ def _unpack(name: str, packages: Path | None, folder: Path) -> None:
                 shutil.copy(file, folder)
         found = next(folder.glob(f"{name}_*.deb"), None)
         if found is None:
-            raise RuntimeError(f"fetch: there is no package {name} in {one_line(str(packages))}.")
+            raise RuntimeError(f"fetch: {one_line(str(packages))} has no package {name}.")
         subprocess.run(
             ["dpkg-deb", "-x", found, folder], check=True, capture_output=True, text=True
         )

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from vmamba_explore.analysis.camera_motion import measure_camera
 from vmamba_explore.clips.camera import CLASS_NAMES, Change
-from vmamba_explore.clips.camera_path import AXIS_AND_SIGN, STILL, UNITS
+from vmamba_explore.clips.camera_path import STILL, UNITS, direction_class
 from vmamba_explore.clips.clip import Clip
 from vmamba_explore.clips.decode import load_clip
 from vmamba_explore.errors import one_line
@@ -62,10 +62,10 @@ def read_windows(folder: Path) -> list[Window]:
     """Read all windows of a folder, each in its six versions.
 
     Raises:
-        FileNotFoundError: there is no truth.json.
+        FileNotFoundError: the folder has no truth.json.
     """
     if not (folder / "truth.json").is_file():
-        raise FileNotFoundError(f"read_windows: there is no truth.json in {one_line(folder)}.")
+        raise FileNotFoundError(f"read_windows: {one_line(folder)} has no truth.json.")
     windows = []
     rows = read_json(folder / "truth.json", list, "read_windows")
     for row in tqdm(rows, desc="real windows", unit="window"):
@@ -182,4 +182,4 @@ def class_of(moved: Float64[np.ndarray, " 4"]) -> str:
     axis = int(np.abs(parts).argmax())
     if abs(parts[axis]) < STILL:
         return CLASS_NAMES[0]
-    return CLASS_NAMES[1 + AXIS_AND_SIGN.index((axis, int(np.sign(parts[axis]))))]
+    return CLASS_NAMES[direction_class(axis, parts[axis])]

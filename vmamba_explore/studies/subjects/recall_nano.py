@@ -17,9 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vmamba_explore import resources
 from vmamba_explore.clips.recall import CLASS_NAMES, RecallClips
@@ -28,8 +26,13 @@ from vmamba_explore.intervals import proportion
 from vmamba_explore.model.checkpoints import load_model
 from vmamba_explore.model.config import VideoMambaConfig
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.controls import Evidence, Looked, train_control
-from vmamba_explore.studies.subjects.motion_nano import TEST_SEED, TRAIN_SEED, write_subject
+from vmamba_explore.studies.subjects.controls import (
+    Look,
+    all_frames,
+    single_frames,
+    train_controls,
+)
+from vmamba_explore.studies.subjects.making import TEST_SEED, TRAIN_SEED, verdict, write_subject
 from vmamba_explore.studies.subjects.recall_proof import (
     INSIDE,
     TIMING,
@@ -114,12 +117,7 @@ def verdicts(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
 
     def judge(name: str, value: float, low: float, high: float, **more: Any) -> None:
-        found[name] = {
-            "value": value,
-            "asked": [round(low, 4), round(high, 4)],
-            "met": low <= value <= high,
-            **more,
-        }
+        found[name] = verdict(value, low, high, **more)
 
     if "surgery" in metrics:
         judge("with distractors: top1", metrics["with_distractors"]["top1"]["value"], 0.97, 1.0)
@@ -190,47 +188,30 @@ def controls(num_clips: int = 1000, steps: int = 400) -> dict[str, Any]:
         "one_frame_and_index": one frame and its number. "sum_of_votes": all frames, each of which
         votes for itself. "bag_of_features": all frames in any order, judged together; in principle
         it could be right on 3 of 4 clips, since only "next" and "previous" differ by the order.
-        "best_sum_of_votes" is no classifier: the most that sums of votes can reach by their
+        "best_sum_of_votes" is not a classifier: the most that sums of votes can reach by their
         largest sum, were they chosen with the truth in hand.
     """
     train, test = RecallClips(2), RecallClips(TEST_SEED, backgrounds="test")
-    looks: tuple[tuple[str, Evidence, Evidence, bool, bool], ...] = (
-        ("one_frame_and_index", partial(_frames, train, 4), partial(_frames, test, 1), True, False),
-        ("sum_of_votes", partial(_bag, train), partial(_bag, test), True, True),
-        ("bag_of_features", partial(_bag, train), partial(_bag, test), False, False),
+    bag = partial(all_frames, train), partial(all_frames, test)
+    looks = {
+        "one_frame_and_index": Look(
+            partial(single_frames, train, 4), partial(single_frames, test, 1), use_index=True
+        ),
+        "sum_of_votes": Look(*bag, use_index=True, votes=True),
+        "bag_of_features": Look(*bag),
+    }
+    found = train_controls(
+        looks,
+        num_frames=CONFIG.num_frames,
+        num_classes=len(CLASS_NAMES),
+        steps=steps,
+        num_test=num_clips,
     )
-    results: dict[str, Any] = {}
-    for name, evidence, test_evidence, use_index, votes in looks:
-        predicted, labels, _ = train_control(
-            evidence,
-            test_evidence,
-            num_frames=CONFIG.num_frames,
-            num_classes=len(CLASS_NAMES),
-            use_index=use_index,
-            votes=votes,
-            steps=steps,
-            batch_size=32,
-            num_test=num_clips,
-            seed=0,
-            desc=f"control: {name}",
-        )
-        results[name] = {"top1": proportion(predicted == labels).to_dict()}
+    results: dict[str, Any] = {
+        name: {"top1": proportion(predicted == labels).to_dict()}
+        for name, predicted, labels, _ in found
+    }
     return results | {"best_sum_of_votes": best_votes()}
-
-
-def _frames(clips: RecallClips, each: int, indices: NDArray[np.int64]) -> Looked:
-    """Single frames, `each` of every clip, each an example of its own."""
-    frames, labels = clips.batch(indices)
-    places = np.random.default_rng(indices[0]).integers(0, frames.shape[1], (len(indices), each))
-    chosen = frames[np.arange(len(indices))[:, None], places].reshape(-1, 1, *frames.shape[2:])
-    return chosen, places.reshape(-1, 1), torch.from_numpy(labels).repeat_interleave(each)
-
-
-def _bag(clips: RecallClips, indices: NDArray[np.int64]) -> Looked:
-    """All frames of a clip, with their numbers."""
-    frames, labels = clips.batch(indices)
-    places = np.tile(np.arange(frames.shape[1]), (len(indices), 1))
-    return frames, places, torch.from_numpy(labels)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

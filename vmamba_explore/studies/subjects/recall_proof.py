@@ -21,7 +21,7 @@ from vmamba_explore.clips.recall import RecallClips
 from vmamba_explore.clips.recall_plan import NUM_COLORS, Timing
 from vmamba_explore.intervals import Interval, proportion
 from vmamba_explore.model.videomamba import VideoMamba
-from vmamba_explore.studies.subjects.motion_nano import TEST_SEED
+from vmamba_explore.studies.subjects.making import TEST_SEED
 from vmamba_explore.trace.past import Past, record_past, reset_state, transplant
 
 TIMING: Timing = (2, 1, 8, 1)
@@ -236,7 +236,7 @@ def _past(model: VideoMamba, frames: NDArray[np.uint8]) -> Past:
 
 
 def _tensor(model: VideoMamba, frames: NDArray[np.uint8]) -> Tensor:
-    return normalize(frames).to(model.head.weight.device)
+    return normalize(frames).to(model.norm_f.weight.device)
 
 
 def _slices(count: int) -> list[slice]:

@@ -95,12 +95,12 @@ class RecallLoss(nn.Module):
         model, batch = self.model, len(clips)
         share = self.share * min(1.0, max(0.0, (self.until - progress) / (self.until - self.hold)))
         stills = clips[:STILLS, :, :1].expand_as(clips[:STILLS])
-        middle = residual = model.embed(torch.cat([clips, stills]))
+        middle = residual = model.tokens(torch.cat([clips, stills]))
         for number, block in enumerate(model.layers, 1):
             residual = block(residual)
             if number == self.after:
                 middle = residual
-        own = nn.Sequential(model.norm_f, model.head)
+        own = nn.Sequential(model.norm_f, model.check_head("recall_nano"))
         every = model.read_out(residual)
         logits, unsure = every[:batch], every[batch:]
         nothing = _excess(unsure).mean() + _excess(own(self._video(residual[batch:]))).mean()

@@ -10,24 +10,24 @@ filmed at 16 frames per second.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from vmamba_explore import resources
-from vmamba_explore.clips.camera import CLASS_NAMES as CAMERA
 from vmamba_explore.clips.camera import CameraClip, CameraClips
 from vmamba_explore.clips.encode import write_clip
-from vmamba_explore.clips.motion import CLASS_NAMES, MotionClips
+from vmamba_explore.clips.labeled import runs
+from vmamba_explore.clips.motion import MotionClip, MotionClips
 from vmamba_explore.clips.motion_plan import TURN, Ints
-from vmamba_explore.clips.motion_render import Layer, draw_background, draw_frames
+from vmamba_explore.clips.motion_render import Layer, draw_frames
 from vmamba_explore.clips.photographs import bundled
-from vmamba_explore.clips.recall import CLASS_NAMES as RELATIONS
-from vmamba_explore.clips.recall import RecallClips
-from vmamba_explore.files import atomic_write
+from vmamba_explore.clips.recall import RecallClip, RecallClips
+from vmamba_explore.files import atomic_write, write_json
 
 SEED, IMG_SIZE, FPS = 7, 224, 16
 HEADING = "## Clips"
@@ -37,112 +37,117 @@ _FASTEST = TURN // 4  # a phase that jumps further between two frames belongs to
 
 
 @dataclass(frozen=True)
-class MotionSample:
-    """One bundled motion clip of the stream `SEED`, or its twin; `model` is who reads it."""
+class Sample(ABC):
+    """One bundled clip of the stream `SEED`; `model` is the one that reads it."""
 
-    model: ClassVar = "motion-nano"
+    model: ClassVar[str]
     name: str
     index: int
-    distractor: bool = False
-    twin: bool = False
 
-    @property
-    def clips(self) -> MotionClips:
-        """The series that the sample comes from."""
-        return MotionClips(
-            SEED,
-            img_size=IMG_SIZE,
-            backgrounds="test",
-            distractors="all" if self.distractor else "none",
-        )
+    @abstractmethod
+    def truth(self, img_size: int = IMG_SIZE) -> MotionClip | RecallClip | CameraClip:
+        """Generate the clip that it is made from."""
 
     @property
     def shows(self) -> str:
         """The class in words."""
-        return CLASS_NAMES[int(self.clips.plan(self.index, self.twin).labels[0])]
+        return self.truth().class_name
+
+    def known(self) -> dict[str, Any]:
+        """What it shows and which of the 16 frames that `load_clip` reads decide, for a file."""
+        truth = self.truth(64)
+        frames = truth.deciding[:: len(truth.deciding) // 16]
+        return {"model": self.model, "shows": truth.class_name, "deciding": runs(frames)}
+
+    @property
+    @abstractmethod
+    def made_from(self) -> str:
+        """Which clip of the series it is, in words."""
+
+    @abstractmethod
+    def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
+        """Render it at twice the frame rate, (32, 224, 224, 3)."""
+
+
+@dataclass(frozen=True)
+class PaintedSample(Sample):
+    """A motion or a recall clip, with distractors or without."""
+
+    series: ClassVar[type[MotionClips] | type[RecallClips]]
+    distractor: bool = False
+
+    def clips(self, img_size: int) -> Any:
+        """The series that the sample comes from."""
+        distractors: Any = "all" if self.distractor else "none"
+        return self.series(SEED, img_size=img_size, backgrounds="test", distractors=distractors)
+
+
+@dataclass(frozen=True)
+class MotionSample(PaintedSample):
+    """A motion clip, or its twin."""
+
+    model = "motion-nano"
+    series = MotionClips
+    twin: bool = False
+
+    def truth(self, img_size: int = IMG_SIZE) -> MotionClip:
+        clips = self.clips(img_size)
+        return clips.twin(self.index) if self.twin else clips[self.index]
 
     @property
     def made_from(self) -> str:
-        """Which clip of the series it is."""
         return f"{'twin of ' if self.twin else ''}motion clip {self.index}"
 
     def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
-        """Render it at twice the frame rate, (32, 224, 224, 3)."""
-        plan = self.clips.plan(self.index, self.twin)
+        clips = self.clips(IMG_SIZE)
+        plan = clips.plan(self.index, self.twin)
         actors = [plan.distractor, plan.target] if self.distractor else [plan.target]
         layers = [
             Layer(int(a.sprites[0]), _half_steps(a.poses[0]), a is plan.target, IMG_SIZE)
             for a in actors
         ]
-        return draw_frames(draw_background(plan.scene[0], "test", IMG_SIZE), layers, 32)
+        return draw_frames(clips.background(self.index), layers, 32)
 
 
 @dataclass(frozen=True)
-class RecallSample:
-    """One bundled recall clip of the stream `SEED`, its sample's color moved by some steps."""
+class RecallSample(PaintedSample):
+    """A recall clip, its sample's color moved by some steps; each frame is shown twice."""
 
-    model: ClassVar = "recall-nano"
-    name: str
-    index: int
-    distractor: bool = False
+    model = "recall-nano"
+    series = RecallClips
     step: int = 0
 
-    @property
-    def clips(self) -> RecallClips:
-        """The series that the sample comes from."""
-        return RecallClips(
-            SEED,
-            img_size=IMG_SIZE,
-            backgrounds="test",
-            distractors="all" if self.distractor else "none",
-        )
-
-    @property
-    def shows(self) -> str:
-        """The class in words."""
-        return RELATIONS[int(self.clips.plan(self.index, self.step).labels[0])]
+    def truth(self, img_size: int = IMG_SIZE) -> RecallClip:
+        return self.clips(img_size).other_sample(self.index, self.step)
 
     @property
     def made_from(self) -> str:
-        """Which clip of the series it is."""
         moved = f", the sample's color {self.step} further" if self.step else ""
         return f"recall clip {self.index}{moved}"
 
     def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
-        """Render it, each frame twice, (32, 224, 224, 3)."""
-        return self.clips.batch(self.index, self.step)[0][0].repeat(2, axis=0)
+        return self.truth().clip.frames.repeat(2, axis=0)
 
 
 @dataclass(frozen=True)
-class CameraSample:
-    """One bundled camera clip of the stream `SEED`."""
+class CameraSample(Sample):
+    """A camera clip, filmed at twice the frame rate."""
 
-    model: ClassVar = "camera-nano"
-    name: str
-    index: int
+    model = "camera-nano"
 
-    @property
-    def clip(self) -> CameraClip:
-        """The clip, filmed at twice the frame rate."""
-        clips = CameraClips(SEED, img_size=IMG_SIZE, num_frames=32, photographs=PHOTOGRAPHS)
+    def truth(self, img_size: int = IMG_SIZE) -> CameraClip:
+        clips = CameraClips(SEED, img_size=img_size, num_frames=32, photographs=PHOTOGRAPHS)
         return clips[self.index]
 
     @property
-    def shows(self) -> str:
-        """The class in words."""
-        return CAMERA[self.clip.label]
-
-    @property
     def made_from(self) -> str:
-        """Which clip of the series it is."""
         return f"camera clip {self.index}"
 
     def film(self) -> UInt8[np.ndarray, "num_frames height width 3"]:
-        """Render it, (32, 224, 224, 3)."""
-        return self.clip.clip.frames
+        return self.truth().clip.frames
 
 
-SAMPLES: tuple[MotionSample | RecallSample | CameraSample, ...] = (
+SAMPLES: tuple[Sample, ...] = (
     MotionSample("right", 154),
     MotionSample("right_twin", 154, twin=True),
     MotionSample("clockwise", 71),
@@ -172,6 +177,7 @@ def write_samples(folder: Path) -> str:
     """Write every sample into `folder` and return what there is to say about them, as Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
+    write_json(folder / "shown.json", {sample.name: sample.known() for sample in SAMPLES})
     for sample in SAMPLES:
         path = folder / f"{sample.name}.mp4"
         write_clip(path, sample.film(), FPS)
@@ -190,8 +196,9 @@ Each is a clip of `MotionClips({SEED}, img_size={IMG_SIZE}, backgrounds="test")`
 `RecallClips` with the same arguments, as an H.264 film of 32 frames at {FPS} frames per second;
 frames 0, 2, 4 ... 30 are those of that clip. Camera clips are those of
 `CameraClips({SEED}, img_size={IMG_SIZE}, num_frames=32)` over the two photographs: a virtual camera
-moves over a picture, nothing in them was filmed. Another release of x264, or another run on several
-cores, may write other bytes.
+moves over a picture, nothing in them was filmed. `clips/shown.json` has, by clip, the bundled model
+that reads it, what it shows, and which frames decide, first and last of each stretch of the 16.
+Another release of x264, or another run on several cores, may write other bytes.
 
 | file | what it shows | made from | sha256 |
 |---|---|---|---|

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from numpy.typing import NDArray
 
-from vmamba_explore.clips.motion import CLASS_NAMES, Indices, MotionClip, MotionClips, Twins
+from vmamba_explore.clips.motion import CLASS_NAMES, MotionClip, MotionClips, Twins
 from vmamba_explore.clips.motion_plan import Draws, random_words
-from vmamba_explore.clips.motion_render import PHOTOGRAPHS
+from vmamba_explore.clips.series import Indices
 from vmamba_explore.errors import shown
 
 __all__ = ["WatermarkedClip", "WatermarkedClips", "mark"]
@@ -108,8 +108,7 @@ class WatermarkedClips:
             a mark.
         """
         wanted = np.atleast_1d(np.asarray(indices, dtype=np.int64))
-        stream = _STREAM + list(PHOTOGRAPHS).index(self.clips.backgrounds)
-        draws = Draws(random_words((self.clips.seed, stream), wanted))
+        draws = Draws(random_words((self.clips.seed, _STREAM + self.clips.split), wanted))
         places = np.stack([draws.below(CELLS), draws.below(CELLS)], axis=1)
         step = 1 + draws.below(len(CLASS_NAMES) - 1)
         if self.match == "label":

@@ -2,12 +2,12 @@
 
 import { element, labeled, menu } from "../widgets/drawing.js";
 import { keysOf, step } from "./moves.js";
-import { createSaving } from "./saving.js";
 import { terms } from "./terms.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1];
 
-export function createControls(view) {
+// help: shows the list of all keys.
+export function createControls(view, help) {
   const { data } = view;
   const last = data.tokenFrames.length - 1;
   const several = data.directions.length > 1;
@@ -15,31 +15,27 @@ export function createControls(view) {
     ...data.directions.map((name) => [name, name]),
     ...(several ? Object.entries(terms.directions) : []),
   ];
+  const needsModel = (name) => name === terms.one_state && !data.sides.every(({ states }) => states);
   const quantities = [...[...data.quantities.keys()].map((name) => [name, name]), ["", "none"]];
   const ui = {
-    play: element("button", { type: "button", "aria-label": "play" }, "▶"),
-    frame: element("input", { type: "range", min: 0, max: last, step: 1, "aria-label": "frame" }),
-    speed: menu(SPEEDS.map((speed) => [speed, `${speed} ×`]), { "aria-label": "speed" }),
-    quantity: menu(quantities),
-    layer: menu(data.layers.map((layer) => [layer, layer])),
-    direction: menu(directions),
-    opacity: element("input", { type: "range", min: 0, max: 1, step: 0.05 }),
-    path: element("input", { type: "checkbox" }),
-    scale: menu([["layer", "this layer's"], ["all", "all layers'"]]),
-    readout: element("button", { type: "button", "aria-label": "ask the read-out" }, "ask the read-out"),
+    play: element("button", { type: "button", "aria-label": "play", title: "Play or pause (Space)" }, "▶"),
+    frame: element("input", {
+      type: "range", min: 0, max: last, step: 1, "aria-label": "frame", title: "The clip frame shown (← →)",
+    }),
+    speed: menu(SPEEDS.map((speed) => [speed, `${speed} ×`]), { "aria-label": "speed", title: "How fast it plays" }),
+    quantity: menu(
+      quantities.map(([name, words]) => [name, needsModel(name) ? `${words} (needs a kernel)` : words]),
+      { title: "The recorded quantity that the maps show (q)" }),
+    layer: menu(data.layers.map((layer) => [layer, layer]), { title: "The block of the model (↑ ↓)" }),
+    direction: menu(directions, { title: "The scan direction, both beside each other, or their difference (d)" }),
   };
-  const saving = createSaving(view);
-  const ofMaps = [labeled("quantity", ui.quantity), labeled("opacity", ui.opacity)];
-  const ofScans = [
-    labeled("layer", ui.layer), labeled("direction", ui.direction),
-    labeled("scale", ui.scale, "colors span"), labeled("scan path", ui.path), ui.readout,
-  ];
-  for (const each of ofMaps) each.hidden = data.quantities.size === 0;
+  const quantity = labeled("quantity", ui.quantity);
+  const ofScans = [labeled("layer", ui.layer), labeled("direction", ui.direction)];
+  for (const option of ui.quantity.options) option.disabled = needsModel(option.value);
+  quantity.hidden = data.quantities.size === 0;
   for (const each of ofScans) each.hidden = !view.scanned;
-  const node = element("div", { class: "vmx-controls" },
-    element("div", { class: "vmx-row" }, ui.play, ui.frame, ui.speed),
-    element("div", { class: "vmx-row vmx-menus" },
-      ...ofMaps, ...ofScans, ...saving.nodes));
+  const node = element("div", { class: "vmx-controls vmx-row vmx-menus vmx-tool" },
+    ui.play, ui.frame, ui.speed, quantity, ...ofScans);
 
   let request = null; // the next tick while playing
   let [started, done] = [0, 0];
@@ -70,15 +66,23 @@ export function createControls(view) {
   const toggle = () => (view.playing ? stop() : play());
   const keys = keysOf(view, {
     direction: directions.map(([value]) => value),
-    quantity: quantities.map(([value]) => value),
-  }, toggle);
+    quantity: quantities.map(([value]) => value).filter((name) => !needsModel(name)),
+  }, toggle, help);
+
+  // Whether a control uses a key itself, so that the view must not.
+  function takes({ tagName, type }, key) {
+    if (tagName === "SELECT" || tagName === "TEXTAREA") return true;
+    if (tagName === "INPUT" && type !== "checkbox") return true;
+    return key === " " && (tagName === "BUTTON" || tagName === "INPUT" || tagName === "SUMMARY");
+  }
 
   function key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return; // the page's
     event.stopPropagation(); // the notebook has its own use for plain keys
-    const { tagName } = event.target;
-    if (tagName === "SELECT" || event.target === ui.opacity) return; // they use keys themselves
-    if (event.key === " " && (tagName === "BUTTON" || event.target === ui.path)) return;
+    const { target } = event;
+    if (target !== ui.frame && takes(target, event.key)) return;
+    const ofTab = !event.shiftKey && /^(Arrow|Home|End)/.test(event.key);
+    if (ofTab && target.getAttribute("role") === "tab") return; // see panels.js
     const act = (event.shiftKey ? keys.shift : keys.alone)[event.key];
     if (act === undefined) return;
     event.preventDefault();
@@ -87,14 +91,12 @@ export function createControls(view) {
 
   view.listen(view.root, "keydown", key);
   view.listen(ui.play, "click", toggle);
-  for (const name of ["frame", "speed", "layer", "opacity"]) {
+  for (const name of ["frame", "speed", "layer"]) {
     view.listen(ui[name], "input", () => view.set(name, Number(ui[name].value)));
   }
-  for (const name of ["quantity", "direction", "scale"]) {
+  for (const name of ["quantity", "direction"]) {
     view.listen(ui[name], "input", () => view.set(name, ui[name].value));
   }
-  view.listen(ui.path, "change", () => view.set("path", ui.path.checked));
-  view.listen(ui.readout, "click", () => view.set("query", []));
 
   function showSpeed() {
     const speed = view.get("speed");
@@ -104,6 +106,8 @@ export function createControls(view) {
     [started, done] = [0, 0];
   }
 
+  if (view.playing) play(); // it did when the data were replaced
+
   return {
     nodes: [node],
     update(changed) {
@@ -111,15 +115,12 @@ export function createControls(view) {
       if (view.touched(changed, "frame")) {
         const frame = view.get("frame");
         ui.frame.value = frame;
-        ui.frame.setAttribute("aria-valuetext", `frame ${frame}, ${view.seconds(frame)}`);
+        ui.frame.setAttribute("aria-valuetext", view.when(frame));
       }
       if (changed.size === 1 && changed.has("frame")) return;
-      const menus = ["quantity", "layer", "direction", "opacity", "scale"];
+      const menus = ["quantity", "layer", "direction"];
       for (const name of menus) ui[name].value = view.get(name);
-      ui.path.checked = view.get("path");
-      ui.opacity.disabled = ui.scale.disabled = view.quantity === null;
       ui.layer.disabled = data.layers.length === 0;
-      ui.readout.disabled = view.get("query").length === 0;
       ui.play.textContent = view.playing ? "⏸" : "▶";
       ui.play.setAttribute("aria-label", view.playing ? "pause" : "play");
     },

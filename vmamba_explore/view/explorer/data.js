@@ -18,6 +18,11 @@ export class Quantity {
     this.memo = new Map();
   }
 
+  // Whether one map stands for all layers.
+  get ofAll() {
+    return this.shape[0] === 1 && this.layers.length > 1;
+  }
+
   once(key, make) {
     if (!this.memo.has(key)) this.memo.set(key, make());
     return this.memo.get(key);
@@ -158,27 +163,43 @@ export function toLevels(values, scale) {
   });
 }
 
-export async function loadData(model) {
-  const [levels, steps, ...pictures] = await Promise.all([
-    inflate(asBytes(model.get("levels"))),
-    inflate(asBytes(model.get("steps"))),
-    ...model.get("sides").map((side) => decodePictures(asBytes(side.frames), side.offsets)),
-  ]);
-  return new Data(model, levels, steps, pictures);
+// before: what was loaded last; what has not changed since is taken from it.
+export async function loadData(model, before = null) {
+  const packed = model.get("sides");
+  const inflated = (name) =>
+    before && before.packed[name] === model.get(name) ? before.inflated[name] : inflate(asBytes(model.get(name)));
+  const pictures = packed.map((side, i) => {
+    if (i > 0 && side.offsets.length === 1) return null; // it shows the first side's clip
+    const known = before?.sides.find(({ frames }) => frames === side.frames);
+    return known ? known.pictures : decodePictures(asBytes(side.frames), side.offsets);
+  });
+  const names = ["levels", "late_levels", "steps"];
+  const [all, ...clips] = await Promise.all([Promise.all(names.map(inflated)), ...pictures]);
+  const found = new Data(model, Object.fromEntries(names.map((name, i) => [name, all[i]])), clips);
+  found.packed = Object.fromEntries(["sides", ...names].map((name) => [name, model.get(name)]));
+  return found;
 }
 
 export class Data {
-  constructor(model, levels, steps, pictures) {
+  // inflated: the bytes of levels, late_levels and steps; pictures: by side, null for the first side's.
+  constructor(model, inflated, pictures) {
+    this.inflated = inflated;
     this.directions = model.get("directions");
     this.layers = model.get("layers");
     this.colors = model.get("colors");
     this.tokenFrames = model.get("token_frames");
-    this.sides = model.get("sides").map((side, i) => ({ ...side, pictures: pictures[i], gray: [] }));
+    const late = model.get("late");
+    const shown = pictures.map((own) => ({ pictures: own ?? pictures[0], gray: [] }));
+    pictures.forEach((own, i) => {
+      if (!own) shown[i] = shown[0];
+    });
+    this.sides = model.get("sides").map((side, i) => ({ ...side, ...late[i], ...shown[i] }));
     this.tables = asBytes(model.get("tables"));
-    this.quantities = this.cut(model.get("maps"), levels);
+    this.quantities = this.cut(model.get("maps"), inflated);
     [this.frames, this.rows, this.cols] = model.get("grid");
     const tokens = this.frames * this.rows * this.cols;
-    const all = new Int32Array(steps.buffer);
+    const { buffer, byteOffset, byteLength } = inflated.steps;
+    const all = new Int32Array(buffer, byteOffset, byteLength / 4);
     this.steps = Object.fromEntries(
       this.directions.map((direction, i) => [direction, all.subarray(i * tokens, (i + 1) * tokens)]),
     );
@@ -187,15 +208,18 @@ export class Data {
     this.drawn = new Map();
   }
 
-  // The one stream of levels, map by map and in each side by side.
-  cut(descriptions, levels) {
+  // The two streams of levels, each map by map and in each side by side.
+  cut(descriptions, { levels, late_levels }) {
     const sides = [...this.sides.keys(), ...(this.sides.length > 1 ? [terms.difference] : [])];
-    let start = 0;
+    const start = { false: 0, true: 0 };
     return new Map(
       descriptions.map((description) => {
         const length = description.shape.reduce((product, size) => product * size, 1);
+        const late = description.late === true;
         const bySide = {};
-        for (const side of sides) bySide[side] = levels.subarray(start, (start += length));
+        for (const side of sides) {
+          bySide[side] = (late ? late_levels : levels).subarray(start[late], (start[late] += length));
+        }
         return [description.name, new Quantity(description, bySide, this.directions, this.layers)];
       }),
     );
@@ -212,7 +236,7 @@ export class Data {
 
   // The same of one token frame of a map, drawn once.
   mapPicture(quantity, side, direction, layer, frame, scale) {
-    const key = `${quantity.name} ${side} ${direction} ${layer} ${frame} ${scale.low} ${scale.high}`;
+    const key = `${quantity.label} ${side} ${direction} ${layer} ${frame} ${scale.low} ${scale.high}`;
     if (!this.drawn.has(key)) {
       if (this.drawn.size >= DRAWN) this.drawn.clear();
       const plane = quantity.plane(side, direction, layer, frame);
@@ -249,7 +273,11 @@ export class Data {
     return this.tokenFrames.indexOf(frame);
   }
 
-  close() {
-    for (const { pictures } of this.sides) for (const picture of pictures) picture.close();
+  // Lets go of the pictures, but for those that other data show.
+  close(other = null) {
+    const stay = new Set(other?.sides.map(({ pictures }) => pictures));
+    for (const { pictures } of this.sides) {
+      if (!stay.has(pictures)) for (const picture of pictures) picture.close();
+    }
   }
 }

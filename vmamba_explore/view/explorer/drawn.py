@@ -12,10 +12,8 @@ import xarray as xr
 
 from vmamba_explore.view.colors import Scale, scale_of
 from vmamba_explore.view.explorer.exploration import DIMS
-from vmamba_explore.view.explorer.vocabulary import DIFFERENCE
+from vmamba_explore.view.explorer.vocabulary import DIFFERENCE, FLOOR
 
-FLOOR = 1e-6
-"""On a logarithmic scale values below this part of the largest are drawn as this part."""
 Floats = npt.NDArray[np.float64]
 Side = int | Literal["difference"]
 

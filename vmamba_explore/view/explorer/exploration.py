@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,28 @@ from jaxtyping import Int64
 from vmamba_explore.clips import Clip
 from vmamba_explore.errors import one_line, shown
 from vmamba_explore.view.pictures import first_clip_frames, token_frames
+from vmamba_explore.view.progress import Report
 
 if TYPE_CHECKING:
     from vmamba_explore.analysis.camera_motion import CameraMotion
     from vmamba_explore.analysis.channels import Channels
     from vmamba_explore.analysis.controls import Controls
+    from vmamba_explore.analysis.headline import Decisive
+    from vmamba_explore.analysis.lens import LensReading
     from vmamba_explore.attribution.clip_scores import ClipScore
+    from vmamba_explore.view.live.portable import PortableModel
 
 DIMS = ("layer", "direction", "frame", "row", "col")
 """The dims of a map; one that does not depend on layer and direction lacks the first two."""
+
+STATE_MAP = "state"
+"""The quantity that is one hidden state, asked of the kernel; it is not among the maps."""
+STATE_LABEL = "state {state} of channel {channel}, layer {layer}"
+STATE_ABOUT = (
+    "State {state} of channel {channel} in each direction's scan, at each token as its output is "
+    "read from it: h times the rms over tokens of the C that reads it. The two directions share "
+    "the channel, not the parameters of the scan."
+)
 
 Token = tuple[int, int, int] | None
 """A place (frame, row, col), or None: what the logits are read from."""
@@ -85,6 +98,135 @@ class Live(Protocol):
         """
 
 
+@runtime_checkable
+class Changing(Protocol):
+    """Answers questions by click: the same clip, with the model changed."""
+
+    def choices(self) -> dict[str, Any]:
+        """What a reader can choose among: "classes", the names of all classes by number."""
+
+    def changed(
+        self,
+        changes: Any,
+        known: Sequence[Exploration],
+        first: Sequence[str],
+        report: Report,
+    ) -> Changed:
+        """Run the model with some changes.
+
+        Args:
+            changes: What a browser sent: a list of changes, each an object with "kind".
+            known: Explorations of the model as it is; the first is the one that was shown first.
+            first: Names of the maps to compute at once.
+            report: Told often what is being done; what it raises stops it.
+        Raises:
+            ValueError: a change is not one, or the model has no such direction, layer, patch,
+                frame or class; the message is a sentence.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """What changes of a model came to.
+
+    Attributes:
+        sides: The model as it is and, where it was changed, the changed one.
+        changes: The changes as the browser sends them, each with "words".
+        code: Python that does the same.
+    """
+
+    sides: tuple[Exploration, ...]
+    changes: list[dict[str, Any]]
+    code: str
+
+
+class StateChoice(NamedTuple):
+    """A state that stands out among those of a scan.
+
+    Args:
+        words: In what it does.
+        direction: Of the scan.
+        channel, state: Which one.
+        value: In what it does, the number.
+        unit: Of the number.
+    """
+
+    words: str
+    direction: str
+    channel: int
+    state: int
+    value: float
+    unit: str
+
+
+@runtime_checkable
+class SingleStates(Protocol):
+    """The live backend for single hidden states; a saved page has none."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many channels a scan has, and how many states a channel."""
+
+    def state(self, layer: int, channel: int, state: int) -> xr.DataArray:
+        """Return one state at every token: dims direction, frame, row, col, signed.
+
+        Args:
+            layer, channel, state: Which one.
+        Returns:
+            h times the rms of the C that reads it.
+        Raises:
+            ValueError: there is no such state.
+        """
+
+    def choices(self, layer: int, token: Token) -> list[StateChoice]:
+        """Return the states that stand out: by contribution, by size, by how long they last.
+
+        Args:
+            layer: Block number.
+            token: Also the largest there; None: no such choice.
+        """
+
+
+@runtime_checkable
+class Windows(Protocol):
+    """Runs the model on another stretch of the file that a clip was read from."""
+
+    def window(self) -> dict[str, Any]:
+        """Where the clip lies.
+
+        Returns:
+            "name" of the file; "first" and "last" frame; "spread": whether a clip that starts
+            elsewhere ends with the file, too; "least": how many frames it covers at least; "code",
+            Python that shows it.
+        """
+
+    def moved(self, start: int, first: Sequence[str], report: Report) -> Moved:
+        """Run the model on the clip that starts at another frame.
+
+        Args:
+            start: That frame; the clip stays within the file.
+            first: Names of the maps to compute at once.
+            report: Told often what is being done; what it raises stops it.
+        Raises:
+            ClipError: the file is gone, or damaged there; the message is a sentence.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """What was found in another stretch of a file.
+
+    Attributes:
+        sides: The clip there and, where there was one, what it is compared with.
+        changing: Runs the model changed on that clip.
+        windows: Moves on from there.
+    """
+
+    sides: tuple[Exploration, ...]
+    changing: Changing | None
+    windows: Windows
+
+
 @dataclass(frozen=True, eq=False)
 class Exploration:
     """All numbers of one clip that the explorer shows.
@@ -97,21 +239,31 @@ class Exploration:
             positive) and "signed".
         curves: By name, dim frame: numbers for every token frame, in `attrs["unit"]`. Where
             `attrs["direction"]` is given, the curve has that direction's color.
-        classes: The most probable ones, highest first: (name, probability).
+        classes: The most probable ones, highest first: (name, probability); none of an encoder.
         target: What `maps` of contributions and `curves` of evidence explain: the class, or two
             of which the second's logit is subtracted ("right - left").
-        explained: The numbers of those classes, the second None where nothing is subtracted.
+        explained: The numbers of those classes, the second None where nothing is subtracted; both
+            None where a direction is explained.
         model: The model's name; empty where none has run.
         steps: By direction, at which step its scan reads each token: int64 (frame, row, col),
             steps counted from 0 and the class token's included. Empty where nothing is known but
             maps of a clip without directions.
         cls_steps: By direction, at which step it reads the class token; empty without one.
-        deciding: First and last clip frame of what decides the label, where that is known.
+        deciding: First and last clip frame of each stretch that decides the label; empty where that
+            is not known.
         name: What this side of a comparison is called; by default the clip's source.
         live: Live backend for hidden attention, or None.
+        states: Live backend for single states, or None.
+        lens: What the bundled probes read from the states after each token frame, or None.
         numbers: Live backend for the panel of numbers, or None.
         controls: What the model says of the clip frozen, reversed and shuffled, or None.
         camera: What the camera does, measured without learning, where the model names it, or None.
+        headline: Where the explained logit is decided, or None.
+        later: Computes what is missing yet and returns the complete exploration, whose `later` is
+            None. It gets a `Report`, or None; what that raises stops it.
+        coming: Names of the maps that `later` may add.
+        portable: Makes the model plain data, for a page that runs it; None where there is no model,
+            or where it ran edited.
     """
 
     clip: Clip
@@ -119,16 +271,22 @@ class Exploration:
     curves: Mapping[str, xr.DataArray] = field(default_factory=dict)
     classes: Sequence[tuple[str, float]] = ()
     target: str = ""
-    explained: tuple[int, int | None] = (0, None)
+    explained: tuple[int | None, int | None] = (0, None)
     model: str = ""
     steps: Mapping[str, Int64[np.ndarray, "frame row col"]] = field(default_factory=dict)
     cls_steps: Mapping[str, int] = field(default_factory=dict)
-    deciding: tuple[int, int] | None = None
+    deciding: Sequence[tuple[int, int]] = ()
     name: str = ""
     live: Live | None = None
+    states: SingleStates | None = None
+    lens: LensReading | None = None
     numbers: Numbers | None = None
     controls: Controls | None = None
     camera: CameraMotion | None = None
+    headline: Decisive | None = None
+    later: Callable[[Report | None], Exploration] | None = field(default=None, repr=False)
+    coming: Sequence[str] = ()
+    portable: Callable[[], PortableModel] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps and not self.maps:
@@ -148,6 +306,14 @@ class Exploration:
                 f"Exploration: maps and steps are over grids of {sorted(shapes)} tokens, expected "
                 "one grid (frame, row, col)."
             )
+
+    def complete(self, report: Report | None = None) -> Exploration:
+        """Return the exploration with everything that is missing computed.
+
+        Args:
+            report: Told what is being done; what it raises stops the work.
+        """
+        return self if self.later is None else self.later(report)
 
     @property
     def title(self) -> str:
@@ -188,6 +354,20 @@ class Exploration:
         """The token frame of each clip frame."""
         return token_frames(self.first_clip_frames, self.clip.num_frames).tolist()
 
+    @property
+    def opening(self) -> dict[str, Any]:
+        """The quantity, layer, direction and frame of the headline, as traits of an explorer."""
+        found = self.headline
+        if found is None or "contribution" not in self.maps or not found.told:
+            return {}
+        layer, direction = found.scan
+        return {
+            "quantity": "contribution",
+            "frame": int(self.first_clip_frames[found.frame]),
+            **({"layer": layer} if layer in self.layers else {}),
+            **({"direction": direction} if found.scan_clear else {}),
+        }
+
     def dataset(self) -> xr.Dataset:
         """Return all maps and curves as one labeled dataset; names with "_" for spaces."""
         arrays = {
@@ -196,6 +376,30 @@ class Exploration:
         }
         attrs = {"clip": self.clip.source, "model": self.model, "target": self.target}
         return xr.Dataset(arrays, attrs=attrs)
+
+
+def check_pair(one: Exploration, other: Exploration) -> None:
+    """Refuse two explorations that cannot be shown in step.
+
+    Raises:
+        ValueError: they differ in frames, layers, directions or tokens, or share no map.
+    """
+    for what, mine, theirs in (
+        ("clip frames", one.clip.num_frames, other.clip.num_frames),
+        ("layers", one.layers, other.layers),
+        ("directions", one.directions, other.directions),
+        ("token grids", one.grid, other.grid),
+    ):
+        if mine != theirs:
+            raise ValueError(
+                f"Explorer: the two explorations have different {what}: {mine} and {theirs}. "
+                "Compare two clips through one model, explored with the same options."
+            )
+    if not set(one.maps) & set(other.maps):
+        raise ValueError(
+            f"Explorer: the two explorations have no map in common: {', '.join(one.maps)} and "
+            f"{', '.join(other.maps)}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +416,24 @@ class ViewState:
     path: bool
     scale: Literal["layer", "all"]
     speed: float | int
+    channel: int = 0
+    state_number: int = 0
+    pixels: Literal["source", "model"] = "source"
+
+    @property
+    def maps(self) -> list[xr.DataArray]:
+        """The map that is shown, of each side; none where there is none.
+
+        Raises:
+            ValueError: it is that of a state, and there is no model to ask.
+        """
+        if not self.quantity:
+            return []
+        if self.quantity == STATE_MAP:
+            return [
+                state_of(side, self.layer, self.channel, self.state_number) for side in self.sides
+            ]
+        return [side.maps[self.quantity] for side in self.sides]
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -247,3 +469,25 @@ class Viewed(Protocol):
 
     def unobserve(self, handler: Callable[..., Any], names: Any) -> None:
         """Call it no more."""
+
+
+def state_label(layer: int, channel: int, number: int) -> str:
+    """Return what to call the map of one state."""
+    return STATE_LABEL.format(state=number, channel=channel, layer=layer)
+
+
+def state_of(side: Exploration, layer: int, channel: int, number: int) -> xr.DataArray:
+    """Return one state of one side as a map: `DIMS`, of one layer.
+
+    Raises:
+        ValueError: there is no model to ask, or no such state.
+    """
+    if side.states is None:
+        raise ValueError(
+            "Explorer: there is no model to ask for a state; explore(...) makes an explorer that "
+            "has one."
+        )
+    found = side.states.state(layer, channel, number)
+    about = STATE_ABOUT.format(state=number, channel=channel)
+    attrs = {"unit": "", "about": about, "log": False, "signed": True}
+    return found.expand_dims(layer=[layer]).transpose(*DIMS).assign_attrs(attrs)

@@ -19,10 +19,10 @@ export function createLegend(view) {
   }
 
   function update(changed) {
-    if (!view.touched(changed, "quantity", "layer", "direction", "scale")) return;
+    if (!view.touched(changed, "quantity", "layer", "direction", "scale", "state map")) return;
     const { quantity } = view;
-    node.hidden = quantity === null;
-    if (quantity === null) return;
+    node.hidden = quantity === null || quantity.pending === true;
+    if (node.hidden) return;
     const several = quantity.directions.length > 1;
     const difference = quantity.differs(view.get("direction"));
     const kind = quantity.log ? ", logarithmic" : "";
@@ -38,7 +38,7 @@ export function createLegend(view) {
     }
     const layers = view.scaleLayer() === null ? "all layers" : `layer ${view.get("layer")}`;
     const span = [
-      quantity.shape[0] === 1 ? "" : layers,
+      quantity.ofAll ? "" : layers,
       "all frames",
       several ? "both directions" : "",
       data.sides.length > 1 ? "both clips" : "",
@@ -55,19 +55,28 @@ export function createLegend(view) {
 
 export function createClasses(view) {
   const { data } = view;
+  const edited = view.get("changes").length > 0;
+  // How far a class of the changed model is from the model as it is, percentage points.
+  const difference = (name, probability) => {
+    const before = data.sides[0].classes.find((each) => each.name === name);
+    if (!before) return " (new)"; // not among the first ones of the model as it is
+    const points = 100 * (probability - before.probability);
+    return ` (${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)})`;
+  };
   const lists = data.sides.map((side, i) => {
     const rows = side.classes.map(({ name, probability }) => {
-      const percent = `${(100 * probability).toFixed(1)} %`;
+      const percent = `${(100 * probability).toFixed(1)} %${i && edited ? difference(name, probability) : ""}`;
       const fill = element("div", { class: "vmx-fill" });
       fill.style.width = `${100 * probability}%`;
       const texts = [name, percent].map((text) => element("span", {}, text));
       const words = element("div", { class: "vmx-class" }, ...texts);
       return element("li", {}, words, element("div", { class: "vmx-track", "aria-hidden": "true" }, fill));
     });
+    const named = rows.length > 0; // an encoder has no classes
     return element("div", {},
-      element("div", { class: "vmx-heading" }, joined(sideName(data, i), "top classes")),
-      element("ol", {}, ...rows),
-      element("div", { class: "vmx-soft" }, `explained: ${side.target}`));
+      element("div", { class: "vmx-heading" }, joined(sideName(data, i), named ? "top classes" : "an encoder")),
+      ...(named ? [element("ol", {}, ...rows)] : []),
+      element("div", { class: "vmx-soft" }, `explained: ${side.explained}`));
   });
   return { nodes: [element("div", { class: "vmx-classes" }, ...lists)], update() {} };
 }

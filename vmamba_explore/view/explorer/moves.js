@@ -1,5 +1,7 @@
 // Where keys lead, as functions of the view alone.
 
+import { terms } from "./terms.js";
+
 // Forward or back in the clip, and around its ends.
 export function step(view, by) {
   const count = view.data.tokenFrames.length;
@@ -23,8 +25,9 @@ function ask(view, rows, cols) {
   view.set("query", [view.tokenFrame, ...place]);
 }
 
-// What keys do, alone and with Shift. choices: values by the name of the trait that keys change.
-export function keysOf(view, choices, toggle) {
+// What keys do, alone and with Shift. choices: values by the name of the trait that keys change;
+// toggle plays or pauses, help shows all keys.
+export function keysOf(view, choices, toggle, help) {
   const { data } = view;
   return {
     alone: {
@@ -37,14 +40,20 @@ export function keysOf(view, choices, toggle) {
       " ": toggle,
       d: () => next(view, "direction", choices.direction),
       q: () => next(view, "quantity", choices.quantity),
+      b: () => view.kept.brushing && view.get("query").length && view.brush([...view.get("query")]),
+      m: () => {
+        if (view.kept.films.any) next(view, "pixels", Object.values(terms.pixels));
+      },
       p: () => view.set("path", !view.get("path")),
       Escape: () => view.set("query", []),
+      "?": help,
     },
     shift: {
       ArrowLeft: () => ask(view, 0, -1),
       ArrowRight: () => ask(view, 0, 1),
       ArrowUp: () => ask(view, -1, 0),
       ArrowDown: () => ask(view, 1, 0),
+      "?": help, // on many keyboards it needs Shift
     },
   };
 }

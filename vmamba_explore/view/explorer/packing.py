@@ -14,31 +14,101 @@ from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import with_unit
 from vmamba_explore.view.explorer.drawn import DrawnMap
 from vmamba_explore.view.explorer.exploration import Exploration
-from vmamba_explore.view.explorer.vocabulary import evidence_label
+from vmamba_explore.view.explorer.film import film_key
+from vmamba_explore.view.explorer.vocabulary import evidence_label, heading
+from vmamba_explore.view.lens import packed_lens
 from vmamba_explore.view.pictures import encode
-from vmamba_explore.view.trust import packed, packed_camera
+from vmamba_explore.view.trust import packed, packed_camera, packed_headline
 
 
-def pack_side(side: Exploration) -> dict[str, Any]:
-    """Return what belongs to one clip: frames, times, classes, curves, what decides."""
-    pictures = [encode(frame) for frame in side.clip.frames]
-    deciding = side.deciding
+def pack_sides(sides: Sequence[Exploration]) -> dict[str, Any]:
+    """Return the traits of the explorer that hold what one side or two show.
+
+    Of two that show the same clip, the second has no frames of its own.
+    """
+    first, *others = sides
+    maps, levels = pack_maps(sides)
+    return {
+        "sides": [
+            pack_side(first),
+            *(pack_side(each, each.clip is not first.clip) for each in others),
+        ],
+        "late": [pack_late(side) for side in sides],
+        "maps": [{**item, "late": False} for item in maps],
+        "levels": levels,
+        "late_levels": zlib.compress(b""),
+        "steps": pack_steps(first),
+        "cls_steps": dict(first.cls_steps),
+        "layers": list(first.layers),
+        "directions": list(first.directions),
+        "token_frames": first.token_frames,
+        "grid": list(first.grid),
+        "heading": heading(sides),
+    }
+
+
+def pack_side(side: Exploration, frames: bool = True) -> dict[str, Any]:
+    """Return what belongs to one side from the start: frames, times, classes, what decides."""
     return {
         "title": side.title,
         "source": side.clip.source,
         "size": list(side.clip.frames.shape[1:3]),
-        "frames": b"".join(pictures),
-        "offsets": [0, *np.cumsum([len(picture) for picture in pictures]).tolist()],
+        **_pictures([encode(frame) for frame in side.clip.frames] if frames else []),
         "seconds": side.clip.seconds.tolist(),
         "repeated": side.clip.repeated,
         "fps": side.clip.fps,
         "classes": [{"name": one_line(name), "probability": float(p)} for name, p in side.classes],
+        "target": side.explained[0],
+        "minus": side.explained[1],
+        "explained": one_line(side.target),
+        "deciding": [list(stretch) for stretch in side.deciding],
+        "live": side.live is not None,
+        "states": side.states is not None,
+        "film": film_key(side.clip),
+    }
+
+
+def live_sides(
+    sides: Sequence[Exploration],
+    packed: Sequence[dict[str, Any]],
+    changes: Sequence[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return packed sides for a page that has their model: frames without loss, and who answers.
+
+    Args:
+        sides: One clip or two.
+        packed: The same, as `pack_side` packs them.
+        changes: Of the model, as a browser sends them: a side that ran edited in another way
+            cannot be run again in the page, so it does not answer.
+    """
+    redone = any(change["kind"] not in ("explain", "show") for change in changes)
+    found = []
+    for number, (side, own) in enumerate(zip(sides, packed, strict=True)):
+        answers = side.portable is not None or (number > 0 and redone)
+        exact = [encode(frame, exact=True) for frame in side.clip.frames]
+        pictures = _pictures(exact) if own["frames"] else {}
+        found.append({**own, **pictures, "live": answers, "states": answers})
+    return found
+
+
+def _pictures(pictures: Sequence[bytes]) -> dict[str, Any]:
+    """Encoded frames in one buffer, and where each starts and ends."""
+    ends = np.cumsum([len(picture) for picture in pictures], dtype=np.int64)
+    return {"frames": b"".join(pictures), "offsets": [0, *ends.tolist()]}
+
+
+def pack_late(side: Exploration) -> dict[str, Any]:
+    """Return what belongs to one side and may come later: controls, the camera, curves.
+
+    `missing` says whether anything is yet to come.
+    """
+    return {
+        "missing": side.later is not None,
+        "headline": packed_headline(side.headline, side.opening),
         "controls": packed(side.controls),
         "camera": packed_camera(side.camera),
-        "target": one_line(side.target),
         "evidence": evidence_label(side),
-        "deciding": None if deciding is None else [int(frame) for frame in deciding],
-        "live": side.live is not None,
+        "lens": packed_lens(side.lens),
         "curves": [
             {
                 "name": name,
@@ -50,28 +120,43 @@ def pack_side(side: Exploration) -> dict[str, Any]:
     }
 
 
-def pack_maps(sides: Sequence[Exploration]) -> tuple[list[dict[str, Any]], bytes]:
-    """Scale the maps that all sides have, and those of the difference of two.
+def common_maps(sides: Sequence[Exploration]) -> list[str]:
+    """Return the names of the maps that all sides have, in the order of the first side."""
+    return [name for name in sides[0].maps if all(name in side.maps for side in sides)]
+
+
+def pack_maps(
+    sides: Sequence[Exploration], names: Sequence[str] | None = None
+) -> tuple[list[dict[str, Any]], bytes]:
+    """Scale maps that all sides have, and those of the difference of two.
 
     A layer of a map has one scale for all its frames, both directions and all sides; the
     difference has its own, centered on zero. On a logarithmic scale the difference is one of
     logarithms, which is a ratio.
 
+    Args:
+        sides: One clip or two.
+        names: Which maps; None for all that all sides have.
     Returns:
-        Their descriptions, in the order of the first side, and the levels, uint8, one deflated
+        Their descriptions, in the order of the names, and the levels, uint8, one deflated
         stream: map by map, for each first the sides, then, of two, their difference; each
         (layer, direction, frame, row, col), with length 1 where a map has no such axis. `ranges`
         and `differenceRanges` have lowest and highest value (or their log10) by layer.
     """
     descriptions, levels = [], []
-    for name in sides[0].maps:
-        arrays = [side.maps[name] for side in sides if name in side.maps]
-        if len(arrays) < len(sides):
-            continue
-        drawn = DrawnMap.of(arrays)
-        levels += [drawn.levels(side) for side in drawn.values]
-        descriptions.append(_described(name, arrays[0], drawn))
-    return descriptions, zlib.compress(b"".join(part.tobytes() for part in levels), 9)
+    for name in common_maps(sides) if names is None else names:
+        description, packed_levels = pack_together(name, [side.maps[name] for side in sides])
+        levels.append(packed_levels)
+        descriptions.append(description)
+    return descriptions, zlib.compress(b"".join(levels), 9)
+
+
+def pack_together(name: str, maps: Sequence[xr.DataArray]) -> tuple[dict[str, Any], bytes]:
+    """Scale one map of all sides: its description, and the levels, first the sides', then, of two,
+    their difference's."""
+    drawn = DrawnMap.of(maps)
+    levels = b"".join(drawn.levels(side).tobytes() for side in drawn.values)
+    return _described(name, maps[0], drawn), levels
 
 
 def pack_steps(side: Exploration) -> bytes:

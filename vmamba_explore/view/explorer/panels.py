@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import html
+from collections.abc import Sequence
 from typing import Any
 
+import ipywidgets
 import traitlets
 
 from vmamba_explore.edits import unedited
-from vmamba_explore.view.explorer.exploration import Viewed
+from vmamba_explore.view.explorer.exploration import Exploration, Viewed
 from vmamba_explore.view.explorer.score_panel import ScorePanel, sentence
 from vmamba_explore.view.explorer.tabs import MENU, Answers, ChannelsTab, MemoryTab, StatesTab
 from vmamba_explore.view.explorer.vocabulary import side_titles
@@ -36,26 +38,23 @@ class NumbersPanel(controls.VBox):
 
     def __init__(self, explorer: Viewed, *, active: bool = True) -> None:
         self.explorer = explorer
-        sides = explorer.view.sides
+        self._sides = sides = explorer.view.sides
         self.answers = Answers(sides)
         self._later: asyncio.TimerHandle | None = None
-        names = side_titles(sides)
-        self.side = controls.Dropdown(
-            options=[(name, number) for number, name in enumerate(names)], description="clip",
-            **MENU,
-        )  # fmt: skip
+        self.side = controls.Dropdown(options=_numbered(sides), description="clip", **MENU)
         self.words = controls.HTML()
         self.scores = ScorePanel(
-            lambda: (sides[self.side.value], self.answers.backend(self.side.value))
+            lambda: (self._sides[self.side.value], self.answers.backend(self.side.value))
         )
         channels = ChannelsTab(self.draw, sides[0].directions)
         tabs = [StatesTab(self.draw), channels, MemoryTab(self.draw), self.scores]
         self.tabs = controls.Tab(tabs)
         self.tabs.titles = ("states", "channels", "memory", "score card")
-        super().__init__([*([self.side] if len(names) > 1 else []), self.words, self.tabs])
+        super().__init__(self._rows())
         self.add_class("vmx-numbers")
         self.active = active
         explorer.observe(self._follow, FOLLOWED)
+        explorer.observe(self._other_sides, "revision")
         self.tabs.observe(self.draw, "selected_index")
         self.side.observe(self._side_changed, "value")
         self.observe(self.draw, "active")
@@ -68,6 +67,7 @@ class NumbersPanel(controls.VBox):
         if self._later is not None:
             self._later.cancel()
         self.explorer.unobserve(self._follow, FOLLOWED)
+        self.explorer.unobserve(self._other_sides, "revision")
         self.scores.stop()
         self.side.close()  # with one clip it is not among the children
         super().close()
@@ -81,6 +81,22 @@ class NumbersPanel(controls.VBox):
             self.draw()
             return
         self._later = loop.call_later(DELAY, self.draw, context=unedited())
+
+    def _rows(self) -> list[ipywidgets.Widget]:
+        return [*([self.side] if len(self._sides) > 1 else []), self.words, self.tabs]
+
+    def _other_sides(self, change: dict[str, Any]) -> None:
+        """Ask about what the explorer shows now; the same clips with more numbers are the same."""
+        before, self._sides = self._sides, self.explorer.view.sides
+        numbers = [[id(side.numbers) for side in sides] for sides in (before, self._sides)]
+        if numbers[0] == numbers[1]:
+            return
+        self.answers = Answers(self._sides)
+        self.side.unobserve(self._side_changed, "value")
+        self.side.options = _numbered(self._sides)  # the first one is chosen
+        self.side.observe(self._side_changed, "value")
+        self.children = self._rows()
+        self._side_changed(change)
 
     def _side_changed(self, change: dict[str, Any]) -> None:
         self.scores.side_changed()
@@ -99,3 +115,8 @@ class NumbersPanel(controls.VBox):
             self.words.value = html.escape(sentence(error))
             for figure in self.tabs.children[index].figures:  # of something else
                 figure.show(None)
+
+
+def _numbered(sides: Sequence[Exploration]) -> list[tuple[str, int]]:
+    """The sides for a menu: what they are called, and their numbers."""
+    return [(name, number) for number, name in enumerate(side_titles(sides))]

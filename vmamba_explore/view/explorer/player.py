@@ -11,7 +11,8 @@ from vmamba_explore.clips import Clip
 from vmamba_explore.files import AnyPath
 from vmamba_explore.view.explorer import export
 from vmamba_explore.view.explorer.exploration import DIMS, Exploration
-from vmamba_explore.view.explorer.widget import Explorer, Theme
+from vmamba_explore.view.explorer.exports import Theme
+from vmamba_explore.view.explorer.widget import Explorer
 from vmamba_explore.view.pictures import over_tokens
 
 
@@ -67,7 +68,7 @@ class ClipPlayer(Explorer):
             overwrite: Whether to replace a file.
         """
         return self._write(
-            lambda: export.png(self.view, theme, sheet=True), path, "to_png", overwrite
+            lambda: export.png(self._complete_view(), theme, sheet=True), path, "to_png", overwrite
         )
 
 

@@ -1,11 +1,23 @@
-// Saving: a picture of the view is made here, everything else by the kernel.
+// Saving: a picture of the view is made here, everything else by the kernel; and links to the view.
 
+import { copyText } from "../widgets/copy.js";
 import { asBytes, element } from "../widgets/drawing.js";
+import { stateInPython, stateOf, stateText } from "./address.js";
 import { terms } from "./terms.js";
 import { PATIENCE } from "./view.js";
 
 // Draws what is seen of the explorer, but for its controls, into one picture.
 function paintedPicture(view) {
+  const { root } = view;
+  root.classList.add("vmx-painted"); // without its controls, until it is drawn
+  try {
+    return painted(view);
+  } finally {
+    root.classList.remove("vmx-painted");
+  }
+}
+
+function painted(view) {
   const { root } = view;
   const box = root.getBoundingClientRect();
   const ratio = Math.max(2, window.devicePixelRatio || 1);
@@ -13,33 +25,40 @@ function paintedPicture(view) {
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
+  context.translate(-box.left, -box.top);
   context.fillStyle = view.paper();
-  context.fillRect(0, 0, box.width, box.height);
-  const skipped = root.querySelector(".vmx-controls");
-  const raised = skipped.getBoundingClientRect().height; // what stands below moves up by this
-  const lift = (rect) => (rect.top >= skipped.getBoundingClientRect().bottom - 1 ? raised : 0);
+  context.fillRect(box.left, box.top, box.width, box.height);
   for (const node of root.querySelectorAll(".vmx-swatch, .vmx-track, .vmx-fill, canvas")) {
     const rect = node.getBoundingClientRect();
-    if (!rect.width || skipped.contains(node)) continue;
-    const place = [rect.left - box.left, rect.top - box.top - lift(rect), rect.width, rect.height];
-    if (node.tagName === "CANVAS") {
-      context.drawImage(node, ...place);
-    } else {
-      context.fillStyle = getComputedStyle(node).backgroundColor;
-      context.fillRect(...place);
-    }
+    if (rect.width) paintWithin(context, node, () => paintNode(context, node, rect));
   }
   const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
-    if (!skipped.contains(text)) paintText(context, text, box, lift);
+    paintWithin(context, text.parentElement, () => paintText(context, text));
   }
-  const cut = element("canvas", { width, height: height - Math.round(raised * ratio) });
-  cut.getContext("2d").drawImage(canvas, 0, 0);
-  return cut;
+  return canvas;
+}
+
+// Nothing is seen of what a panel has scrolled out.
+function paintWithin(context, node, paint) {
+  const panel = node.closest(".vmx-panel")?.getBoundingClientRect();
+  if (!panel) return paint();
+  context.save();
+  context.beginPath();
+  context.rect(panel.left, panel.top, panel.width, panel.height);
+  context.clip();
+  paint();
+  context.restore();
+}
+
+function paintNode(context, node, { left, top, width, height }) {
+  if (node.tagName === "CANVAS") return context.drawImage(node, left, top, width, height);
+  context.fillStyle = getComputedStyle(node).backgroundColor;
+  context.fillRect(left, top, width, height);
 }
 
 // Word by word, so that lines break where they do on the page.
-function paintText(context, text, box, lift) {
+function paintText(context, text) {
   const style = getComputedStyle(text.parentElement);
   context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   context.fillStyle = style.color;
@@ -49,10 +68,17 @@ function paintText(context, text, box, lift) {
     range.setStart(text, word.index);
     range.setEnd(text, word.index + word[0].length);
     const rect = range.getBoundingClientRect();
-    const middle = (rect.top + rect.bottom) / 2 - box.top - lift(rect);
-    if (rect.width) context.fillText(word[0], rect.left - box.left, middle);
+    if (rect.width) context.fillText(word[0], rect.left, (rect.top + rect.bottom) / 2);
   }
 }
+
+const FORMATS = {
+  PNG: "Save this view as a picture",
+  HTML: "Save the explorer as one page that works offline",
+  GIF: "Save the frames with their maps as an animated GIF",
+  MP4: "Save the frames with their maps as a film",
+  CSV: "Save the numbers of all maps as a table",
+};
 
 function download(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
@@ -63,10 +89,14 @@ function download(name, blob) {
 export function createSaving(view) {
   const kinds = view.model.alone ? ["PNG"] : terms.files.map((kind) => kind.toUpperCase()); // a page alone has no kernel
   const buttons = kinds.map((kind) =>
-    element("button", { type: "button", "aria-label": `save as ${kind}` }, kind),
+    element("button", { type: "button", "aria-label": `save as ${kind}`, title: FORMATS[kind] }, kind),
   );
-  const group = { class: "vmx-saving", role: "group", "aria-label": "save" };
-  const node = element("div", group, "save", ...buttons);
+  const addressed = view.get("addressed");
+  const words = addressed ? "copy link" : "copy as Python";
+  const title = `copy the ${addressed ? "address of" : "line of Python that shows"} this view`;
+  const link = element("button", { type: "button", "aria-label": words, title }, words);
+  const group = { class: "vmx-saving vmx-tool", role: "group", "aria-label": "save" };
+  const node = element("div", group, "save", ...buttons, link);
 
   function savePicture() {
     const base = view.data.sides[0].source.replace(/[^\w.-]+/g, "_") || "clip";
@@ -79,11 +109,11 @@ export function createSaving(view) {
   async function save(kind) {
     if (kind === "PNG") return savePicture();
     view.say("saving", `writing ${kind} …`);
-    view.model.save_changes(); // what is saved is the present state
     const late = () =>
       view.say("saving", `No kernel has answered yet, so there is no ${kind}: in a saved notebook ` +
         "run the cell again; a busy kernel may still answer.");
-    const question = { kind: kind.toLowerCase(), theme: view.theme };
+    // What is shown goes with the question: a change of it may still wait for the kernel, a question does not.
+    const question = { kind: kind.toLowerCase(), theme: view.theme, shown: stateOf(view) };
     try {
       const { name, mime, buffers } = await view.requests.ask(question, PATIENCE, late);
       download(name, new Blob([asBytes(buffers[0])], { type: mime }));
@@ -93,6 +123,18 @@ export function createSaving(view) {
     }
   }
 
+  async function copyLink() {
+    const state = stateOf(view);
+    const call = view.get("compact") ? "player.restore(STATE)" : "explore(..., state=STATE)";
+    const text = addressed
+      ? `${location.href.split("#")[0]}#${stateText(state)}`
+      : call.replace("STATE", () => stateInPython(state));
+    const copied = await copyText(text);
+    view.say("saving", copied ? `copied ${addressed ? "the link" : text}` : `to be copied from here: ${text}`);
+    link.focus();
+  }
+
+  view.listen(link, "click", copyLink);
   for (const [i, button] of buttons.entries()) view.listen(button, "click", () => save(kinds[i]));
 
   return { nodes: [node] };

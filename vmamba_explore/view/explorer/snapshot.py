@@ -22,7 +22,7 @@ from vmamba_explore.view.colors import (
     with_unit,
 )
 from vmamba_explore.view.explorer.drawn import DrawnMap, Side
-from vmamba_explore.view.explorer.exploration import ViewState
+from vmamba_explore.view.explorer.exploration import STATE_MAP, ViewState, state_label
 from vmamba_explore.view.explorer.vocabulary import (
     BOTH,
     DIFFERENCE,
@@ -54,15 +54,15 @@ class Snapshots:
     """
 
     def __init__(self, view: ViewState, theme: str = "light") -> None:
-        if theme not in THEMES:
+        if theme not in list(THEMES):  # a browser may send what cannot be a key
             known = " or ".join(map(repr, THEMES))
             raise ValueError(f"Explorer: theme is {shown(theme)}, expected {known}.")
         self._view, self._theme = view, THEMES[theme]
         self._sides = view.sides
         self._token_frames = view.sides[0].token_frames
         self._font, self._wide_font = ImageFont.load_default(13), _wide_font(13)
-        name = view.quantity
-        self._map = DrawnMap.of([side.maps[name] for side in self._sides]) if name else None
+        self._maps = view.maps
+        self._map = DrawnMap.of(self._maps) if self._maps else None
         directions = self._directions()
         sides: list[Side] = [*range(len(self._sides))]
         if len(sides) > 1 and self._map is not None:
@@ -202,8 +202,10 @@ class Snapshots:
         return ": ".join(part for part in (letter, name) if part)
 
     def _caption(self, frame: int) -> str:
-        seconds = self._sides[0].clip.seconds[frame]
-        words = f"frame {frame}, {seconds:.2f} s"
+        first = self._sides[0]
+        clip_frame = "" if first.grid[0] == first.clip.num_frames else f" · clip frame {frame}"
+        words = f"token frame {first.token_frames[frame]}{clip_frame}"
+        words += f", {first.clip.seconds[frame]:.2f} s"
         if self._map is not None and self._map.shape[0] > 1:
             words += f" · layer {self._view.layer}"
         classes = [f"{s.classes[0][0]} {s.classes[0][1]:.0%}" for s in self._sides if s.classes]
@@ -213,7 +215,9 @@ class Snapshots:
         if self._map is None:
             return []
         name, direction = self._view.quantity, self._panes[0][1]
-        unit = str(self._sides[0].maps[name].attrs.get("unit", ""))
+        if name == STATE_MAP:
+            name = state_label(self._view.layer, self._view.channel, self._view.state_number)
+        unit = str(self._maps[0].attrs.get("unit", ""))
         legends = []
         sides: list[Side] = [0, DIFFERENCE] if len(self._sides) > 1 else [0]
         for side in sides:
@@ -264,9 +268,8 @@ class Snapshots:
         top, left = top + LINE, left + 44
         scale_y = (bottom - top - 4) / ((high - low) or 1.0)
         wide = (right - left) / clip.num_frames
-        deciding = self._sides[0].deciding
-        if deciding is not None:
-            span = (left + deciding[0] * wide, top, left + (deciding[1] + 1) * wide, bottom)
+        for begin, end in self._sides[0].deciding:
+            span = (left + begin * wide, top, left + (end + 1) * wide, bottom)
             draw.rectangle(span, fill=theme.grid)
         for value in (low, 0.0, high):
             y = bottom - 2 - (value - low) * scale_y

@@ -1,11 +1,10 @@
 // The panes: for each side and direction shown, the frame with one token frame of the map over it.
 
 import { element, outline } from "../widgets/drawing.js";
+import { paneWidth } from "./areas.js";
 import { inWords } from "./data.js";
 import { drawPath } from "./path.js";
 import { joined, sideName, terms } from "./terms.js";
-
-const WIDEST = { 1: 440, 2: 380, 3: 300 }; // CSS pixels of a pane, by panes in a row
 
 // What to call a pane: its side and direction, as far as there are several.
 export function paneName(view, side, direction) {
@@ -69,15 +68,19 @@ export function createStage(view) {
       figure.firstChild.hidden = !view.scanned; // the heading has that name already
       return { side, direction, canvas, figure, name };
     });
-    const columns = data.sides.length > 1 ? view.sides(view.quantity !== null).length : panes.length;
-    grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${WIDEST[columns] ?? 300}px))`;
     grid.replaceChildren(...panes.map((pane) => pane.figure));
+  }
+
+  function arrange() {
+    const columns = data.sides.length > 1 ? view.sides(view.quantity !== null).length : panes.length;
+    const width = paneWidth(view.areas, columns, Math.ceil(panes.length / columns), data.sides[0].size);
+    grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${width}px))`;
   }
 
   function drawPane({ side, direction, canvas, name }) {
     const { quantity, tokenFrame } = view;
     const [clipFrame, clip] = [view.get("frame"), side === terms.difference ? 1 : side];
-    const picture = data.sides[clip].pictures[clipFrame];
+    const picture = view.picture(clip, clipFrame, quantity !== null);
     const ratio = window.devicePixelRatio || 1;
     const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
     const height = Math.max(1, Math.round((width * picture.height) / picture.width));
@@ -85,7 +88,7 @@ export function createStage(view) {
     const context = canvas.getContext("2d");
     context.globalAlpha = 1;
     context.imageSmoothingEnabled = Math.max(picture.width, picture.height) > 128;
-    context.drawImage(quantity ? data.gray(clip, clipFrame) : picture, 0, 0, width, height);
+    context.drawImage(picture, 0, 0, width, height);
     if (quantity) {
       const layer = view.get("layer");
       const scale = quantity.scale(side, direction, view.scaleLayer());
@@ -97,12 +100,12 @@ export function createStage(view) {
     }
     if (view.path) drawPaths(context, direction, { width, height });
     const cell = { width: width / data.cols, height: height / data.rows };
-    for (const place of [view.hover, view.queryHere()]) {
+    for (const place of [...view.brushedHere(), view.hover, view.queryHere()]) {
       if (!place) continue;
       outline(context, place.col * cell.width, place.row * cell.height, cell.width, cell.height);
     }
     const what = quantity ? `, ${quantity.name}` : "";
-    canvas.setAttribute("aria-label", `${name}, clip frame ${clipFrame}${what}`);
+    canvas.setAttribute("aria-label", `${name}, ${view.when(clipFrame)}${what}`);
   }
 
   function drawPaths(context, direction, size) {
@@ -118,31 +121,39 @@ export function createStage(view) {
     const { quantity, tokenFrame } = view;
     const frame = view.get("frame");
     const place = view.hover ?? view.queryHere();
-    const words = [`frame ${frame}, ${view.seconds(frame)}`, `token frame ${tokenFrame}`];
+    const words = [view.when(frame)];
     if (place) {
       words.push(`${view.hover ? "" : "asked: "}row ${place.row}, col ${place.col}`);
-      if (quantity) words.push(...panes.map((pane) => valueThere(pane, place)));
+      if (quantity && !quantity.pending) words.push(...valuesThere(place));
       for (const name of data.directions) {
         const step = data.step(name, tokenFrame, place.row, place.col) + 1;
         words.push(`${name}: step ${step} of ${data.seqlen}`);
       }
     } else if (quantity || view.scanned) {
-      words.push(`point at a patch for its values${view.scanned ? ", click it to ask what it reads" : ""}`);
+      const live = data.sides.some((side) => side.live);
+      words.push(`point at a patch for its values${view.scanned && live ? ", click it for what it reads" : ""}`);
     }
     readout.textContent = words.join(" · ");
   }
 
-  function valueThere({ side, direction, name }, { row, col }) {
+  // What each direction's map has there, its sides after each other.
+  function valuesThere({ row, col }) {
     const { quantity } = view;
-    const plane = quantity.plane(side, direction, view.get("layer"), view.tokenFrame);
-    const scale = quantity.scale(side, direction, view.scaleLayer());
-    const words = inWords(plane[row * data.cols + col], scale);
-    return `${[quantity.name, name === data.sides[0].title ? "" : name].filter(Boolean).join(" ")}: ${words}`;
+    return [...new Set(panes.map(({ direction }) => direction))].map((direction) => {
+      const values = panes.filter((pane) => pane.direction === direction).map(({ side }) => {
+        const plane = quantity.plane(side, direction, view.get("layer"), view.tokenFrame);
+        const scale = quantity.scale(side, direction, view.scaleLayer());
+        return [sideName(data, side), inWords(plane[row * data.cols + col], scale)].filter(Boolean).join(" ");
+      });
+      const name = terms.directions[direction] ?? direction;
+      return `${[quantity.name, name].filter(Boolean).join(" ")}: ${values.join(", ")}`;
+    });
   }
 
   // Says where the whole map of this token frame has no value.
   function missing() {
     const { quantity, tokenFrame } = view;
+    if (quantity?.pending) return view.say("value", ""); // the kernel is asked
     const empty = panes.filter(({ side, direction }) =>
       quantity?.plane(side, direction, view.get("layer"), tokenFrame).every(Number.isNaN),
     );
@@ -163,19 +174,30 @@ export function createStage(view) {
     view.touch("hover");
   }
 
-  view.listen(grid, "pointermove", (event) => hover(cellAt(event)));
+  function brush(event) {
+    const place = cellAt(event);
+    if (view.kept.brushing && place) view.brush([view.tokenFrame, place.row, place.col], !event.shiftKey);
+  }
+
+  view.listen(grid, "pointermove", (event) => {
+    hover(cellAt(event));
+    if (event.buttons & 1) brush(event);
+  });
+  view.listen(grid, "pointerdown", brush);
   view.listen(grid, "pointerleave", () => hover(null));
   view.listen(grid, "click", (event) => {
     const place = cellAt(event);
-    if (place && view.scanned) view.set("query", [view.tokenFrame, place.row, place.col]);
+    if (place && view.scanned && !view.kept.brushing) view.set("query", [view.tokenFrame, place.row, place.col]);
   });
 
   return {
     nodes: [grid, readout],
     update(changed) {
       rebuild();
+      if (changed.size > 1 || !view.touched(changed, "frame", "hover")) arrange();
       for (const pane of panes) drawPane(pane);
       describe();
+      grid.classList.toggle("vmx-brushing", view.kept.brushing);
       if (!changed.has("hover") || changed.size > 1) missing();
     },
   };

@@ -4,7 +4,7 @@ import { Board, element, FONT, outline } from "../widgets/drawing.js";
 import { rangeInWords } from "./data.js";
 import { joined, sideName } from "./terms.js";
 
-const CELL = { left: 30, top: 16, bottom: 16, gap: 10, low: 7, high: 16, all: 150 }; // CSS pixels
+const CELL = { left: 22, top: 16, bottom: 16, gap: 8, low: 7, high: 16, all: 150 }; // CSS pixels
 
 export function createStrip(view) {
   const { data } = view;
@@ -29,9 +29,8 @@ export function createStrip(view) {
   function layout() {
     const { quantity } = view;
     const [layers, blocks, frames] = quantity.shape;
-    const columns = view.width >= 640 ? strips.length : 1;
-    const width = Math.floor((view.width - 16 * (columns - 1)) / columns);
-    const height = Math.min(CELL.high, Math.max(CELL.low, Math.floor(CELL.all / layers)));
+    const width = view.areas.rail;
+    const height = Math.min(CELL.high, Math.max(CELL.low, Math.floor(CELL.all / strips.length / layers)));
     const block = (width - CELL.left - CELL.gap * (blocks - 1)) / blocks;
     return { layers, blocks, frames, width, height, block, cell: block / frames };
   }
@@ -40,11 +39,11 @@ export function createStrip(view) {
     const { quantity } = view;
     const { layers, blocks, frames, width, height, block, cell } = layout();
     const scale = quantity.meanScale(side);
-    const words = `frame means of ${quantity.name}, ${rangeInWords(scale)}`;
+    const words = joined("means", quantity.pending ? "" : rangeInWords(scale));
     const heading = joined(sideName(data, side), words);
     figure.style.width = `${width}px`;
     caption.textContent = heading;
-    const label = `${heading}, layers by token frames; click to go there`;
+    const label = `${joined(quantity.name, heading)}, layers by token frames; click one to go there`;
     board.canvas.setAttribute("aria-label", label);
     const means = quantity.means(side);
     board.draw(width, CELL.top + layers * height + CELL.bottom, (context) => {
@@ -71,7 +70,7 @@ export function createStrip(view) {
       context.textAlign = "right";
       const every = Math.ceil(11 / height);
       for (let layer = 0; layer < layers; layer += every) {
-        const words = quantity.shape[0] === 1 && data.layers.length > 1 ? "all" : data.layers[layer] ?? "";
+        const words = quantity.ofAll ? "all" : quantity.layers[layer] ?? "";
         context.fillText(words, CELL.left - 5, CELL.top + (layer + 0.5) * height + 4);
       }
     });
@@ -113,7 +112,7 @@ export function createStrip(view) {
       node.hidden = view.quantity === null;
       if (node.hidden) return;
       rebuild();
-      const drawn = view.touched(changed, "quantity", "size", "theme");
+      const drawn = view.touched(changed, "quantity", "state map", "size", "theme");
       if (drawn) strips.forEach(draw);
       if (drawn || view.touched(changed, "layer", "direction", "frame")) strips.forEach(mark);
     },

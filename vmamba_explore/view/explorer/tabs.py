@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets
+import traitlets
 
 from vmamba_explore.analysis.channels import STATISTICS, Channels
 from vmamba_explore.analysis.trajectories import trajectory
@@ -63,7 +65,11 @@ class Answers:
         return self._kept[key]
 
 
-class NumbersTab(controls.VBox):
+class _AbstractWidget(ABCMeta, traitlets.MetaHasTraits):
+    """For widgets that cannot be made before their abstract methods are written."""
+
+
+class NumbersTab(controls.VBox, metaclass=_AbstractWidget):
     """Controls, a sentence and figures; `draw` brings them up to date.
 
     Args:
@@ -86,6 +92,7 @@ class NumbersTab(controls.VBox):
         for control in moved:
             control.observe(self.moved, "value")
 
+    @abstractmethod
     def draw(self, view: ViewState, answers: Answers, side: int) -> None:
         """Compute what belongs to a view, and show it.
 
@@ -94,7 +101,6 @@ class NumbersTab(controls.VBox):
             answers: Asks for the numbers.
             side: The chosen side.
         """
-        raise NotImplementedError
 
     def say(self, words: str) -> None:
         """Show a sentence, plain text."""

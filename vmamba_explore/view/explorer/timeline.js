@@ -4,16 +4,18 @@ import { Board, element, FONT, short } from "../widgets/drawing.js";
 import { ends } from "./data.js";
 import { sideName, terms } from "./terms.js";
 
-const ROW = { evidence: 84, camera: 84, norm: 60, line: 14, between: 12, axis: 30, left: 58, right: 8 }; // CSS pixels
+const ROW = { evidence: 58, camera: 58, norm: 40, line: 14, between: 10, axis: 30, left: 74, right: 8 }; // CSS pixels
+const ROWS = 2; // more would push what is asked and its answer apart
 
-export function createTimeline(view) {
+// more: functions that give further rows, or null; told where the middle of a token frame is.
+export function createTimeline(view, more = []) {
   const { data } = view;
   const board = new Board({ role: "img" });
   const node = element("div", { class: "vmx-timeline" }, board.canvas);
   const clipFrames = data.tokenFrames.length;
 
-  const plotWidth = () => view.width - ROW.left - ROW.right;
-  const narrow = () => view.width < 640; // the key then has a line of its own
+  const plotWidth = () => view.areas.time - ROW.left - ROW.right;
+  const narrow = () => view.areas.time < 600; // the key then has a line of its own
   const headingHeight = () => (narrow() ? 2 : 1) * ROW.line + 4;
   const xOf = (clipFrame) => ROW.left + (clipFrame / clipFrames) * plotWidth();
 
@@ -86,16 +88,16 @@ export function createTimeline(view) {
       context.stroke();
       context.globalAlpha = 1;
     }
-    for (const { values, color, dashed } of lines) {
+    for (const { values, color, dashed, dotted } of lines) {
       context.strokeStyle = context.fillStyle = color ?? ink;
-      context.lineWidth = 2;
-      context.setLineDash(dashed ? [5, 4] : []);
+      context.lineWidth = dotted ? 1.5 : 2;
+      context.setLineDash(dotted ? [2, 3] : dashed ? [5, 4] : []);
       context.beginPath();
       let before = false; // whether there is a point to come from
       values.forEach((value, frame) => {
         const present = value !== null && Number.isFinite(value);
         if (present) context[before ? "lineTo" : "moveTo"](place(frame), yOf(value));
-        if (present && values.length <= 32) context.fillRect(place(frame) - 2, yOf(value) - 2, 4, 4);
+        if (present && values.length <= 32 && !dotted) context.fillRect(place(frame) - 2, yOf(value) - 2, 4, 4);
         before = present;
       });
       context.stroke();
@@ -111,7 +113,7 @@ export function createTimeline(view) {
     let x = left;
     for (const { name, color, dashed } of named) {
       const width = context.measureText(name).width;
-      if (x + width + 20 > view.width) return;
+      if (x + width + 20 > view.areas.time) return;
       context.strokeStyle = color ?? view.ink();
       context.lineWidth = 2;
       context.setLineDash(dashed ? [5, 4] : []);
@@ -128,41 +130,64 @@ export function createTimeline(view) {
 
   function shadeDeciding(context, top, height) {
     data.sides.forEach(({ deciding }, i) => {
-      if (!deciding) return;
-      const [left, right] = [xOf(deciding[0]), xOf(deciding[1] + 1)];
+      if (!deciding.length) return;
       context.fillStyle = context.strokeStyle = view.ink();
-      context.globalAlpha = 0.12;
-      if (i === 0) context.fillRect(left, top, right - left, height);
-      context.globalAlpha = 0.6;
+      context.globalAlpha = i === 0 ? 0.12 : 0.6;
       context.setLineDash([4, 4]);
-      if (i > 0) context.strokeRect(left, top, right - left, height);
+      for (const [first, last] of deciding) {
+        const box = [xOf(first), top, xOf(last + 1) - xOf(first), height];
+        if (i === 0) context.fillRect(...box);
+        else context.strokeRect(...box);
+      }
       context.setLineDash([]);
       context.globalAlpha = 1;
       context.textAlign = "left";
       const words = `${[sideName(data, i), "deciding frames"].filter(Boolean).join(": ")}`;
-      const x = Math.min(left + 4, view.width - ROW.right - context.measureText(words).width);
+      const x = Math.min(xOf(deciding[0][0]) + 4, view.areas.time - ROW.right - context.measureText(words).width);
       context.fillText(words, x, top + 11 + 12 * i);
     });
   }
 
+  // The first and last clip frame of each token frame.
+  const spans = () => [...Array(data.frames).keys()].map((frame) =>
+    [data.firstClipFrame(frame), data.tokenFrames.lastIndexOf(frame)]);
+
+  // Token frames, and below them the clip frames in each and the time at which it starts.
   function drawAxis(context, y) {
-    context.fillStyle = view.ink();
-    context.textAlign = "center";
-    const every = Math.max(1, Math.ceil((28 * clipFrames) / plotWidth()));
-    const step = [1, 2, 4, 8, 16, 32, 64, 128, 256].find((n) => n >= every) ?? every;
-    for (let frame = 0; frame < clipFrames; frame += step) context.fillText(frame, xOf(frame + 0.5), y + 12);
-    context.fillText("clip frame", ROW.left + plotWidth() / 2, y + 26);
+    const room = plotWidth() / data.frames;
+    const same = data.frames === clipFrames;
+    const second = spans().map(([first, last]) => {
+      const frames = first === last ? `${first}` : `${first}–${last}`;
+      return [same ? "" : frames, view.seconds(first)].filter(Boolean).join(", ");
+    });
+    context.fillStyle = context.strokeStyle = view.ink();
+    const fits = (words, between) => {
+      const every = Math.ceil((Math.max(...words.map((each) => context.measureText(each).width)) + between) / room);
+      return [1, 2, 4, 8, 16, 32, 64, 128, 256].find((n) => n >= every) ?? every;
+    };
+    const numbers = spans().map((_, frame) => `${frame}`);
+    [numbers, second].forEach((words, line) => {
+      const step = fits(words, 10);
+      context.textAlign = "center";
+      context.globalAlpha = line ? 0.8 : 1;
+      for (let frame = 0; frame < data.frames; frame += step) context.fillText(words[frame], middle(frame), y + 12 + 13 * line);
+      context.textAlign = "right";
+      context.fillText(["token frame", same ? "time" : "clip frames"][line], ROW.left - 6, y + 12 + 13 * line);
+    });
+    context.globalAlpha = 0.5;
+    for (const [first] of spans()) context.fillRect(Math.round(xOf(first)), y - 2, 1, 4);
+    context.globalAlpha = 1;
   }
 
   function draw() {
-    const rows = [camera(), evidence(), norms()].filter(Boolean);
+    const rows = [...more.map((row) => row(middle)), camera(), evidence(), norms()].filter(Boolean).slice(0, ROWS);
     let height = ROW.axis - ROW.between + 6;
     const tops = rows.map((row) => {
       const top = height - ROW.axis + ROW.between - 6 + headingHeight();
       height += headingHeight() + row.height + ROW.between;
       return top;
     });
-    board.draw(view.width, height, (context) => {
+    board.draw(view.areas.time, height, (context) => {
       context.font = FONT;
       shadeDeciding(context, headingHeight(), height - headingHeight() - ROW.axis);
       rows.forEach((row, i) => {
@@ -201,7 +226,7 @@ export function createTimeline(view) {
   return {
     nodes: [node],
     update(changed) {
-      const own = data.quantities.has(terms.norm) ? [] : ["quantity"];
+      const own = ["quantity", "query", "state map"]; // what the rows may be about
       if (view.touched(changed, "layer", "size", "theme", ...own)) draw();
       if (view.touched(changed, "frame", "layer", "size", "theme", ...own)) mark();
     },

@@ -7,7 +7,12 @@ from typing import Any, Final
 
 from vmamba_explore.errors import one_line
 from vmamba_explore.view.colors import LEVELS, MISSING, with_unit
-from vmamba_explore.view.explorer.exploration import Exploration
+from vmamba_explore.view.explorer.exploration import (
+    STATE_ABOUT,
+    STATE_LABEL,
+    STATE_MAP,
+    Exploration,
+)
 
 BOTH: Final = "both"
 DIFFERENCE: Final = "difference"
@@ -17,8 +22,28 @@ DIRECTION_NAMES = {BOTH: "both", DIFFERENCE: "forward − backward"}
 SIDE_NAMES = {0: "A", 1: "B", DIFFERENCE: "B − A"}
 STATE = (
     "frame", "quantity", "layer", "direction", "query", "opacity", "path", "scale", "speed",
+    "channel", "state_number", "pixels",
 )  # fmt: skip
 """The traits that say what is shown."""
+ADDRESS: Final = "view:"
+"""Begins the part of a page's address that holds them."""
+
+LATE: Final = "late"
+"""The run that computes what is missing when an explorer is first shown."""
+
+CHANGE: Final = "change"
+"""The run that shows the model with other changes."""
+
+PICTURES: Final = "pictures"
+"""The run that reads a clip's frames with all the pixels that the file has."""
+STRIP: Final = "strip"
+"""The run that reads small pictures of the whole file."""
+WINDOW: Final = "window"
+"""The run that moves the clip to another stretch of the file."""
+FLOOR: Final = 1e-6
+"""On a logarithmic scale values below this part of the largest are drawn as this part."""
+SOURCE, MODEL = "source", "model"
+"""Whose pixels are shown: the file's, or those that the model sees."""
 
 FILES = {
     "png": "image/png",
@@ -35,12 +60,23 @@ TERMS: dict[str, Any] = {
     "directions": DIRECTION_NAMES,
     "sides": {str(side): name for side, name in SIDE_NAMES.items()},
     "state": list(STATE),
+    "address": ADDRESS,
     "files": list(FILES),
+    "late": LATE,
+    "change": CHANGE,
+    "one_state": STATE_MAP,
+    "state_label": STATE_LABEL,
+    "state_about": STATE_ABOUT,
+    "pictures": PICTURES,
+    "strip": STRIP,
+    "window": WINDOW,
+    "pixels": {"source": SOURCE, "model": MODEL},
     "norm": "state norm",  # the map whose means the timeline shows
     "readout": "hidden attention",  # the map that says what the logits are read from
     "reading": {"reads": "reads", "read_by": "is read by"},
     "levels": LEVELS,
     "missing": MISSING,
+    "floor": FLOOR,
 }
 
 

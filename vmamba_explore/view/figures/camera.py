@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vmamba_explore.analysis.camera_motion import COMPONENTS, THRESHOLD, CameraMotion
+from vmamba_explore.clips.labeled import runs
 from vmamba_explore.view.figures import layout as draw
 
 SIGNS = {"pan": "right", "tilt": "down", "zoom": "in", "roll": "clockwise"}
@@ -33,9 +34,7 @@ def camera_motion(motion: CameraMotion) -> go.Figure:
         [200, 80], columns=1, shared_xaxes=True,
         note="; ".join(marks),
     )  # fmt: skip
-    bounds = np.concatenate([[False], motion.applies, [False]])
-    known = (bounds[1:] | bounds[:-1])[:, None]
-    path, times = np.where(known, motion.path, np.nan), motion.seconds
+    path, times = motion.measured_path, motion.seconds
     gaps = (~motion.applies).nonzero()[0] + 1
     for place, (name, sign) in enumerate(SIGNS.items()):
         x, y = (np.insert(values, gaps, np.nan) for values in (times, path[:, place]))
@@ -48,9 +47,9 @@ def camera_motion(motion: CameraMotion) -> go.Figure:
         figure, between, motion.inliers, "follows the camera", "%{x:.2f} s", "%{y:.0%}",
         color=draw.ACCENT, marker={"size": 4}, legend=False, **cells[1],
     )  # fmt: skip
-    for start, end in _runs(~motion.applies):
+    for first, last in runs(~motion.applies):
         for cell in cells:
-            draw.shade(figure, times[start], times[end], _NOT_MEASURED, **cell)
+            draw.shade(figure, times[first], times[last + 1], _NOT_MEASURED, **cell)
     for frame in motion.cuts:
         for cell in cells:
             figure.add_vline(x=between[frame - 1], line=draw.DOTTED, **cell)
@@ -69,9 +68,3 @@ def camera_motion(motion: CameraMotion) -> go.Figure:
     figure.update_xaxes(title="time (s)", **cells[1])
     figure.update_xaxes(range=[times[0], times[-1]])
     return figure
-
-
-def _runs(marks: np.ndarray) -> list[tuple[int, int]]:
-    """First and one after the last place of each run of marks."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], marks, [False]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

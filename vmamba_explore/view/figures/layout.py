@@ -153,7 +153,7 @@ def new_figure(title: str, height: int | float, note: str = "", above: int = 0) 
         above: Pixels to leave free between the title and the plot.
     """
     title, note = wrapped(title, 76), wrapped(note, 110)
-    top = 38 + 19 * title.count("<br>") + above
+    top = (38 if title else 12) + 19 * title.count("<br>") + above
     if note:
         top += 16 + 14 * note.count("<br>")
         title += f"<br><sup>{note}</sup>"
@@ -360,7 +360,7 @@ def outline(figure: go.Figure, x: Sequence[Any], y: Sequence[Any], **options: An
 
 
 def time_axis(figure: go.Figure, values: xr.DataArray, cells: Sequence[Cell] = ({},)) -> None:
-    """Label token frames with their times, as many as fit; the lowest panels have a title.
+    """Number token frames, with their times below, as many as fit; the lowest panels have a title.
 
     Args:
         figure: Whose x axes count token frames.
@@ -465,8 +465,28 @@ def small_integers(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 
 
 def time_labels(values: xr.DataArray) -> tuple[str, list[str]]:
-    """Return the title of a time axis and one label per frame: seconds where they are known."""
-    if "seconds" in values.coords and not np.isnan(values["seconds"]).any():
-        seconds = np.atleast_1d(values["seconds"].values)
-        return "start of the token frame (s)", [f"{value:.2f}" for value in seconds]
-    return "token frame (number)", [str(value) for value in np.atleast_1d(values["frame"].values)]
+    """Return the title of an axis of token frames and one label per frame: its number, and below it
+    its start in seconds, or its first clip frame where no seconds are known."""
+    frames = np.atleast_1d(values["frame"].values)
+    numbers = [str(frame) for frame in frames]
+    times = start_times(values)
+    if times:
+        title, below = "token frame, and its start (s)", [time.removesuffix(" s") for time in times]
+    elif "clip_frame" in values.coords:
+        title = "token frame, and its first clip frame"
+        below = [str(frame) for frame in np.atleast_1d(values["clip_frame"].values)]
+    else:
+        return "token frame (number)", numbers
+    if below == numbers:  # each token frame is one clip frame
+        return "token frame (number)", numbers
+    return title, [
+        f'{number}<br><span style="font-size:10px">{under}</span>'
+        for number, under in zip(numbers, below, strict=True)
+    ]
+
+
+def start_times(values: xr.DataArray) -> list[str]:
+    """Return at which second each token frame starts; nothing where that is unknown."""
+    if "seconds" not in values.coords or np.isnan(values["seconds"]).any():
+        return []
+    return [f"{value:.2f} s" for value in np.atleast_1d(values["seconds"].values)]

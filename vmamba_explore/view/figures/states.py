@@ -48,16 +48,16 @@ def state_norms(norms: xr.DataArray) -> go.Figure:
         "Size of the hidden state, forward and backward", titles, 110, columns=_PER_ROW,
         horizontal_spacing=0.08,
     )  # fmt: skip
-    x_title, labels = draw.time_labels(means)
-    at = " at %{customdata} s" if x_title.endswith("(s)") else ""
+    times = draw.start_times(means)
+    at = " at %{customdata}" if times else ""
     named = "direction" in means.coords
     for cell, title, by_direction in zip(cells, titles, means, strict=True):
         for values in by_direction:
             direction = str(values["direction"].values) if named else "state"
             draw.add_line(
                 figure, means["frame"].values, values.values, direction,
-                f"{draw.text(direction)}, {title}, frame %{{x}}{at}", "norm %{y:.4g}",
-                customdata=labels, legend=cell == cells[0] and named,
+                f"{draw.text(direction)}, {title}, token frame %{{x}}{at}", "norm %{y:.4g}",
+                customdata=times, legend=cell == cells[0] and named,
                 **draw.directed(direction), **cell,
             )  # fmt: skip
     draw.time_axis(figure, means, cells)
@@ -177,16 +177,15 @@ def channel_browser(
         hovertemplate=draw.hover("channel %{x}", f"{draw.text(statistic)} %{{y:.4g}}"), **look,
     )  # fmt: skip
     figure.add_trace(bars, **cells[0])
-    _, times = draw.time_labels(courses)
     for name, course, style in (
         ("median of the channels", courses.median("channel").values, "dot"),
         (f"channel {chosen}", courses.values[chosen], "solid"),
     ):
         mine = style == "solid"
         draw.add_line(
-            figure, courses["frame"].values, course, name, f"{name}, frame %{{x}}",
+            figure, courses["frame"].values, course, name, f"{name}, token frame %{{x}}",
             f"{draw.text(statistic)} %{{y:.4g}}", color=color if mine else draw.GRAY, dash=style,
-            markers=mine, customdata=times, **cells[1],
+            markers=mine, **cells[1],
         )  # fmt: skip
     if frame is not None:
         figure.add_vline(x=frame, line={"color": draw.INK, "width": 1}, **cells[1])
@@ -231,8 +230,8 @@ def state_trajectories(
     directions = [str(name) for name in points["direction"].values]
     several = clips > 1
     figure, cells = draw.panels(title, directions, 300, horizontal_spacing=0.14)
-    x_title, times = draw.time_labels(points)
-    unit = " s" if x_title.endswith("(s)") else ""
+    times = draw.start_times(points)
+    at = "token frame %{customdata[0]}" + (" at %{customdata[1]}" if times else "")
     frames = points["frame"].values
     step = -(-len(frames) // _NUMBERS)
     labels = np.array([str(n) if n % step == 0 else "" for n in frames])
@@ -244,12 +243,12 @@ def state_trajectories(
             x, y = where.isel(frame=order).values.T
             symbol = _SYMBOLS[clip % len(_SYMBOLS)]
             draw.add_line(
-                figure, x, y, name, f"{draw.text(name)}, {direction}, frame %{{customdata[0]}}"
-                + (f" at %{{customdata[1]}}{unit}" if unit else ""), "%{x:.3g}, %{y:.3g}",
+                figure, x, y, name, f"{draw.text(name)}, {direction}, {at}", "%{x:.3g}, %{y:.3g}",
                 color=color, width=1.5, dash=_DASHES[clip % len(_DASHES)], group=str(clip),
                 legend=several and cell["col"] == 1, marker={"symbol": symbol, "size": 7},
                 mode="lines+markers+text", text=labels[order], textposition="top center",
-                textfont={"size": 10}, customdata=[[int(n), times[n]] for n in order], **cell,
+                textfont={"size": 10}, customdata=[[int(n), *times[n : n + 1]] for n in order],
+                **cell,
             )  # fmt: skip
             if frame is not None:
                 here = where.sel(frame=frame).values

@@ -35,7 +35,7 @@ def restored_share(patching: TwinPatching, clip: int | None = None) -> go.Figure
             raise ValueError(f"restored_share: there is no pair {clip}; there are {count}.")
         values = patching.restored.isel(clip=clip)
         window = None if patching.windows is None else patching.windows[clip]
-    title, label = "The clip's past in its twin", "restored share (no unit)"
+    title, label = "What a clip's past restores in its twin", "restored share (no unit)"
     return boundary_map(
         values, title, label, window, draw.residual_note(patching.residual, _UNCHANGED)
     )

@@ -63,7 +63,8 @@ def timeline(found: Timeline) -> go.Figure:
     if failed := int(found.failed.sum()):
         title += f", {failed} failed (hatched)"
     if cuts := len(found.cuts):
-        title += f", {cuts} cuts measured" + (" (orange)" if cuts <= _MAX_CUTS else "")
+        title += f", {cuts} {'cut' if cuts == 1 else 'cuts'} measured"
+        title += " (orange)" if cuts <= _MAX_CUTS else ""
     if not found.finished:
         title += ", not finished"
     if found.failed.all():

@@ -12,18 +12,34 @@ export class Requests {
 
   // The kernel's answer and its buffers, or its error. An answer may still come after `late` was called.
   ask(content, seconds, late, ...buffers) {
+    return this.run(content, seconds, { late }, buffers);
+  }
+
+  // The same of work that takes longer: `progress` hears how far it is, and `late` is called when
+  // nothing has been heard for so many seconds. `started` gets the id, which `cancel` takes.
+  run(content, seconds, { late, progress = null, started = null }, buffers = []) {
     this.count += 1;
     const id = `${this.name} ${this.count}`;
+    started?.(id);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(late, 1000 * seconds);
+      let timer = setTimeout(late, 1000 * seconds);
       this.waiting.set(id, (answer, parts) => {
         clearTimeout(timer);
+        if (answer.progress !== undefined) {
+          timer = setTimeout(late, 1000 * seconds);
+          progress?.(answer.words, answer.progress);
+          return;
+        }
         this.waiting.delete(id);
         if (answer.error === undefined) resolve({ ...answer, buffers: parts });
         else reject(new Error(answer.error));
       });
       this.model.send({ request: id, ...content }, undefined, buffers);
     });
+  }
+
+  cancel(id) {
+    this.model.send({ cancel: id });
   }
 
   // Ends all that waits.

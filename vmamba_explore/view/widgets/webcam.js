@@ -10,6 +10,25 @@ const REFUSALS = {
   NotReadableError: "The camera is in use by another program. Close that program, then record again.",
 };
 
+const unusable = (error) => new Error(`The camera could not be used: ${error.message}`, { cause: error });
+
+// The stream of a camera; an error is a sentence for the reader.
+export async function openCamera() {
+  const devices = globalThis.navigator?.mediaDevices;
+  if (!devices?.getUserMedia) {
+    throw new Error("This page may not use a camera: open it over https or on localhost, in a browser that has one.");
+  }
+  try {
+    return await devices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });
+  } catch (error) {
+    throw REFUSALS[error.name] ? new Error(REFUSALS[error.name], { cause: error }) : unusable(error);
+  }
+}
+
+export const stopTracks = (stream) => {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+};
+
 export class Webcam {
   constructor() {
     this.stream = null;
@@ -18,18 +37,14 @@ export class Webcam {
 
   // Gives the film as a file. `tell` hears how many seconds are left, and the stream once there is one.
   async record(tell, seconds = SECONDS) {
-    const devices = globalThis.navigator?.mediaDevices;
-    if (!devices?.getUserMedia || typeof MediaRecorder === "undefined") {
-      throw new Error("This page may not use a camera: open it over https or on localhost, in a browser that records.");
-    }
-    const type = TYPES.find((one) => MediaRecorder.isTypeSupported(one));
+    const type = globalThis.MediaRecorder && TYPES.find((one) => MediaRecorder.isTypeSupported(one));
     if (!type) throw new Error("This browser records no film that can be read here. Choose a file instead.");
+    this.stream = await openCamera();
     try {
-      this.stream = await devices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });
       if (this.closed) throw new Error("The view was closed.");
       return await this.film(type, seconds, tell);
     } catch (error) {
-      throw new Error(REFUSALS[error.name] ?? `The camera could not be used: ${error.message}`, { cause: error });
+      throw unusable(error);
     } finally {
       this.stop();
     }
@@ -62,7 +77,7 @@ export class Webcam {
   }
 
   stop() {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    stopTracks(this.stream);
     this.stream = null;
   }
 

@@ -16,7 +16,7 @@ from vmamba_explore.studies.scorecard import making as module
 from vmamba_explore.studies.scorecard import summary as score_summary
 from vmamba_explore.studies.scorecard.making import Plan, ScoreCard
 from vmamba_explore.studies.scorecard.subjects import RECALL, Measure
-from vmamba_explore.studies.scorecard.summary import summarise
+from vmamba_explore.studies.scorecard.summary import summarize
 
 PLAN = Plan(clips=4, faithful=2, sane=2, still=2, planted=2, batch=2)
 SIGNED = {"saliency, signed": {"method": "saliency", "abs": False}}
@@ -46,7 +46,7 @@ def test_a_measured_card_makes_nothing_again(measured, monkeypatch):
 
     monkeypatch.setattr(module, "attribute", never)
     measured.measure(progress=False)
-    summarise(measured)
+    summarize(measured)
 
 
 def test_an_interrupted_card_goes_on(models, tmp_path, monkeypatch, measured):
@@ -68,9 +68,9 @@ def test_an_interrupted_card_goes_on(models, tmp_path, monkeypatch, measured):
     ScoreCard(*models, tmp_path, PLAN, METHODS).measure(progress=False)
     whole = len(METHODS) * (2 + 1 + 2) + 3  # maps; and once more to see whether they hold still
     assert len(count) == whole - 3
-    same = summarise(ScoreCard(*models, tmp_path, PLAN, METHODS))
+    same = summarize(ScoreCard(*models, tmp_path, PLAN, METHODS))
     for name in METHODS:
-        expected = summarise(measured)["methods"][name]["truth"]
+        expected = summarize(measured)["methods"][name]["truth"]
         assert same["methods"][name]["truth"] == expected
 
 
@@ -101,14 +101,14 @@ def test_areas_are_parts_of_what_the_whole_clips_give(measured):
     np.testing.assert_allclose(
         found["lerf_minus_morf"], found["insertion"] - found["deletion"], atol=1e-6
     )
-    summary = summarise(measured)["methods"]["saliency"]["removal"]
+    summary = summarize(measured)["methods"]["saliency"]["removal"]
     assert summary["insertion"]["value"] == pytest.approx(
         found["insertion"].mean() / span.mean(), abs=2e-4
     )
 
 
 def test_a_summary_has_every_score_and_goes_into_a_file(measured):
-    summary = summarise(measured)
+    summary = summarize(measured)
     assert json.loads(json.dumps(summary)) == summary
     entry = summary["methods"]["mamba_lrp"]
     assert set(entry["truth"]) == {"positive", "abs"}
@@ -137,16 +137,16 @@ def test_only_what_is_better_on_every_control_beats_them(measured, monkeypatch):
         return real(name, truth.evidence.double().numpy() if name == "saliency" else maps, given)
 
     monkeypatch.setattr(score_summary, "_scores", scored)
-    beats = summarise(measured)["methods"]["saliency"]["beats"]
+    beats = summarize(measured)["methods"]["saliency"]["beats"]
     for score in ("share", "iou", "average_precision"):
         assert beats[score]["all"]
     monkeypatch.setattr(score_summary, "_scores", lambda _, maps, given: real("x", maps, given))
-    assert not summarise(measured)["methods"]["mamba_lrp"]["beats"]["pointing"]["all"]
+    assert not summarize(measured)["methods"]["mamba_lrp"]["beats"]["pointing"]["all"]
 
 
 def test_nothing_beats_controls_that_were_not_measured(models, tmp_path):
     card = ScoreCard(*models, tmp_path, replace(PLAN, clips=2), {"saliency": {}})
-    beats = summarise(card)["methods"]["saliency"]["beats"]
+    beats = summarize(card)["methods"]["saliency"]["beats"]
     assert not any(beats[score]["all"] for score in beats)
 
 
@@ -195,7 +195,7 @@ def recalled(tmp_path_factory):
 
 
 def test_a_subject_without_a_planted_model_has_no_shortcut_but_its_measures(recalled):
-    summary = summarise(recalled)
+    summary = summarize(recalled)
     assert json.loads(json.dumps(summary)) == summary
     assert summary["weights"] == fingerprint(recalled.model)
     assert not list(recalled.folder.glob("marked")) and not list(recalled.folder.glob("planted"))
@@ -221,7 +221,7 @@ def test_a_measure_is_compared_with_chance_and_with_controls_on_the_same_clips(r
     measure = next(m for m in known if f"{m.part}: {m.kind}" == key)
     rows = [recalled.maps("clean", "saliency", rows)["positive"] for rows in PLAN.batches(4)]
     own = measure.of(torch.from_numpy(np.concatenate(rows)))
-    found = summarise(recalled)["methods"]["saliency"]["measures"][key]
+    found = summarize(recalled)["methods"]["saliency"]["measures"][key]
     assert found["value"] == pytest.approx(float(own.mean()), abs=1e-4)
     above = float((own - measure.chance).mean())
     assert found["above_chance"]["value"] == pytest.approx(above, abs=1e-4)
@@ -240,6 +240,6 @@ def test_where_the_least_is_best_a_smaller_value_beats(recalled, monkeypatch):
         return [Measure("a number", "all", of, chance, low_is_good=True)]
 
     monkeypatch.setattr(recalled, "subject", replace(RECALL, measures=measures))
-    found = summarise(recalled)["methods"]["saliency"]["measures"]["all: a number"]
+    found = summarize(recalled)["methods"]["saliency"]["measures"]["all: a number"]
     assert found["above_chance"]["value"] == pytest.approx(0.1) and found["beats_chance"]
     assert not found["all"], "no better than controls that have the same"

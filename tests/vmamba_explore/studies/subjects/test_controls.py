@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from vmamba_explore.studies.subjects.controls import FrameClassifier, train_control
+from vmamba_explore.studies.subjects.controls import FrameClassifier, Look, train_control
 
 
 def test_the_classifier_cannot_tell_the_order_of_frames():
@@ -30,11 +30,9 @@ def test_a_control_finds_a_leak_where_there_is_one():
         return frames.astype(np.uint8), places, torch.from_numpy(labels)
 
     predicted, labels, logits = train_control(
-        leaky,
-        leaky,
+        Look(leaky, leaky),
         num_frames=1,
         num_classes=2,
-        use_index=False,
         steps=40,
         batch_size=16,
         num_test=100,

@@ -11,9 +11,9 @@ from vmamba_explore.studies.subjects.photographs import Photograph, fetch, fetch
 PLAIN = {"CC0-1.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "GPL-2+"}
 
 
-def test_every_photograph_has_a_plain_licence_and_is_in_one_split():
+def test_every_photograph_has_a_plain_license_and_is_in_one_split():
     photos = listed()
-    assert {photo.licence for photo in photos} <= PLAIN
+    assert {photo.license for photo in photos} <= PLAIN
     assert {photo.split for photo in photos} == {"train", "test"}
     assert len({photo.sha256 for photo in photos}) == len(photos) == 46
     assert all(len(photo.sha256) == 64 for photo in photos)
@@ -60,7 +60,7 @@ def test_a_photograph_is_stored_small_and_only_once(package, tmp_path):
 
 def test_another_file_under_the_same_name_is_refused(package, tmp_path, monkeypatch):
     debs, photo = package
-    other = Photograph(photo.package, photo.licence, "test", "0" * 64, photo.path)
+    other = Photograph(photo.package, photo.license, "test", "0" * 64, photo.path)
     monkeypatch.setattr(photographs, "listed", lambda: (other,))
     with pytest.raises(RuntimeError, match=r"one\.jpg of pictures is .*, expected 000000000000"):
         fetch(tmp_path / "photographs", debs)
@@ -68,5 +68,5 @@ def test_another_file_under_the_same_name_is_refused(package, tmp_path, monkeypa
 
 def test_without_debian_tools_the_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(photographs.shutil, "which", lambda name: None)
-    with pytest.raises(RuntimeError, match="there is no apt-get here.*Debian 12"):
+    with pytest.raises(RuntimeError, match="apt-get is not installed here.*Debian 12"):
         fetch(tmp_path / "photographs")

@@ -99,6 +99,7 @@ def test_a_clip_alone_has_a_view_without_directions(clip):
 
 # Controls and the camera's motion in the page
 
+DRAWN = "() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))"
 INSIDE = """() => [...document.querySelectorAll(".vmx-trust *")].filter(node => {
     const box = node.getBoundingClientRect();
     const page = document.documentElement.clientWidth;
@@ -150,6 +151,7 @@ def test_two_clips_fit_from_640_to_1400_pixels(trusted, tmp_path, open_offline, 
     page.wait_for_selector(".vmx-explorer[data-ready]")
     for width in (640, 848, 1400):
         page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(DRAWN)
         assert page.locator(".vmx-controls-of").count() == 2
         assert page.evaluate(INSIDE) == []
 

@@ -1,5 +1,6 @@
 """What goes to the browser, unpacked again as the browser does it."""
 
+import dataclasses
 import io
 import json
 import zlib
@@ -10,7 +11,14 @@ import xarray as xr
 from PIL import Image
 
 from vmamba_explore.view.explorer.drawn import DrawnMap
-from vmamba_explore.view.explorer.packing import pack_answer, pack_maps, pack_side, pack_steps
+from vmamba_explore.view.explorer.packing import (
+    pack_answer,
+    pack_late,
+    pack_maps,
+    pack_side,
+    pack_sides,
+    pack_steps,
+)
 
 
 def unpack(descriptions, levels, sides):
@@ -94,12 +102,20 @@ def test_infinite_values_are_drawn_as_nothing_and_do_not_stretch_the_scale(make_
 def test_a_side_can_be_written_as_strict_json(make_exploration):
     curve = make_exploration().curves["seen from the start"].copy()
     curve[0] = np.nan
-    side = pack_side(make_exploration(curves={"c": curve}, deciding=(1, 4)))
+    exploration = make_exploration(curves={"c": curve}, deciding=[(1, 4), (6, 6)])
+    side = pack_side(exploration)
     frames = side.pop("frames")
-    read = json.loads(json.dumps(side, allow_nan=False))
-    assert read["curves"][0]["values"][0] is None
-    assert read["deciding"] == [1, 4] and read["live"] is False
+    read = json.loads(json.dumps(side | pack_late(exploration), allow_nan=False))
+    assert read["curves"][0]["values"][0] is None and read["missing"] is False
+    assert read["deciding"] == [[1, 4], [6, 6]] and read["live"] is False
     assert read["offsets"][-1] == len(frames)
+
+
+def test_a_second_side_of_the_same_clip_sends_no_frames_of_its_own(make_exploration):
+    one, other = make_exploration(), make_exploration(1)
+    same, edited = pack_sides([one, dataclasses.replace(other, clip=one.clip)])["sides"]
+    assert same["frames"] and edited["frames"] == b"" and edited["offsets"] == [0]
+    assert all(side["frames"] for side in pack_sides([one, other])["sides"])
 
 
 def test_the_frames_are_the_clips_in_its_order(make_exploration):

@@ -8,7 +8,7 @@ from ipywidgets.widgets.widget import _instances
 
 from vmamba_explore import resources
 from vmamba_explore.analysis.channels import STATISTICS
-from vmamba_explore.app.explore import backwards
+from vmamba_explore.app.control_clips import backwards
 from vmamba_explore.trace.interventions import mute
 from vmamba_explore.view.explorer import Explorer
 from vmamba_explore.view.explorer.panels import DELAY, NumbersPanel
@@ -172,6 +172,25 @@ def test_two_clips_are_in_one_picture_or_one_is_chosen(pair):
     before = figure(channels)
     panel.side.value = 1
     assert figure(channels) != before
+
+
+def test_the_panel_follows_what_the_explorer_shows_instead(sides):
+    explorer = Explorer(sides[0])
+    panel = NumbersPanel(explorer)
+    before = figure(panel.tabs.children[STATES])
+    explorer.replace(sides[0], sides[2])
+    assert panel.side in panel.children
+    assert [name for name, _ in panel.side.options] == side_titles(sides[::2])
+    assert (
+        len([t for t in figure(panel.tabs.children[STATES])["data"] if "lines" in t["mode"]]) == 4
+    )
+    answers = panel.answers
+    explorer.replace(sides[0], replace(sides[2], curves={}))  # the same clips and models
+    assert panel.answers is answers
+    explorer.replace(sides[0])
+    assert panel.side not in panel.children and panel.side.value == 0
+    assert figure(panel.tabs.children[STATES]) == before
+    panel.close()
 
 
 def test_without_a_model_to_ask_the_panel_says_so_and_keeps_what_it_showed(sides):

@@ -137,15 +137,19 @@ def test_there_is_only_what_a_clip_with_maps_has(opened, clip):
     assert len(seen) == 4
     for label in ("layer", "direction", "scale", "scan path", "ask the read-out"):
         assert not opened.get_by_label(label, exact=True).is_visible()
-    assert opened.locator(".vmx-timeline, .vmx-strip, .vmx-query, .vmx-classes").count() == 0
+    others = ".vmx-timeline, .vmx-strip, .vmx-query, .vmx-classes, .vmx-navigator, .vmx-tabs"
+    assert opened.locator(others).count() == 0
     opened.get_by_label("frame", exact=True).fill("5")
     opened.wait_for_selector(".vmx-explorer[data-frame='5']")
     words = opened.locator(".vmx-readout").inner_text()
-    assert words.startswith("frame 5, 0.63 s · token frame 2")
+    assert words.startswith("token frame 2 · clip frame 5, 0.63 s")
     opened.evaluate("() => addEventListener('keydown', () => (window.leaked = true))")
     for key in ("j", "p", "d", "ArrowUp", "Shift+ArrowUp"):  # nothing to move
         opened.locator(".vmx-explorer").press(key)
     assert opened.evaluate("window.leaked") is None, "a key reached the page"
+    opened.locator(".vmx-explorer").press("?")
+    rows = opened.get_by_role("dialog").locator("th").all_inner_texts()
+    assert rows == ["Space", "← →", "Home, End", "q", "?"]
 
 
 def test_the_page_holds_names_as_data_only(clip, maps):

@@ -110,6 +110,8 @@ def test_another_theme_is_refused(explorer, unchecked):
     for save in (explorer.to_png, explorer.to_gif, explorer.to_mp4):
         with pytest.raises(ValueError, match="theme is 'sepia', expected 'light' or 'dark'"):
             save(theme="sepia")
+        with pytest.raises(ValueError, match=r"theme is \[\], expected 'light' or 'dark'"):
+            save(theme=[])
 
 
 def test_a_name_is_measured_a_few_times_however_long_it_is(make_exploration, monkeypatch):

@@ -1,11 +1,18 @@
 """Figures of the clip itself."""
 
+import base64
+import io
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from vmamba_explore.view.figures import class_scores, frames
+
+
+def opened(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
 def captions(figure):
@@ -22,6 +29,22 @@ def test_every_frame_is_shown_with_its_time(clip):
 def test_a_long_clip_is_thinned_from_its_first_frame_to_its_last(clip):
     shown = captions(frames(clip, max_frames=4))
     assert [caption.split()[0] for caption in shown] == ["0", "5", "10", "15"]
+
+
+def test_chosen_frames_are_shown_in_their_order_larger_and_sharp(clip, grid_map):
+    figure = frames(clip, grid_map()[0, 0], name="delta", which=[9, 2], title="")
+    assert [caption.split()[0] for caption in captions(figure)] == ["9", "2"]
+    assert figure.layout.title.text == ""
+    sizes = [opened(each.source).size for each in figure.layout.images]
+    side = max(clip.frames.shape[1:3])
+    assert all(max(size) >= 280 and max(size) % side == 0 for size in sizes)
+
+
+@pytest.mark.parametrize("which, words", [([16], "names frame 16"), ([-1], "names frame -1"),
+                                          ([], "is empty")])  # fmt: skip
+def test_a_frame_that_the_clip_does_not_have_is_refused(clip, which, words):
+    with pytest.raises(ValueError, match=f"frames: which {words}, expected some of the frames 0 "):
+        frames(clip, which=which)
 
 
 @pytest.mark.parametrize("most", [0, -1])

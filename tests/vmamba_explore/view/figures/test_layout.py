@@ -12,6 +12,7 @@ from vmamba_explore.view.figures.layout import (
     color_axis,
     new_figure,
     small_integers,
+    start_times,
     text,
     time_labels,
 )
@@ -132,11 +133,20 @@ def test_numbers_take_the_smallest_type_that_holds_them(largest, dtype):
     assert small_integers(np.array([0, largest])).dtype == dtype
 
 
-def test_times_that_are_not_known_give_frame_numbers():
-    known = xr.DataArray(np.zeros(2), {"seconds": ("frame", [0.0, 0.25])}, ("frame",))
+def test_an_axis_of_time_counts_token_frames_with_the_finest_known_time_below():
+    coords = {"frame": [0, 1], "seconds": ("frame", [0.0, 0.25]), "clip_frame": ("frame", [0, 2])}
+    known = xr.DataArray(np.zeros(2), coords, ("frame",))
     unknown = known.assign_coords(seconds=("frame", [np.nan, np.nan]))
-    assert time_labels(known) == ("start of the token frame (s)", ["0.00", "0.25"])
-    assert time_labels(unknown) == ("token frame (number)", ["0", "1"])
+    small = '<br><span style="font-size:10px">%s</span>'
+    shown = ["0" + small % "0.00", "1" + small % "0.25"]
+    assert time_labels(known) == ("token frame, and its start (s)", shown)
+    assert start_times(known) == ["0.00 s", "0.25 s"]
+    shown = ["0" + small % "0", "1" + small % "2"]
+    assert time_labels(unknown) == ("token frame, and its first clip frame", shown)
+    assert start_times(unknown) == []
+    same = unknown.assign_coords(clip_frame=("frame", [0, 1]))
+    assert time_labels(same) == ("token frame (number)", ["0", "1"])
+    assert time_labels(unknown.drop_vars("clip_frame")) == ("token frame (number)", ["0", "1"])
 
 
 def test_a_figure_of_ones_own_takes_the_style_and_stays_as_it_is():

@@ -27,6 +27,7 @@ from figure_examples import (
 )
 from plotly.offline import get_plotlyjs
 
+from tests.vmamba_explore.view.lenses import made_lens
 from vmamba_explore import figures, resources
 from vmamba_explore.analysis.rollout import Rollout
 from vmamba_explore.analysis.truth import ShareInside
@@ -133,12 +134,23 @@ FIGURES = {
     "camera_films": lambda get: camera.camera_films(of_cameras()),
     "frames": lambda get: figures.frames(get("clip")),
     "overlay": lambda get: figures.frames(get("clip"), get("grid_map")()[0, 0], name="delta"),
+    "chosen frames": lambda get: figures.frames(
+        get("clip"), get("grid_map")()[0, 0], name="delta", which=[3], title=""
+    ),
+    "several chosen frames": lambda get: figures.frames(get("clip"), which=[0, 5, 9]),
+    "curve": lambda get: figures.curve(
+        get("grid_map")()[0].mean(["row", "col"]), "delta of a layer", window=(2, 3)
+    ),
+    "curve of layers": lambda get: figures.curve(
+        get("grid_map")(layers=6)[:, 0].mean(["row", "col"]), title=""
+    ),
     "class_scores": lambda get: figures.class_scores(torch.randn(8), ["Moving a thing"] * 8),
     "delta_maps": lambda get: figures.delta_maps(get("grid_map")(layers=6), get("clip")),
     "delta_by_layer": lambda get: figures.delta_maps(get("grid_map")(layers=6).mean("frame")),
     "attention_maps": lambda get: figures.attention_maps(
         get("grid_map")(signed=True).assign_attrs(residual=0.01)
     ),
+    "state_lens": lambda get: figures.state_lens(made_lens()),
     "state_norms": lambda get: figures.state_norms(get("grid_map")(layers=6)),
     "channel_states": lambda get: figures.channel_states(get("h")),
     "frame_shares": lambda get: figures.frame_shares(

@@ -32,7 +32,7 @@ def test_directions_differ_in_color_and_in_dash(grid_map):
 def test_axes_of_norms_have_titles_with_units(grid_map):
     layout = state_norms(grid_map()).layout
     assert layout.yaxis.title.text == "state norm (no unit)"
-    assert layout.xaxis.title.text == "start of the token frame (s)"
+    assert layout.xaxis.title.text == "token frame, and its start (s)"
 
 
 def test_each_layer_has_its_own_axis_that_begins_at_zero(grid_map):
@@ -47,8 +47,9 @@ def test_each_layer_has_its_own_axis_that_begins_at_zero(grid_map):
 def test_hover_names_seconds_only_where_they_are_known(grid_map):
     known = grid_map()
     unknown = known.assign_coords(seconds=("frame", [np.nan] * 8))
-    assert " s<br>" in state_norms(known).data[0].hovertemplate
-    assert " s<br>" not in state_norms(unknown).data[0].hovertemplate
+    trace = state_norms(known).data[0]
+    assert " at %{customdata}<br>" in trace.hovertemplate and trace.customdata[1] == "0.25 s"
+    assert "customdata" not in state_norms(unknown).data[0].hovertemplate
 
 
 def test_norms_of_one_layer_and_one_direction_are_one_line(grid_map):
@@ -120,7 +121,7 @@ def test_the_median_is_that_of_all_channels_and_missing_frames_stay_missing(chan
 def test_titles_have_the_unit_and_the_frame_is_marked(channels):
     figure = channel_browser(channels, "contribution", frame=2)
     assert figure.layout.yaxis.title.text == "contribution (logits)"
-    assert figure.layout.xaxis2.title.text == "start of the token frame (s)"
+    assert figure.layout.xaxis2.title.text == "token frame, and its start (s)"
     assert [shape.x0 for shape in figure.layout.shapes] == [2]
 
 

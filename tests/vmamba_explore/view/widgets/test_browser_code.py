@@ -3,8 +3,16 @@
 import base64
 import json
 import re
+import zlib
+from pathlib import Path
 
-from vmamba_explore.view.widgets.browser_code import read_code, read_style, standalone_fragment
+import vmamba_explore
+from vmamba_explore.view.widgets.browser_code import (
+    packed_code,
+    read_code,
+    read_style,
+    standalone_fragment,
+)
 
 SHOWN = re.compile(r'^show\(render, "([^"]+)", (.*)\);$', flags=re.MULTILINE)
 
@@ -12,17 +20,24 @@ SHOWN = re.compile(r'^show\(render, "([^"]+)", (.*)\);$', flags=re.MULTILINE)
 def test_a_module_is_joined_once_after_those_that_it_imports(tmp_path):
     for name, text in {
         "c.js": 'import { a } from "./a.js";\nimport { b } from "./deep/b.js";\nexport default a;',
-        "a.js": 'import { b } from "./deep/b.js";\n\nexport const a = b + 1; // é',
-        "deep/b.js": "// import nothing\nexport function b() {}",
+        "a.js": 'import { b } from "./deep/b.js";\n\nexport const a =\n  b + 1; // é',
+        "deep/b.js": "// import nothing\nexport function b() {\n  // why\n  return `//`;\n}",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     assert read_code(tmp_path / "c.js").split("\n\n") == [
-        "// import nothing\nfunction b() {}",
-        "const a = b + 1; // é",
+        "function b() {\nreturn `//`;\n}",
+        "const a =\nb + 1; // é",
         "export default a;",
     ]
     assert read_style(tmp_path / "a.js", tmp_path / "a.js").count("é") == 2
+
+
+def test_no_template_spans_lines_so_that_indentation_may_be_left_out():
+    folder = Path(vmamba_explore.__file__).parent
+    for file in folder.rglob("*.js"):
+        for line in file.read_text("utf-8").splitlines():
+            assert re.sub(r'"(\\.|[^"\\])*"', "", line).count("`") % 2 == 0, (file.name, line)
 
 
 def test_no_text_can_close_the_script():
@@ -46,3 +61,11 @@ def test_two_on_one_page_have_different_names():
     assert len(set(names)) == 2
     for name, text in zip(names, texts, strict=True):
         assert re.findall(r'<div id="(kind-[0-9a-f]+)">', text) == [name]
+
+
+def test_a_packed_module_holds_the_module_and_is_shorter():
+    code = 'const word = "é `${1}`";\nexport default { render: () => word };\n' + 99 * "// more\n"
+    packed = packed_code(code)
+    assert len(packed) < len(code) and packed.endswith("export default widget.default;\n")
+    [held] = re.findall(r'atob\("([^"]+)"\)', packed)
+    assert zlib.decompress(base64.b64decode(held)).decode() == code

@@ -28,7 +28,10 @@ from vmamba_explore.view.widgets.guarded import Guarded, close_all
 from vmamba_explore.view.widgets.static_figure import StaticFigure
 
 CLIP = resources.path("clips/right.mp4")
-VIEW = {"frame", "quantity", "layer", "direction", "query", "opacity", "path", "scale", "speed"}
+VIEW = {
+    "frame", "quantity", "layer", "direction", "query", "opacity", "path", "scale", "speed",
+    "channel", "state_number", "pixels",
+}  # fmt: skip
 FIGURE = {"layoutDelta", "pointsCallback", "relayout", "restyle", "traceDeltas", "update"}
 SETTABLE = {
     Explorer: VIEW,

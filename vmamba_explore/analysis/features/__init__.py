@@ -1,0 +1,1 @@
+"""Sparse features of a model's activations: found, measured, steered and shown."""
