@@ -45,6 +45,7 @@ from vmamba_explore.view.figures.states import (
     state_norms,
     state_trajectories,
 )
+from vmamba_explore.view.figures.stores import store_statistics
 from vmamba_explore.view.figures.surgery import (
     boundary_map,
     by_boundary,
@@ -101,6 +102,7 @@ __all__ = [
     "state_similarity",
     "state_surgery",
     "state_trajectories",
+    "store_statistics",
     "styled",
     "timeline",
 ]

@@ -174,3 +174,19 @@ def named(figure, name):
 def of_type(figure, kind):
     """Return the traces of a plotly type."""
     return [trace for trace in figure.data if trace.type == kind]
+
+
+def made_statistics(layers=6, half_lives=True):
+    """Statistics of the states of a few channels, forward larger than backward."""
+    rng = np.random.default_rng(0)
+    coords = {"layer": range(layers), "direction": ["forward", "backward"]}
+    dims = ("layer", "direction", "channel", "state")
+    values = rng.lognormal(size=(layers, 2, 20, 4)) * np.array([3, 1]).reshape(2, 1, 1)
+    found = xr.Dataset({"deviation": (dims, values)}, coords)
+    found["sparsity"] = (dims, rng.random(values.shape))
+    found["sparsity"][0, 0, 0, 0] = np.nan
+    found["participation_ratio"] = (dims[:2], 1 + np.arange(2.0 * layers).reshape(layers, 2))
+    found["ceiling"] = 79
+    if half_lives:
+        found["half_life"] = (dims, 10 * values)
+    return found.assign_attrs(quantity="h_boundaries", clips=2000)

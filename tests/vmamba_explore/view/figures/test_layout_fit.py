@@ -16,6 +16,7 @@ from figure_examples import (
     made_camera_motion,
     made_camera_timeline,
     made_lives,
+    made_statistics,
     made_timeline,
     make_attribution,
     make_conservation,
@@ -202,6 +203,15 @@ FIGURES = {
         "right (share)",
         {"sample": (2, 2), "test": (11, 12)},
         0.25,
+    ),
+    "store_statistics": lambda get: figures.store_statistics(made_statistics()),
+    "store_statistics_of_many_layers": lambda get: figures.store_statistics(
+        made_statistics(24, half_lives=False)
+    ),
+    "store_statistics_of_embeddings": lambda get: figures.store_statistics(
+        made_statistics()[["deviation", "sparsity", "participation_ratio", "ceiling"]]
+        .isel(layer=0, direction=0, state=0)
+        .rename(channel="feature")
     ),
     "state_surgery": lambda get: figures.state_surgery(get("operated"), 0.25),
     "restored_in_window": lambda get: figures.restored_in_window(get("patching"), 2, "backward"),
