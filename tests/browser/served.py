@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -162,12 +162,22 @@ def kernel_value(page, expression: str):
 
 def kernel_comes_to(page, expression: str, value) -> None:
     """Wait until an expression in the kernel has a value; the page sends changes when it can."""
-    for _ in range(1000):
-        found = kernel_value(page, expression)
-        if found == value:
+    comes_true(page, lambda: kernel_value(page, expression) == value, f"{expression} is {value!r}")
+
+
+def comes_true(page, happens: Callable[[], object], what: str) -> None:
+    """Wait until something that a browser does in its own time has happened.
+
+    Args:
+        page: The page.
+        happens: Whether it has.
+        what: What it is, for the error.
+    """
+    for _ in range(2000):
+        if happens():
             return
-        page.wait_for_timeout(200)  # milliseconds
-    raise AssertionError(f"{expression} is {found!r}, expected {value!r}")
+        page.wait_for_timeout(100)  # milliseconds
+    raise AssertionError(f"it never came true that {what}")
 
 
 def kernel_does(page, code: str) -> None:

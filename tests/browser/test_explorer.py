@@ -16,7 +16,7 @@ from explorer_notebook import (
     middle_of,
     pane,
 )
-from served import kernel_comes_to, kernel_does, kernel_value, watched
+from served import comes_true, kernel_comes_to, kernel_does, kernel_value, watched
 
 
 def test_it_plays_and_tells_python_only_of_the_end(notebook, show):
@@ -31,9 +31,9 @@ def test_it_plays_and_tells_python_only_of_the_end(notebook, show):
     )
     explorer.press(" ")
     expect(explorer.get_by_label("play", exact=True)).to_be_visible()
+    comes_true(notebook, lambda: drawn(explorer) != before, "the panes show another frame")
     notebook.wait_for_timeout(100)
     frame = explorer.get_attribute("data-frame")
-    assert drawn(explorer) != before
     notebook.wait_for_timeout(400)
     is_at(explorer, frame=frame)
     kernel_comes_to(notebook, "one.frame", int(frame))
@@ -99,8 +99,7 @@ def test_menus_show_every_quantity_layer_and_direction(notebook, show):
         expect(explorer.locator(".vmx-panes canvas")).to_have_count(count)
     before = drawn(explorer)
     explorer.get_by_label("opacity").press("Home")
-    notebook.wait_for_timeout(100)
-    assert drawn(explorer) != before
+    comes_true(notebook, lambda: drawn(explorer) != before, "less of the map is seen")
 
 
 def test_pointing_at_a_patch_tells_the_value_that_python_has(notebook, show):

@@ -1,6 +1,7 @@
 """Figures in a real JupyterLab: as wide as the notebook, in the colors of its theme."""
 
 import pytest
+from served import comes_true
 
 CELLS = [
     "import plotly.io, torch\n"
@@ -31,9 +32,12 @@ def test_a_figure_has_the_colors_and_the_width_of_the_notebook(open_cells, scree
     page.evaluate(THEME, theme)
     page.set_viewport_size({"width": 1100, "height": 700})
     page.wait_for_selector(".js-plotly-plot .gtitle")
-    page.wait_for_timeout(1000)
-    found = page.evaluate(COLORS)
-    assert abs(lightness(found["ink"]) - lightness(found["below"])) > 0.8
-    assert found["paper"].endswith(", 0)") and abs(found["spare"]) < 20
+
+    def fits():
+        found = page.evaluate(COLORS)
+        readable = abs(lightness(found["ink"]) - lightness(found["below"])) > 0.8
+        return readable and found["paper"].endswith(", 0)") and abs(found["spare"]) < 20
+
+    comes_true(page, fits, "the figure has the notebook's colors and width")
     assert page.faults == []
     screenshot(page, f"figures-{theme.split()[1].lower()}.png")

@@ -2,7 +2,7 @@
 
 import pytest
 from explorer_notebook import PIXELS, drawn, expect, is_at, pane
-from served import kernel_comes_to, kernel_does, kernel_value, watched
+from served import comes_true, kernel_comes_to, kernel_does, kernel_value, watched
 
 CELLS = [
     """
@@ -42,13 +42,12 @@ def test_the_panes_show_the_pixels_of_the_file_until_the_switch_says_otherwise(
     explorer.press("m")
     expect(switch).to_be_checked()
     is_at(explorer, frame=0)
-    assert drawn(explorer) != sharp
+    comes_true(page, lambda: drawn(explorer) != sharp, "the model's pixels are shown")
     kernel_comes_to(page, "film.pixels", "model")
     screenshot(explorer, "film_model.png")
     switch.click()
     expect(switch).not_to_be_checked()
-    page.wait_for_timeout(100)
-    assert drawn(explorer) == sharp
+    comes_true(page, lambda: drawn(explorer) == sharp, "the film's pixels are shown again")
 
 
 def test_a_dragged_window_shows_another_clip_of_the_file(page, explorer, screenshot):
@@ -129,7 +128,7 @@ def test_a_page_alone_switches_between_the_pixels_that_were_written_into_it(
         if whole:
             sharp = drawn(explorer)
             switch.click()
-            alone.wait_for_timeout(100)
-            assert drawn(explorer) != sharp
+            changed = lambda root=explorer, was=sharp: drawn(root) != was  # noqa: E731
+            comes_true(alone, changed, "the model's pixels are shown")
         assert alone.faults == [] and alone.foreign == []
     context.close()

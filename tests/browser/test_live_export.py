@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from live_pages import READY, apart, heard, inflated, opened, without_policy_for_workers
+from served import comes_true
 
 from vmamba_explore import explore, resources
 from vmamba_explore.view.explorer.packing import pack_answer
@@ -130,8 +131,7 @@ def test_the_model_muted_by_a_click_says_what_python_says_and_undo_shows_it_as_i
     root.get_by_role("button", name="undo", exact=True).click()
     expect(root.locator("[aria-label='what was changed']")).to_have_count(0)
     expect(root.locator(".vmx-panes canvas")).to_have_count(len(before))
-    page.wait_for_timeout(200)
-    assert panes(root) == before
+    comes_true(page, lambda: panes(root) == before, "all is as it was")
     assert root.get_by_role("option", name="relevance").count() == 1, "Python's own maps are back"
     theirs.close()
 
@@ -231,7 +231,7 @@ def test_without_a_worker_the_page_says_so_and_stays_what_an_exported_page_is(
     page = opened(browser, path, before)
     root = page.locator(READY)
     status = root.locator(".vmx-status")
-    expect(status).to_contain_text("The model in this page cannot run here", timeout=30_000)
+    expect(status).to_contain_text("The model in this page cannot run here")
     expect(status).to_contain_text(BLOCKED if blocked else NONE)
     assert status.inner_text().count("cannot run here") == 1
     root.locator(".vmx-panes canvas").first.click(position={"x": 12, "y": 12})

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from live_pages import READY, kernel_page, opened
+from served import comes_true
 
 from vmamba_explore import load_model, resources
 from vmamba_explore.app.portable import portable
@@ -85,8 +86,7 @@ def test_ten_rounds_of_opening_and_closing_leave_no_worker_and_no_view_behind(pa
             number % 2 == 1,
         )
         page.wait_for_function("document.querySelectorAll('.vmx-explorer').length === 0")
-    page.wait_for_timeout(500)
-    assert page.workers == []
+    comes_true(page, lambda: page.workers == [], "all workers are gone")
 
 
 def test_one_worker_serves_one_explorer_after_the_other(page):

@@ -2,7 +2,7 @@
 
 import pytest
 from explorer_notebook import expect
-from served import kernel_does
+from served import comes_true, kernel_does
 
 TABS = ("states", "channels", "memory")
 
@@ -22,6 +22,12 @@ def titles(panel):
     return panel.locator(".js-plotly-plot:visible .gtitle")
 
 
+def hidden(panel):
+    """How much of a figure is cut off, pixels."""
+    figure = panel.locator(".js-plotly-plot:visible").first
+    return figure.evaluate("plot => plot.scrollWidth - plot.clientWidth")
+
+
 def open_tab(panel, name):
     panel.get_by_role("tab", name=name, exact=True).click()
 
@@ -31,11 +37,7 @@ def test_every_tab_shows_figures_that_fit_and_follow_the_explorer(notebook, show
     for name in TABS:
         open_tab(panel, name)
         expect(titles(panel).first).to_contain_text("layer 5")
-        notebook.wait_for_timeout(300)  # for the figure that follows
-        hidden = panel.locator(".js-plotly-plot:visible").first.evaluate(
-            "plot => plot.scrollWidth - plot.clientWidth"
-        )
-        assert hidden <= 0, "the figure is wider than its place"
+        comes_true(notebook, lambda: hidden(panel) <= 0, "the figure is not wider than its place")
         panel.scroll_into_view_if_needed()
         screenshot(panel, f"numbers_{name}.png")
         explorer.press("ArrowDown")

@@ -110,7 +110,7 @@ def test_a_state_asked_without_a_kernel_says_how_to_get_one(reopened):
     explorer = reopened.locator(".vmx-explorer[data-ready='1']")
     explorer.get_by_label("quantity").select_option("state")
     status = explorer.locator(".vmx-status")
-    expect(status).to_contain_text("Run the cell again to look at single states", timeout=20_000)
+    expect(status).to_contain_text("Run the cell again to look at single states")
 
 
 def test_a_saved_notebook_stays_small(reopened):

@@ -21,6 +21,7 @@ from vmamba_explore.model.bundled import identify
 from vmamba_explore.model.checkpoints import fingerprint, load_model
 from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.stores.layout import Layout, Sampling, as_text, prepare
+from vmamba_explore.stores.opened import open_states
 from vmamba_explore.stores.quantities import Quantity, variables
 from vmamba_explore.stores.regions import read_clips, video_values
 from vmamba_explore.stores.run import run
@@ -64,9 +65,9 @@ def extract(
             `model` is not its name; None: what is known of it.
         progress: Whether to show a progress bar.
     Returns:
-        The store, opened lazily. Its variables have the dims video and clip, then their own;
-        `done` is 1 for the videos that are there, 2 for those that could not be read, which
-        `error` says of.
+        The store as `open_states(store, only_done=False)` opens it, with a row for each video of
+        the list: `done` is 1 for those that are there, 2 for those that could not be read, which
+        `error` says of. `open_states(store)` leaves these out.
     Raises:
         ValueError: the store is of another model, list, quantities or frames, or another run is
             writing to it; there is no such quantity; or no video can be read.
@@ -84,7 +85,7 @@ def extract(
     path = output_path(store, "extract", folder=True, parents=True)
     opened = prepare(path, layout, listed, described(loaded, model, loaded_by))
     run(opened, listed, loaded, workers=workers, client=client, progress=progress)
-    return xr.open_zarr(path, consolidated=False, chunks=None)
+    return open_states(path, only_done=False)
 
 
 def store_size(

@@ -89,6 +89,7 @@ class Layout:
             dims, shape = ("video", "clip", *one.dims), (count, clips, *one.shape)
             chunks = (1, *_chunk(dims[1:], shape[1:], one.quantity.values.itemsize))
             found[one.name] = _array(dims, shape, chunks, one.quantity.dtype, np.nan)
+            found[one.name]["attributes"] = dict(one.attrs)
         shown_dims, each = ("video", "clip", "clip_frame"), (clips, frames)
         for name, dtype, fill in (("seconds", "float64", np.nan), ("indices", "int64", -1)):
             found[name] = _array(shown_dims, (count, *each), (1, *each), dtype, fill)

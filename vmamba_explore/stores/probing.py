@@ -64,8 +64,9 @@ def probe(
         kind: Whether labels are a "class" or a "number". None: floating-point numbers are numbers,
             all else are classes.
         baselines: What else to read it from, by a name of your choice: another quantity of this
-            store, such as "layers.0.hook_block_input", the model's input tokens; or another store
-            of the same videos, such as that of a model with random weights.
+            store, such as "pixels" or "layers.0.hook_block_input", the model's input tokens; or
+            another store of the same videos, such as that of a model with random weights. One that
+            has other places than the quantity is read as a whole, all values of a clip at once.
         folds: How many.
         most_videos: Of a larger store as many videos are drawn, since time grows with their cube.
         budget_gib: The most that the values of one place may take, GiB.
@@ -105,10 +106,12 @@ def probe(
     scores[(2, *everywhere)] = _judged(constant, *seen)
     for source, values in sources.items():
         at = _places(values)
-        if values.sizes["clip"] != array.sizes["clip"] or (at and at != dims):
+        if [values.sizes[dim] for dim in at] != [array.sizes[dim] for dim in dims] or at != dims:
+            at = ()
+        if values.sizes["clip"] != array.sizes["clip"]:
             raise ValueError(
-                f"probe: the baseline {source} has the dims {dict(values.sizes)}, expected the "
-                f"clips and places of {quantity}, {dict(array.sizes)}."
+                f"probe: the baseline {source} has {values.sizes['clip']} clips of each video, "
+                f"expected {array.sizes['clip']} as {quantity} has; extract as many."
             )
         where = list(product(*(range(values.sizes[dim]) for dim in at)))
         for place in tqdm(where, desc=f"probing {source}", unit="probe", leave=False):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from vmamba_explore.analysis.frame_states import frame_ends
 from vmamba_explore.errors import check_choice, shown
 from vmamba_explore.hooks import hook_points, nearest, plain
 from vmamba_explore.model.ssm import BOUNDARY
@@ -26,7 +27,13 @@ READ_OUT: Mapping[str, tuple[str, ...]] = {
 """Quantities that the read-out gives, and their dims."""
 FRAME_ENDS = "h_boundaries"
 """The state after the last token of each token frame, in the order of its scan."""
-NAMES = (*READ_OUT, FRAME_ENDS, *TRACED)
+PIXELS = "pixels"
+"""The mean color of each token's pixels, 0 to 1: what a probe of states must beat."""
+GAUGE = (
+    "as the model has it; B times c and C / c make the same model with c times the state, so "
+    "compare a state with itself, or h times the rms of C"
+)
+NAMES = (*READ_OUT, FRAME_ENDS, PIXELS, *TRACED)
 """Quantities by name; any other name is that of one hook point."""
 DIMS = {"d_model": "feature", "d_inner": "channel", "d_state": "state", "boundary": "boundary"}
 """What a store calls the axes of hook points."""
@@ -39,7 +46,8 @@ class Quantity:
     Args:
         name: One of `NAMES`, whose places are all layers and directions, or a hook point's name
             ("layers.3.hook_block_input"; see `hook_names`), whose place is that one. "delta" is
-            the mean over its channels; its hook points have every channel.
+            the mean over its channels; its hook points have every channel. "pixels" is no value of
+            the model, but the mean color of each token's pixels, 0 to 1: a baseline.
         layers: Which layers; None: all.
         frames: Which token frames; None: all.
         patches: Which patches of each of them, (row, col); None: all.
@@ -120,12 +128,14 @@ class Variable:
         dims: The dims of one clip's values.
         shape: Their lengths.
         labels: By dim, what its places are: layers, directions, token frames, or patches.
+        attrs: What its values need to be understood, for the store's reader.
     """
 
     quantity: Quantity
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     labels: Mapping[str, tuple[Any, ...]]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -178,6 +188,9 @@ def _variable(model: VideoMamba, asked: Quantity) -> Variable:
     elif asked.name == FRAME_ENDS:
         dims = ("layer", "direction", "frame", "channel", "state")
         labels = {"layer": layers, "direction": config.directions, "frame": frames}
+    elif asked.name == PIXELS:
+        dims = ("frame", *_kept_patches(asked), "color")
+        labels = {"frame": frames, "patch": chosen_patches(model, asked)}
     else:
         points = hook_points(model)
         first = next((n for n in points if n.endswith(f".hook_{asked.name}")), asked.name)
@@ -192,24 +205,40 @@ def _variable(model: VideoMamba, asked: Quantity) -> Variable:
         if asked.name == "delta":
             dims = ()
         if "seqlen" in points[first].axes:
-            over = () if asked.reduction != "none" else ("row", "col")
-            dims = ("frame", *(("patch",) if over and asked.patches is not None else over), *dims)
+            dims = ("frame", *_kept_patches(asked), *dims)
         if first != asked.name:
             dims = ("layer", *(("direction",) if ".ssm_" in first else ()), *dims)
         labels = {"layer": layers, "direction": config.directions, "frame": frames}
         labels["patch"] = chosen_patches(model, asked)
     _refuse_unused(asked, dims)
     labels = {dim: labels[dim] for dim in dims if dim in labels}
+    attrs: dict[str, Any] = {}
+    if asked.name == FRAME_ENDS:
+        attrs["says"] = "the state after the last token that the scan reads of a token frame"
+        attrs["tokens"] = {
+            name: [frame_ends(model, name)[1].tolist()[frame] for frame in frames]
+            for name in labels["direction"]
+        }
+    if "state" in dims and asked.name != "C":
+        attrs["scale"] = GAUGE
     sizes = {
         "class": config.num_classes,
         "feature": config.d_model,
         "channel": config.d_inner,
         "state": config.d_state,
+        "color": 3,
         "row": grid.rows,
         "col": grid.cols,
         "boundary": grid.seqlen // BOUNDARY,
     } | {dim: len(places) for dim, places in labels.items()}
-    return Variable(asked, dims, tuple(sizes[dim] for dim in dims), labels)
+    return Variable(asked, dims, tuple(sizes[dim] for dim in dims), labels, attrs)
+
+
+def _kept_patches(asked: Quantity) -> tuple[str, ...]:
+    """The dims that tell the patches of a token frame apart."""
+    if asked.reduction != "none":
+        return ()
+    return ("row", "col") if asked.patches is None else ("patch",)
 
 
 def _inside(asked: Quantity, what: str, count: int) -> tuple[int, ...]:

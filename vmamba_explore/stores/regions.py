@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import reduce
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from vmamba_explore.model.videomamba import VideoMamba
 from vmamba_explore.stores.layout import DONE, Sampling, StateStore
 from vmamba_explore.stores.quantities import (
     FRAME_ENDS,
+    PIXELS,
     READ_OUT,
     Variable,
     chosen_patches,
@@ -146,13 +148,30 @@ def clip_values(
             if one.name == "frame_features" and one.quantity.frames is not None:
                 value = value[list(one.quantity.frames)]
             kept[one.name][...] = value.numpy()
+    for one in wanted:
+        if one.name == PIXELS:
+            colors = _reduced(_colors(model, frames)[_places(model, one)], one)
+            kept[PIXELS][...] = colors.numpy().reshape(kept[PIXELS].shape)
     return {one.name: _narrowed(one, kept[one.name]) for one in wanted}
+
+
+def _colors(model: VideoMamba, frames: NDArray[np.uint8]) -> Tensor:
+    """The mean color of each token's pixels, (frame, row, col, color), 0 to 1."""
+    grid, config = model.grid, model.config
+    time, size = config.num_frames // grid.frames, config.img_size // grid.rows
+    return reduce(
+        torch.from_numpy(frames).float() / 255,
+        "(frame time) (row height) (col width) color -> frame row col color",
+        "mean", time=time, height=size, width=size,
+    )  # fmt: skip
 
 
 def _depth(model: VideoMamba, wanted: tuple[Variable, ...]) -> int:
     """How many blocks must run for what is wanted of them."""
     last = 0
     for one in wanted:
+        if one.name == PIXELS:
+            continue
         places = next((p for dim, p in one.labels.items() if dim.startswith("layer")), None)
         last = max(last, int(one.name.split(".")[1]) if places is None else max(places))
     return last + 1
@@ -165,7 +184,7 @@ def _edits(
     points = hook_points(model)
     for one in wanted:
         into = kept[one.name]
-        if one.name in READ_OUT:
+        if one.name in (*READ_OUT, PIXELS):
             continue
         if one.name == FRAME_ENDS:
             layers, directions, frames = one.labels.values()
@@ -205,8 +224,14 @@ def _tokens(model: VideoMamba, one: Variable) -> Tensor | None:
     if frames is None:
         return None
     tokens, _ = model.grid.split(torch.arange(model.grid.seqlen))
-    rows, cols = zip(*chosen_patches(model, one.quantity), strict=True)
-    return tokens[list(frames)][:, list(rows), list(cols)]
+    return tokens[_places(model, one)]
+
+
+def _places(model: VideoMamba, one: Variable) -> tuple[Tensor, Tensor, Tensor]:
+    """The index of what a variable keeps among frames, rows and columns, (frame, patch)."""
+    frames = next(places for dim, places in one.labels.items() if dim.startswith("frame"))
+    rows, cols = torch.tensor(chosen_patches(model, one.quantity)).T
+    return torch.tensor(frames)[:, None], rows, cols
 
 
 def _keep_state(into: NDArray[np.float32], state: Tensor) -> None:
@@ -222,11 +247,15 @@ def _keep(
         value = value.movedim(axes.index("seqlen"), 0)[tokens.to(value.device)]
         if one.name == "delta":
             value = value.mean(dim=-1)
-        if one.quantity.reduction == "mean":
-            value = value.float().mean(dim=1)
-        elif one.quantity.reduction == "max":
-            value = value.amax(dim=1)
+        value = _reduced(value, one)
     into[...] = value.float().cpu().numpy().reshape(into.shape)
+
+
+def _reduced(value: Tensor, one: Variable) -> Tensor:
+    """What becomes of the patches of each token frame; (frame, patch, ...) comes in."""
+    if one.quantity.reduction == "mean":
+        return value.float().mean(dim=1)
+    return value.amax(dim=1) if one.quantity.reduction == "max" else value
 
 
 def _narrowed(one: Variable, values: NDArray[np.float32]) -> NDArray[Any]:

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
 import dask
 import numpy as np
+import psutil
 import pytest
 import torch
 import xarray as xr
@@ -17,6 +19,7 @@ from tests.vmamba_explore.toys import enliven, toy
 from vmamba_explore.app.extract import extract
 from vmamba_explore.stores import cluster as on_cluster
 from vmamba_explore.stores import regions
+from vmamba_explore.stores.opened import open_states
 
 QUANTITIES = ("embedding", "delta:mean:float16", "h_boundaries")
 pytestmark = pytest.mark.kill
@@ -97,7 +100,7 @@ def test_with_one_of_two_workers_killed_the_bytes_are_the_same(
     model, videos, tmp_path, client, slow, whole
 ):
     store, killed = tmp_path / "a.zarr", []
-    slow(0.2)
+    slow(0.5)
     pids = list(client.run(os.getpid).values())
 
     def kill():
@@ -177,7 +180,7 @@ def test_a_scheduler_that_vanishes_is_a_sentence_and_what_is_done_is_kept(
         n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0"
     )
     client = Client(cluster, timeout="2s")
-    client.register_plugin(Slow(0.3), name="slow")
+    client.register_plugin(Slow(1.0), name="slow")
 
     def leave():
         while len(list(store.glob("done/c/*"))) < 2:
@@ -191,6 +194,51 @@ def test_a_scheduler_that_vanishes_is_a_sentence_and_what_is_done_is_kept(
     leaving.join(600)
     client.close()
     assert 2 <= len(list(store.glob("done/c/*"))) < 12
+    extracted(model, videos, store)
+    assert bytes_of(store) == whole
+
+
+OWN = """
+import sys
+from tests.vmamba_explore.stores.test_cluster import Slow, extracted
+from tests.vmamba_explore.toys import enliven, toy
+from vmamba_explore.datasets.lists import from_folders
+from vmamba_explore.stores import cluster
+
+give_out = cluster._give_out
+
+def slowed(plugin, client, where):
+    give_out(plugin, client, where)
+    client.register_plugin(Slow(0.5), name="slow")
+
+cluster._give_out = slowed
+if __name__ == "__main__":
+    extracted(toy(change=enliven), from_folders(sys.argv[1]), sys.argv[2], workers=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_ends_takes_its_own_workers_with_it_and_the_same_call_resumes(
+    model, films, videos, tmp_path, whole, sent
+):
+    store, script = tmp_path / "a.zarr", tmp_path / "own.py"
+    script.write_text(OWN)
+    path = os.pathsep.join([os.getcwd(), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    run = psutil.Popen([sys.executable, str(script), str(films), str(store)], env=environment)
+    ends = time.monotonic() + 600
+    while len(list(store.glob("done/c/*"))) < 2:
+        assert run.is_running() and time.monotonic() < ends
+        time.sleep(0.01)
+    family = run.children(recursive=True)
+    assert len(family) >= 2
+    run.send_signal(sent)
+    assert run.wait(600) != 0
+    _, left = psutil.wait_procs(family, timeout=600)
+    assert not left
+    done = open_states(store, only_done=False)["done"].values
+    assert set(done) == {0, 1}
     extracted(model, videos, store)
     assert bytes_of(store) == whole
 

@@ -93,6 +93,30 @@ def test_baselines_are_read_beside_it_matched_by_path(tmp_path):
         probe(store, baselines={"few": fewer})
 
 
+def test_a_baseline_with_other_places_is_read_as_a_whole(tmp_path):
+    rng = np.random.default_rng(5)
+    told = np.zeros((COUNT, 1, 4, 3), np.float32)  # class by color, in another frame each
+    told[np.arange(COUNT), 0, np.arange(COUNT) % 4, LABELS] = 1
+    blind = rng.normal(size=(COUNT, 1, 4, 3)).astype(np.float32)
+    arrays = {"embedding": features(), "pixels": told, "noise": blind}
+    dims = {"pixels": ("frame", "color"), "noise": ("frame", "color")}
+    store = made(tmp_path / "s", arrays, LABELS, dims=dims)
+    scores = probe(store, baselines={"pixels": "pixels", "noise": "noise"})
+    assert scores.dims == ("source",)
+    assert scores.sel(source="pixels") > 0.95 and scores.sel(source="noise") < 0.6
+    by_frame = probe(store, quantity="pixels", baselines={"noise": "noise", "whole": "embedding"})
+    assert by_frame.dims == ("source", "frame")
+    assert (by_frame.sel(source="stored") < 0.8).all()  # each frame has a quarter of the clips
+    assert len(set(by_frame.sel(source="whole").values.tolist())) == 1
+
+
+def test_a_baseline_of_other_clips_is_refused(tmp_path):
+    store = made(tmp_path / "s", {"embedding": features()}, LABELS)
+    other = made(tmp_path / "o", {"embedding": features().repeat(2, axis=1)})
+    with pytest.raises(ValueError, match="baseline other has 2 clips of each video, expected 1"):
+        probe(store, baselines={"other": other})
+
+
 def test_labels_come_from_a_mapping_or_a_csv_column_and_unknown_ones_are_left_out(tmp_path):
     store = made(tmp_path / "s", {"embedding": features()})
     names = [f"class {n}" for n in LABELS]

@@ -69,6 +69,27 @@ def test_chosen_layers_frames_and_patches_are_cut_from_the_whole():
     assert np.array_equal(some, whole[[1]][:, :, [2, 0]][:, :, :, rows, cols])
 
 
+@pytest.mark.parametrize("changes", KINDS)
+def test_pixels_are_the_mean_color_of_each_token(changes):
+    model = toy(**SMALL | changes)
+    frames, grid = random_frames(model), model.grid
+    found = kept(model, "pixels")["pixels"]
+    assert found.shape == (grid.frames, grid.rows, grid.cols, 3)
+    time, size = len(frames) // grid.frames, frames.shape[1] // grid.rows
+    for t, r, c in np.ndindex(*found.shape[:3]):
+        cut = frames[time * t :][:time, size * r :][:, :size, size * c :][:, :, :size]
+        np.testing.assert_allclose(found[t, r, c], cut.mean((0, 1, 2)) / 255, rtol=1e-5)
+
+
+def test_pixels_can_be_chosen_and_reduced_as_other_quantities_are():
+    model = toy(num_frames=6)
+    whole = kept(model, "pixels")["pixels"]
+    some = kept(model, Quantity("pixels", frames=(2, 0), patches=((1, 0), (0, 1))))["pixels"]
+    assert np.array_equal(some, whole[[2, 0]][:, [1, 0], [0, 1]])
+    mean = kept(model, "pixels:mean")["pixels"]
+    np.testing.assert_allclose(mean, whole.mean((1, 2)), rtol=1e-6)
+
+
 def test_reductions_run_over_the_patches_of_a_frame(model):
     whole = kept(model, "delta")["delta"]
     np.testing.assert_allclose(kept(model, "delta:mean")["delta"], whole.mean((-2, -1)), rtol=1e-6)

@@ -85,10 +85,13 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_resumes(
 
 
 SCRIPT = """
-import sys
+import sys, time
 from tests.vmamba_explore.stores.test_run import extracted
 from tests.vmamba_explore.toys import enliven, toy
 from vmamba_explore.datasets.lists import from_folders
+from vmamba_explore.stores import regions
+read = regions.read_clips
+regions.read_clips = lambda *given: time.sleep(0.5) or read(*given)  # slower than whoever kills it
 extracted(toy(change=enliven), from_folders(sys.argv[1]), sys.argv[2])
 """
 
@@ -109,7 +112,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bytes(
         deadline = time.monotonic() + 600
         while len(list(store.glob("embedding/c/*"))) <= before and time.monotonic() < deadline:
             time.sleep(0.002)
-        time.sleep(0.02 * draw.random())
+        time.sleep(0.6 * draw.random())
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         done = states(store)["done"].values
