@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from vmamba_explore.errors import check_choice, one_line, shown
 from vmamba_explore.files import AnyPath
-from vmamba_explore.stores.layout import BROKEN, DONE, FORMAT, UNSEEN, import_zarr
+from vmamba_explore.stores.layout import (
+    BROKEN,
+    DONE,
+    FORMAT,
+    UNSEEN,
+    done_states,
+    import_zarr,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +73,8 @@ def open_states(store: AnyPath, *, only_done: bool = True) -> xr.Dataset:
         )
     data.attrs["store"] = os.path.abspath(os.fspath(store))
     data = data.assign_coords(video=np.arange(data.sizes["video"]))
-    done = np.asarray(data["done"].values)
+    done = done_states(store)
+    data["done"] = ("video", done)
     data.attrs["progress"] = progress(done)
     if (done == UNSEEN).any():
         logger.warning("open_states: %s: %s", one_line(store), data.attrs["progress"])
