@@ -171,7 +171,7 @@ def main() -> None:
 def report(folder: pathlib.Path, count: int, large: int, kills: int) -> str:
     """Measure all cells in a folder; what came, as Markdown."""
     counts = {"motion-nano": count, "kaist_tiny": large}
-    jobs, rows, memory, hashes = {}, [], [], set()
+    jobs, cells, rows, memory, hashes = {}, {}, [], [], set()
     for name, many in counts.items():
         write_films(folder / name, many, PIXELS[name])
         one = 0.0
@@ -182,7 +182,8 @@ def report(folder: pathlib.Path, count: int, large: int, kills: int) -> str:
                 "store": str(store),
             }  # fmt: skip
             jobs[name, workers] = job
-            found = in_own_process(__file__, json.dumps(job))
+            found = cells[name, workers] = in_own_process(__file__, json.dumps(job))
+            print(name, workers, found, flush=True)
             assert found["done"] == many
             if workers == 1:
                 one = found["rate"]
@@ -190,23 +191,24 @@ def report(folder: pathlib.Path, count: int, large: int, kills: int) -> str:
             how = f"{workers} on a cluster" if workers else "this one"
             rows.append(f"| `{name}` | {many} | {how} | {found['rate']:.2f} | {share} |")
             hashes.add((name, found["hash"]))
-    for many in (max(2, count // 10), count):
-        job = jobs["motion-nano", 2] | {"count": many, "store": str(folder / f"memory{many}.zarr")}
-        found = in_own_process(__file__, json.dumps(job))
-        each = ", ".join(f"{size / MIB:.0f}" for size in found["workers"])
-        alone = in_own_process(
-            __file__, json.dumps(job | {"workers": 0, "store": str(folder / f"alone{many}.zarr")})
-        )
-        memory.append(
-            f"| {many} | {alone['main'] / MIB:.0f} | {found['main'] / MIB:.0f} | {each} |"
-        )
     few = {"count": max(4, count // 10), "workers": 0}
-    whole = in_own_process(
-        __file__, json.dumps(jobs["motion-nano", 0] | few | {"store": str(folder / "whole.zarr")})
-    )
+    several = {"count": few["count"], "store": str(folder / "several.zarr")}
+    for many in (few["count"], count):
+        alone, cluster = cells["motion-nano", 0], cells["motion-nano", 2]
+        if many < count:
+            job = jobs["motion-nano", 0] | few | {"store": str(folder / "whole.zarr")}
+            whole = alone = in_own_process(__file__, json.dumps(job))
+            job = jobs["motion-nano", 2] | several
+            cluster = in_own_process(__file__, json.dumps(job))
+        each = ", ".join(f"{size / MIB:.0f}" for size in cluster["workers"])
+        memory.append(
+            f"| {many} | {alone['main'] / MIB:.0f} | {cluster['main'] / MIB:.0f} | {each} |"
+        )
     job = jobs["motion-nano", 0] | few | {"store": str(folder / "killed.zarr")}
+    print(*memory, sep="\n", flush=True)
     torn = killed(job, kills, 0.5 * few["count"] / whole["rate"] / max(1, kills))
     job = jobs["motion-nano", 2] | {"count": few["count"], "kill": True}
+    print("killed", torn, flush=True)
     lost = in_own_process(__file__, json.dumps(job | {"store": str(folder / "lost.zarr")}))
     dry = in_own_process(__file__, json.dumps(jobs["motion-nano", 0] | {"dry": True}))
     files = [p for p in (folder / "motion-nano-0.zarr").rglob("*") if p.is_file()]
