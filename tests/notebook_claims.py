@@ -108,6 +108,13 @@ CLAIMS: dict[str, dict[str, str]] = {
             "float((states.logits.values[:, 0].argmax(1) == labels).mean()) > 0.95"
         ),
         "the embeddings use hardly more than they need": "7 < directions < 12",
+        "None of the 64 numbers is idle, and none is sparse": (
+            "float(statistics(states, 'embedding').deviation.min()) > 0.5 and "
+            "float(statistics(states, 'embedding').sparsity.max()) < 0.6"
+        ),
+        "A linear read-out of the pixels does no better than a guess": (
+            "float(read.low.sel(source='pixels')) < float(read.sel(source='constant'))"
+        ),
         "So the embedding is the answer, and little beside it": "same > 0.9",
         "six of them active in a token on average": "4 < quality.active.value < 9",
         "The best single feature tells a class better than the best component or channel": (
