@@ -2,7 +2,8 @@
 # make app     the explorer as a web page, for your own clip (HEADLESS=1 likewise)
 # make test    every test          make test-fast   without browser, films, kills, notebooks …
 # make fuzz    damaged files, messages, calls and kills for an hour (MINUTES=60 SEED=0 DOOR=config)
-# make check   style, import contracts, types
+# make check   style, spelling, import contracts, types
+# make dist    the sdist and the wheel, tried in an empty environment
 # The virtual environment is .venv; what was installed once is not installed again. To choose your
 # own build of torch (pip's default on Linux is a CUDA build), install it into .venv beforehand.
 SHELL := /bin/bash
@@ -28,7 +29,7 @@ help:
 	@sed -n 's/^# make /make /p' Makefile
 	@echo "also: make notebooks, demo-model, shortcut-model, recall-model, camera-model,"
 	@echo "      photographs, lens, features, report CLIP=..., page, bench, truth and scorecard (SUBJECT=recall-nano),"
-	@echo "      clips, wasm, clean"
+	@echo "      clips, wasm, resolve, links, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -76,6 +77,7 @@ test-fast: $(TEST_STAMP)
 check: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-javascript; \
@@ -174,6 +176,20 @@ scorecard: $(TEST_STAMP)
 .PHONY: clips
 clips: $(USER_STAMP)
 	$(BIN)/python -m vmamba_explore.studies.subjects.samples
+
+.PHONY: dist
+dist: $(USER_STAMP)
+	@$(PIP) -e ".[release]" >&2
+	PYTHONPATH= $(BIN)/python .ci/dist.py
+
+.PHONY: resolve
+resolve: $(USER_STAMP)
+	@$(PIP) -e ".[release]" >&2
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/resolve.py $(EXTRA)
+
+.PHONY: links
+links: $(USER_STAMP)
+	$(BIN)/python .ci/links.py
 
 .PHONY: clean
 clean:

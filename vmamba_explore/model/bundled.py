@@ -111,8 +111,12 @@ _ALL = (
         undecided_below=0.57,
     ),
 )
-BUNDLED: Mapping[str, BundledModel] = MappingProxyType({each.name: each for each in _ALL})
+BUNDLED: Mapping[str, BundledModel] = MappingProxyType(
+    {each.name: each for each in _ALL if (resources.data_dir() / each.name).is_dir()}
+)
 """The models that come with the package, by name."""
+ONLY_IN_SOURCES = frozenset(each.name for each in _ALL) - BUNDLED.keys()
+"""Names of the models that a checkout and the source distribution hold and this install lacks."""
 
 
 def identify(model: VideoMamba) -> BundledModel | None:

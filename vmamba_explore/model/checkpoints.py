@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from vmamba_explore import resources
 from vmamba_explore.errors import one_line, shown
-from vmamba_explore.model.bundled import BUNDLED
+from vmamba_explore.model.bundled import BUNDLED, ONLY_IN_SOURCES
 from vmamba_explore.model.families import (
     Layout,
     as_classifier,
@@ -174,6 +174,11 @@ def located(what: str | Path) -> tuple[Path, PublishedModel | None]:
     """
     if not str(what).strip():
         raise CheckpointError("load_model: got an empty name.")
+    if str(what) in ONLY_IN_SOURCES and not os.path.exists(what):
+        raise CheckpointError(
+            f"load_model: {what} is left out of the wheel to keep it small. Give the path of its "
+            f"folder, data/{what} in a checkout or in the source distribution."
+        )
     if str(what) in BUNDLED:
         return resources.data_dir() / what, None
     name = os.path.expanduser(what)
