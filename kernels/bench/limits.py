@@ -132,7 +132,7 @@ class Cpu(NamedTuple):
             "chains. Vector: all vector instructions, over the measured rate of fma and add chains "
             "side by side. Memory: every input read once and every output written once, over the "
             "measured bandwidth of a copy. Instructions are counted in the innermost loops of the "
-            "kernels' optimised LLVM IR (arithmetic, selections and shuffles; no loads, stores or "
+            "kernels' optimized LLVM IR (arithmetic, selections and shuffles; no loads, stores or "
             "broadcasts; a division as one), per exponential; a token and channel has d_state + 2 "
             "exponentials (one a state, one in softplus, one in SiLU), in both directions "
             "2 d_state + 3, with the gradient twice as many, in the convolution 1. "

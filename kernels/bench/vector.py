@@ -1,6 +1,6 @@
 """Vector instructions: how many a CPU kernel of ours takes, and how many this machine can do.
 
-Instructions are counted where they cannot hide: in the innermost loops of the optimised LLVM IR of
+Instructions are counted where they cannot hide: in the innermost loops of the optimized LLVM IR of
 the kernels that a call compiles. They are counted per exponential, of which the definition says how
 many there are (`limits.Work.exponentials`), so it does not matter how a kernel cuts its work into
 loops. Loads, stores and broadcasts of a loaded number are not counted: other units do them.
@@ -48,7 +48,7 @@ def per_exponential(run: Callable[[], object]) -> tuple[float, float] | None:
 
     None where they cannot be told, because no loop of the kernels has an exponential.
     """
-    counts = [count(optimised(source)) for source in sources(run)]
+    counts = [count(optimized(source)) for source in sources(run)]
     multiplies, operations, exponentials = (sum(numbers) for numbers in zip(*counts, strict=True))
     return (multiplies / exponentials, operations / exponentials) if exponentials else None
 
@@ -70,8 +70,8 @@ def sources(run: Callable[[], object]) -> list[str]:
     return texts
 
 
-def optimised(source: str) -> str:
-    """The IR optimised as for running, but with every loop there once: none is unrolled."""
+def optimized(source: str) -> str:
+    """The IR optimized as for running, but with every loop there once: none is unrolled."""
     import llvmlite.binding as llvm
 
     machine = llvm.Target.from_default_triple().create_target_machine(opt=3)

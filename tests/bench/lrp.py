@@ -3,7 +3,7 @@
 `kaist_small` with random weights on one clip of 16 frames of 224 x 224 pixels: an ordinary
 gradient of a logit at the pixels, the same with every block run again (as `attribute` does where
 memory is short), MambaLRP, and `relevance_flow`. Time: in one process in turn, so that ratios are
-those of neighbours. Memory: every tensor counted; and the peak of the resident size, each case in
+those of neighbors. Memory: every tensor counted; and the peak of the resident size, each case in
 a process of its own. Writes lrp.md beside this file.
 """
 

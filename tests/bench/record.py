@@ -1,7 +1,7 @@
 """What recording costs: `python tests/bench/record.py` (part of `make bench`).
 
 Runs `kaist_small` on one clip of 16 frames of 224 x 224 pixels, random weights, with nothing and
-with something recorded in turn, so that the ratio is one of neighbours. Each case runs in a process
+with something recorded in turn, so that the ratio is one of neighbors. Each case runs in a process
 of its own, since a peak of memory cannot be taken back.
 """
 

@@ -325,7 +325,7 @@ def fit_ridge(
 ) -> DualRidge:
     """Fit a linear read-out of features that are known by their inner products only.
 
-    With X and Y centered and K = X X^T, the weights that minimise
+    With X and Y centered and K = X X^T, the weights that minimize
     |Y - X W|^2 + strength |W|^2 are W = X^T (K + strength)^-1 Y. The strength of each group of
     columns is the one with the smallest error on clips left out one at a time, which needs no
     refit: a residual divided by one minus its clip's own leverage. Test clips have no part in it.

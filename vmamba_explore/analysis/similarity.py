@@ -20,7 +20,7 @@ from vmamba_explore.trace.window import state_window
 
 
 def participation_ratio(samples: Float[Tensor, "samples features"]) -> float:
-    """Count the directions among which the variance of samples is shared, centred.
+    """Count the directions among which the variance of samples is shared, centered.
 
     With l the eigenvalues of the covariance: (sum l)^2 / sum l^2. It is k where k directions have
     the same variance and all others none, and never above min(features, samples - 1).
@@ -37,8 +37,8 @@ def participation_ratio(samples: Float[Tensor, "samples features"]) -> float:
         raise ValueError(
             f"participation_ratio: {len(samples)} samples have no variance; at least 2 are needed."
         )
-    centred = samples.double() - samples.double().mean(0)
-    narrow = centred if centred.shape[1] < len(centred) else centred.T
+    centered = samples.double() - samples.double().mean(0)
+    narrow = centered if centered.shape[1] < len(centered) else centered.T
     gram = narrow.T @ narrow  # the smaller of the two has the same eigenvalues
     square = float(gram.square().sum())
     return float(gram.trace()) ** 2 / square if square > 0 else math.nan
@@ -49,7 +49,7 @@ def debiased_cka(
 ) -> float:
     """Compare two sets of features of the same samples: 1 if alike up to rotation and scale.
 
-    Linear centred kernel alignment with the unbiased estimate of each product, which is about 0
+    Linear centered kernel alignment with the unbiased estimate of each product, which is about 0
     for unrelated features, and may fall below. (The plain one is near 1 for unrelated features
     as soon as there are more features than samples.)
 
@@ -65,7 +65,7 @@ def debiased_cka(
         _check_samples("debiased_cka", samples)
     if len(x) != len(y):
         raise ValueError(f"debiased_cka: x has {len(x)} samples and y {len(y)}; expected as many.")
-    a, b = _centred_gram(x), _centred_gram(y)
+    a, b = _centered_gram(x), _centered_gram(y)
     return float((a * b).sum() / (a.norm() * b.norm()))
 
 
@@ -76,8 +76,8 @@ def _check_samples(call: str, samples: Tensor) -> None:
         )
 
 
-def _centred_gram(x: Tensor) -> Tensor:
-    """Inner products of samples, diagonal zero, centred such that products are unbiased."""
+def _centered_gram(x: Tensor) -> Tensor:
+    """Inner products of samples, diagonal zero, centered such that products are unbiased."""
     n = len(x)
     if n < 4:
         raise ValueError(f"debiased_cka: {n} samples are too few; at least 4 are needed.")
@@ -154,7 +154,7 @@ def state_similarity(
         sizes.append([participation_ratio(each) for each in states])
         features = states[0].shape[1]
         if len(states) == 2:
-            a, b = (_centred_gram(each) for each in states)
+            a, b = (_centered_gram(each) for each in states)
             course = _over_shifts(a, b) / (a.norm() * b.norm())
             alike.append(float(course[0]))
             shifted.append(course[1:].cpu().numpy())

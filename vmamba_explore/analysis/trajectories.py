@@ -119,8 +119,8 @@ def trajectory(states: Sequence[xr.DataArray]) -> Trajectory:
 
 def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows on their first components, (samples, component), and each one's part of the variance."""
-    centred = rows - rows.mean(0)
-    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
+    centered = rows - rows.mean(0)
+    left, sizes, _ = torch.linalg.svd(centered, full_matrices=False)
     total = sizes.square().sum()
     share = sizes.square() / total if total > 0 else torch.zeros_like(sizes)
     points = left * sizes

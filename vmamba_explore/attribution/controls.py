@@ -25,7 +25,7 @@ def random(problem: Problem) -> Found:
 def frame_difference(problem: Problem) -> Found:
     """Show where the picture changes: the mean of |x[t+1] - x[t]| and |x[t] - x[t-1]|.
 
-    The first and the last frame have one neighbour and get the difference from it; a clip of one
+    The first and the last frame have one neighbor and get the difference from it; a clip of one
     frame gets zeros. On pixels, every color for itself, in units of the model's input.
     """
     inputs = problem.inputs

@@ -1,1 +1,1 @@
-"""Labelled videos: lists of files, batches for training, views for testing."""
+"""Labeled videos: lists of files, batches for training, views for testing."""

@@ -60,8 +60,8 @@ class VideoList:
     def identity(self) -> dict[str, str | int]:
         """What tells this list from others, for a file that holds its results: name, number of
         videos, and a checksum of their file names and labels, in their order."""
-        labelled = [(video.path.name, video.label) for video in self.videos]
-        checksum = zlib.crc32(repr(labelled).encode())
+        labeled = [(video.path.name, video.label) for video in self.videos]
+        checksum = zlib.crc32(repr(labeled).encode())
         return {"name": self.name, "videos": len(self.videos), "labels": checksum}
 
     def numbered_as(self, class_names: Sequence[str]) -> VideoList:

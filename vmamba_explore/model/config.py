@@ -222,7 +222,7 @@ class VideoMambaConfig:
 
     @property
     def pos_embed_shape(self) -> tuple[int, int] | None:
-        """(tokens, d_model) of the learnable `pos_embed` table, None where nothing is learnt."""
+        """(tokens, d_model) of the learnable `pos_embed` table, None where nothing is learned."""
         if self.pos_embed in ("none", "sinusoidal"):
             return None
         if self.pos_embed in ("spatial", "spatial_temporal"):

@@ -78,7 +78,7 @@ clip = load_clip("clip.mp4", num_frames={frames}, img_size={size})
 
 {training}
 
-## Licence
+## License
 
 The publisher of this model names it: add `license:` to the header of this file.
 """

@@ -15,7 +15,7 @@ def resized(
 ) -> VideoMamba:
     """Give a model that reads clips of another size, with the same weights.
 
-    Only its learnt position tables change: stretched over rows and columns (bicubic) and over
+    Only its learned position tables change: stretched over rows and columns (bicubic) and over
     token frames (linear). The class token's row stays as it is.
 
     Args:

@@ -143,7 +143,7 @@ def replay_layer(trace: Trace, layer: int, names_filter: NamesFilter = None) -> 
             raise ValueError(
                 f"replay_layer: layer {layer} gives something else than in the recorded run, so "
                 "it was edited then, or is being edited now. Record the values you need in the "
-                "run itself, and leave `with` blocks that edit the model before you analyse it."
+                "run itself, and leave `with` blocks that edit the model before you analyze it."
             )
     return replayed
 

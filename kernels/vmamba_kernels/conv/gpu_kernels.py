@@ -5,7 +5,7 @@
 One warp is one program. Each thread has two channels, and holds some tokens of them in registers:
 every token is a row, a tensor [BLOCK] of its own in a Python tuple. So what a token sees before it
 is simply another entry of the tuple, each token is read once by a program, and only the
-d_conv - 1 tokens at its edge are read by its neighbour too.
+d_conv - 1 tokens at its edge are read by its neighbor too.
 
 Steps are counted in scan order; the token of a step is the step itself, seqlen - 1 - step in
 reverse, or order[step].

@@ -1,6 +1,6 @@
 """A small language for writing vector kernels: Python objects that emit LLVM IR as text.
 
-A `Kernel` is one native function. Every arithmetic value is a `Vec`: `lanes` neighbouring channels
+A `Kernel` is one native function. Every arithmetic value is a `Vec`: `lanes` neighboring channels
 in float32, so that `a * b + c` reads like the maths and works on all lanes at once. `Int` is a
 64-bit count or offset, `Ptr` a place in memory, counted in floats. Loops and conditions are `with`
 blocks; what changes inside a loop lives in a `Var`, which LLVM turns into a register.
@@ -70,7 +70,7 @@ class Ptr:
         return type(self)(self.kernel, self.kernel.emit(text))
 
     def load(self, mask: Mask | None = None) -> Vec:
-        """Read one value a lane, neighbours in memory; 0 in masked-out lanes."""
+        """Read one value a lane, neighbors in memory; 0 in masked-out lanes."""
         k = self.kernel
         return Vec(k, self._load(k.vec, mask))
 

@@ -11,7 +11,7 @@ from vmamba_kernels.jit.ircode import Kernel, Var
 from vmamba_kernels.jit.native import Arguments, Native, compiled
 
 LARGE = 1 << 22  # bytes; surely holds a large page of 2 MiB
-LANES, VECS = 16, 8  # one task of `total` sums LANES * VECS neighbours
+LANES, VECS = 16, 8  # one task of `total` sums LANES * VECS neighbors
 
 
 def ask_for_large_pages(*tensors: Tensor | None) -> None:

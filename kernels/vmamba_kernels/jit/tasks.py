@@ -1,7 +1,7 @@
 """How kernels cut a tensor into tasks, and how the caller describes tensors to them.
 
-Channels lie on the lanes, so no token needs a sum over lanes. `LANES` neighbouring channels are a
-block; one task is one batch element and a few neighbouring blocks, all tokens. It walks the tokens
+Channels lie on the lanes, so no token needs a sum over lanes. `LANES` neighboring channels are a
+block; one task is one batch element and a few neighboring blocks, all tokens. It walks the tokens
 in chunks, and takes every chunk block by block; such a piece is a tile. (A token's channels lie in
 a memory page of their own, which is then visited once for all blocks.)
 

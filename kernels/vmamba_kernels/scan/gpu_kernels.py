@@ -48,7 +48,7 @@ def pinned(kernel: Callable[..., None]) -> Any:
     """Compile a kernel once for all sizes, without looking at what they divide by.
 
     Where Triton finds out that the channels of a program begin at a multiple of 16, it gives a
-    thread eight neighbouring channels and spreads the tokens over lanes: three times the
+    thread eight neighboring channels and spreads the tokens over lanes: three times the
     instructions. (It does look at what stands inside tuples: addresses, strides.)
     """
     arguments = inspect.signature(kernel).parameters.values()

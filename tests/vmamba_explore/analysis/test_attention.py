@@ -107,7 +107,7 @@ def test_shares_of_the_directions_sum_to_one_and_follow_the_sizes():
     assert torch.equal(hidden_attention(front).shares(), torch.ones(2, 2, 1, dtype=torch.float64))
 
 
-def test_the_labelled_map_has_the_values_at_their_places(trace):
+def test_the_labeled_map_has_the_values_at_their_places(trace):
     row = hidden_attention(trace, layers=[1])
     array = row.array(clip=1)
     assert array.dims == ("layer", "direction", "frame", "row", "col")

@@ -78,7 +78,7 @@ def test_a_channel_that_reads_nothing_leaves_the_weight_where_it_is():
     assert torch.equal(found.values[:, 1], readout_weights(trace.config, 5).double().expand(2, -1))
 
 
-def test_the_labelled_map_has_the_values_at_their_places(trace):
+def test_the_labeled_map_has_the_values_at_their_places(trace):
     found = attention_rollout(trace)
     token = trace.grid.index(1, 0, 2)
     assert found.array(1).dims == ("layer", "frame", "row", "col")

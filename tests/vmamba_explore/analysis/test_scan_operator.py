@@ -192,7 +192,7 @@ def test_one_clip_acts_on_any_number_of_inputs():
     assert ((op @ v)[1:2] - op @ v[1:2]).abs().max() <= 1e-12
 
 
-def test_labelled_weights_stand_in_natural_order_with_the_residual():
+def test_labeled_weights_stand_in_natural_order_with_the_residual():
     trace = record()
     with torch.no_grad():
         op = ScanOperator.from_trace(trace, layer=1)

@@ -25,7 +25,7 @@ def samples(count, features, seed=0):
 
 
 def plain_cka(x, y):
-    """The estimate that is biased: centred inner products, diagonal and all."""
+    """The estimate that is biased: centered inner products, diagonal and all."""
     a, b = (((z - z.mean(0)) @ (z - z.mean(0)).T) for z in (x, y))
     return float((a * b).sum() / (a.norm() * b.norm()))
 

@@ -158,7 +158,7 @@ def test_probabilities_have_a_column_for_each_class_the_most_probable_first():
     assert table.iloc[2].isna().all()
 
 
-def test_delta_is_labelled_by_window_layer_and_direction():
+def test_delta_is_labeled_by_window_layer_and_direction():
     delta = made(row(0.0, 1.0), row(1.0, 2.0)).delta
     assert delta.dims == ("window", "layer", "direction")
     assert delta.sel(layer=0, direction="forward").values.tolist() == [0, 1]

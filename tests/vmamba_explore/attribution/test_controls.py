@@ -40,7 +40,7 @@ def test_a_difference_of_frames_shows_both_sides_of_a_jump_and_nothing_else(mode
     values = attribute(model, clip_with_a_jump(), 0, "frame_difference").pixels()[0]
     square = torch.zeros(32, 32, dtype=torch.bool)
     square[2:6, 2:6] = square[20:24, 20:24] = True
-    for frame, size in enumerate((0, 1.5, 1.5, 0)):  # of three colors, half a neighbour's
+    for frame, size in enumerate((0, 1.5, 1.5, 0)):  # of three colors, half a neighbor's
         assert (values[frame][square] == size).all()
         assert (values[frame][~square] == 0).all()
 

@@ -77,7 +77,7 @@ def test_with_the_class_token_in_front_only_the_backward_scan_reaches_it():
     assert (flow.handed_on[:, -1, 1].abs() > 1e-9).all()
 
 
-def test_it_is_labelled():
+def test_it_is_labeled():
     _, flow, _, _ = flows("front")
     array = flow.array(1)
     assert list(array.sizes.items()) == [("layer", 2), ("direction", 2), ("frame", 3)]

@@ -54,7 +54,7 @@ def test_info_lists_versions_and_every_backend(capsys):
     ("words", "message"),
     [
         ("report clip.mp4", "--output requires an argument"),
-        ("report clip.mp4 --output a --colour 1", "Unknown option: --colour"),
+        ("report clip.mp4 --output a --color 1", "Unknown option: --color"),
         ("report clip.mp4 --output a --stride all", "a whole number or 'spread', got 'all'"),
         ("predict clip.mp4 -k 0", "expected a whole number of at least 1, got '0'"),
         ("train --data a --output b --layout swin", '"swin" for --layout. Choose from'),

@@ -219,7 +219,7 @@ def broken_files(folder, video):
         cut(folder / "first.mp4", folder / "cut_first.mp4"): r"cut off after .* of 2.00 s",
         cut(folder / "film.mkv", folder / "cut.mkv"): r"cut off after .* of 2.00 s",
         cut(folder / "film.avi", folder / "cut.avi"): "cut off after",
-        spoil(video, folder / "spoilt.mp4", 0.3, 0.3): r"frame \d+ is damaged ",
+        spoil(video, folder / "spoiled.mp4", 0.3, 0.3): r"frame \d+ is damaged ",
     }
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_good_clip_raises_one_sentence_that_says_why(tmp_path,
 
 
 def test_a_damaged_file_is_read_up_to_the_damage(tmp_path, video):
-    path = spoil(video, tmp_path / "spoilt.mp4", 0.3, 0.3)
+    path = spoil(video, tmp_path / "spoiled.mp4", 0.3, 0.3)
     with pytest.raises(ClipError) as caught:
         load_clip(path, 16, 1, 10)
     first_bad = int(str(caught.value).split("frame ")[1].split()[0])

@@ -52,9 +52,9 @@ def test_what_decord_conceals_is_heard(tmp_path, video):
 
 
 def test_whole_files_are_read_while_another_is_damaged_elsewhere(tmp_path, video):
-    spoilt = os.fspath(spoil(video, tmp_path / "spoilt.mp4", 0.5, 0.05))
+    spoiled = os.fspath(spoil(video, tmp_path / "spoiled.mp4", 0.5, 0.05))
     with pytest.raises(Exception, match="decoder|worker|Check failed"):
-        list(read_frames(spoilt, 60, list(range(60))))
+        list(read_frames(spoiled, 60, list(range(60))))
     assert len(list(read_frames(os.fspath(video), 60, list(range(60))))) == 60
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_printed_not_even_by_its_c_code(tmp_path, video):
     data[place + 4 : place + 40] = bytes(36)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(data)
-    spoilt = spoil(video, tmp_path / "spoilt.mp4", 0.5, 0.05)
+    spoiled = spoil(video, tmp_path / "spoiled.mp4", 0.5, 0.05)
     header = tmp_path / "header.mp4"
     header.write_bytes(video.read_bytes().replace(b"moov", b"mooo"))
     script = (
@@ -74,7 +74,7 @@ def test_nothing_is_printed_not_even_by_its_c_code(tmp_path, video):
         "    try: list(read_frames(path, 60, list(range(60))))\n"
         "    except Exception: pass\n"
     )
-    command = [sys.executable, "-c", script, *map(os.fspath, (broken, spoilt, header, video))]
+    command = [sys.executable, "-c", script, *map(os.fspath, (broken, spoiled, header, video))]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -298,7 +298,7 @@ NOT_DECORD = {
     "its pixels are yuv444p": lambda folder: write_444(folder / "a.mp4"),
     "it has several video streams": lambda folder: write_two(folder / "a.mkv"),
     "it is damaged or cut off": lambda folder: spoil(
-        write(folder / "a.mp4"), folder / "spoilt.mp4", 0.3, 0.3
+        write(folder / "a.mp4"), folder / "spoiled.mp4", 0.3, 0.3
     ),
     "its packets do not tell the order of its frames": swapped,
     "some of its packets show no frame": negative,

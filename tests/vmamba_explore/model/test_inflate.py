@@ -10,7 +10,7 @@ from vmamba_explore.model.inflate import from_image_checkpoint, inflate
 from vmamba_explore.model.position import expand_pos_embed
 from vmamba_explore.model.videomamba import VideoMamba
 
-LEARNT = ("temporal_expanding", "token_interpolation", "embedding_interpolation", "random")
+LEARNED = ("temporal_expanding", "token_interpolation", "embedding_interpolation", "random")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_every_frame_of_a_still_clip_starts_from_the_images_tokens(image_model, 
     assert torch.equal(tokens[:, 0], image[:, row])  # the class token brought its row along
 
 
-@pytest.mark.parametrize("how", LEARNT[:3])
+@pytest.mark.parametrize("how", LEARNED[:3])
 def test_the_clips_table_is_the_images_without_the_class_tokens_row(image_model, config, how):
     model = inflate(image_model, replace(config, pos_embed=how))
     table, cls_row = image_model.pos_embed[0], image_model.grid.cls_index
@@ -81,20 +81,20 @@ def test_the_clips_table_is_the_images_without_the_class_tokens_row(image_model,
     assert torch.equal(model.cls_token, image_model.cls_token + table[cls_row])
 
 
-def test_the_initialisations_differ_and_random_follows_the_seed(image_model, config):
+def test_the_initializations_differ_and_random_follows_the_seed(image_model, config):
     tables = {}
-    for how in LEARNT:
+    for how in LEARNED:
         torch.manual_seed(5)
         tables[how] = inflate(image_model, replace(config, pos_embed=how)).pos_embed
-    for one in LEARNT:
-        assert sum(torch.equal(tables[one], tables[other]) for other in LEARNT) == 1
+    for one in LEARNED:
+        assert sum(torch.equal(tables[one], tables[other]) for other in LEARNED) == 1
     torch.manual_seed(5)
     again = inflate(image_model, replace(config, pos_embed="random"))
     assert torch.equal(again.pos_embed, tables["random"])
 
 
 @pytest.mark.parametrize("how", ["none", "sinusoidal"])
-def test_a_model_without_a_learnt_table_takes_the_other_weights(image_model, config, how):
+def test_a_model_without_a_learned_table_takes_the_other_weights(image_model, config, how):
     model = inflate(image_model, replace(config, pos_embed=how))
     ours, theirs = (m.layers[0].mixer.in_proj.weight for m in (model, image_model))
     assert torch.equal(ours, theirs)

@@ -68,7 +68,7 @@ def test_two_new_rows_make_an_old_one_and_rows_are_not_mixed_up_with_columns():
     assert torch.allclose(right, torch.tensor([0.0, 1.0]), atol=1e-5)
 
 
-def test_frames_are_interpolated_by_line_between_their_neighbours():
+def test_frames_are_interpolated_by_line_between_their_neighbors():
     table = torch.tensor([[0.0], [10.0]])  # two frames of one patch
     found = resize_table(table, (2, 1, 1), (4, 1, 1))
     assert torch.allclose(found[:, 0], torch.tensor([0.0, 2.5, 7.5, 10.0]))
@@ -89,7 +89,7 @@ def test_twice_the_frames_of_an_opengvlab_model_change_the_temporal_table_alone(
     assert torch.equal(other.temporal_pos_embedding[:, 0], model.temporal_pos_embedding[:, 0])
 
 
-def test_a_model_without_a_learnt_table_needs_none():
+def test_a_model_without_a_learned_table_needs_none():
     model = toy(pos_embed="sinusoidal")
     assert resized(model, num_frames=8, img_size=64).config.grid.shape == (4, 4, 4)
 

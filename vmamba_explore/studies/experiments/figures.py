@@ -1,4 +1,4 @@
-"""Figures of experiments: arms beside each other and beside the paper, and how they learnt."""
+"""Figures of experiments: arms beside each other and beside the paper, and how they learned."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _dots(
 
 
 def learning(curves: pd.DataFrame, chance: float, title: str = "how the arms learn") -> go.Figure:
-    """Show how an experiment's arms learnt: a thin line for each seed, a thick one for the mean.
+    """Show how an experiment's arms learned: a thin line for each seed, a thick one for the mean.
 
     Args:
         curves: From `analysis.experiments.learning_curves`.

@@ -165,7 +165,7 @@ class OrderedBatches:
 
 @dataclass(frozen=True)
 class PoseBatches:
-    """Single frames, labelled by where the ringed object stands: its row and column among 4 x 4.
+    """Single frames, labeled by where the ringed object stands: its row and column among 4 x 4.
 
     `batches(step)` gives frames uint8 (8 * clips, 1, H, W, 3) and labels int64 (8 * clips,).
     """

@@ -61,7 +61,7 @@ class Comparison:
             }
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def never_learnt(self) -> list[str]:
+    def never_learned(self) -> list[str]:
         """The arms that stayed at chance with every seed."""
         return [str(arm) for arm in self.arms.index[self.arms["left_chance"] == 0]]
 
@@ -124,7 +124,7 @@ def compare(found: Mapping[str, Any], name: str) -> Comparison:
 
 
 def learning_curves(found: Mapping[str, Any], name: str) -> pd.DataFrame:
-    """How the runs of one experiment learnt: `arm`, `seed`, `step`, training `accuracy` and `loss`.
+    """How the runs of an experiment learned: `arm`, `seed`, `step`, training `accuracy` and `loss`.
 
     Args:
         found: From `load_experiments`.

@@ -40,7 +40,7 @@ MATCHES: tuple[Match, ...] = ("label", "other", "none")
 
 @dataclass(frozen=True)
 class MarkedBatches:
-    """The batch of each step: marked clips, half with distractors, labelled by their marks.
+    """The batch of each step: marked clips, half with distractors, labeled by their marks.
 
     `batches(step)` gives frames uint8 (size, num_frames, H, W, 3), labels int64 (size,). Every
     other clip bears the mark of its motion's class, the rest that of another class.

@@ -1,13 +1,13 @@
 """A motion detector with weights set by hand: Hassenstein and Reichardt's, made of one scan.
 
 The textbook detector multiplies the delayed signal of one receptor with the present signal of its
-neighbour, does the same with the two exchanged, and subtracts the two products. Here a token is one
+neighbor, does the same with the two exchanged, and subtracts the two products. Here a token is one
 frame of a row of receptors, and one Mamba layer does it: a channel per product; the state delays,
 the gate multiplies, the output projection subtracts. Where it departs from the textbook:
 
 * the delay is a fast state minus a slow one, where the textbook has one low-pass filter;
 * the gate multiplies with SiLU(z), which is nearly the brightness z, not exactly;
-* the output is averaged over all pairs of neighbours in the row.
+* the output is averaged over all pairs of neighbors in the row.
 
 Source:
     Hassenstein and Reichardt 1956, Zeitschrift für Naturforschung 11b, 513-524; Borst and Egelhaaf
@@ -67,7 +67,7 @@ def detector_inputs(
     """Return the arguments of `selective_scan` that make it the detector.
 
     A token is a frame. The first half of the channels pairs each pixel's delayed brightness (u)
-    with the present brightness of its right neighbour (z): products for rightward motion. The
+    with the present brightness of its right neighbor (z): products for rightward motion. The
     second half exchanges the two. Each state is a leaky average, h' = -rate (h - u).
 
     Args:
@@ -124,7 +124,7 @@ def delay_kernel(
 ) -> Float[Tensor, "3 lags"]:
     """Return what is left of a flash `lags` frames later: of the first state, the second, and both.
 
-    The detector answers with the kernel's value at the lag between two neighbours, 1 / speed::
+    The detector answers with the kernel's value at the lag between two neighbors, 1 / speed::
 
         k(lag) = delta (r1 exp(-r1 delta lag) - r2 exp(-r2 delta lag))
 

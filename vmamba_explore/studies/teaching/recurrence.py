@@ -20,7 +20,7 @@ Pair = tuple[Tensor, Tensor]
 Rounds = Callable[[Tensor, Tensor], Iterator[Tensor]]
 
 
-def discretise(
+def discretize(
     delta: Float[Tensor, "batch d_inner seqlen"],
     A: Float[Tensor, "d_inner d_state"],
     B: Float[Tensor, "batch d_state seqlen"],
@@ -47,7 +47,7 @@ def discretise(
         Gu and Dao 2023, arXiv:2312.00752, equation 4 ("exact"); their code uses Euler's rule for B.
     """
     if rule not in ("mamba", "exact"):
-        raise ValueError(f"discretise: rule is {shown(rule)}, expected 'mamba' or 'exact'.")
+        raise ValueError(f"discretize: rule is {shown(rule)}, expected 'mamba' or 'exact'.")
     exponent = delta[:, :, None] * A[:, :, None]
     step = delta[:, :, None] if rule == "mamba" else torch.expm1(exponent) / A[:, :, None]
     return torch.exp(exponent), step * B[:, None]
@@ -56,7 +56,7 @@ def discretise(
 def combine(earlier: Pair, later: Pair) -> Pair:
     """Merge two steps into one that does both: (a1, b1) o (a2, b2) = (a2 a1, a2 b1 + b2).
 
-    The operator is associative, so neighbours may be merged in any grouping; (1, 0), the step that
+    The operator is associative, so neighbors may be merged in any grouping; (1, 0), the step that
     changes nothing, is its neutral element.
     """
     (a1, b1), (a2, b2) = earlier, later

@@ -205,7 +205,7 @@ def matrix(attention: AttentionMatrix, clip: int = 0) -> go.Figure:
     """Show the mean over channels of a layer's hidden attention, reader against source.
 
     Args:
-        attention: As `attention_matrix` returns it. Above 768 tokens neighbours are averaged.
+        attention: As `attention_matrix` returns it. Above 768 tokens neighbors are averaged.
         clip: Which clip of the batch.
 
     Returns:

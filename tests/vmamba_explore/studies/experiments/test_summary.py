@@ -86,8 +86,8 @@ def test_data_sets_of_the_paper_are_judged_each_by_itself():
     assert set(found.pairs["worse"]) == {"8"}  # the paper has no number for four frames
 
 
-def test_an_arm_at_chance_in_every_seed_has_never_learnt():
-    assert compare(made("frame_order", ORDERED), "frame_order").never_learnt() == ["interleaved"]
+def test_an_arm_at_chance_in_every_seed_has_never_learned():
+    assert compare(made("frame_order", ORDERED), "frame_order").never_learned() == ["interleaved"]
 
 
 def test_one_seed_has_no_interval_and_missing_arms_are_left_out():

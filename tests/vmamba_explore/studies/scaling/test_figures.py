@@ -23,14 +23,14 @@ def test_each_quantity_gets_a_panel_with_its_unit():
     assert [trace.xaxis for trace in figure.data] == ["x", "x2"]
 
 
-def test_both_axes_are_logarithmic_and_frames_are_labelled_as_they_are():
+def test_both_axes_are_logarithmic_and_frames_are_labeled_as_they_are():
     layout = cost_curves([curve()]).layout
     assert (layout.xaxis.type, layout.yaxis.type) == ("log", "log")
     assert layout.xaxis.ticktext == ("8", "16", "32", "64")
     assert layout.xaxis.title.text == "frames of the clip (log scale)"
 
 
-def test_a_short_scale_is_labelled_in_between_and_a_long_one_at_powers_of_ten():
+def test_a_short_scale_is_labeled_in_between_and_a_long_one_at_powers_of_ten():
     short = cost_curves([curve(factor=0.00005)]).layout.yaxis
     assert {"0.5", "1", "2"} <= set(short.ticktext)
     long = cost_curves([curve(exponent=4)]).layout.yaxis

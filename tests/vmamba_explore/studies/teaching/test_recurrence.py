@@ -9,7 +9,7 @@ from vmamba_explore.studies.teaching.recurrence import (
     chunked_rounds,
     chunked_scan,
     combine,
-    discretise,
+    discretize,
     sequential_rounds,
     sequential_scan,
     tokens_known,
@@ -38,7 +38,7 @@ def scan_inputs(seqlen, dtype=torch.float64):
 def test_every_way_to_scan_gives_the_states_of_the_definition(scan, seqlen):
     u, delta, A, B, C = scan_inputs(seqlen)
     states = selective_scan_with_states(u, delta, A, B, C, backend="naive").states
-    A_bar, B_bar = discretise(delta, A, B)
+    A_bar, B_bar = discretize(delta, A, B)
     b = B_bar * u[:, :, None]
     given = A_bar.clone(), b.clone()
     found = scan(A_bar, b)
@@ -62,7 +62,7 @@ def test_a_merged_step_does_what_its_two_parts_do():
 def test_the_exact_rule_lands_on_the_solution_of_the_equation():
     """From h = 0, h' = -2 h + 3 u with u = 1 has the solution 1.5 (1 - exp(-2 t))."""
     delta, A = torch.full((1, 1, 4), 0.7, dtype=torch.float64), torch.tensor([[-2.0]]).double()
-    A_bar, B_bar = discretise(delta, A, torch.full((1, 1, 4), 3.0).double(), rule="exact")
+    A_bar, B_bar = discretize(delta, A, torch.full((1, 1, 4), 3.0).double(), rule="exact")
     times = 0.7 * torch.arange(1, 5)
     expected = 1.5 * (1 - torch.exp(-2 * times.double()))
     assert torch.allclose(sequential_scan(A_bar, B_bar)[0, 0, 0], expected, rtol=1e-12)
@@ -71,7 +71,7 @@ def test_the_exact_rule_lands_on_the_solution_of_the_equation():
 @pytest.mark.parametrize(("delta", "excess"), [(0.01, 0.005), (0.1, 0.0508), (1.0, 0.582)])
 def test_eulers_rule_writes_too_much_by_half_the_exponent(delta, excess):
     arguments = torch.full((1, 1, 1), delta), torch.tensor([[-1.0]]), torch.ones(1, 1, 1)
-    (a, mamba), (same, exact) = discretise(*arguments), discretise(*arguments, rule="exact")
+    (a, mamba), (same, exact) = discretize(*arguments), discretize(*arguments, rule="exact")
     assert float(mamba / exact) - 1 == pytest.approx(excess, rel=5e-3)
     assert torch.equal(a, same)
 
@@ -79,9 +79,9 @@ def test_eulers_rule_writes_too_much_by_half_the_exponent(delta, excess):
 def test_a_rule_that_is_not_there_is_refused(unchecked):
     one = torch.ones(1, 1, 1)
     with pytest.raises(
-        ValueError, match="discretise: rule is 'euler', expected 'mamba' or 'exact'"
+        ValueError, match="discretize: rule is 'euler', expected 'mamba' or 'exact'"
     ):
-        discretise(one, -one[0], one, rule="euler")
+        discretize(one, -one[0], one, rule="euler")
 
 
 def test_a_chunk_of_no_tokens_is_refused():

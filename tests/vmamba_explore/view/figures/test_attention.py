@@ -88,7 +88,7 @@ def test_the_matrix_names_its_tokens_and_rules_off_frames():
     assert {shape.x0 for shape in figure.layout.shapes} == {-0.5, 6.5}
 
 
-def test_a_large_matrix_is_averaged_over_neighbours(monkeypatch):
+def test_a_large_matrix_is_averaged_over_neighbors(monkeypatch):
     monkeypatch.setattr(attention, "_MOST_CELLS", 5)
     values = torch.rand(1, 13, 13)
     drawn = attention.matrix(make_matrix(values=values)).data[0].z  # 3 x 3 cells, the rest smaller

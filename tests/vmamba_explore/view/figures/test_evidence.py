@@ -49,7 +49,7 @@ def test_axes_of_curves_carry_units():
     assert layout.xaxis.title.text.endswith("token frame seen (number)")
 
 
-def test_a_map_for_each_direction_shares_one_scale_centred_on_zero():
+def test_a_map_for_each_direction_shares_one_scale_centered_on_zero():
     result = parts()
     figure = logit_parts(result, clip=1)
     forward, backward = figure.data[:2]
