@@ -42,7 +42,7 @@ def test_neighbors_are_those_of_all_comparisons_whatever_the_block(
     assert found.compared == 100 and found.left_out == 0
 
 
-def test_clips_of_the_queries_own_file_are_left_out_unless_asked_for(values, clip, tmp_path):
+def test_clips_of_the_file_of_the_query_are_left_out_unless_asked_for(values, clip, tmp_path):
     paths = [f"/films/{n // 2}.mp4" for n in range(50)]  # each file twice in the list
     states = open_states(made(tmp_path / "s", {"embedding": values}, paths=paths))
     query = module.neighbor(states, 8, 1, np.nan)

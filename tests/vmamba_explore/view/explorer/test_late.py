@@ -16,14 +16,17 @@ HANG = 600
 def begun(make_exploration):
     """Return a function: an exploration whose relevance and curves come later, and when they did.
 
-    `hold` is waited for before they come; what it is set to stop them is raised.
+    `entered` is set when their computation begins; `hold` is waited for before they come; what it
+    is set to stop them is raised.
     """
 
-    def make(seed=0, hold=None, fault=None, **changes):
+    def make(seed=0, hold=None, fault=None, entered=None, **changes):
         whole = make_exploration(seed, **changes)
         came = []
 
         def rest(report):
+            if entered is not None:
+                entered.set()
             if report is not None:
                 report("evidence", 0.5)
             while hold is not None and not hold.wait(0.005):
@@ -101,10 +104,11 @@ def test_a_script_waits_for_the_rest_and_computes_it_once(begun, shown):
 
 
 def test_a_script_waits_for_the_thread_that_works_already(begun, shown):
-    hold = threading.Event()
-    side, came = begun(hold=hold)
+    hold, entered = threading.Event(), threading.Event()
+    side, came = begun(hold=hold, entered=entered)
     explorer, _ = shown(side)
     asks(explorer, request=1, run="late")
+    assert entered.wait(HANG)
     threading.Timer(0.1, hold.set).start()
     assert len(explorer.explorations[0].curves) == 2
     assert came == ["run late"]
