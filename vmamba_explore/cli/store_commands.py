@@ -16,6 +16,7 @@ Quantities, each with :mean or :max over the patches of a token frame, and :floa
   h_boundaries                                  the states at the end of each token frame
   block_input, x, z, u, B, C, y, out, h         of all layers; see hook_names for single places
   layers.3.hook_block_input                     one hook point
+  pixels                                        the mean color of each patch, a baseline
 
 Run the same command again to resume a stopped run; what is done is left as it is.
 """
