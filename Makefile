@@ -156,6 +156,7 @@ bench: $(BENCH_STAMP)
 	$(BIN)/python tests/bench/live_page.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/long_video.py
 	$(BIN)/python tests/bench/token_frames.py
+	$(BIN)/python tests/bench/extraction.py
 	@if [ -d ../shared/real_windows ]; then $(KEEP_MEMORY) $(BIN)/python tests/bench/long_camera.py; fi
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/training.py
 	$(KEEP_MEMORY) $(BIN)/python tests/bench/models.py
