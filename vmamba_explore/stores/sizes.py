@@ -49,6 +49,9 @@ class StoreSize:
         """How long it takes, if workers do not wait for each other; NaN: not measured."""
         return self.videos * self.seconds_per_video / self.workers / 3600
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = [
             f"{self.videos:,} videos, {self.clips} clip{'s' * (self.clips > 1)} each: "

@@ -37,7 +37,7 @@ def test_a_large_value_of_a_video_is_several_chunks_that_waste_next_to_nothing()
 def test_hours_are_shared_by_the_workers_and_said():
     size = size_of(layout("delta"), 7200, seconds_per_video=2.0, measured_on=3, workers=2)
     assert size.hours == 2.0
-    assert "about 2.0 hours by 2 processes at best: a video took one process 2 s" in str(size)
+    assert "about 2.0 hours by 2 processes at best: a video took one process 2 s" in repr(size)
     assert "the time is not known" in str(size_of(layout("delta"), 7200))
 
 
