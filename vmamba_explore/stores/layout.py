@@ -89,7 +89,6 @@ class Layout:
             dims, shape = ("video", "clip", *one.dims), (count, clips, *one.shape)
             chunks = (1, *_chunk(dims[1:], shape[1:], one.quantity.values.itemsize))
             found[one.name] = _array(dims, shape, chunks, one.quantity.dtype, np.nan)
-            found[one.name]["attributes"] = dict(one.attrs)
         shown_dims, each = ("video", "clip", "clip_frame"), (clips, frames)
         for name, dtype, fill in (("seconds", "float64", np.nan), ("indices", "int64", -1)):
             found[name] = _array(shown_dims, (count, *each), (1, *each), dtype, fill)
@@ -324,7 +323,9 @@ def _make(folder: Path, layout: Layout, videos: VideoList, model: Mapping[str, A
 
 
 def _all_arrays(layout: Layout, videos: VideoList) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from layout.arrays(len(videos)).items()
+    attributes = {one.name: {"attributes": one.attrs()} for one in layout.variables}
+    for name, array in layout.arrays(len(videos)).items():
+        yield name, array | attributes.get(name, {})
     for name, places in layout.labels().items():
         dim = name.removesuffix("_row").removesuffix("_col")
         kind = str if isinstance(places[0], str) else "int64"

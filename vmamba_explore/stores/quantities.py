@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -128,14 +129,14 @@ class Variable:
         dims: The dims of one clip's values.
         shape: Their lengths.
         labels: By dim, what its places are: layers, directions, token frames, or patches.
-        attrs: What its values need to be understood, for the store's reader.
+        attrs: Gives what its values need to be understood, for the store's reader.
     """
 
     quantity: Quantity
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     labels: Mapping[str, tuple[Any, ...]]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Callable[[], dict[str, Any]] = field(default=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -212,15 +213,6 @@ def _variable(model: VideoMamba, asked: Quantity) -> Variable:
         labels["patch"] = chosen_patches(model, asked)
     _refuse_unused(asked, dims)
     labels = {dim: labels[dim] for dim in dims if dim in labels}
-    attrs: dict[str, Any] = {}
-    if asked.name == FRAME_ENDS:
-        attrs["says"] = "the state after the last token that the scan reads of a token frame"
-        attrs["tokens"] = {
-            name: [frame_ends(model, name)[1].tolist()[frame] for frame in frames]
-            for name in labels["direction"]
-        }
-    if "state" in dims and asked.name != "C":
-        attrs["scale"] = GAUGE
     sizes = {
         "class": config.num_classes,
         "feature": config.d_model,
@@ -231,7 +223,26 @@ def _variable(model: VideoMamba, asked: Quantity) -> Variable:
         "col": grid.cols,
         "boundary": grid.seqlen // BOUNDARY,
     } | {dim: len(places) for dim, places in labels.items()}
-    return Variable(asked, dims, tuple(sizes[dim] for dim in dims), labels, attrs)
+    shape = tuple(sizes[dim] for dim in dims)
+    return Variable(
+        asked, dims, shape, labels, partial(_described, model, asked.name, labels, dims)
+    )
+
+
+def _described(
+    model: VideoMamba, name: str, labels: Mapping[str, Sequence[Any]], dims: Sequence[str]
+) -> dict[str, Any]:
+    """What the values of a quantity need to be understood."""
+    found: dict[str, Any] = {}
+    if name == FRAME_ENDS:
+        found["says"] = "the state after the last token that the scan reads of a token frame"
+        ends = {way: frame_ends(model, way)[1].tolist() for way in labels["direction"]}
+        found["tokens"] = {
+            way: [at[frame] for frame in labels["frame"]] for way, at in ends.items()
+        }
+    if "state" in dims and name != "C":
+        found["scale"] = GAUGE
+    return found
 
 
 def _kept_patches(asked: Quantity) -> tuple[str, ...]:

@@ -49,12 +49,12 @@ def test_states_say_their_scale_and_boundary_states_after_which_token_they_stand
     model = toy()
     asked = Quantity("h_boundaries", frames=(1,))
     boundaries, h, delta = variables(model, [asked, "h", "delta"])
-    assert "c times the state" in boundaries.attrs["scale"] == h.attrs["scale"]
-    assert delta.attrs == {}
+    assert "c times the state" in boundaries.attrs()["scale"] == h.attrs()["scale"]
+    assert delta.attrs() == {}
     # the class token is in front; the backward scan ends each frame at its first patch
     video = [token for token in range(model.grid.seqlen) if model.grid.position(token)]
     second = [token for token in video if model.grid.position(token)[0] == 1]
-    assert boundaries.attrs["tokens"] == {"forward": [second[-1]], "backward": [second[0]]}
+    assert boundaries.attrs()["tokens"] == {"forward": [second[-1]], "backward": [second[0]]}
 
 
 def test_other_labels_get_a_dim_of_their_own():
