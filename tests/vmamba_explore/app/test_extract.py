@@ -8,6 +8,7 @@ from tests.vmamba_explore.toys import enliven, toy
 from vmamba_explore import load_model
 from vmamba_explore.app.extract import as_list, described, extract, store_size
 from vmamba_explore.datasets.lists import from_folders
+from vmamba_explore.stores.opened import open_states
 from vmamba_explore.stores.quantities import Quantity
 
 QUANTITIES = (
@@ -31,6 +32,17 @@ def model():
 
 def files_of(store):
     return [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_a_store_says_what_its_states_mean(model, films, tmp_path):
+    paths = sorted(films.rglob("*.mp4"))[:1]
+    asked = ["h_boundaries", "delta"]
+    made = extract(model, paths, tmp_path / "a.zarr", quantities=asked, progress=False)
+    for found in (made, open_states(tmp_path / "a.zarr")):
+        told = found["h_boundaries"].attrs
+        assert set(told["tokens"]) == set(model.config.directions)
+        assert all(len(ends) == model.grid.frames for ends in told["tokens"].values())
+        assert "c times the state" in told["scale"] and "scale" not in found["delta"].attrs
 
 
 @pytest.mark.parametrize("quantities", QUANTITIES)
